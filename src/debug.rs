@@ -1,0 +1,82 @@
+//! Custom sections that speak of functions or of places in the code, carried across the rewriting, by section name.
+
+use crate::hook::{MANIFEST_SECTION, Probe};
+use crate::label::printable;
+use crate::module::{Module, Section};
+use crate::rewrite::offsets::OffsetMap;
+use crate::rewrite::splice::Shift;
+
+pub(crate) mod hints;
+pub(crate) mod names;
+pub(crate) mod producers;
+
+/// What is known of the rewriting when custom sections are carried.
+#[derive(Debug)]
+pub(crate) struct Carrying<'c, 'a> {
+    pub(crate) module: &'c Module<'a>,
+    pub(crate) shift: Shift,
+    pub(crate) offsets: &'c OffsetMap,
+    /// The hooked functions, by ascending id.
+    pub(crate) probes: &'c [Probe],
+    /// Names of the functions that were imported for the hooks, from index `shift.from` on.
+    pub(crate) hook_names: &'c [String],
+}
+
+/// What becomes of a custom section.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// It stays as it is.
+    Raw,
+    /// Its data (what follows its name) changes, in a way that [`names::restore`] inverts.
+    Names(Vec<u8>),
+    /// Its data changes, and the original bytes are kept for `strip`.
+    Data(Vec<u8>),
+    /// It is left out.
+    Dropped,
+}
+
+impl Carrying<'_, '_> {
+    /// Decides what becomes of a custom section. `seen_names` says whether an earlier `name` section was carried.
+    pub(crate) fn carry(&self, section: &Section<'_>, seen_names: bool, warnings: &mut Vec<String>) -> Carried {
+        let name = section.name.expect("only custom sections are carried");
+        match name {
+            "name" if seen_names => {
+                warnings.push(format!(
+                    "a second name section, at offset {:#x}, is left out: hosts accept only one",
+                    section.whole.start
+                ));
+                Carried::Dropped
+            }
+            "name" => {
+                let data = names::carry(self, Some(section));
+                let minimal_name = section.data.start - section.contents.start == 1 + name.len();
+                let inverts = minimal_name
+                    && names::restore(&data, self.shift, self.probes)
+                        .is_ok_and(|original| original == self.module.bytes()[section.data.clone()]);
+                if inverts { Carried::Names(data) } else { Carried::Data(data) }
+            }
+            "producers" => match producers::with_us(self.module, section) {
+                Some(data) => Carried::Data(data),
+                None => Carried::Raw,
+            },
+            MANIFEST_SECTION => Carried::Dropped,
+            _ if name.starts_with("metadata.code.") => match hints::carry(self, section) {
+                Ok(data) => Carried::Data(data),
+                Err(e) => {
+                    warnings.push(format!(
+                        "the section {} cannot be carried and is left out: {}",
+                        printable(name),
+                        e.message()
+                    ));
+                    Carried::Dropped
+                }
+            },
+            _ => Carried::Raw,
+        }
+    }
+}
+
+/// Whether a section's data points into the code section in a way that is not carried yet.
+pub(crate) fn describes_original(name: &str) -> bool {
+    name.starts_with(".debug_") || name == "sourceMappingURL"
+}

@@ -1,0 +1,168 @@
+//! The `name` section: functions move, hooked functions without a name get their label, labels make room for the
+//! wrapper block.
+//!
+//! Hosts of the Observe ABI look a probe's id up in this section, so a hooked module always has one, with every hooked
+//! function in it.
+
+use std::collections::BTreeMap;
+
+use wasm_encoder::Encode;
+use wasmparser::BinaryReader;
+
+use super::Carrying;
+use crate::error::Result;
+use crate::hook::Probe;
+use crate::label::Source;
+use crate::module::Section;
+use crate::rewrite::splice::Shift;
+
+/// Subsection ids (core specification, appendix "Name Section"; labels from the extended-name-section proposal).
+const FUNCTIONS: u8 = 1;
+const LOCALS: u8 = 2;
+const LABELS: u8 = 3;
+
+/// The data of the new `name` section; `None` where the input has none.
+pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) -> Vec<u8> {
+    let module = carrying.module;
+    // What a damaged or second section holds counts too: the names have been read that way for the labels.
+    let mut functions: BTreeMap<u32, &str> = crate::label::names::function_names(module, &mut Vec::new())
+        .into_iter()
+        .map(|(func, name)| (carrying.shift.apply(func), name))
+        .collect();
+    for (i, name) in carrying.hook_names.iter().enumerate() {
+        functions.insert(carrying.shift.from + i as u32, name);
+    }
+    for probe in carrying.probes {
+        let name = functions.entry(probe.id.0).or_insert(&probe.label.name);
+        if name.is_empty() {
+            *name = &probe.label.name;
+        }
+    }
+    let data = section.map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
+    let label_shift = |func: u32| carrying.probes.binary_search_by_key(&carrying.shift.apply(func), |p| p.id.0).is_ok();
+    let mut out = Vec::new();
+    let mut written = false;
+    // Subsections come by ascending id; the functions' stands where it stood, else in its order.
+    for (id, contents) in subsections(data) {
+        if id >= FUNCTIONS && !written {
+            write_functions(&functions, &mut out);
+            written = true;
+        }
+        match id {
+            FUNCTIONS => {}
+            LOCALS | LABELS => {
+                let shift = |func| carrying.shift.apply(func);
+                let by = |func| if id == LABELS && label_shift(func) { 1 } else { 0 };
+                // A damaged subsection is left out: the label stage has warned of it.
+                if let Ok(moved) = indirect(contents, shift, by) {
+                    write_subsection(id, &moved, &mut out);
+                }
+            }
+            _ => write_subsection(id, contents, &mut out),
+        }
+    }
+    if !written {
+        write_functions(&functions, &mut out);
+    }
+    out
+}
+
+/// The inverse of [`carry`] for a `name` section of canonical form: what stood in the input, if that had that form too.
+pub(crate) fn restore(data: &[u8], shift: Shift, probes: &[Probe]) -> Result<Vec<u8>> {
+    let back = Shift { from: shift.from + shift.by as u32, by: -shift.by };
+    let hooks = shift.from..shift.from + shift.by as u32;
+    let probe = |func: u32| probes.binary_search_by_key(&func, |p| p.id.0).ok().map(|i| &probes[i]);
+    let mut out = Vec::new();
+    for (id, contents) in subsections(data) {
+        match id {
+            FUNCTIONS => {
+                let names = name_map(contents)?;
+                let kept: BTreeMap<u32, &str> = names
+                    .into_iter()
+                    .filter(|(func, _)| {
+                        !hooks.contains(func) && probe(*func).is_none_or(|p| p.label.source == Source::NameSection)
+                    })
+                    .map(|(func, name)| (back.apply(func), name))
+                    .collect();
+                write_functions(&kept, &mut out);
+            }
+            LOCALS | LABELS => {
+                let by = |func| if id == LABELS && probe(func).is_some() { -1 } else { 0 };
+                write_subsection(id, &indirect(contents, |func| back.apply(func), by)?, &mut out);
+            }
+            _ => write_subsection(id, contents, &mut out),
+        }
+    }
+    Ok(out)
+}
+
+/// The subsections up to the first that does not fit.
+fn subsections(data: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut reader = BinaryReader::new(data, 0);
+    let mut found = Vec::new();
+    while !reader.eof() {
+        let next = (|| -> wasmparser::Result<_> {
+            let id = reader.read_u8()?;
+            let len = reader.read_var_u32()? as usize;
+            Ok((id, reader.read_bytes(len)?))
+        })();
+        match next {
+            Ok(subsection) => found.push(subsection),
+            Err(_) => break,
+        }
+    }
+    found
+}
+
+/// `vec(index, name)`
+pub(crate) fn name_map(contents: &[u8]) -> Result<Vec<(u32, &str)>> {
+    let mut reader = BinaryReader::new(contents, 0);
+    let count = reader.read_var_u32()?;
+    let mut names = Vec::new();
+    for _ in 0..count {
+        names.push((reader.read_var_u32()?, reader.read_string()?));
+    }
+    Ok(names)
+}
+
+/// `vec(function, vec(index, name))` with the functions moved, and the inner indices too.
+fn indirect(contents: &[u8], func: impl Fn(u32) -> u32, by: impl Fn(u32) -> i64) -> Result<Vec<u8>> {
+    let mut reader = BinaryReader::new(contents, 0);
+    let count = reader.read_var_u32()?;
+    let mut out = Vec::new();
+    count.encode(&mut out);
+    for _ in 0..count {
+        let old = reader.read_var_u32()?;
+        func(old).encode(&mut out);
+        let names = reader.read_var_u32()?;
+        names.encode(&mut out);
+        for _ in 0..names {
+            let index = reader.read_var_u32()? as i64 + by(old);
+            (index.clamp(0, u32::MAX as i64) as u32).encode(&mut out);
+            reader.read_string()?.encode(&mut out);
+        }
+    }
+    if !reader.eof() {
+        return Err(crate::error::Error::at(
+            crate::error::ErrorKind::Malformed,
+            reader.original_position(),
+            "bytes past the end of a name map",
+        ));
+    }
+    Ok(out)
+}
+
+fn write_functions(functions: &BTreeMap<u32, &str>, out: &mut Vec<u8>) {
+    let mut contents = Vec::new();
+    functions.len().encode(&mut contents);
+    for (func, name) in functions {
+        func.encode(&mut contents);
+        name.encode(&mut contents);
+    }
+    write_subsection(FUNCTIONS, &contents, out);
+}
+
+fn write_subsection(id: u8, contents: &[u8], out: &mut Vec<u8>) {
+    out.push(id);
+    contents.encode(out);
+}

@@ -1,0 +1,396 @@
+//! The contract between what the compiler writes and what a host reads.
+//!
+//! A *hook set* says which functions a hooked module imports and which operators stand for "function `id` is entered"
+//! and "function `id` is left"; nothing else differs between hook sets. The [`Manifest`], a custom section, makes a
+//! hooked module self-describing: which probe id means which function, where its source stands, what the input was,
+//! and what has to be known to take the hooks out again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wasm_encoder::Encode;
+use wasmparser::BinaryReader;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::label::{Label, Source};
+
+/// What a hook says about which function: in the Observe ABI the function's index in the rewritten module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeId(pub u32);
+
+/// Which hooks are written into a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum HookSet {
+    /// Calls of the host, as every host of the Observe ABI speaks them: `enter`, `exit` and `memory-grow`, each
+    /// `(i32) -> ()`, imported from `dylibso:observe/instrument`.
+    #[default]
+    Observe,
+}
+
+/// A function that a hook set imports; every one of them has the type `(i32) -> ()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookImport {
+    /// Where it is imported from.
+    pub module: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+}
+
+/// Module of the hooks of the Observe ABI.
+pub const OBSERVE: &str = "dylibso:observe/instrument";
+/// Module of the manual API of the Observe ABI.
+pub const OBSERVE_API: &str = "dylibso:observe/api";
+/// Module of both in older generations of the ABI, where hooks are called `instrument_…`.
+pub const OBSERVE_OLD: &str = "dylibso_observe";
+
+impl HookSet {
+    /// The name on the command line and in the Manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            HookSet::Observe => "observe",
+        }
+    }
+
+    /// The hook set of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [HookSet::Observe].into_iter().find(|set| set.name() == name)
+    }
+
+    /// What is imported, in the order in which it is appended to the module's own imports.
+    pub fn imports(self) -> &'static [HookImport] {
+        match self {
+            HookSet::Observe => &[
+                HookImport { module: OBSERVE, name: "enter" },
+                HookImport { module: OBSERVE, name: "exit" },
+                HookImport { module: OBSERVE, name: "memory-grow" },
+            ],
+        }
+    }
+}
+
+/// Whether an imported function is a hook, in any generation of the ABI.
+pub fn is_hook_import(module: &str, name: &str) -> bool {
+    match module {
+        OBSERVE => matches!(name, "enter" | "exit" | "memory-grow"),
+        OBSERVE_OLD => matches!(name, "instrument_enter" | "instrument_exit" | "instrument_memory_grow"),
+        _ => false,
+    }
+}
+
+/// The operators of one hook set in one module: function indices are known, so the bytes are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HookCode {
+    enter: u32,
+    exit: u32,
+    memory_grow: u32,
+}
+
+impl HookCode {
+    /// The hooks of the Observe set, imported as functions `first`, `first + 1` and `first + 2`.
+    pub(crate) fn observe(first: u32) -> Self {
+        HookCode { enter: first, exit: first + 1, memory_grow: first + 2 }
+    }
+
+    /// `i32.const id; call $enter`
+    pub(crate) fn enter(&self, id: ProbeId) -> Vec<u8> {
+        call_with(id.0, self.enter)
+    }
+
+    /// `i32.const id; call $exit`. Leaves everything on the operand stack where it is.
+    pub(crate) fn exit(&self, id: ProbeId) -> Vec<u8> {
+        call_with(id.0, self.exit)
+    }
+
+    /// `local.tee scratch; call $memory-grow; local.get scratch`: the requested pages are reported, and stay.
+    pub(crate) fn memory_grow(&self, scratch: u32) -> Vec<u8> {
+        let mut code = vec![0x22];
+        scratch.encode(&mut code);
+        code.push(0x10);
+        self.memory_grow.encode(&mut code);
+        code.push(0x20);
+        scratch.encode(&mut code);
+        code
+    }
+}
+
+fn call_with(id: u32, func: u32) -> Vec<u8> {
+    let mut code = vec![0x41];
+    (id as i32).encode(&mut code);
+    code.push(0x10);
+    func.encode(&mut code);
+    code
+}
+
+/// Name of the custom section that holds the [`Manifest`].
+pub const MANIFEST_SECTION: &str = "wasmtrace.manifest";
+
+/// Version of the Manifest's encoding; a reader refuses what it does not know.
+const MANIFEST_VERSION: u32 = 1;
+
+/// What a hooked module says of itself: the contents of the custom section [`MANIFEST_SECTION`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// The hook set that was written.
+    pub hooks: HookSet,
+    /// SHA-256 of the input.
+    pub input_sha256: [u8; 32],
+    /// Every hooked function, by ascending id.
+    pub probes: Vec<Probe>,
+    /// What taking the hooks out again needs beyond rules; absent if that was not wanted.
+    pub restore: Option<Restore>,
+}
+
+/// One hooked function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// What the hooks in it say.
+    pub id: ProbeId,
+    /// What it is called, and where its source stands.
+    pub label: Label,
+}
+
+/// What the rules of the rewriting cannot invert by themselves. Written by [`crate::rewrite`], read by [`crate::strip`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Restore {
+    /// How many types were appended to the type section.
+    pub(crate) types_appended: u32,
+    /// What became of the input's sections, in the order of the output (the Manifest itself left out).
+    pub(crate) fates: Vec<Fate>,
+    /// Bodies in which a width or a branch cannot be computed back, by ascending position in the code section.
+    pub(crate) bodies: Vec<(u32, BodyRestore)>,
+}
+
+/// What became of one section.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Fate {
+    /// Copied.
+    Kept,
+    /// Changed by rule; the widths are of LEBs that no rule computes back, by ordinal, the section's size first.
+    Edited(Vec<(u32, u8)>),
+    /// Not in the input.
+    Created,
+    /// Changed otherwise: the whole original section.
+    Replaced(Vec<u8>),
+    /// Not in the output: the whole original section.
+    Dropped(Vec<u8>),
+}
+
+/// What cannot be computed back in one body.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct BodyRestore {
+    /// Original widths of LEBs, by ordinal (see [`crate::rewrite::splice`]).
+    pub(crate) widths: Vec<(u32, u8)>,
+    /// Which of the branches to the wrapper block were branches to the function's label, and not `return`s: ordinals
+    /// among all of them.
+    pub(crate) branches: Vec<u32>,
+}
+
+impl BodyRestore {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.widths.is_empty() && self.branches.is_empty()
+    }
+}
+
+impl Manifest {
+    /// The contents of the custom section, without its name.
+    ///
+    /// All integers are unsigned LEB128, all strings are a length in bytes and UTF-8, `vec` is a count and its items:
+    ///
+    /// ```text
+    /// version=1  hooks:string  sha256:32 bytes  strings:vec(string)
+    /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
+    /// restore: 0 | 1 types_appended fates:vec(fate) bodies:vec(position, widths, vec(branch))
+    /// fate: 0 kept | 1 edited widths | 2 created | 3 replaced bytes | 4 dropped bytes;   widths: vec(ordinal, width)
+    /// ```
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        MANIFEST_VERSION.encode(&mut out);
+        self.hooks.name().encode(&mut out);
+        out.extend_from_slice(&self.input_sha256);
+
+        let mut strings: Vec<&str> = Vec::new();
+        let mut interned: HashMap<&str, u32> = HashMap::new();
+        let mut intern = |s| {
+            *interned.entry(s).or_insert_with(|| {
+                strings.push(s);
+                strings.len() as u32 - 1
+            })
+        };
+        let mut probes = Vec::new();
+        self.probes.len().encode(&mut probes);
+        let mut previous = 0;
+        for Probe { id, label } in &self.probes {
+            (id.0 - previous).encode(&mut probes);
+            previous = id.0;
+            intern(&label.name).encode(&mut probes);
+            probes.push(label.source as u8);
+            match &label.file {
+                Some(file) => {
+                    (intern(file) + 1).encode(&mut probes);
+                    label.line.unwrap_or(0).encode(&mut probes);
+                }
+                None => probes.push(0),
+            }
+        }
+        strings.len().encode(&mut out);
+        strings.iter().for_each(|s| s.encode(&mut out));
+        out.extend_from_slice(&probes);
+
+        match &self.restore {
+            None => out.push(0),
+            Some(restore) => {
+                out.push(1);
+                restore.encode(&mut out);
+            }
+        }
+        out
+    }
+
+    /// Reads what [`Manifest::encode`] wrote. `offset` is where `data` stands in the file, for errors.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Restore`] where the data is damaged or of a version that is not known.
+    pub fn decode(data: &[u8], offset: usize) -> Result<Manifest> {
+        let mut r = BinaryReader::new(data, offset);
+        read_manifest(&mut r)
+            .map_err(|e| damaged(format!("the Manifest is damaged: {}", e.message()), e.offset().unwrap_or(offset)))
+    }
+}
+
+impl Restore {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.types_appended.encode(out);
+        self.fates.len().encode(out);
+        for fate in &self.fates {
+            match fate {
+                Fate::Kept => out.push(0),
+                Fate::Edited(widths) => {
+                    out.push(1);
+                    encode_widths(widths, out);
+                }
+                Fate::Created => out.push(2),
+                Fate::Replaced(bytes) => {
+                    out.push(3);
+                    bytes.as_slice().encode(out);
+                }
+                Fate::Dropped(bytes) => {
+                    out.push(4);
+                    bytes.as_slice().encode(out);
+                }
+            }
+        }
+        self.bodies.len().encode(out);
+        for (position, body) in &self.bodies {
+            position.encode(out);
+            encode_widths(&body.widths, out);
+            body.branches.len().encode(out);
+            body.branches.iter().for_each(|b| b.encode(out));
+        }
+    }
+}
+
+fn damaged(message: impl Into<String>, offset: usize) -> Error {
+    Error::at(ErrorKind::Restore, offset, message)
+}
+
+fn encode_widths(widths: &[(u32, u8)], out: &mut Vec<u8>) {
+    widths.len().encode(out);
+    for (ordinal, width) in widths {
+        ordinal.encode(out);
+        out.push(*width);
+    }
+}
+
+fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
+    let at = r.original_position();
+    let version = r.read_var_u32()?;
+    if version != MANIFEST_VERSION {
+        return Err(damaged(format!("version {version} is not known here"), at));
+    }
+    let at = r.original_position();
+    let hooks = r.read_string()?;
+    let hooks = HookSet::from_name(hooks).ok_or_else(|| damaged("a hook set that is not known here", at))?;
+    let input_sha256 = r.read_bytes(32)?.try_into().expect("read 32 bytes");
+
+    let strings = read_vec(r, |r| Ok(Arc::<str>::from(r.read_string()?)))?;
+    let string = |r: &BinaryReader<'_>, index: u32| {
+        strings.get(index as usize).cloned().ok_or_else(|| damaged("string index out of bounds", r.original_position()))
+    };
+    let mut previous = 0u32;
+    let probes = read_vec(r, |r| {
+        let step = r.read_var_u32()?;
+        previous = previous.checked_add(step).ok_or_else(|| damaged("probe id out of range", r.original_position()))?;
+        let name = r.read_var_u32()?;
+        let name = string(r, name)?;
+        let source = Source::from_byte(r.read_u8()?)
+            .ok_or_else(|| damaged("unknown source of a name", r.original_position()))?;
+        let (file, line) = match r.read_var_u32()? {
+            0 => (None, None),
+            file => {
+                let line = r.read_var_u32()?;
+                (Some(string(r, file - 1)?), (line != 0).then_some(line))
+            }
+        };
+        Ok(Probe { id: ProbeId(previous), label: Label { name, file, line, source, language: None } })
+    })?;
+    let restore = match r.read_u8()? {
+        0 => None,
+        1 => Some(read_restore(r)?),
+        _ => return Err(damaged("neither with nor without what restoring needs", r.original_position() - 1)),
+    };
+    if !r.eof() {
+        return Err(damaged("bytes past the end", r.original_position()));
+    }
+    Ok(Manifest { hooks, input_sha256, probes, restore })
+}
+
+fn read_restore(r: &mut BinaryReader<'_>) -> Result<Restore> {
+    let bytes = |r: &mut BinaryReader<'_>| -> Result<Vec<u8>> {
+        let len = r.read_var_u32()? as usize;
+        Ok(r.read_bytes(len)?.to_vec())
+    };
+    Ok(Restore {
+        types_appended: r.read_var_u32()?,
+        fates: read_vec(r, |r| {
+            Ok(match r.read_u8()? {
+                0 => Fate::Kept,
+                1 => Fate::Edited(read_widths(r)?),
+                2 => Fate::Created,
+                3 => Fate::Replaced(bytes(r)?),
+                4 => Fate::Dropped(bytes(r)?),
+                _ => return Err(damaged("unknown fate of a section", r.original_position() - 1)),
+            })
+        })?,
+        bodies: read_vec(r, |r| {
+            Ok((
+                r.read_var_u32()?,
+                BodyRestore { widths: read_widths(r)?, branches: read_vec(r, |r| Ok(r.read_var_u32()?))? },
+            ))
+        })?,
+    })
+}
+
+fn read_widths(r: &mut BinaryReader<'_>) -> Result<Vec<(u32, u8)>> {
+    read_vec(r, |r| {
+        let ordinal = r.read_var_u32()?;
+        let at = r.original_position();
+        match r.read_u8()? {
+            width @ 1..=5 => Ok((ordinal, width)),
+            _ => Err(damaged("a LEB128 of 32 bits is 1 to 5 bytes wide", at)),
+        }
+    })
+}
+
+/// Reads a count and its items. The count is not trusted: memory grows with what is really there.
+fn read_vec<'a, T>(
+    r: &mut BinaryReader<'a>,
+    mut item: impl FnMut(&mut BinaryReader<'a>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let count = r.read_var_u32()?;
+    let mut items = Vec::new();
+    for _ in 0..count {
+        items.push(item(r)?);
+    }
+    Ok(items)
+}

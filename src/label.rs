@@ -1,0 +1,205 @@
+//! The second stage: what each function is called, and where its source stands.
+//!
+//! Sources are asked in this order, and the first that knows a name gives it:
+//!
+//! 1. for an imported function, its import (`wasi_snapshot_preview1.fd_write`)
+//! 2. the `name` section
+//! 3. an export
+//! 4. DWARF (`DW_AT_linkage_name`, else `DW_AT_name` with its namespaces)
+//! 5. its index: `func[17]`
+//!
+//! File and line come from DWARF whatever gives the name. A module that carries our [`Manifest`] takes names, files and
+//! lines of hooked functions from there: its DWARF describes the original.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::hook::{MANIFEST_SECTION, Manifest, ProbeId};
+use crate::module::{FuncIdx, Module};
+
+pub mod demangle;
+#[cfg(feature = "dwarf")]
+mod dwarf;
+pub(crate) mod names;
+
+/// Who gave a function its name, by falling precedence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Source {
+    /// The module and name that it is imported by.
+    Import = 0,
+    /// The `name` section.
+    NameSection = 1,
+    /// The first export of it.
+    Export = 2,
+    /// Debug information.
+    Dwarf = 3,
+    /// Nobody: `func[N]`.
+    Index = 4,
+}
+
+impl Source {
+    /// The inverse of `source as u8`.
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        [Source::Import, Source::NameSection, Source::Export, Source::Dwarf, Source::Index]
+            .into_iter()
+            .find(|s| *s as u8 == byte)
+    }
+
+    /// One word for it, as `wasmtrace ls` shows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Import => "import",
+            Source::NameSection => "name",
+            Source::Export => "export",
+            Source::Dwarf => "dwarf",
+            Source::Index => "index",
+        }
+    }
+}
+
+/// What a function is called, and where its source stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// The name as its source gives it: mangled where that is.
+    pub name: Arc<str>,
+    /// The source file, as the compiler wrote it down.
+    pub file: Option<Arc<str>>,
+    /// The line of its declaration, from 1.
+    pub line: Option<u32>,
+    /// Who gave the name.
+    pub source: Source,
+    /// The source language, where DWARF says it: `rust`, `c`, `c++`, `go`, `zig`, …
+    pub language: Option<&'static str>,
+}
+
+impl Label {
+    /// The name for a person: demangled, without the hash that compilers append. May hold any character; what goes to a
+    /// terminal goes through [`printable`].
+    pub fn demangled(&self) -> Cow<'_, str> {
+        demangle::demangle(&self.name)
+    }
+}
+
+/// Labels of all functions of a module, imported ones first; and what was wrong with their sources.
+#[derive(Debug, Clone, Default)]
+pub struct Labels {
+    labels: Vec<Label>,
+    /// One sentence for each source that could not be read whole.
+    pub warnings: Vec<String>,
+}
+
+impl std::ops::Index<FuncIdx> for Labels {
+    type Output = Label;
+    fn index(&self, func: FuncIdx) -> &Label {
+        &self.labels[func.0 as usize]
+    }
+}
+
+impl Labels {
+    /// Every function with its label.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (FuncIdx, &Label)> {
+        self.labels.iter().enumerate().map(|(i, l)| (FuncIdx(i as u32), l))
+    }
+}
+
+/// Finds the label of every function. Never fails: a source that is damaged gives what it holds and a warning.
+pub fn label(module: &Module<'_>) -> Labels {
+    let mut warnings = Vec::new();
+    let names = names::function_names(module, &mut warnings);
+    let mut exports: Vec<Option<&str>> = vec![None; module.func_count() as usize];
+    for (name, func) in module.exports() {
+        exports[func.0 as usize].get_or_insert(name);
+    }
+    let manifest = read_manifest(module, &mut warnings);
+    #[cfg(feature = "dwarf")]
+    let debug = if manifest.is_none() { dwarf::subprograms(module, &mut warnings) } else { Default::default() };
+
+    let labels = (0..module.func_count())
+        .map(FuncIdx)
+        .map(|func| {
+            let (mut file, mut line, mut dwarf_name, mut language) = (None, None, None::<Arc<str>>, None);
+            #[cfg(feature = "dwarf")]
+            if let Some(subprogram) = debug.get(&func) {
+                (file, line, dwarf_name, language) =
+                    (subprogram.file.clone(), subprogram.line, subprogram.name.clone(), subprogram.language);
+            }
+            // An empty name says nothing to anybody, so the next source is asked.
+            let from_names = names.get(&func.0).filter(|n| !n.is_empty());
+            let from_export = exports[func.0 as usize].filter(|n| !n.is_empty());
+            let (name, source): (Arc<str>, Source) = if let Some(import) = module.imported_funcs().get(func.0 as usize)
+            {
+                (format!("{}.{}", import.module, import.name).into(), Source::Import)
+            } else if let Some(name) = from_names {
+                ((*name).into(), Source::NameSection)
+            } else if let Some(name) = from_export {
+                (name.into(), Source::Export)
+            } else if let Some(name) = dwarf_name.take().filter(|n| !n.is_empty()) {
+                (name, Source::Dwarf)
+            } else {
+                (format!("func[{}]", func.0).into(), Source::Index)
+            };
+            if file.is_none() {
+                line = None;
+            }
+            Label { name, file: file.take(), line, source, language }
+        })
+        .collect();
+    let mut labels = Labels { labels, warnings };
+    for probe in manifest.iter().flat_map(|m| &m.probes) {
+        if let Some(label) = labels.labels.get_mut(probe.id.0 as usize) {
+            *label = probe.label.clone();
+        }
+    }
+    labels
+}
+
+/// The label that each probe of a module has for a host that runs it: by the Manifest, or by function index.
+pub fn probe_labels(module: &Module<'_>, labels: &Labels) -> std::collections::BTreeMap<ProbeId, Label> {
+    match read_manifest(module, &mut Vec::new()) {
+        Some(manifest) => manifest.probes.into_iter().map(|p| (p.id, p.label)).collect(),
+        None => labels.iter().map(|(func, label)| (ProbeId(func.0), label.clone())).collect(),
+    }
+}
+
+fn read_manifest(module: &Module<'_>, warnings: &mut Vec<String>) -> Option<Manifest> {
+    let section = module.custom(MANIFEST_SECTION)?;
+    match Manifest::decode(&module.bytes()[section.data.clone()], section.data.start) {
+        Ok(manifest) => Some(manifest),
+        Err(e) => {
+            warnings.push(e.to_string());
+            None
+        }
+    }
+}
+
+/// Makes a name from a module safe for a terminal: control characters (a module is foreign data, and an escape sequence
+/// in a name would be obeyed) and characters that reorder or hide text are written as escapes.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_hostile(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
+    }
+    Cow::Owned(safe)
+}
+
+/// Control characters, line separators, and the format characters that Unicode TR 36 warns of: directional marks,
+/// embeddings, overrides and isolates, zero-width characters, tags.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_and_reordering_never_reach_a_terminal() {
+        assert_eq!(printable("ok µ 函数"), "ok µ 函数");
+        assert_eq!(printable("\x1b[31mred\u{202e}\u{9b}"), "\\u{1b}[31mred\\u{202e}\\u{9b}");
+    }
+}

@@ -1,0 +1,58 @@
+//! Names as their programmers wrote them.
+
+use std::borrow::Cow;
+
+/// Longest name that is demangled. Mangled names compress repetition, so a short one can stand for a huge one; real
+/// names are far shorter.
+const LONGEST: usize = 16 * 1024;
+
+/// Demangles a name: Rust v0 and legacy first, since a legacy Rust name is also a valid C++ one (and would keep its
+/// hash and its `$LT$`), then C++ (Itanium). Any other name comes back as it is.
+pub fn demangle(name: &str) -> Cow<'_, str> {
+    if name.len() > LONGEST {
+        return Cow::Borrowed(name);
+    }
+    // Mach-O style and `__Z` prefixes do not occur in wasm; a leading `_` or `R` that starts no mangled name falls through.
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        let text = format!("{rust:#}"); // `#` leaves the hash out
+        if text.len() <= LONGEST {
+            return Cow::Owned(text);
+        }
+        return Cow::Borrowed(name);
+    }
+    if name.starts_with("_Z")
+        && let Ok(symbol) = cpp_demangle::Symbol::new(name)
+    {
+        let options = cpp_demangle::DemangleOptions::default().no_return_type();
+        if let Ok(text) = symbol.demangle_with_options(&options)
+            && text.len() <= LONGEST
+        {
+            return Cow::Owned(text);
+        }
+    }
+    Cow::Borrowed(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::demangle;
+
+    #[test]
+    fn rust_is_tried_before_cpp_and_loses_its_hash() {
+        assert_eq!(
+            demangle(
+                "_ZN71_$LT$Test$u20$$u2b$$u20$$u27$static$u20$as$u20$foo..Bar$LT$Test$GT$$GT$3bar17h930b740aa94f1d3aE"
+            ),
+            "<Test + 'static as foo::Bar<Test>>::bar"
+        );
+        assert_eq!(demangle("_RNvC6_123foo3bar"), "123foo::bar");
+    }
+
+    #[test]
+    fn cpp_keeps_its_arguments_and_c_keeps_its_name() {
+        assert_eq!(demangle("_ZN3geo5Shape4areaEi"), "geo::Shape::area(int)");
+        assert_eq!(demangle("malloc"), "malloc");
+        assert_eq!(demangle("_start"), "_start");
+        assert_eq!(demangle("_Zbroken"), "_Zbroken");
+    }
+}

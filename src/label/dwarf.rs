@@ -1,0 +1,285 @@
+//! Names, files and lines out of DWARF 4 and 5, through gimli.
+//!
+//! Addresses in a wasm module's DWARF are offsets from the start of the code section's contents. A subprogram belongs to
+//! the function whose body holds its first address. Its name is its `DW_AT_linkage_name`, else its `DW_AT_name` behind
+//! the names of the namespaces and types around it, with `DW_AT_specification` and `DW_AT_abstract_origin` followed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gimli::{AttributeValue, DebugInfoOffset, EndianSlice, LittleEndian, UnitOffset, constants as dw};
+
+use crate::module::{FuncIdx, Module, id};
+
+type Slice<'a> = EndianSlice<'a, LittleEndian>;
+type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
+type Unit<'a> = gimli::Unit<Slice<'a>>;
+
+/// What debug information says of one function.
+#[derive(Debug, Clone)]
+pub(crate) struct Subprogram {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) file: Option<Arc<str>>,
+    pub(crate) line: Option<u32>,
+    pub(crate) language: Option<&'static str>,
+}
+
+/// An entry that names something or places it: subprograms, and the scopes around them.
+struct Entry<'a> {
+    parent: Option<DebugInfoOffset>,
+    name: Option<Slice<'a>>,
+    linkage_name: Option<Slice<'a>>,
+    file: Option<Arc<str>>,
+    line: Option<u32>,
+    /// `DW_AT_specification` or `DW_AT_abstract_origin`.
+    origin: Option<DebugInfoOffset>,
+    /// The first address, of a subprogram that has code.
+    address: Option<u64>,
+    language: Option<&'static str>,
+}
+
+/// How long a chain of origins, or of scopes, is followed; damaged data can hold circles.
+const MAX_CHAIN: usize = 64;
+
+/// What debug information says of each function that it knows.
+pub(crate) fn subprograms(module: &Module<'_>, warnings: &mut Vec<String>) -> HashMap<FuncIdx, Subprogram> {
+    let Some(code) = module.section(id::CODE) else { return HashMap::new() };
+    if module.custom(".debug_info").is_none() {
+        return HashMap::new();
+    }
+    let dwarf = Dwarf::load(|section| -> Result<_, gimli::Error> {
+        let data = module.custom(section.name()).map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
+        Ok(EndianSlice::new(data, LittleEndian))
+    })
+    .expect("loading a slice cannot fail");
+
+    let mut damaged = None;
+    let mut headers = Vec::new();
+    let mut units = dwarf.units();
+    loop {
+        match units.next() {
+            Ok(Some(header)) => headers.push(header),
+            Ok(None) => break,
+            Err(e) => {
+                damaged = Some(e);
+                break; // where the next unit begins is not known
+            }
+        }
+    }
+    let mut entries: HashMap<DebugInfoOffset, Entry<'_>> = HashMap::new();
+    for read in crate::parallel::map(headers, |header| read_unit(&dwarf, header)) {
+        entries.extend(read.entries);
+        damaged = damaged.or(read.damaged);
+    }
+    if let Some(e) = damaged {
+        warnings
+            .push(format!("the debug information is damaged ({e}): names and lines are taken from what can be read"));
+    }
+
+    let starts: Vec<u64> = module.defined_funcs().map(|f| module.body(f).start as u64).collect();
+    let mut found = HashMap::new();
+    let mut interned: HashMap<String, Arc<str>> = HashMap::new();
+    // By address, so that of two claims to one body the first in the code counts, whatever the order of the map.
+    let mut with_code: Vec<_> = entries.iter().filter_map(|(o, e)| Some((e.address?, *o))).collect();
+    with_code.sort_unstable_by_key(|(address, offset)| (*address, offset.0));
+    for (address, offset) in with_code {
+        let at = code.contents.start as u64 + address;
+        let Some(func) = body_at(module, &starts, at) else { continue };
+        found.entry(func).or_insert_with(|| resolve(&entries, offset, &mut interned));
+    }
+    found
+}
+
+/// The function whose body, with its size field (5 bytes at most), holds the offset.
+fn body_at(module: &Module<'_>, starts: &[u64], at: u64) -> Option<FuncIdx> {
+    let first = module.imported_funcs().len() as u32;
+    let position = starts.partition_point(|start| *start <= at);
+    let holds = |position: usize| {
+        let func = FuncIdx(first + position as u32);
+        (position < starts.len() && at < module.body(func).end as u64).then_some(func)
+    };
+    let inside = position.checked_sub(1).and_then(holds);
+    inside.or_else(|| holds(position).filter(|f| module.body(*f).start as u64 - at <= 5))
+}
+
+struct ReadUnit<'a> {
+    entries: Vec<(DebugInfoOffset, Entry<'a>)>,
+    damaged: Option<gimli::Error>,
+}
+
+fn read_unit<'a>(dwarf: &Dwarf<'a>, header: gimli::UnitHeader<Slice<'a>>) -> ReadUnit<'a> {
+    let mut entries = Vec::new();
+    let damaged = dwarf.unit(header).and_then(|unit| read_entries(dwarf, &unit, &mut entries)).err();
+    ReadUnit { entries, damaged }
+}
+
+fn read_entries<'a>(
+    dwarf: &Dwarf<'a>,
+    unit: &Unit<'a>,
+    out: &mut Vec<(DebugInfoOffset, Entry<'a>)>,
+) -> gimli::Result<()> {
+    let mut files: HashMap<u64, Option<Arc<str>>> = HashMap::new();
+    let mut language = None;
+    let global = |offset: UnitOffset| offset.to_debug_info_offset(&unit.header);
+    // The entries around the current one, by depth; `None` for one that is not kept.
+    let mut scopes: Vec<Option<DebugInfoOffset>> = Vec::new();
+    let mut cursor = unit.entries();
+    while let Some(die) = cursor.next_dfs()? {
+        let depth = die.depth().max(0) as usize;
+        scopes.truncate(depth);
+        let parent = scopes.iter().rev().copied().flatten().next();
+        let kept = matches!(
+            die.tag(),
+            dw::DW_TAG_subprogram
+                | dw::DW_TAG_namespace
+                | dw::DW_TAG_module
+                | dw::DW_TAG_class_type
+                | dw::DW_TAG_structure_type
+                | dw::DW_TAG_union_type
+                | dw::DW_TAG_enumeration_type
+                | dw::DW_TAG_interface_type
+        );
+        let here = global(die.offset()).filter(|_| kept);
+        scopes.resize(depth, None);
+        scopes.push(here);
+        if die.tag() == dw::DW_TAG_compile_unit {
+            if let Some(AttributeValue::Language(l)) = die.attr_value(dw::DW_AT_language) {
+                language = language_name(l);
+            }
+            continue;
+        }
+        let Some(here) = here else { continue };
+        let text = |name| die.attr_value(name).and_then(|v| dwarf.attr_string(unit, v).ok());
+        let mut entry = Entry {
+            parent,
+            name: text(dw::DW_AT_name),
+            linkage_name: None,
+            file: None,
+            line: None,
+            origin: None,
+            address: None,
+            language,
+        };
+        if die.tag() == dw::DW_TAG_subprogram {
+            entry.linkage_name = text(dw::DW_AT_linkage_name).or_else(|| text(dw::DW_AT_MIPS_linkage_name));
+            entry.line =
+                die.attr_value(dw::DW_AT_decl_line).and_then(|v| v.udata_value()).and_then(|l| l.try_into().ok());
+            entry.file = die
+                .attr_value(dw::DW_AT_decl_file)
+                .and_then(|v| match v {
+                    AttributeValue::FileIndex(index) => Some(index),
+                    other => other.udata_value(),
+                })
+                .and_then(|index| files.entry(index).or_insert_with(|| file_path(dwarf, unit, index)).clone());
+            let origin = die.attr_value(dw::DW_AT_specification).or_else(|| die.attr_value(dw::DW_AT_abstract_origin));
+            entry.origin = match origin {
+                Some(AttributeValue::UnitRef(offset)) => global(offset),
+                Some(AttributeValue::DebugInfoRef(offset)) => Some(offset),
+                _ => None,
+            };
+            entry.address = first_address(dwarf, unit, die);
+        }
+        out.push((here, entry));
+    }
+    Ok(())
+}
+
+/// The lowest address of a subprogram's code. 0 means that the linker threw the function away, as do the tombstones at
+/// the upper end (tool-conventions, "DWARF for WebAssembly"; LLVM writes -1 and -2).
+fn first_address<'a>(
+    dwarf: &Dwarf<'a>,
+    unit: &Unit<'a>,
+    die: &gimli::DebuggingInformationEntry<Slice<'a>>,
+) -> Option<u64> {
+    let alive = |address: u64| address != 0 && address < 0xffff_fffe;
+    let low = die.attr_value(dw::DW_AT_low_pc).and_then(|v| dwarf.attr_address(unit, v).ok().flatten());
+    if let Some(low) = low.filter(|a| alive(*a)) {
+        return Some(low);
+    }
+    let mut ranges = dwarf.attr_ranges(unit, die.attr_value(dw::DW_AT_ranges)?).ok()??;
+    while let Ok(Some(range)) = ranges.next() {
+        if alive(range.begin) {
+            return Some(range.begin);
+        }
+    }
+    None
+}
+
+/// The path of a file of the unit's line program: its directory, unless that is the compilation's own, and its name.
+fn file_path<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, index: u64) -> Option<Arc<str>> {
+    let header = unit.line_program.as_ref()?.header();
+    let file = header.file(index)?;
+    let name = dwarf.attr_string(unit, file.path_name()).ok()?.to_string_lossy();
+    let directory = (file.directory_index() != 0).then(|| file.directory(header)).flatten();
+    let directory = directory.and_then(|d| dwarf.attr_string(unit, d).ok());
+    Some(match directory {
+        Some(directory) if !name.starts_with('/') => {
+            format!("{}/{name}", directory.to_string_lossy().trim_end_matches('/')).into()
+        }
+        _ => name.as_ref().into(),
+    })
+}
+
+fn resolve(
+    entries: &HashMap<DebugInfoOffset, Entry<'_>>,
+    offset: DebugInfoOffset,
+    interned: &mut HashMap<String, Arc<str>>,
+) -> Subprogram {
+    let mut subprogram = Subprogram { name: None, file: None, line: None, language: entries[&offset].language };
+    let mut plain = None;
+    let mut next = Some(offset);
+    for _ in 0..MAX_CHAIN {
+        let Some((here, entry)) = next.and_then(|o| Some((o, entries.get(&o)?))) else { break };
+        if subprogram.name.is_none() {
+            subprogram.name = entry.linkage_name.map(|n| n.to_string_lossy().as_ref().into());
+        }
+        plain = plain.or_else(|| qualified_name(entries, here));
+        // File and line stand together: those of the outermost entry that has them.
+        if subprogram.file.is_none() && entry.file.is_some() {
+            subprogram.file =
+                entry.file.as_ref().map(|f| interned.entry(f.to_string()).or_insert_with(|| f.clone()).clone());
+            subprogram.line = entry.line;
+        } else if subprogram.line.is_none() {
+            subprogram.line = entry.line;
+        }
+        next = entry.origin;
+    }
+    subprogram.name = subprogram.name.or_else(|| plain.map(Into::into));
+    subprogram
+}
+
+/// `namespace::Type::name`
+fn qualified_name(entries: &HashMap<DebugInfoOffset, Entry<'_>>, offset: DebugInfoOffset) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut next = Some(offset);
+    for _ in 0..MAX_CHAIN {
+        let Some(entry) = next.and_then(|o| entries.get(&o)) else { break };
+        match entry.name {
+            Some(name) => parts.push(name.to_string_lossy()),
+            None if parts.is_empty() => return None,
+            None => {} // an anonymous namespace
+        }
+        next = entry.parent;
+    }
+    parts.reverse();
+    Some(parts.join("::"))
+}
+
+/// The word that selection rules use for a language (DWARF 5, table 7.17, and the registered ones after it).
+fn language_name(language: gimli::DwLang) -> Option<&'static str> {
+    Some(match language {
+        dw::DW_LANG_C | dw::DW_LANG_C89 | dw::DW_LANG_C99 | dw::DW_LANG_C11 | dw::DW_LANG_C17 => "c",
+        dw::DW_LANG_C_plus_plus
+        | dw::DW_LANG_C_plus_plus_03
+        | dw::DW_LANG_C_plus_plus_11
+        | dw::DW_LANG_C_plus_plus_14
+        | dw::DW_LANG_C_plus_plus_17
+        | dw::DW_LANG_C_plus_plus_20 => "c++",
+        dw::DW_LANG_Rust => "rust",
+        dw::DW_LANG_Go => "go",
+        dw::DW_LANG_Zig => "zig",
+        dw::DW_LANG_Swift => "swift",
+        dw::DW_LANG_D => "d",
+        _ => return None,
+    })
+}

@@ -1,0 +1,344 @@
+//! The first stage: bytes → [`Module`], validated once, at the door.
+//!
+//! A `Module` is no intermediate representation. It knows where each section and each body lies, what type each
+//! function has, and which functions are imported or exported; everything else stays bytes, to be copied. Past this
+//! stage the input is known to be valid, so later stages say `expect("validated: …")`.
+
+use std::ops::Range;
+
+use wasmparser::{
+    BinaryReader, CompositeInnerType, Encoding, ExternalKind, FuncToValidate, FuncType, FunctionBody, Imports, Parser,
+    Payload, SubType, TypeRef, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The index of a function in a module's function index space: imported functions first, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FuncIdx(pub u32);
+
+/// Section ids of the core specification (binary format, "Modules") that this crate names.
+pub(crate) mod id {
+    pub const CUSTOM: u8 = 0;
+    pub const TYPE: u8 = 1;
+    pub const IMPORT: u8 = 2;
+    pub const TABLE: u8 = 4;
+    pub const GLOBAL: u8 = 6;
+    pub const EXPORT: u8 = 7;
+    pub const START: u8 = 8;
+    pub const ELEMENT: u8 = 9;
+    pub const CODE: u8 = 10;
+    pub const DATA: u8 = 11;
+}
+
+/// One section as it stands in the file.
+#[derive(Debug, Clone)]
+pub struct Section<'a> {
+    /// The section's id; 0 for a custom section.
+    pub id: u8,
+    /// The name of a custom section.
+    pub name: Option<&'a str>,
+    /// The whole section: id, size and contents, as offsets in the file.
+    pub whole: Range<usize>,
+    /// What follows the size field, as offsets in the file. For a custom section this still begins with its name.
+    pub contents: Range<usize>,
+    /// The bytes after a custom section's name; the same as `contents` for other sections.
+    pub data: Range<usize>,
+}
+
+/// An imported function.
+#[derive(Debug, Clone, Copy)]
+pub struct FuncImport<'a> {
+    /// The module that it is imported from.
+    pub module: &'a str,
+    /// Its name in that module.
+    pub name: &'a str,
+    /// Index of its type.
+    pub ty: u32,
+}
+
+/// A validated module, borrowed from its bytes. Made by [`parse`].
+#[derive(Debug)]
+pub struct Module<'a> {
+    bytes: &'a [u8],
+    sections: Vec<Section<'a>>,
+    types: Vec<SubType>,
+    /// For each type: how many types its recursion group holds.
+    group_sizes: Vec<u32>,
+    imports: Vec<FuncImport<'a>>,
+    import_count: usize,
+    /// Type index of every function, imported ones first.
+    func_types: Vec<u32>,
+    exports: Vec<(&'a str, FuncIdx)>,
+    bodies: Vec<Range<usize>>,
+    memories: Vec<wasmparser::MemoryType>,
+    start: Option<FuncIdx>,
+}
+
+/// Every feature that wasmparser knows. What a module may use is not for this compiler to decide; what leaves a frame is.
+pub(crate) fn all_features() -> WasmFeatures {
+    WasmFeatures::all()
+}
+
+/// Reads and validates a module, with every feature that wasmparser knows.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] with the offset of the first byte that is wrong; [`ErrorKind::Unsupported`] for a component
+/// and for a relocatable object file.
+pub fn parse(bytes: &[u8]) -> Result<Module<'_>> {
+    if bytes.is_empty() {
+        return Err(Error::at(ErrorKind::Malformed, 0, "the input is empty"));
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Error::at(ErrorKind::Malformed, 0, "not a WebAssembly binary: it does not begin with `\\0asm`"));
+    }
+    let mut module = Module {
+        bytes,
+        sections: Vec::new(),
+        types: Vec::new(),
+        group_sizes: Vec::new(),
+        imports: Vec::new(),
+        import_count: 0,
+        func_types: Vec::new(),
+        exports: Vec::new(),
+        bodies: Vec::new(),
+        memories: Vec::new(),
+        start: None,
+    };
+    let mut parser = Parser::new(0);
+    parser.set_features(all_features());
+    let mut validator = Validator::new_with_features(all_features());
+    let mut pending = Vec::new();
+    let mut section_start = 8; // after magic and version
+
+    for payload in parser.parse_all(bytes) {
+        let payload = payload?;
+        if let Payload::Version { encoding: Encoding::Component, .. } = payload {
+            return Err(Error::at(
+                ErrorKind::Unsupported,
+                4,
+                "components are not supported yet: this tool reads core modules",
+            ));
+        }
+        if let ValidPayload::Func(func, body) = validator.payload(&payload)? {
+            module.bodies.push(body.range());
+            pending.push((func, body));
+        }
+        if let Some((id, contents)) = payload.as_section() {
+            let mut section =
+                Section { id, name: None, whole: section_start..contents.end, data: contents.clone(), contents };
+            section_start = section.whole.end;
+            if let Payload::CustomSection(custom) = &payload {
+                section.name = Some(custom.name());
+                section.data = custom.data_offset()..section.contents.end;
+                if custom.name() == "linking" || custom.name().starts_with("reloc.") {
+                    return Err(Error::at(
+                        ErrorKind::Unsupported,
+                        section.whole.start,
+                        format!(
+                            "this is a relocatable object file (it has a `{}` section): link it first",
+                            crate::label::printable(custom.name())
+                        ),
+                    ));
+                }
+            }
+            module.sections.push(section);
+        }
+        module.note(payload)?;
+    }
+    validate_bodies(pending)?;
+    Ok(module)
+}
+
+type Pending<'a> = Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>;
+
+/// Validates the bodies, on every core where the feature `parallel` is on. Reports the error with the lowest offset,
+/// so that the message does not depend on the number of threads.
+fn validate_bodies(pending: Pending<'_>) -> Result<()> {
+    let validate_run =
+        |run: Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'_>)>| -> Result<(), wasmparser::Error> {
+            let mut allocations = Default::default();
+            for (func, body) in run {
+                let mut validator = func.into_validator(allocations);
+                validator.validate(&body)?;
+                allocations = validator.into_allocations();
+            }
+            Ok(())
+        };
+    let runs = crate::parallel::runs_of(pending, |(_, body)| body.range().len());
+    let results = crate::parallel::map(runs, validate_run);
+    Ok(results.into_iter().collect::<Result<(), _>>()?)
+}
+
+impl<'a> Module<'a> {
+    /// Keeps what a payload says of the index spaces. The payload has been validated.
+    fn note(&mut self, payload: Payload<'a>) -> Result<()> {
+        match payload {
+            Payload::TypeSection(types) => {
+                for group in types {
+                    let group = group?;
+                    let size = group.types().len() as u32;
+                    for ty in group.into_types() {
+                        self.types.push(ty);
+                        self.group_sizes.push(size);
+                    }
+                }
+            }
+            Payload::ImportSection(imports) => {
+                for group in imports {
+                    match group? {
+                        Imports::Single(_, import) => self.note_import(import.module, import.name, import.ty),
+                        Imports::Compact1 { module, items } => {
+                            for item in items {
+                                let item = item?;
+                                self.note_import(module, item.name, item.ty);
+                            }
+                        }
+                        Imports::Compact2 { module, ty, names } => {
+                            for name in names {
+                                self.note_import(module, name?, ty);
+                            }
+                        }
+                    }
+                }
+            }
+            Payload::FunctionSection(types) => {
+                for ty in types {
+                    self.func_types.push(ty?);
+                }
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories {
+                    self.memories.push(memory?);
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports {
+                    let export = export?;
+                    if matches!(export.kind, ExternalKind::Func | ExternalKind::FuncExact) {
+                        self.exports.push((export.name, FuncIdx(export.index)));
+                    }
+                }
+            }
+            Payload::StartSection { func, .. } => self.start = Some(FuncIdx(func)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note_import(&mut self, module: &'a str, name: &'a str, ty: TypeRef) {
+        self.import_count += 1;
+        match ty {
+            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                self.imports.push(FuncImport { module, name, ty });
+                self.func_types.push(ty);
+            }
+            TypeRef::Memory(memory) => self.memories.push(memory),
+            TypeRef::Table(_) | TypeRef::Global(_) | TypeRef::Tag(_) => {}
+        }
+    }
+
+    /// The module's bytes.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The sections, in the order of the file.
+    pub fn sections(&self) -> &[Section<'a>] {
+        &self.sections
+    }
+
+    /// The first custom section of that name.
+    pub fn custom(&self, name: &str) -> Option<&Section<'a>> {
+        self.sections.iter().find(|s| s.name == Some(name))
+    }
+
+    /// Every custom section of that name, in order.
+    pub(crate) fn customs<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s Section<'a>> + 's {
+        self.sections.iter().filter(move |s| s.name == Some(name))
+    }
+
+    /// The section of that id, which is not 0.
+    pub(crate) fn section(&self, id: u8) -> Option<&Section<'a>> {
+        self.sections.iter().find(|s| s.id == id)
+    }
+
+    /// The imported functions, in order: function index `i` is `imported_funcs()[i]`.
+    pub fn imported_funcs(&self) -> &[FuncImport<'a>] {
+        &self.imports
+    }
+
+    /// How many imports of every kind there are.
+    pub(crate) fn import_count(&self) -> usize {
+        self.import_count
+    }
+
+    /// How many functions there are, imported ones included.
+    pub fn func_count(&self) -> u32 {
+        self.func_types.len() as u32
+    }
+
+    /// The functions that have a body here.
+    pub fn defined_funcs(&self) -> impl ExactSizeIterator<Item = FuncIdx> + use<> {
+        (self.imports.len() as u32..self.func_count()).map(FuncIdx)
+    }
+
+    /// Whether the function has a body here.
+    pub fn is_defined(&self, func: FuncIdx) -> bool {
+        (self.imports.len() as u32..self.func_count()).contains(&func.0)
+    }
+
+    /// Where the body of a defined function lies: from its locals to its last `end`, without the size field.
+    pub fn body(&self, func: FuncIdx) -> Range<usize> {
+        self.bodies[func.0 as usize - self.imports.len()].clone()
+    }
+
+    /// A reader over the body of a defined function.
+    pub(crate) fn body_reader(&self, func: FuncIdx) -> FunctionBody<'a> {
+        let range = self.body(func);
+        FunctionBody::new(self.reader(range))
+    }
+
+    /// A reader over a range of the file, with every feature on.
+    pub(crate) fn reader(&self, range: Range<usize>) -> BinaryReader<'a> {
+        BinaryReader::new_features(&self.bytes[range.clone()], range.start, all_features())
+    }
+
+    /// The exported functions, in the order of the export section.
+    pub fn exports(&self) -> &[(&'a str, FuncIdx)] {
+        &self.exports
+    }
+
+    /// The start function.
+    pub fn start(&self) -> Option<FuncIdx> {
+        self.start
+    }
+
+    /// The index of the function's type.
+    pub(crate) fn type_index(&self, func: FuncIdx) -> u32 {
+        self.func_types[func.0 as usize]
+    }
+
+    /// The type of a function.
+    pub fn func_type(&self, func: FuncIdx) -> &FuncType {
+        match &self.types[self.type_index(func) as usize].composite_type.inner {
+            CompositeInnerType::Func(ty) => ty,
+            _ => unreachable!("validated: a function has a function type"),
+        }
+    }
+
+    /// Whether the function's type is `shared` (proposal "shared-everything threads").
+    pub(crate) fn is_shared(&self, func: FuncIdx) -> bool {
+        self.types[self.type_index(func) as usize].composite_type.shared
+    }
+
+    /// Every type with the size of its recursion group.
+    pub(crate) fn types(&self) -> impl ExactSizeIterator<Item = (&SubType, u32)> {
+        self.types.iter().zip(self.group_sizes.iter().copied())
+    }
+
+    /// The memories, imported ones first.
+    pub(crate) fn memories(&self) -> &[wasmparser::MemoryType] {
+        &self.memories
+    }
+}

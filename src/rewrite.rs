@@ -1,0 +1,328 @@
+//! Module + Plan → the hooked module.
+//!
+//! A splice, not a decompilation: whole sections are copied, bodies are copied with edits in between, and every byte
+//! that has no reason to change does not. See [`body`] for what happens inside of a function, [`splice`] for numbers,
+//! [`assemble`] for sections, and [`crate::check`] for the proof that only hooks were added.
+
+use std::collections::BTreeMap;
+
+use wasm_encoder::Encode;
+
+use crate::debug::Carrying;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hook::{HookCode, HookSet, Manifest, Probe, ProbeId, is_hook_import};
+use crate::label::{Labels, printable};
+use crate::module::{FuncIdx, Module};
+use crate::select::Plan;
+
+mod assemble;
+pub(crate) mod body;
+pub mod check;
+pub mod offsets;
+pub(crate) mod splice;
+pub mod strip;
+
+use body::{BodyPlan, LeftOut, NewBody};
+use offsets::{BodyMap, OffsetMap};
+use splice::Shift;
+
+/// What is to be written, besides which functions are hooked.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The hook set.
+    pub hooks: HookSet,
+    /// Whether the Manifest holds what [`crate::strip`] needs. Costs a few bytes, unless sections that no rule inverts are large.
+    pub restore: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { hooks: HookSet::Observe, restore: true }
+    }
+}
+
+/// A hooked module, and what is known of how it came to be.
+#[derive(Debug, Clone)]
+pub struct Rewritten {
+    /// The module.
+    pub wasm: Vec<u8>,
+    /// Where the code went.
+    pub offsets: OffsetMap,
+    /// What the module says of itself; `None` where nothing was hooked and the output is the input.
+    pub manifest: Option<Manifest>,
+    /// One sentence for everything that was not done as one might expect.
+    pub warnings: Vec<String>,
+}
+
+/// Limits of the JavaScript interface's "implementation-defined limits", which wasmparser and all engines keep.
+const MAX_FUNCTIONS: usize = 1_000_000;
+const MAX_IMPORTS: usize = 1_000_000;
+const MAX_TYPES: usize = 1_000_000;
+
+/// Everything about a rewriting that is decided before the first body: which indices move where, which types are added.
+#[derive(Debug)]
+struct Layout {
+    shift: Shift,
+    code: HookCode,
+    /// Whether `memory.grow` is hooked: memory 0 exists and is addressed by i32.
+    memory_grow: bool,
+    /// The block type of each hooked function's results, encoded, by the function's type.
+    block_types: BTreeMap<u32, Vec<u8>>,
+    /// Types to append to the type section, encoded.
+    new_types: Vec<Vec<u8>>,
+    /// Imports to append to the import section, encoded.
+    new_imports: Vec<u8>,
+}
+
+/// Writes the hooks that `plan` selects.
+///
+/// An empty plan yields the input, byte for byte.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyHooked`] if the module imports hooks; [`ErrorKind::Limit`] if the hooks' imports would push it
+/// past what engines accept.
+pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Options) -> Result<Rewritten> {
+    if plan.is_empty() {
+        return Ok(unchanged(module));
+    }
+    let mut warnings = Vec::new();
+    // A shared function may call shared functions only, and the hooks' imports are not.
+    let shared: Vec<FuncIdx> = plan.iter().filter(|func| module.is_shared(*func)).collect();
+    if !shared.is_empty() {
+        warnings.push(format!("{} shared function(s) are not hooked: they cannot call the host's hooks", shared.len()));
+    }
+    let plan = &plan.without(&shared);
+    if plan.is_empty() {
+        return Ok(Rewritten { warnings, ..unchanged(module) });
+    }
+    let layout = Layout::new(module, plan, options)?;
+    if let Some(memory) = module.memories().first().filter(|_| !layout.memory_grow && uses_memory_grow(module)) {
+        let width = if memory.memory64 { "64-bit" } else { "other" };
+        warnings.push(format!("memory.grow of a {width} memory is not reported: the hook set has no event for it"));
+    }
+
+    let positions: Vec<FuncIdx> = module.defined_funcs().collect();
+    let runs = crate::parallel::runs_of(positions, |func| module.body(*func).len());
+    let bodies: Vec<NewBody> = crate::parallel::map(runs, |run| {
+        run.into_iter().map(|func| write_body(module, func, plan, &layout)).collect::<Result<Vec<_>>>()
+    })
+    .into_iter()
+    .collect::<Result<Vec<_>>>()?
+    .into_iter()
+    .flatten()
+    .collect();
+
+    let mut probes = Vec::new();
+    for (func, body) in module.defined_funcs().zip(&bodies) {
+        let name = || printable(&labels[func].name).into_owned();
+        match body.left_out {
+            Some(LeftOut::TooLarge) => {
+                warnings.push(format!("{} is not hooked: its body would pass the size that engines accept", name()));
+                continue;
+            }
+            Some(LeftOut::TooManyLocals) => {
+                warnings.push(format!("memory.grow in {} is not reported: it has no room for another local", name()));
+            }
+            None => {}
+        }
+        if plan.contains(func) {
+            probes.push(Probe { id: ProbeId(layout.shift.apply(func.0)), label: labels[func].clone() });
+        }
+    }
+
+    let offsets = offset_map(module, &bodies);
+    let hook_names: Vec<String> = options.hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name)).collect();
+    let carrying =
+        Carrying { module, shift: layout.shift, offsets: &offsets, probes: &probes, hook_names: &hook_names };
+    let (wasm, restore) = assemble::assemble(&layout, &carrying, bodies, options, &mut warnings)?;
+    let manifest = Manifest { hooks: options.hooks, input_sha256: sha256(module.bytes()), probes, restore };
+    let wasm = assemble::with_manifest(wasm, &manifest);
+
+    #[cfg(debug_assertions)]
+    if let Err(e) = check::check(module.bytes(), &wasm) {
+        panic!("the output fails its own check: {e}");
+    }
+    Ok(Rewritten { wasm, offsets, manifest: Some(manifest), warnings })
+}
+
+fn unchanged(module: &Module<'_>) -> Rewritten {
+    Rewritten { wasm: module.bytes().to_vec(), offsets: OffsetMap::default(), manifest: None, warnings: Vec::new() }
+}
+
+/// Whether a module imports hooks of any generation, or says by its Manifest that it is hooked.
+pub fn is_hooked(module: &Module<'_>) -> bool {
+    module.custom(crate::hook::MANIFEST_SECTION).is_some()
+        || module.imported_funcs().iter().any(|i| is_hook_import(i.module, i.name))
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).into()
+}
+
+impl Layout {
+    fn new(module: &Module<'_>, plan: &Plan, options: &Options) -> Result<Self> {
+        let imports = options.hooks.imports();
+        let limit = |what: &str, has: usize, more: usize, most: usize| {
+            if has + more <= most {
+                return Ok(());
+            }
+            Err(Error::new(
+                ErrorKind::Limit,
+                format!(
+                    "the module has {has} {what}; with the hooks' {more} it would pass the limit of {most} that engines set"
+                ),
+            ))
+        };
+        limit("functions", module.func_count() as usize, imports.len(), MAX_FUNCTIONS)?;
+        limit("imports", module.import_count(), imports.len(), MAX_IMPORTS)?;
+
+        let first = module.imported_funcs().len() as u32;
+        let shift = Shift { from: first, by: imports.len() as i64 };
+        let mut types = Types::of(module);
+        let hook_type = types.import_of_i32();
+        let mut new_imports = Vec::new();
+        for import in imports {
+            import.module.encode(&mut new_imports);
+            import.name.encode(&mut new_imports);
+            new_imports.push(0x00); // a function
+            hook_type.encode(&mut new_imports);
+        }
+        let mut block_types = BTreeMap::new();
+        for func in plan.iter() {
+            block_types.entry(module.type_index(func)).or_insert_with(|| types.block(module.func_type(func).results()));
+        }
+        limit("types", types.before, types.new.len(), MAX_TYPES)?;
+        Ok(Layout {
+            shift,
+            code: HookCode::observe(first),
+            memory_grow: module.memories().first().is_some_and(|m| !m.memory64),
+            block_types,
+            new_types: types.new,
+            new_imports,
+        })
+    }
+}
+
+/// The types that a rewriting can use: those of the module, found by what they are, and new ones behind them.
+struct Types {
+    before: usize,
+    /// `[] -> results`, for each kind of results that some type has.
+    blocks: BTreeMap<Vec<u8>, u32>,
+    /// A type that an import `(i32) -> ()` can have: it must be the host's type, so alone in its group, final, without
+    /// a supertype.
+    import_of_i32: Option<u32>,
+    new: Vec<Vec<u8>>,
+}
+
+impl Types {
+    fn of(module: &Module<'_>) -> Self {
+        let mut types =
+            Types { before: module.types().len(), blocks: BTreeMap::new(), import_of_i32: None, new: Vec::new() };
+        for (index, (ty, group)) in module.types().enumerate() {
+            let composite = &ty.composite_type;
+            let wasmparser::CompositeInnerType::Func(func) = &composite.inner else { continue };
+            if composite.shared {
+                continue;
+            }
+            if func.params().is_empty() && func.results().len() > 1 {
+                types.blocks.entry(value_types(func.results())).or_insert(index as u32);
+            }
+            let plain = group == 1
+                && ty.is_final
+                && ty.supertype_idx.is_none()
+                && composite.describes_idx.is_none()
+                && composite.descriptor_idx.is_none();
+            if plain && func.results().is_empty() && func.params() == [wasmparser::ValType::I32] {
+                types.import_of_i32.get_or_insert(index as u32);
+            }
+        }
+        types
+    }
+
+    fn append(&mut self, ty: Vec<u8>) -> u32 {
+        self.new.push(ty);
+        (self.before + self.new.len() - 1) as u32
+    }
+
+    fn import_of_i32(&mut self) -> u32 {
+        self.import_of_i32.unwrap_or_else(|| self.append(vec![0x60, 1, 0x7f, 0]))
+    }
+
+    /// The block type for these results, encoded: none and one are written inline, more need a type.
+    fn block(&mut self, results: &[wasmparser::ValType]) -> Vec<u8> {
+        match results {
+            [] => vec![0x40],
+            [_] => value_types(results).split_off(1),
+            _ => {
+                let results = value_types(results);
+                let index = match self.blocks.get(&results) {
+                    Some(index) => *index,
+                    None => {
+                        let mut ty = vec![0x60, 0];
+                        ty.extend_from_slice(&results);
+                        let index = self.append(ty);
+                        self.blocks.insert(results, index);
+                        index
+                    }
+                };
+                let mut encoded = Vec::new();
+                (index as i64).encode(&mut encoded);
+                encoded
+            }
+        }
+    }
+}
+
+/// `vec(value type)`, encoded.
+fn value_types(types: &[wasmparser::ValType]) -> Vec<u8> {
+    let mut out = Vec::new();
+    types.len().encode(&mut out);
+    for ty in types {
+        wasm_encoder::ValType::try_from(*ty)
+            .expect("validated: a value type of a module has an encoding")
+            .encode(&mut out);
+    }
+    out
+}
+
+fn write_body(module: &Module<'_>, func: FuncIdx, plan: &Plan, layout: &Layout) -> Result<NewBody> {
+    let hooked = plan.contains(func).then(|| {
+        let block_type = &layout.block_types[&module.type_index(func)];
+        (ProbeId(layout.shift.apply(func.0)), block_type.as_slice())
+    });
+    let plan = BodyPlan { hooked, memory_grow: layout.memory_grow && !module.is_shared(func) };
+    body::rewrite(module, func, &plan, &layout.code, layout.shift)
+}
+
+/// Whether any body grows a memory. Read only where that matters for a warning.
+fn uses_memory_grow(module: &Module<'_>) -> bool {
+    module.defined_funcs().any(|func| {
+        let Ok(mut operators) = module.body_reader(func).get_operators_reader() else { return false };
+        while !operators.eof() {
+            if matches!(operators.read(), Ok(wasmparser::Operator::MemoryGrow { .. })) {
+                return true;
+            }
+        }
+        false
+    })
+}
+
+fn offset_map(module: &Module<'_>, bodies: &[NewBody]) -> OffsetMap {
+    let Some(code) = module.section(crate::module::id::CODE) else { return OffsetMap::default() };
+    let old_base = code.contents.start;
+    let mut at = module.body(module.defined_funcs().next().expect("there is a body")).start
+        - body::size_width_of(module, module.defined_funcs().next().expect("there is a body")) as usize
+        - old_base;
+    let maps = module.defined_funcs().zip(bodies).map(|(func, body)| {
+        let old = module.body(func);
+        let new_start = (at + body.size_width as usize) as u32;
+        at += body.bytes.len();
+        BodyMap {
+            old: (old.start - old_base) as u32..(old.end - old_base) as u32,
+            new_start,
+            edits: body.edits.clone(),
+        }
+    });
+    OffsetMap::new(maps.collect())
+}

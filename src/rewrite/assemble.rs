@@ -1,0 +1,156 @@
+//! Sections → the module: what does not change is copied, in place.
+
+use wasm_encoder::Encode;
+
+use super::body::NewBody;
+use super::splice::{self, Growth, Widths, write_leb};
+use super::{Layout, Options};
+use crate::debug::{Carried, Carrying, describes_original, names, producers};
+use crate::error::Result;
+use crate::hook::{Fate, MANIFEST_SECTION, Manifest, Restore};
+use crate::module::{Section, id};
+
+/// Writes everything but the Manifest, and notes what taking the hooks out again will need.
+pub(super) fn assemble(
+    layout: &Layout,
+    carrying: &Carrying<'_, '_>,
+    bodies: Vec<NewBody>,
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<(Vec<u8>, Option<Restore>)> {
+    let module = carrying.module;
+    let file = module.bytes();
+    let mut out = Vec::with_capacity(file.len() + file.len() / 8 + 4096);
+    out.extend_from_slice(&file[..8]);
+    let mut restore = Restore { types_appended: layout.new_types.len() as u32, ..Default::default() };
+    let mut bodies = Some(bodies);
+    let (mut seen_names, mut seen_producers) = (false, false);
+    let has_imports = module.section(id::IMPORT).is_some();
+    let imports = carrying.hook_names.len();
+    let mut stale = Vec::new();
+
+    for section in module.sections() {
+        let growth = match section.id {
+            id::TYPE => Growth { entries: layout.new_types.len() as i64, bytes: layout.new_types.concat() },
+            id::IMPORT => Growth { entries: imports as i64, bytes: layout.new_imports.clone() },
+            _ => Growth::default(),
+        };
+        let fate = if let Some(name) = section.name {
+            match carrying.carry(section, seen_names, warnings) {
+                Carried::Raw => {
+                    if describes_original(name) {
+                        stale.push(name);
+                    }
+                    copy(file, section, &mut out)
+                }
+                Carried::Names(data) => edited(section, custom_contents(name, &data), Vec::new(), &mut out),
+                Carried::Data(data) => {
+                    edited(section, custom_contents(name, &data), Vec::new(), &mut out);
+                    Fate::Replaced(file[section.whole.clone()].to_vec())
+                }
+                Carried::Dropped => Fate::Dropped(file[section.whole.clone()].to_vec()),
+            }
+        } else if section.id == id::CODE {
+            write_code(file, section, bodies.take().expect("a module has one code section"), &mut restore, &mut out)
+        } else if growth.entries != 0 || splice::holds_indices(section.id) {
+            let (contents, widths) = splice::section(file, section, layout.shift, &growth, Widths::Note(Vec::new()))?;
+            if contents == file[section.contents.clone()] {
+                copy(file, section, &mut out)
+            } else {
+                edited(section, contents, widths.into_noted(), &mut out)
+            }
+        } else {
+            copy(file, section, &mut out)
+        };
+        restore.fates.push(fate);
+        seen_names |= section.name == Some("name");
+        seen_producers |= section.name == Some("producers");
+
+        if section.id == id::TYPE && !has_imports {
+            let mut contents = Vec::new();
+            imports.encode(&mut contents);
+            contents.extend_from_slice(&layout.new_imports);
+            write_section(id::IMPORT, &contents, &mut out);
+            restore.fates.push(Fate::Created);
+        }
+    }
+    if !seen_names {
+        write_section(id::CUSTOM, &custom_contents("name", &names::carry(carrying, None)), &mut out);
+        restore.fates.push(Fate::Created);
+    }
+    if !seen_producers {
+        write_section(id::CUSTOM, &custom_contents("producers", &producers::only_us()), &mut out);
+        restore.fates.push(Fate::Created);
+    }
+    if !stale.is_empty() {
+        warnings.push(format!(
+            "debug information ({}) is copied as it is: its addresses describe the original, not the hooked module",
+            stale.join(", ")
+        ));
+    }
+    Ok((out, options.restore.then_some(restore)))
+}
+
+/// The finished module: the Manifest stands at the end.
+pub(super) fn with_manifest(mut wasm: Vec<u8>, manifest: &Manifest) -> Vec<u8> {
+    write_section(id::CUSTOM, &custom_contents(MANIFEST_SECTION, &manifest.encode()), &mut wasm);
+    wasm
+}
+
+fn copy(file: &[u8], section: &Section<'_>, out: &mut Vec<u8>) -> Fate {
+    out.extend_from_slice(&file[section.whole.clone()]);
+    Fate::Kept
+}
+
+/// Writes a changed section; its size field follows the rule for numbers, with ordinal 0.
+fn edited(section: &Section<'_>, contents: Vec<u8>, noted: Vec<(u32, u8)>, out: &mut Vec<u8>) -> Fate {
+    let mut widths = Widths::Note(noted);
+    write_header(section, contents.len(), &mut widths, out);
+    out.extend_from_slice(&contents);
+    let mut noted = widths.into_noted();
+    noted.sort_unstable();
+    Fate::Edited(noted)
+}
+
+fn write_header(section: &Section<'_>, size: usize, widths: &mut Widths<'_>, out: &mut Vec<u8>) {
+    let width = (section.contents.start - section.whole.start - 1) as u8;
+    let width = widths.of(0, section.contents.len() as u32, width, size as u32);
+    out.push(section.id);
+    write_leb(out, size as u32, width);
+}
+
+fn write_code(
+    file: &[u8],
+    section: &Section<'_>,
+    bodies: Vec<NewBody>,
+    restore: &mut Restore,
+    out: &mut Vec<u8>,
+) -> Fate {
+    let mut reader = wasmparser::BinaryReader::new(&file[section.contents.clone()], section.contents.start);
+    reader.read_var_u32().expect("validated: the code section has a count");
+    let count = section.contents.start..reader.original_position();
+    let size = count.len() + bodies.iter().map(|b| b.bytes.len()).sum::<usize>();
+    let mut widths = Widths::Note(Vec::new());
+    write_header(section, size, &mut widths, out);
+    out.extend_from_slice(&file[count]);
+    for (position, body) in bodies.into_iter().enumerate() {
+        out.extend_from_slice(&body.bytes);
+        if !body.restore.is_empty() {
+            restore.bodies.push((position as u32, body.restore));
+        }
+    }
+    Fate::Edited(widths.into_noted())
+}
+
+/// A custom section's contents: its name, then its data.
+fn custom_contents(name: &str, data: &[u8]) -> Vec<u8> {
+    let mut contents = Vec::with_capacity(name.len() + data.len() + 2);
+    name.encode(&mut contents);
+    contents.extend_from_slice(data);
+    contents
+}
+
+fn write_section(id: u8, contents: &[u8], out: &mut Vec<u8>) {
+    out.push(id);
+    contents.encode(out);
+}

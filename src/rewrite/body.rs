@@ -1,0 +1,218 @@
+//! One body: enter, and exit on every way out.
+//!
+//! ```wat
+//! (func $f (param …) (result R)          (func $f (param …) (result R)
+//!   (local …)                              (local …)
+//!                                          ENTER id
+//!                                          block (result R)           ;; stands where the function's own label stood
+//!   …                                        …                        ;; copied, byte for byte
+//!   return                                   br d                     ;; d = labels open here: the new block
+//!   …                                        …
+//!   return_call $g                           EXIT id  return_call $g  ;; the arguments lie below, untouched
+//!   …                                        …
+//! )                                        end
+//!                                          EXIT id
+//!                                        )
+//! ```
+//!
+//! Since the block takes the place of the function's label, every branch that named that label (`br`, `br_if`,
+//! `br_table`, `br_on_*`, a catch clause, `delegate`) names the block as it stands. The road not taken is an exit before
+//! each `return` and each branch to the function's label: it needs the operand types at each of them, and a conditional
+//! branch there needs a block of its own.
+
+use wasmparser::{Operator, OperatorsReader};
+
+use super::offsets::Edit;
+use super::splice::{Shift, Splice, Widths, minimal_width, write_leb};
+use crate::error::Result;
+use crate::hook::{BodyRestore, HookCode, ProbeId};
+use crate::module::{FuncIdx, Module};
+
+/// Ordinals of the numbers that are edited in every body, before those in its operators.
+pub(crate) const SIZE: u32 = 0;
+pub(crate) const LOCALS: u32 = 1;
+pub(crate) const OPERATORS: u32 = 2;
+
+/// `br` and `end`, as bytes.
+pub(crate) const BR: u8 = 0x0c;
+pub(crate) const END: u8 = 0x0b;
+const BLOCK: u8 = 0x02;
+const I32: u8 = 0x7f;
+
+/// What is to be written into one body.
+#[derive(Debug)]
+pub(crate) struct BodyPlan<'p> {
+    /// The function's probe, if it is hooked, and its results as a block type, encoded.
+    pub(crate) hooked: Option<(ProbeId, &'p [u8])>,
+    /// Whether `memory.grow` of memory 0 reports.
+    pub(crate) memory_grow: bool,
+}
+
+/// A body as it is written: `bytes` begin with the size field.
+#[derive(Debug)]
+pub(crate) struct NewBody {
+    pub(crate) bytes: Vec<u8>,
+    /// The width of the size field.
+    pub(crate) size_width: u8,
+    pub(crate) edits: Vec<Edit>,
+    pub(crate) restore: BodyRestore,
+    /// The hooks did not fit: what that means for the user.
+    pub(crate) left_out: Option<LeftOut>,
+}
+
+/// Why a body carries fewer hooks than it was meant to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeftOut {
+    /// The body would be larger than engines accept: not hooked.
+    TooLarge,
+    /// No room for the scratch local: the body's `memory.grow`s do not report.
+    TooManyLocals,
+}
+
+/// Limits of the JavaScript interface's "implementation-defined limits", which wasmparser and all engines keep.
+const MAX_BODY: usize = 7_654_321;
+const MAX_LOCALS: u64 = 50_000;
+
+pub(crate) fn rewrite(
+    module: &Module<'_>,
+    func: FuncIdx,
+    plan: &BodyPlan<'_>,
+    code: &HookCode,
+    shift: Shift,
+) -> Result<NewBody> {
+    let new = write(module, func, plan, code, shift)?;
+    if new.bytes.len() - new.size_width as usize > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow) {
+        let bare = BodyPlan { hooked: None, memory_grow: false };
+        return Ok(NewBody { left_out: Some(LeftOut::TooLarge), ..write(module, func, &bare, code, shift)? });
+    }
+    Ok(new)
+}
+
+fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCode, shift: Shift) -> Result<NewBody> {
+    let range = module.body(func);
+    let body = module.body_reader(func);
+    let mut locals_reader = body.get_locals_reader()?;
+    let groups = locals_reader.get_count();
+    let groups_leb = range.start..locals_reader.original_position();
+    let mut locals = module.func_type(func).params().len() as u64;
+    for _ in 0..groups {
+        locals += locals_reader.read()?.0 as u64;
+    }
+    let start = locals_reader.original_position();
+    let mut operators = OperatorsReader::new(locals_reader.get_binary_reader());
+
+    let room_for_scratch = locals < MAX_LOCALS;
+    let scratch = locals as u32;
+    let mut uses_scratch = false;
+    let mut left_out = None;
+    let mut branches = Vec::new();
+    let mut to_wrapper = 0; // branches to the wrapper so far
+    let mut depth = 0u32; // labels open inside the body
+    let exit = plan.hooked.map(|(id, _)| code.exit(id));
+
+    let mut splice = Splice::new(module.bytes(), range.start, Widths::Note(Vec::new()), OPERATORS);
+    splice.copy_to(start);
+    splice.out.clear(); // the locals are written at the end, when it is known whether there is one more
+    if let Some((id, block_type)) = plan.hooked {
+        let mut opening = code.enter(id);
+        opening.push(BLOCK);
+        opening.extend_from_slice(block_type);
+        splice.insert(start, &opening);
+    }
+    while !operators.eof() {
+        let (operator, at) = operators.read_with_offset()?;
+        let next = operators.original_position();
+        match operator {
+            Operator::Call { function_index } | Operator::RefFunc { function_index } => {
+                splice.number(at + 1..next, function_index, shift.apply(function_index));
+            }
+            Operator::ReturnCall { function_index } => {
+                if let Some(exit) = &exit {
+                    splice.insert(at, exit);
+                }
+                splice.number(at + 1..next, function_index, shift.apply(function_index));
+            }
+            Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => {
+                if let Some(exit) = &exit {
+                    splice.insert(at, exit);
+                }
+            }
+            Operator::Return if exit.is_some() => {
+                let mut br = vec![BR];
+                write_leb(&mut br, depth, minimal_width(depth));
+                splice.replace(at..next, &br);
+                to_wrapper += 1;
+            }
+            Operator::Br { relative_depth } if relative_depth == depth && exit.is_some() => {
+                branches.push(to_wrapper);
+                to_wrapper += 1;
+            }
+            Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::Try { .. }
+            | Operator::TryTable { .. } => depth += 1,
+            Operator::Delegate { .. } => depth -= 1,
+            Operator::End if depth > 0 => depth -= 1,
+            Operator::End => {
+                if let Some(exit) = &exit {
+                    let mut closing = vec![END];
+                    closing.extend_from_slice(exit);
+                    splice.insert(at, &closing);
+                }
+            }
+            Operator::MemoryGrow { mem: 0 } if plan.memory_grow => {
+                if room_for_scratch {
+                    splice.insert(at, &code.memory_grow(scratch));
+                    uses_scratch = true;
+                } else {
+                    left_out = Some(LeftOut::TooManyLocals);
+                }
+            }
+            _ => {}
+        }
+    }
+    splice.copy_to(range.end);
+
+    let Splice { out, mut edits, mut widths, .. } = splice;
+    let mut head = Vec::new();
+    let groups_width = groups_leb.len() as u8;
+    if uses_scratch {
+        let becomes = widths.of(LOCALS, groups, groups_width, groups + 1);
+        write_leb(&mut head, groups + 1, becomes);
+        head.extend_from_slice(&module.bytes()[groups_leb.end..start]);
+        head.extend_from_slice(&[1, I32]);
+        let grown = (becomes - groups_width) as u32 + 2;
+        // Before every operator, so that even the first one's address moves.
+        edits.insert(0, Edit { at: (start - range.start - 1) as u32, grown, inserted: false });
+    } else {
+        head.extend_from_slice(&module.bytes()[range.start..start]);
+    }
+
+    let size = (head.len() + out.len()) as u32;
+    let size_width = widths.of(SIZE, range.len() as u32, size_width_of(module, func), size);
+    let mut bytes = Vec::with_capacity(head.len() + out.len() + size_width as usize);
+    write_leb(&mut bytes, size, size_width);
+    bytes.extend_from_slice(&head);
+    bytes.extend_from_slice(&out);
+    let mut widths = widths.into_noted();
+    widths.sort_unstable();
+    Ok(NewBody { bytes, size_width, edits, restore: BodyRestore { widths, branches }, left_out })
+}
+
+/// The width of the size field in front of a body: from the previous body's end (or the section's count) to its start.
+pub(crate) fn size_width_of(module: &Module<'_>, func: FuncIdx) -> u8 {
+    let start = module.body(func).start;
+    // The last byte of a LEB is the only one without its high bit, so walking back from the body finds the field's
+    // first byte only with the previous end at hand.
+    let previous_end = match func.0.checked_sub(1).map(FuncIdx).filter(|f| module.is_defined(*f)) {
+        Some(previous) => module.body(previous).end,
+        None => {
+            let code = module.section(crate::module::id::CODE).expect("validated: a body stands in a code section");
+            let mut reader = module.reader(code.contents.clone());
+            reader.read_var_u32().expect("validated: the code section has a count");
+            reader.original_position()
+        }
+    };
+    (start - previous_end) as u8
+}

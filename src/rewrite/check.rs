@@ -1,0 +1,558 @@
+//! The erasure check: a hooked module is the original plus hooks, and nothing else.
+//!
+//! Theorem: walk the original and the hooked module side by side. Sections are the same, in the same order, except that
+//! function indices of defined functions moved by the number of hook imports, types were appended, the hooks are
+//! imported, and the sections `name`, `producers`, `metadata.code.*` and the Manifest say what they said before of the
+//! moved functions and instructions. A body is either the same but for function indices, or it is
+//! `ENTER id, block, the original, end, EXIT id, end`, where in the original each `return` is a branch to that block, each
+//! `return_call*` has `EXIT id` before it, and each `memory.grow` of memory 0 may have its hook before it.
+//!
+//! Every way out of such a body passes its exit: falling through reaches it behind the block; a branch to what was the
+//! function's label (in whatever instruction) lands on the block; a `return` has become such a branch; a tail call has
+//! its own. So the check needs no second list of ways out.
+//!
+//! It shares no code with the rewriting but the bytes of the hooks, and does not read the Manifest to learn what was
+//! done; it only compares what the Manifest claims. Not wasmtime, no running: 0.1 s for 10 MB.
+
+use wasmparser::{BinaryReader, ConstExpr, Operator, OperatorsReader, WasmFeatures};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::hook::{HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
+use crate::module::{FuncIdx, Module, Section, id, parse};
+
+/// What the check found to be true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// How many functions have a body.
+    pub functions: usize,
+    /// How many of them are hooked.
+    pub hooked: usize,
+    /// How many `memory.grow`s report.
+    pub memory_grows: usize,
+}
+
+/// Proves that `hooked` is `original` plus hooks.
+///
+/// # Errors
+/// [`ErrorKind::Check`] with the offset in the hooked module where the two part; the errors of [`parse`] if one of them
+/// is no module.
+pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
+    if original == hooked {
+        return Ok(Checked { functions: parse(original)?.defined_funcs().len(), hooked: 0, memory_grows: 0 });
+    }
+    let old = parse(original)?;
+    let new = parse(hooked)?;
+    let hooks = HookSet::Observe.imports();
+    let from = old.imported_funcs().len() as u32;
+    let by = hooks.len() as u32;
+    let pair = Pair { old: &old, new: &new, from, by, code: HookCode::observe(from) };
+    pair.imports(hooks)?;
+
+    let manifest = match new.custom(MANIFEST_SECTION) {
+        Some(section) => Some(Manifest::decode(&hooked[section.data.clone()], section.data.start)?),
+        None => None,
+    };
+    let mut places = Vec::new();
+    let mut checked = Checked { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
+    if old.func_count() + by != new.func_count() {
+        return Err(fail(8, "functions were added or lost"));
+    }
+    let mut hooked_funcs = Vec::new();
+    let funcs: Vec<FuncIdx> = old.defined_funcs().collect();
+    let runs = crate::parallel::runs_of(funcs, |func| old.body(*func).len());
+    let bodies =
+        crate::parallel::map(runs, |run| run.into_iter().map(|func| pair.body(func)).collect::<Result<Vec<_>>>());
+    for (func, body) in old.defined_funcs().zip(bodies.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten()) {
+        checked.hooked += body.hooked as usize;
+        checked.memory_grows += body.memory_grows;
+        if body.hooked {
+            hooked_funcs.push(ProbeId(func.0 + by));
+        }
+        places.push(body.places);
+    }
+    if let Some(manifest) = &manifest {
+        if !manifest.probes.iter().map(|p| p.id).eq(hooked_funcs.iter().copied()) {
+            return Err(fail(8, "the Manifest names other functions than those that are hooked"));
+        }
+        if manifest.input_sha256 != super::sha256(original) {
+            return Err(fail(8, "the Manifest names another input"));
+        }
+    }
+    pair.sections(&places)?;
+    pair.names(&hooked_funcs)?;
+    Ok(checked)
+}
+
+/// For `verify`: the features that `bytes` needs, to hold against those of another module.
+///
+/// A module needs a feature if it is not valid without it.
+pub fn features(bytes: &[u8]) -> Vec<&'static str> {
+    let valid = |features| wasmparser::Validator::new_with_features(features).validate_all(bytes).is_ok();
+    let mut needed = crate::module::all_features();
+    // Most features of most modules are not needed, so they are taken away in halves: as long as the rest suffices, all
+    // of them are gone in one go.
+    fn narrow(
+        valid: &dyn Fn(WasmFeatures) -> bool,
+        needed: &mut WasmFeatures,
+        candidates: &[(&'static str, WasmFeatures)],
+    ) {
+        let without = candidates.iter().fold(*needed, |f, (_, c)| f.difference(*c));
+        if valid(without) {
+            *needed = without;
+        } else if candidates.len() > 1 {
+            let (left, right) = candidates.split_at(candidates.len() / 2);
+            narrow(valid, needed, left);
+            narrow(valid, needed, right);
+        }
+    }
+    // From the newest to the oldest, so that what a newer feature brings along is charged to it and not to an older one.
+    let mut candidates: Vec<(&'static str, WasmFeatures)> = WasmFeatures::all().iter_names().collect();
+    candidates.sort_by_key(|(_, f)| std::cmp::Reverse(f.bits().count_ones()));
+    narrow(&valid, &mut needed, &candidates);
+    WasmFeatures::all().iter_names().filter(|(_, f)| needed.contains(*f)).map(|(name, _)| name).collect()
+}
+
+fn fail(offset: usize, what: impl Into<String>) -> Error {
+    Error::at(ErrorKind::Check, offset, what)
+}
+
+struct Pair<'p, 'a> {
+    old: &'p Module<'a>,
+    new: &'p Module<'a>,
+    from: u32,
+    by: u32,
+    code: HookCode,
+}
+
+/// What is known of one pair of bodies that match.
+struct Body {
+    hooked: bool,
+    memory_grows: usize,
+    /// For each original operator: its offset from the body's start, before and after.
+    places: Vec<(u32, u32)>,
+}
+
+impl Pair<'_, '_> {
+    fn moved(&self, func: u32) -> u32 {
+        if func < self.from { func } else { func + self.by }
+    }
+
+    fn imports(&self, hooks: &[crate::hook::HookImport]) -> Result<()> {
+        let (old, new) = (self.old.imported_funcs(), self.new.imported_funcs());
+        let at = self.new.section(id::IMPORT).map_or(8, |s| s.contents.start);
+        if new.len() != old.len() + hooks.len() {
+            return Err(fail(
+                at,
+                format!(
+                    "{} functions are imported, not the original's {} and {} hooks",
+                    new.len(),
+                    old.len(),
+                    hooks.len()
+                ),
+            ));
+        }
+        for (i, (new, hook)) in new[old.len()..].iter().zip(hooks).enumerate() {
+            let ty = self.new.func_type(FuncIdx((old.len() + i) as u32));
+            if (new.module, new.name) != (hook.module, hook.name)
+                || ty.params() != [wasmparser::ValType::I32]
+                || !ty.results().is_empty()
+            {
+                return Err(fail(at, format!("import {} is not the hook {}", old.len() + i, hook.name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks one body in both modules.
+    fn body(&self, func: FuncIdx) -> Result<Body> {
+        let new_func = FuncIdx(self.moved(func.0));
+        let (old_range, new_range) = (self.old.body(func), self.new.body(new_func));
+        let new_bytes = self.new.bytes();
+        let mut old = Walk::new(self.old, func)?;
+        let mut new = Walk::new(self.new, new_func)?;
+        let id = ProbeId(new_func.0);
+        let (enter, exit) = (self.code.enter(id), self.code.exit(id));
+        let hooked = new_bytes[new.at()..new_range.end].starts_with(&enter);
+
+        let params = self.old.func_type(func).params().len() as u32;
+        let scratch = params + old.locals;
+        let grow = self.code.memory_grow(scratch);
+        let mut memory_grows = 0;
+        let mut places = Vec::new();
+        if hooked {
+            new.skip(&enter)?;
+            let at = new.at();
+            match new.next()?.0 {
+                Operator::Block { blockty } if self.gives(blockty, new_func) => {}
+                _ => return Err(fail(at, "no wrapper block with the function's results behind ENTER")),
+            }
+        }
+        let mut depth = 0u32;
+        loop {
+            let old_at = old.at();
+            let (a, a_end) = old.next()?;
+            if hooked && is_tail_call(&a) {
+                if !new.starts_with(&exit) {
+                    return Err(fail(new.at(), "a tail call without an exit before it"));
+                }
+                new.skip(&exit)?;
+            } else if matches!(a, Operator::MemoryGrow { mem: 0 }) && new.starts_with(&grow) {
+                new.skip(&grow)?;
+                memory_grows += 1;
+            }
+            let new_at = new.at();
+            places.push(((old_at - old_range.start) as u32, (new_at - new_range.start) as u32));
+            let (b, b_end) = new.next()?;
+            match (&a, &b) {
+                (Operator::Return, Operator::Br { relative_depth }) if hooked && *relative_depth == depth => {}
+                (Operator::Return, _) if hooked => return Err(fail(new_at, "a return that does not pass the exit")),
+                (Operator::Call { function_index: x }, Operator::Call { function_index: y })
+                | (Operator::ReturnCall { function_index: x }, Operator::ReturnCall { function_index: y })
+                | (Operator::RefFunc { function_index: x }, Operator::RefFunc { function_index: y })
+                    if self.moved(*x) == *y => {}
+                _ if self.old.bytes()[old_at..a_end] == new_bytes[new_at..b_end]
+                    && !matches!(a, Operator::Call { .. } | Operator::ReturnCall { .. } | Operator::RefFunc { .. }) => {
+                }
+                _ => return Err(fail(new_at, format!("{a:?} became {b:?} in function {}", func.0))),
+            }
+            match a {
+                Operator::Block { .. }
+                | Operator::Loop { .. }
+                | Operator::If { .. }
+                | Operator::Try { .. }
+                | Operator::TryTable { .. } => depth += 1,
+                Operator::Delegate { .. } => depth -= 1,
+                Operator::End if depth > 0 => depth -= 1,
+                Operator::End => break,
+                _ => {}
+            }
+        }
+        if hooked {
+            new.skip(&exit)?;
+            let at = new.at();
+            if !matches!(new.next()?.0, Operator::End) {
+                return Err(fail(at, "something stands between EXIT and the end of a body"));
+            }
+        }
+        if !new.eof() || !old.eof() {
+            return Err(fail(new.at(), "operators past the end of a body"));
+        }
+        let mut locals = locals_of(self.old, func)?;
+        if memory_grows > 0 {
+            locals.push(wasmparser::ValType::I32); // the hook's scratch
+        }
+        if locals != locals_of(self.new, new_func)? {
+            return Err(fail(new_range.start, format!("the locals of function {} changed", func.0)));
+        }
+        Ok(Body { hooked, memory_grows, places })
+    }
+
+    /// Whether a block type is `[] -> ` the results of the function.
+    fn gives(&self, ty: wasmparser::BlockType, func: FuncIdx) -> bool {
+        let results = self.new.func_type(func).results();
+        match ty {
+            wasmparser::BlockType::Empty => results.is_empty(),
+            wasmparser::BlockType::Type(one) => results == [one],
+            wasmparser::BlockType::FuncType(index) => {
+                let ty = self.new.types().nth(index as usize).map(|(t, _)| t.clone());
+                ty.is_some_and(|t| matches!(&t.composite_type.inner, wasmparser::CompositeInnerType::Func(f) if f.params().is_empty() && f.results() == results))
+            }
+        }
+    }
+
+    /// Compares everything but bodies.
+    fn sections(&self, places: &[Vec<(u32, u32)>]) -> Result<()> {
+        // Sections that may come or go; the rest must pair up in order.
+        let ours = |s: &&Section<'_>| matches!(s.name, Some("name" | "producers" | MANIFEST_SECTION));
+        let had_imports = self.old.section(id::IMPORT).is_some();
+        let mut new = self.new.sections().iter().filter(|s| !ours(s) && (had_imports || s.id != id::IMPORT)).peekable();
+        for a in self.old.sections().iter().filter(|s| !ours(s)) {
+            let note = |s: &Section<'_>| s.name.is_some_and(|n| n.starts_with("metadata.code."));
+            if note(a) && new.peek().is_none_or(|b| b.name != a.name) {
+                continue; // notes that fit no instruction are left out
+            }
+            let Some(b) = new.next() else { return Err(fail(self.new.bytes().len(), "a section is gone")) };
+            if (a.id, a.name) != (b.id, b.name) {
+                return Err(fail(b.whole.start, "the order of sections changed"));
+            }
+            let raw_same = self.old.bytes()[a.contents.clone()] == self.new.bytes()[b.contents.clone()];
+            match a.id {
+                id::CODE => {}
+                id::TYPE | id::IMPORT => self.grown(a, b)?,
+                id::CUSTOM if note(a) => self.notes(a, b, places)?,
+                id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA => self.entries(a, b)?,
+                _ if raw_same => {}
+                _ => return Err(fail(b.whole.start, "a section changed that has no reason to")),
+            }
+        }
+        match new.next() {
+            Some(extra) => Err(fail(extra.whole.start, "a section was added")),
+            None => Ok(()),
+        }
+    }
+
+    /// Types and imports: the original's stand at the beginning, byte for byte.
+    fn grown(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
+        let items = |m: &Module<'_>, s: &Section<'_>| -> Result<(u32, usize)> {
+            let mut r = m.reader(s.contents.clone());
+            Ok((r.read_var_u32()?, r.original_position()))
+        };
+        let ((before, a_start), (after, b_start)) = (items(self.old, a)?, items(self.new, b)?);
+        let old = &self.old.bytes()[a_start..a.contents.end];
+        let same = self.new.bytes()[b_start..b.contents.end].starts_with(old);
+        if after < before || !same {
+            return Err(fail(b.whole.start, "entries changed that should stand as they were"));
+        }
+        Ok(())
+    }
+
+    /// Sections that hold function indices: entry by entry, as wasmparser reads them.
+    fn entries(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
+        let differs = || fail(b.whole.start, "an entry changed in more than its function indices");
+        let (ra, rb) = (self.old.reader(a.contents.clone()), self.new.reader(b.contents.clone()));
+        match a.id {
+            id::START => {
+                let (mut ra, mut rb) = (ra, rb);
+                if self.moved(ra.read_var_u32()?) != rb.read_var_u32()? {
+                    return Err(differs());
+                }
+            }
+            id::EXPORT => {
+                let (x, y) = (wasmparser::ExportSectionReader::new(ra)?, wasmparser::ExportSectionReader::new(rb)?);
+                zip(x, y, b, |mut x, y| {
+                    if x.kind == wasmparser::ExternalKind::Func {
+                        x.index = self.moved(x.index);
+                    }
+                    Ok(x == y)
+                })?;
+            }
+            id::GLOBAL => {
+                let (x, y) = (wasmparser::GlobalSectionReader::new(ra)?, wasmparser::GlobalSectionReader::new(rb)?);
+                zip(x, y, b, |x, y| Ok(x.ty == y.ty && self.expressions(&x.init_expr, &y.init_expr)?))?;
+            }
+            id::TABLE => {
+                let (x, y) = (wasmparser::TableSectionReader::new(ra)?, wasmparser::TableSectionReader::new(rb)?);
+                zip(x, y, b, |x, y| {
+                    use wasmparser::TableInit::{Expr, RefNull};
+                    Ok(x.ty == y.ty
+                        && match (&x.init, &y.init) {
+                            (RefNull, RefNull) => true,
+                            (Expr(x), Expr(y)) => self.expressions(x, y)?,
+                            _ => false,
+                        })
+                })?;
+            }
+            id::DATA => {
+                let (x, y) = (wasmparser::DataSectionReader::new(ra)?, wasmparser::DataSectionReader::new(rb)?);
+                zip(x, y, b, |x, y| {
+                    use wasmparser::DataKind::{Active, Passive};
+                    Ok(x.data == y.data
+                        && match (&x.kind, &y.kind) {
+                            (Passive, Passive) => true,
+                            (
+                                Active { memory_index: m, offset_expr: x },
+                                Active { memory_index: n, offset_expr: y },
+                            ) => m == n && self.expressions(x, y)?,
+                            _ => false,
+                        })
+                })?;
+            }
+            _ => {
+                let (x, y) = (wasmparser::ElementSectionReader::new(ra)?, wasmparser::ElementSectionReader::new(rb)?);
+                zip(x, y, b, |x, y| {
+                    use wasmparser::{ElementItems, ElementKind};
+                    let kinds = match (&x.kind, &y.kind) {
+                        (ElementKind::Passive, ElementKind::Passive)
+                        | (ElementKind::Declared, ElementKind::Declared) => true,
+                        (
+                            ElementKind::Active { table_index: t, offset_expr: x },
+                            ElementKind::Active { table_index: u, offset_expr: y },
+                        ) => t == u && self.expressions(x, y)?,
+                        _ => false,
+                    };
+                    Ok(kinds
+                        && match (x.items, y.items) {
+                            (ElementItems::Functions(x), ElementItems::Functions(y)) => {
+                                zip(x, y, b, |x, y| Ok(self.moved(x) == y)).is_ok()
+                            }
+                            (ElementItems::Expressions(t, x), ElementItems::Expressions(u, y)) => {
+                                t == u && zip(x, y, b, |x, y| self.expressions(&x, &y)).is_ok()
+                            }
+                            _ => false,
+                        })
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn expressions(&self, x: &ConstExpr<'_>, y: &ConstExpr<'_>) -> Result<bool> {
+        let (mut x, mut y) = (x.get_operators_reader(), y.get_operators_reader());
+        while !x.eof() && !y.eof() {
+            let same = match (x.read()?, y.read()?) {
+                (Operator::RefFunc { function_index: x }, Operator::RefFunc { function_index: y }) => {
+                    self.moved(x) == y
+                }
+                (x, y) => x == y,
+            };
+            if !same {
+                return Ok(false);
+            }
+        }
+        Ok(x.eof() && y.eof())
+    }
+
+    /// `metadata.code.*`: the same notes on the same instructions.
+    fn notes(&self, a: &Section<'_>, b: &Section<'_>, places: &[Vec<(u32, u32)>]) -> Result<()> {
+        let (mut x, mut y) = (self.old.reader(a.data.clone()), self.new.reader(b.data.clone()));
+        let differs = |y: &BinaryReader<'_>| {
+            fail(y.original_position(), "a note on an instruction is not where the instruction is")
+        };
+        let functions = x.read_var_u32()?;
+        if functions != y.read_var_u32()? {
+            return Err(differs(&y));
+        }
+        for _ in 0..functions {
+            let func = x.read_var_u32()?;
+            if self.moved(func) != y.read_var_u32()? {
+                return Err(differs(&y));
+            }
+            let places = &places[(func - self.from) as usize];
+            let notes = x.read_var_u32()?;
+            if notes != y.read_var_u32()? {
+                return Err(differs(&y));
+            }
+            for _ in 0..notes {
+                let (before, after) = (x.read_var_u32()?, y.read_var_u32()?);
+                // An offset that is no operator's start is only asked to stay at its place between operators.
+                if let Ok(found) = places.binary_search_by_key(&before, |(old, _)| *old)
+                    && places[found].1 != after
+                {
+                    return Err(differs(&y));
+                }
+                let (before, after) = (x.read_var_u32()? as usize, y.read_var_u32()? as usize);
+                let (before, after) = (x.read_bytes(before)?, y.read_bytes(after)?);
+                let same = match a.name {
+                    // This kind lists functions with their frequencies.
+                    Some("metadata.code.call_targets") => self.targets(before)? == flat(after)?,
+                    _ => before == after,
+                };
+                if !same {
+                    return Err(differs(&y));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn targets(&self, note: &[u8]) -> Result<Vec<u32>> {
+        let numbers = flat(note)?;
+        Ok(numbers.into_iter().enumerate().map(|(i, n)| if i % 2 == 0 { self.moved(n) } else { n }).collect())
+    }
+
+    /// Names: every function that had one has it still, and every hooked function has one.
+    fn names(&self, hooked: &[ProbeId]) -> Result<()> {
+        let old = crate::label::names::function_names(self.old, &mut Vec::new());
+        let new = crate::label::names::function_names(self.new, &mut Vec::new());
+        let at = self.new.custom("name").map_or(self.new.bytes().len(), |s| s.whole.start);
+        for (func, name) in &old {
+            if !name.is_empty() && new.get(&self.moved(*func)) != Some(name) {
+                return Err(fail(at, format!("function {func} lost its name")));
+            }
+        }
+        match hooked.iter().find(|id| !new.contains_key(&id.0)) {
+            Some(id) => Err(fail(at, format!("function {} is hooked and has no name", id.0))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn flat(numbers: &[u8]) -> Result<Vec<u32>> {
+    let mut reader = BinaryReader::new(numbers, 0);
+    let mut read = Vec::new();
+    while !reader.eof() {
+        read.push(reader.read_var_u32()?);
+    }
+    Ok(read)
+}
+
+fn is_tail_call(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. }
+    )
+}
+
+fn locals_of(module: &Module<'_>, func: FuncIdx) -> Result<Vec<wasmparser::ValType>> {
+    let mut types = Vec::new();
+    for group in module.body_reader(func).get_locals_reader()? {
+        let (count, ty) = group?;
+        types.extend(std::iter::repeat_n(ty, count as usize)); // validated: 50,000 at most
+    }
+    Ok(types)
+}
+
+/// Compares two lists of the same kind, item by item.
+fn zip<'a, 'b, X: wasmparser::FromReader<'a>, Y: wasmparser::FromReader<'b>>(
+    x: wasmparser::SectionLimited<'a, X>,
+    y: wasmparser::SectionLimited<'b, Y>,
+    section: &Section<'_>,
+    same: impl Fn(X, Y) -> Result<bool>,
+) -> Result<()> {
+    if x.count() != y.count() {
+        return Err(fail(section.whole.start, "entries were added or lost"));
+    }
+    for (i, (x, y)) in x.into_iter().zip(y).enumerate() {
+        if !same(x?, y?)? {
+            return Err(fail(section.whole.start, format!("entry {i} changed in more than its function indices")));
+        }
+    }
+    Ok(())
+}
+
+/// The operators of one body, with a look ahead.
+struct Walk<'a> {
+    file: &'a [u8],
+    operators: OperatorsReader<'a>,
+    locals: u32,
+}
+
+impl<'a> Walk<'a> {
+    fn new(module: &Module<'a>, func: FuncIdx) -> Result<Self> {
+        let body = module.body_reader(func);
+        let mut locals = 0u32;
+        for group in body.get_locals_reader()? {
+            locals = locals.saturating_add(group?.0);
+        }
+        Ok(Walk { file: module.bytes(), operators: body.get_operators_reader()?, locals })
+    }
+
+    fn at(&self) -> usize {
+        self.operators.original_position()
+    }
+
+    fn eof(&self) -> bool {
+        self.operators.eof()
+    }
+
+    fn next(&mut self) -> Result<(Operator<'a>, usize)> {
+        let operator = self.operators.read()?;
+        Ok((operator, self.at()))
+    }
+
+    fn starts_with(&self, hook: &[u8]) -> bool {
+        self.file[self.at()..].starts_with(hook)
+    }
+
+    /// Steps over a hook, which must stand here.
+    fn skip(&mut self, hook: &[u8]) -> Result<()> {
+        let end = self.at() + hook.len();
+        if !self.starts_with(hook) {
+            return Err(fail(self.at(), "a hook is missing"));
+        }
+        while self.at() < end {
+            self.next()?;
+        }
+        if self.at() == end { Ok(()) } else { Err(fail(end, "a hook does not end where an operator ends")) }
+    }
+}

@@ -1,0 +1,91 @@
+//! Where bytes of the code section went: the one place that knows.
+
+use std::ops::Range;
+
+/// Maps offsets in the original's code section to offsets in the rewritten one. Both count from the start of the
+/// section's contents (its function count), as addresses in DWARF do.
+///
+/// Monotone, and defined for every instruction of every body, for the end of every body, and for nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OffsetMap {
+    bodies: Vec<BodyMap>,
+}
+
+/// What happened to one body, `old` and `new_start` without the size field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BodyMap {
+    pub(crate) old: Range<u32>,
+    pub(crate) new_start: u32,
+    /// By ascending place; at one place insertions come first.
+    pub(crate) edits: Vec<Edit>,
+}
+
+/// One place of a body where bytes were added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Edit {
+    /// Offset from the start of the old body.
+    pub(crate) at: u32,
+    /// How many bytes more there are.
+    pub(crate) grown: u32,
+    /// The bytes stand before what is at `at`; otherwise what is at `at` became longer.
+    pub(crate) inserted: bool,
+}
+
+impl OffsetMap {
+    pub(crate) fn new(bodies: Vec<BodyMap>) -> Self {
+        OffsetMap { bodies }
+    }
+
+    /// Where an address goes that stands for a place in the program, as in DWARF: to the start of what was inserted
+    /// before the instruction, since that is where a breakpoint on it wants to stop.
+    pub fn address(&self, old: u32) -> Option<u32> {
+        self.map(old, false)
+    }
+
+    /// Where the instruction itself went, as branch hints want it.
+    pub fn instruction(&self, old: u32) -> Option<u32> {
+        self.map(old, true)
+    }
+
+    fn map(&self, old: u32, past_insertions: bool) -> Option<u32> {
+        let next = self.bodies.partition_point(|b| b.old.start <= old);
+        let body = self.bodies[..next].last().filter(|b| old <= b.old.end)?;
+        Some(body.new_start + body.map(old - body.old.start, past_insertions))
+    }
+
+    /// The body at that position of the code section.
+    pub(crate) fn body(&self, position: usize) -> &BodyMap {
+        &self.bodies[position]
+    }
+}
+
+impl BodyMap {
+    /// The same as [`OffsetMap::address`] (or `instruction`) for offsets from the body's start.
+    pub(crate) fn map(&self, old: u32, past_insertions: bool) -> u32 {
+        let grown: u32 = self
+            .edits
+            .iter()
+            .take_while(|e| e.at < old || (e.at == old && e.inserted && past_insertions))
+            .map(|e| e.grown)
+            .sum();
+        old + grown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_stops_before_what_was_inserted_and_an_instruction_after_it() {
+        let map = OffsetMap::new(vec![BodyMap {
+            old: 10..20,
+            new_start: 30,
+            edits: vec![Edit { at: 1, grown: 6, inserted: true }, Edit { at: 4, grown: 1, inserted: false }],
+        }]);
+        assert_eq!((map.address(11), map.instruction(11)), (Some(31), Some(37)));
+        assert_eq!((map.address(14), map.instruction(14)), (Some(40), Some(40)));
+        assert_eq!((map.address(15), map.instruction(15)), (Some(42), Some(42)));
+        assert_eq!((map.address(9), map.address(20), map.address(21)), (None, Some(47), None));
+    }
+}

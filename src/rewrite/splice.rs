@@ -1,0 +1,304 @@
+//! Copying bytes, and writing anew only the LEB128 numbers that change.
+//!
+//! A number keeps the width that it was padded to, as long as its new value fits; a number of minimal width gets the
+//! minimal width of its new value. That rule has an inverse, except where a padded number had no room left: those
+//! widths are noted by *ordinal*, the position among all numbers edited in that section or body, and end up in the
+//! Manifest. The same walk over a section serves both directions.
+
+use std::ops::Range;
+
+use wasmparser::{BinaryReader, ConstExpr, Operator};
+
+use super::offsets::Edit;
+use crate::error::Result;
+use crate::module::{Section, id};
+
+/// The width in bytes of the minimal unsigned LEB128 encoding.
+pub(crate) fn minimal_width(value: u32) -> u8 {
+    match value {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        0x20_0000..0x1000_0000 => 4,
+        _ => 5,
+    }
+}
+
+/// Writes an unsigned LEB128 of exactly `width` bytes.
+pub(crate) fn write_leb(out: &mut Vec<u8>, mut value: u32, width: u8) {
+    for _ in 1..width {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Widths that the rule does not compute back: noted on the way out, looked up on the way back.
+#[derive(Debug)]
+pub(crate) enum Widths<'w> {
+    Note(Vec<(u32, u8)>),
+    Recall(&'w [(u32, u8)]),
+}
+
+impl Widths<'_> {
+    /// The width for a number that was `old` (`width` bytes) and becomes `new`.
+    pub(crate) fn of(&mut self, ordinal: u32, old: u32, width: u8, new: u32) -> u8 {
+        let becomes = if width > minimal_width(old) { width.max(minimal_width(new)) } else { minimal_width(new) };
+        match self {
+            Widths::Note(noted) => {
+                let back = if becomes > minimal_width(new) { becomes } else { minimal_width(old) };
+                if back != width {
+                    noted.push((ordinal, width));
+                }
+                becomes
+            }
+            Widths::Recall(noted) => match noted.binary_search_by_key(&ordinal, |(o, _)| *o) {
+                Ok(found) => noted[found].1.max(minimal_width(new)),
+                Err(_) if width > minimal_width(old) => width,
+                Err(_) => minimal_width(new),
+            },
+        }
+    }
+
+    pub(crate) fn into_noted(self) -> Vec<(u32, u8)> {
+        match self {
+            Widths::Note(noted) => noted,
+            Widths::Recall(_) => Vec::new(),
+        }
+    }
+}
+
+/// Copies a range of a file, with edits in between.
+#[derive(Debug)]
+pub(crate) struct Splice<'a, 'w> {
+    file: &'a [u8],
+    start: usize,
+    copied: usize,
+    pub(crate) out: Vec<u8>,
+    pub(crate) edits: Vec<Edit>,
+    pub(crate) widths: Widths<'w>,
+    ordinal: u32,
+}
+
+impl<'a, 'w> Splice<'a, 'w> {
+    /// Begins at `start`; numbers edited are counted from `first_ordinal`.
+    pub(crate) fn new(file: &'a [u8], start: usize, widths: Widths<'w>, first_ordinal: u32) -> Self {
+        Splice { file, start, copied: start, out: Vec::new(), edits: Vec::new(), widths, ordinal: first_ordinal }
+    }
+
+    /// Copies everything up to the offset `to` that has not been copied yet.
+    pub(crate) fn copy_to(&mut self, to: usize) {
+        self.out.extend_from_slice(&self.file[self.copied..to]);
+        self.copied = to;
+    }
+
+    /// Writes `bytes` before what stands at the offset `at`.
+    pub(crate) fn insert(&mut self, at: usize, bytes: &[u8]) {
+        self.copy_to(at);
+        self.out.extend_from_slice(bytes);
+        self.edits.push(Edit { at: (at - self.start) as u32, grown: bytes.len() as u32, inserted: true });
+    }
+
+    /// Writes `bytes` for what stands in `old`. Grows or keeps the length; [`Splice::remove`] is for the way back.
+    pub(crate) fn replace(&mut self, old: Range<usize>, bytes: &[u8]) {
+        self.copy_to(old.start);
+        self.out.extend_from_slice(bytes);
+        self.copied = old.end;
+        if bytes.len() > old.len() {
+            self.edits.push(Edit {
+                at: (old.start - self.start) as u32,
+                grown: (bytes.len() - old.len()) as u32,
+                inserted: false,
+            });
+        }
+    }
+
+    /// Leaves out what stands in `old`.
+    pub(crate) fn remove(&mut self, old: Range<usize>) {
+        self.copy_to(old.start);
+        self.copied = old.end;
+    }
+
+    /// Writes the number at `leb`, which is `old`, as `new`.
+    pub(crate) fn number(&mut self, leb: Range<usize>, old: u32, new: u32) {
+        let width = leb.len() as u8;
+        let becomes = self.widths.of(self.ordinal, old, width, new);
+        self.ordinal += 1;
+        if old == new && becomes == width {
+            return;
+        }
+        self.copy_to(leb.start);
+        write_leb(&mut self.out, new, becomes);
+        self.copied = leb.end;
+        if becomes > width {
+            self.edits.push(Edit {
+                at: leb.start.saturating_sub(self.start) as u32,
+                grown: (becomes - width) as u32,
+                inserted: false,
+            });
+        }
+    }
+}
+
+/// How function indices move.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shift {
+    /// Functions below this one (the imported ones) keep their index.
+    pub(crate) from: u32,
+    /// How far the others move; negative on the way back.
+    pub(crate) by: i64,
+}
+
+impl Shift {
+    pub(crate) fn apply(self, func: u32) -> u32 {
+        if func < self.from { func } else { (func as i64 + self.by) as u32 }
+    }
+}
+
+/// What happens to a section's count and end, besides the indices in it.
+#[derive(Debug, Default)]
+pub(crate) struct Growth {
+    /// Added to the section's count; negative on the way back, when that many entries go from the end.
+    pub(crate) entries: i64,
+    /// Appended to the section.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Whether function indices occur in a section of that id, outside of bodies.
+pub(crate) fn holds_indices(section_id: u8) -> bool {
+    matches!(section_id, id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA)
+}
+
+/// The contents of a section with its function indices moved and, for a section that is counted, entries appended (or
+/// taken off the end again).
+pub(crate) fn section<'w>(
+    file: &[u8],
+    section: &Section<'_>,
+    shift: Shift,
+    growth: &Growth,
+    widths: Widths<'w>,
+) -> Result<(Vec<u8>, Widths<'w>)> {
+    let contents = section.contents.clone();
+    // Ordinal 0 is the section's size, which only the caller knows.
+    let mut splice = Splice::new(file, contents.start, widths, 1);
+    let mut reader = BinaryReader::new_features(&file[contents.clone()], contents.start, crate::module::all_features());
+    let mut end = contents.end;
+    if growth.entries != 0 {
+        let count = reader.read_var_u32()?;
+        splice.number(contents.start..reader.original_position(), count, (count as i64 + growth.entries) as u32);
+        if growth.entries < 0 {
+            end = start_of_entry(section, reader.clone(), (count as i64 + growth.entries) as u32)?;
+        }
+    }
+    match section.id {
+        id::START => {
+            let func = reader.read_var_u32()?;
+            splice.number(contents.start..reader.original_position(), func, shift.apply(func));
+        }
+        id::EXPORT => {
+            let count = reader.read_var_u32()?;
+            for _ in 0..count {
+                reader.read_string()?;
+                let kind = reader.read_u8()?;
+                let at = reader.original_position();
+                let index = reader.read_var_u32()?;
+                if kind == 0 {
+                    splice.number(at..reader.original_position(), index, shift.apply(index));
+                }
+            }
+        }
+        id::ELEMENT => {
+            for element in wasmparser::ElementSectionReader::new(reader)? {
+                let element = element?;
+                if let wasmparser::ElementKind::Active { offset_expr, .. } = &element.kind {
+                    expression(&mut splice, offset_expr, shift)?;
+                }
+                match element.items {
+                    wasmparser::ElementItems::Functions(funcs) => {
+                        let items_end = funcs.range().end;
+                        let mut funcs = funcs.into_iter_with_offsets().peekable();
+                        while let Some(item) = funcs.next() {
+                            let (at, func) = item?;
+                            let next = match funcs.peek() {
+                                Some(Ok((next, _))) => *next,
+                                _ => items_end,
+                            };
+                            splice.number(at..next, func, shift.apply(func));
+                        }
+                    }
+                    wasmparser::ElementItems::Expressions(_, expressions) => {
+                        for e in expressions {
+                            expression(&mut splice, &e?, shift)?;
+                        }
+                    }
+                }
+            }
+        }
+        id::GLOBAL => {
+            for global in wasmparser::GlobalSectionReader::new(reader)? {
+                expression(&mut splice, &global?.init_expr, shift)?;
+            }
+        }
+        id::TABLE => {
+            for table in wasmparser::TableSectionReader::new(reader)? {
+                if let wasmparser::TableInit::Expr(e) = table?.init {
+                    expression(&mut splice, &e, shift)?;
+                }
+            }
+        }
+        id::DATA => {
+            for data in wasmparser::DataSectionReader::new(reader)? {
+                if let wasmparser::DataKind::Active { offset_expr, .. } = data?.kind {
+                    expression(&mut splice, &offset_expr, shift)?;
+                }
+            }
+        }
+        _ => {}
+    }
+    splice.copy_to(end);
+    splice.out.extend_from_slice(&growth.bytes);
+    Ok((splice.out, splice.widths))
+}
+
+/// `ref.func` in a constant expression.
+fn expression(splice: &mut Splice<'_, '_>, expression: &ConstExpr<'_>, shift: Shift) -> Result<()> {
+    let mut operators = expression.get_operators_reader();
+    while !operators.eof() {
+        let (operator, at) = operators.read_with_offset()?;
+        if let Operator::RefFunc { function_index } = operator {
+            splice.number(at + 1..operators.original_position(), function_index, shift.apply(function_index));
+        }
+    }
+    Ok(())
+}
+
+/// Where the entry of that number begins in a type or import section.
+fn start_of_entry(section: &Section<'_>, reader: BinaryReader<'_>, number: u32) -> Result<usize> {
+    let mut reader = reader;
+    for _ in 0..number {
+        match section.id {
+            id::TYPE => drop(reader.read::<wasmparser::RecGroup>()?),
+            _ => drop(reader.read::<wasmparser::Imports<'_>>()?),
+        }
+    }
+    Ok(reader.original_position())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_width_can_be_computed_back_or_is_noted() {
+        for old in [0u32, 1, 124, 125, 127, 128, 16_380, 16_383, 16_384, 2_097_150] {
+            for width in minimal_width(old)..=5 {
+                let new = old + 3;
+                let mut out = Widths::Note(Vec::new());
+                let becomes = out.of(7, old, width, new);
+                assert!(becomes >= minimal_width(new));
+                let noted = out.into_noted();
+                assert_eq!(Widths::Recall(&noted).of(7, new, becomes, old), width, "{old} in {width} bytes");
+            }
+        }
+    }
+}

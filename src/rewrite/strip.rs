@@ -1,0 +1,276 @@
+//! Takes the hooks out of a module again: the inverse of the rewriting, by its rules and by what the Manifest notes.
+
+use wasm_encoder::Encode;
+use wasmparser::{Operator, OperatorsReader};
+
+use super::body::{END, LOCALS, OPERATORS, SIZE, size_width_of};
+use super::splice::{self, Growth, Shift, Splice, Widths, write_leb};
+use crate::debug::names;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hook::{BodyRestore, Fate, HookCode, MANIFEST_SECTION, Manifest, Probe, ProbeId, Restore};
+use crate::module::{FuncIdx, Module, Section, id, parse};
+
+/// The module as it was before it was hooked, byte for byte: its hash is compared with the one in the Manifest.
+///
+/// # Errors
+/// [`ErrorKind::Restore`] if the module has no Manifest, if that was written without what restoring needs, or if
+/// another tool has changed the module since.
+pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
+    let module = parse(hooked)?;
+    let Some(section) = module.custom(MANIFEST_SECTION) else {
+        let what = if super::is_hooked(&module) {
+            "its hooks were not written by this tool"
+        } else {
+            "the module is not hooked"
+        };
+        return Err(Error::new(
+            ErrorKind::Restore,
+            format!("nothing to strip: {what} (there is no `{MANIFEST_SECTION}` section)"),
+        ));
+    };
+    let manifest = Manifest::decode(&hooked[section.data.clone()], section.data.start)?;
+    let Some(restore) = &manifest.restore else {
+        return Err(Error::new(
+            ErrorKind::Restore,
+            "the module was hooked without what restoring needs (--no-restore)",
+        ));
+    };
+    let original = restore_module(&module, &manifest, restore).map_err(|e| changed(&format!("{} ", e.message())))?;
+    if super::sha256(&original) != manifest.input_sha256 {
+        return Err(changed(""));
+    }
+    Ok(original)
+}
+
+fn changed(detail: &str) -> Error {
+    Error::new(
+        ErrorKind::Restore,
+        format!("{detail}the original cannot be restored: another tool has changed the module since it was hooked"),
+    )
+}
+
+fn unexpected(what: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Restore, format!("{};", what.into()))
+}
+
+fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -> Result<Vec<u8>> {
+    let file = module.bytes();
+    let hooks = manifest.hooks.imports();
+    let own = module
+        .imported_funcs()
+        .len()
+        .checked_sub(hooks.len())
+        .ok_or_else(|| unexpected("the hooks' imports are gone"))?;
+    if !module.imported_funcs()[own..].iter().zip(hooks).all(|(i, h)| i.module == h.module && i.name == h.name) {
+        return Err(unexpected("the hooks' imports are not the last"));
+    }
+    let shift = Shift { from: own as u32, by: hooks.len() as i64 };
+    let mut out = Vec::with_capacity(file.len());
+    out.extend_from_slice(&file[..8]);
+    let mut sections = module.sections().iter().filter(|s| s.name != Some(MANIFEST_SECTION));
+    for fate in &restore.fates {
+        if let Fate::Dropped(bytes) = fate {
+            out.extend_from_slice(bytes);
+            continue;
+        }
+        let section = sections.next().ok_or_else(|| unexpected("a section is gone"))?;
+        match fate {
+            Fate::Kept => out.extend_from_slice(&file[section.whole.clone()]),
+            Fate::Created => {}
+            Fate::Replaced(bytes) => out.extend_from_slice(bytes),
+            Fate::Dropped(_) => unreachable!("handled above"),
+            Fate::Edited(widths) => {
+                let contents = match (section.id, section.name) {
+                    (id::CUSTOM, Some("name")) => {
+                        let mut contents = Vec::new();
+                        "name".encode(&mut contents);
+                        contents.extend(names::restore(&file[section.data.clone()], shift, &manifest.probes)?);
+                        contents
+                    }
+                    (id::CODE, _) => code(module, section, manifest, restore, shift)?,
+                    _ => {
+                        let back = Shift { from: shift.from + hooks.len() as u32, by: -shift.by };
+                        let entries = match section.id {
+                            id::TYPE => -(restore.types_appended as i64),
+                            id::IMPORT => -(hooks.len() as i64),
+                            _ => 0,
+                        };
+                        let growth = Growth { entries, bytes: Vec::new() };
+                        splice::section(file, section, back, &growth, Widths::Recall(widths))?.0
+                    }
+                };
+                let width = (section.contents.start - section.whole.start - 1) as u8;
+                let width = Widths::Recall(widths).of(0, section.contents.len() as u32, width, contents.len() as u32);
+                out.push(section.id);
+                write_leb(&mut out, contents.len() as u32, width);
+                out.extend_from_slice(&contents);
+            }
+        }
+    }
+    if sections.next().is_some() {
+        return Err(unexpected("a section was added;"));
+    }
+    Ok(out)
+}
+
+fn code(
+    module: &Module<'_>,
+    section: &Section<'_>,
+    manifest: &Manifest,
+    restore: &Restore,
+    shift: Shift,
+) -> Result<Vec<u8>> {
+    let code = HookCode::observe(shift.from);
+    let mut reader = module.reader(section.contents.clone());
+    reader.read_var_u32()?;
+    let mut out = module.bytes()[section.contents.start..reader.original_position()].to_vec();
+    let funcs: Vec<(usize, FuncIdx)> = module.defined_funcs().enumerate().collect();
+    let runs = crate::parallel::runs_of(funcs, |(_, func)| module.body(*func).len());
+    let none = BodyRestore::default();
+    let bodies = crate::parallel::map(runs, |run| -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        for (position, func) in run {
+            let noted = restore.bodies.binary_search_by_key(&(position as u32), |(p, _)| *p);
+            let noted = noted.map_or(&none, |found| &restore.bodies[found].1);
+            let hooked = find(&manifest.probes, func);
+            body(module, func, hooked, &code, shift, noted, &mut out)?;
+        }
+        Ok(out)
+    });
+    for run in bodies {
+        out.extend_from_slice(&run?);
+    }
+    Ok(out)
+}
+
+fn find(probes: &[Probe], func: FuncIdx) -> Option<ProbeId> {
+    probes.binary_search_by_key(&func.0, |p| p.id.0).ok().map(|found| probes[found].id)
+}
+
+/// Writes the body of `func` as it was, with its size field.
+fn body(
+    module: &Module<'_>,
+    func: FuncIdx,
+    hooked: Option<ProbeId>,
+    code: &HookCode,
+    shift: Shift,
+    noted: &BodyRestore,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let file = module.bytes();
+    let range = module.body(func);
+    let mut locals_reader = module.body_reader(func).get_locals_reader()?;
+    let groups = locals_reader.get_count();
+    let groups_leb = range.start..locals_reader.original_position();
+    let (mut locals, mut last_group) = (module.func_type(func).params().len() as u32, range.start);
+    for _ in 0..groups {
+        last_group = locals_reader.original_position();
+        locals = locals.saturating_add(locals_reader.read()?.0);
+    }
+    let start = locals_reader.original_position();
+    let back = Shift { from: shift.from + shift.by as u32, by: -shift.by };
+    let memory_grow = code.memory_grow(locals.saturating_sub(1));
+    let mut had_scratch = false;
+
+    // The bytes of hooks are looked for where hooks stand; that the guest's own code cannot contain them there follows
+    // from the hooks' imports being ours.
+    let preceded_by = |at: usize, bytes: &[u8]| -> Result<std::ops::Range<usize>> {
+        match at.checked_sub(bytes.len()).filter(|from| *from >= start && file[*from..at] == *bytes) {
+            Some(from) => Ok(from..at),
+            None => Err(unexpected(format!("a hook is missing in function {}", func.0))),
+        }
+    };
+    let mut operators = OperatorsReader::new(locals_reader.get_binary_reader());
+    let mut splice = Splice::new(file, range.start, Widths::Recall(&noted.widths), OPERATORS);
+    splice.copy_to(start);
+    splice.out.clear();
+    let exit = hooked.map(|id| code.exit(id));
+    let mut depth = 0u32;
+    if let Some(id) = hooked {
+        let enter = code.enter(id);
+        let block = start + enter.len();
+        preceded_by(block, &enter)?;
+        while operators.original_position() < block {
+            operators.read()?;
+        }
+        if operators.eof() || !matches!(operators.read()?, Operator::Block { .. }) {
+            return Err(unexpected(format!("the wrapper block of function {} is gone", func.0)));
+        }
+        splice.remove(start..operators.original_position());
+    }
+    let mut to_wrapper = 0;
+    let mut closed = false;
+    while !operators.eof() {
+        let (operator, at) = operators.read_with_offset()?;
+        let next = operators.original_position();
+        match operator {
+            Operator::Call { function_index } if function_index >= shift.from && function_index < back.from => {} // a hook
+            Operator::Call { function_index } | Operator::RefFunc { function_index } => {
+                splice.number(at + 1..next, function_index, back.apply(function_index));
+            }
+            Operator::ReturnCall { function_index } => {
+                if let Some(exit) = &exit {
+                    splice.remove(preceded_by(at, exit)?);
+                }
+                splice.number(at + 1..next, function_index, back.apply(function_index));
+            }
+            Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => {
+                if let Some(exit) = &exit {
+                    splice.remove(preceded_by(at, exit)?);
+                }
+            }
+            Operator::Br { relative_depth } if hooked.is_some() && relative_depth == depth => {
+                if noted.branches.binary_search(&to_wrapper).is_err() {
+                    splice.replace(at..next, &[0x0f]);
+                }
+                to_wrapper += 1;
+            }
+            Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::Try { .. }
+            | Operator::TryTable { .. } => depth += 1,
+            Operator::Delegate { .. } => {
+                depth = depth.checked_sub(1).ok_or_else(|| unexpected("blocks do not match"))?
+            }
+            Operator::End if depth > 0 => depth -= 1,
+            Operator::End if exit.is_some() && !closed => {
+                // The wrapper's end: behind it stand EXIT and the function's own end.
+                let exit = exit.as_deref().unwrap_or_default();
+                let mut tail = exit.to_vec();
+                tail.push(END);
+                if file[next..range.end] != tail {
+                    return Err(unexpected(format!("function {} does not end in its exit", func.0)));
+                }
+                splice.copy_to(at);
+                splice.remove(at..range.end - 1);
+                closed = true;
+            }
+            Operator::MemoryGrow { mem: 0 } => {
+                if let Ok(hook) = preceded_by(at, &memory_grow) {
+                    splice.remove(hook);
+                    had_scratch = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    splice.copy_to(range.end);
+
+    let Splice { out: code, mut widths, .. } = splice;
+    let mut head = Vec::new();
+    if had_scratch {
+        let groups_before = groups.checked_sub(1).ok_or_else(|| unexpected("the scratch local is gone"))?;
+        let width = widths.of(LOCALS, groups, groups_leb.len() as u8, groups_before);
+        write_leb(&mut head, groups_before, width);
+        head.extend_from_slice(&file[groups_leb.end..last_group]);
+    } else {
+        head.extend_from_slice(&file[range.start..start]);
+    }
+    let size = (head.len() + code.len()) as u32;
+    let width = widths.of(SIZE, range.len() as u32, size_width_of(module, func), size);
+    write_leb(out, size, width);
+    out.extend_from_slice(&head);
+    out.extend_from_slice(&code);
+    Ok(())
+}

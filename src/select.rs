@@ -1,0 +1,386 @@
+//! The third stage: rules + labels → [`Plan`], which functions are hooked and which rule decided it.
+//!
+//! A rule is `[+|-][kind:]pattern`; without a sign it is `+`. Rules are read in order and the last that matches a
+//! function wins. If the first rule is `+`, nothing is hooked to begin with; else everything that has a body here.
+//!
+//! | kind | what the pattern is held against |
+//! |---|---|
+//! | `fn` (default) | the demangled name, with and without its arguments |
+//! | `raw` | the name as it stands in the module |
+//! | `file` | the source file, or any end of it that begins after a `/` |
+//! | `crate` | the first segment of a Rust or C++ path, the package of a Go name |
+//! | `export` | the names that the function is exported under |
+//! | `idx` | its index in the input: `12`, `30..40` (without 40), `30..=40` |
+//! | `lang` | `rust`, `c`, `c++`, `go`, `zig`, `assemblyscript` |
+//! | `group` | `@user`, `@std`, `@alloc`, `@exports`, `@tiny`, `@leaf` (the kind can be left out) |
+//!
+//! In a pattern `*` stops at `::`, `.` and `/`, and `**` crosses them; every other character stands for itself, since
+//! names contain `{`, `[` and `?`. `=name` is exact, `/re/` a regular expression that may match anywhere.
+
+use regex_lite::Regex;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::label::{Label, Labels};
+use crate::module::{FuncIdx, Module};
+
+mod groups;
+mod size;
+
+pub use groups::Group;
+pub use size::{Size, sizes};
+
+/// Which functions are hooked, and why.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    hooked: Vec<FuncIdx>,
+    first_defined: u32,
+    reasons: Vec<Reason>,
+    /// One sentence for each rule that matched nothing.
+    pub warnings: Vec<String>,
+}
+
+/// What decided whether a function is hooked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// No rule matched it.
+    Default,
+    /// The rule at this place.
+    Rule(usize),
+    /// It is smaller than the minimum.
+    TooSmall,
+    /// It has no body here.
+    Imported,
+}
+
+impl Plan {
+    /// Every function that has a body here.
+    pub fn all(module: &Module<'_>) -> Self {
+        let hooked: Vec<FuncIdx> = module.defined_funcs().collect();
+        let reasons = vec![Reason::Default; hooked.len()];
+        Plan { hooked, first_defined: module.imported_funcs().len() as u32, reasons, warnings: Vec::new() }
+    }
+
+    /// Whether nothing is hooked.
+    pub fn is_empty(&self) -> bool {
+        self.hooked.is_empty()
+    }
+
+    /// How many functions are hooked.
+    pub fn len(&self) -> usize {
+        self.hooked.len()
+    }
+
+    /// Whether the function is hooked.
+    pub fn contains(&self, func: FuncIdx) -> bool {
+        self.hooked.binary_search(&func).is_ok()
+    }
+
+    /// The hooked functions, by index.
+    pub fn iter(&self) -> impl Iterator<Item = FuncIdx> + '_ {
+        self.hooked.iter().copied()
+    }
+
+    /// The plan without some functions, given by ascending index.
+    pub(crate) fn without(&self, funcs: &[FuncIdx]) -> Plan {
+        let mut plan = self.clone();
+        plan.hooked.retain(|func| funcs.binary_search(func).is_err());
+        plan
+    }
+
+    /// What decided about the function.
+    pub fn reason(&self, func: FuncIdx) -> Reason {
+        match func.0.checked_sub(self.first_defined) {
+            Some(position) => self.reasons.get(position as usize).copied().unwrap_or(Reason::Default),
+            None => Reason::Imported,
+        }
+    }
+}
+
+/// Selection rules, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    /// Functions of fewer operators are not hooked, unless they hold a loop.
+    pub min_size: Option<u32>,
+}
+
+/// One rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    text: String,
+    include: bool,
+    test: Test,
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    Name(Pattern),
+    Raw(Pattern),
+    File(Pattern),
+    Crate(Pattern),
+    Export(Pattern),
+    Index(std::ops::Range<u32>),
+    Lang(Pattern),
+    Group(Group),
+}
+
+#[derive(Debug, Clone)]
+enum Pattern {
+    Exact(String),
+    Regex(Regex),
+}
+
+impl Pattern {
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Pattern::Exact(exact) => exact == text,
+            Pattern::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
+impl Rules {
+    /// Adds a rule behind the others.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rule`] if the text is not a rule.
+    pub fn push(&mut self, text: &str) -> Result<()> {
+        self.rules.push(Rule::parse(text)?);
+        Ok(())
+    }
+
+    /// Reads rules, one a line; empty lines and lines that begin with `#` are passed over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Rule`] with the number of the line.
+    pub fn push_lines(&mut self, text: &str) -> Result<()> {
+        for (i, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                self.push(line).map_err(|e| Error::new(ErrorKind::Rule, format!("line {}: {e}", i + 1)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The text of the rule at this place.
+    pub fn text(&self, place: usize) -> Option<&str> {
+        self.rules.get(place).map(|r| r.text.as_str())
+    }
+
+    /// Whether there is neither a rule nor a minimum.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.min_size.is_none()
+    }
+}
+
+impl Rule {
+    /// Reads `[+|-][kind:]pattern`.
+    fn parse(text: &str) -> Result<Rule> {
+        let bad = |why: &str| Error::new(ErrorKind::Rule, format!("the selection rule `{text}` cannot be read: {why}"));
+        let (include, rest) = match text.as_bytes().first() {
+            Some(b'-') => (false, &text[1..]),
+            Some(b'+') => (true, &text[1..]),
+            _ => (true, text),
+        };
+        if rest.is_empty() {
+            return Err(bad("it has no pattern"));
+        }
+        // `crate::f` is a name, `crate:f` is the crate f.
+        let (kind, pattern) = match rest.split_once(':') {
+            Some((kind, pattern)) if !pattern.starts_with(':') && is_word(kind) => (kind, pattern),
+            _ if rest.starts_with('@') => ("group", rest),
+            _ => ("fn", rest),
+        };
+        let test = match kind {
+            "fn" => Test::Name(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
+            "raw" => Test::Raw(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
+            "file" => Test::File(Pattern::parse(pattern, true).map_err(|e| bad(&e))?),
+            "crate" => Test::Crate(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
+            "export" => Test::Export(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
+            "lang" => Test::Lang(Pattern::parse(&pattern.to_lowercase(), false).map_err(|e| bad(&e))?),
+            "idx" => {
+                Test::Index(parse_range(pattern).ok_or_else(|| bad("an index is a number or a range like 30..40"))?)
+            }
+            "group" => Test::Group(Group::from_name(pattern).ok_or_else(|| {
+                bad(&format!("there is no group {pattern}; the groups are {}", Group::NAMES.join(", ")))
+            })?),
+            "import" => return Err(bad("imported functions are not hooked yet")),
+            _ => {
+                return Err(bad(&format!(
+                    "there is no kind `{kind}`; the kinds are fn, raw, file, crate, export, idx, lang, group"
+                )));
+            }
+        };
+        Ok(Rule { text: text.to_owned(), include, test })
+    }
+}
+
+/// A kind is a word of lower-case letters. (`C:f` and `operator:x` are not: the first has a capital, the second is unknown.)
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase())
+}
+
+impl Pattern {
+    /// `any_end`: the pattern may match a part of the text that begins after a `/` and goes to its end.
+    fn parse(text: &str, any_end: bool) -> std::result::Result<Pattern, String> {
+        if let Some(exact) = text.strip_prefix('=') {
+            return Ok(Pattern::Exact(exact.to_owned()));
+        }
+        let regex = match text.strip_prefix('/').and_then(|t| t.strip_suffix('/')) {
+            Some(regex) if !regex.is_empty() => regex.to_owned(),
+            _ => glob(text, any_end),
+        };
+        Regex::new(&regex).map(Pattern::Regex).map_err(|e| e.to_string())
+    }
+}
+
+/// A glob as a regular expression over the whole text.
+fn glob(text: &str, any_end: bool) -> String {
+    let mut regex = String::from(if any_end { "(?s)^(?:|.*/)" } else { "(?s)^" });
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '*' {
+            regex.push_str(&regex_lite::escape(c.encode_utf8(&mut [0; 4])));
+        } else if chars.next_if_eq(&'*').is_some() {
+            regex.push_str(".*");
+        } else {
+            // Anything without `.`, `/` and `::`; a single colon is neither.
+            regex.push_str("(?:[^:./]|:[^:./])*");
+        }
+    }
+    regex.push('$');
+    regex
+}
+
+fn parse_range(text: &str) -> Option<std::ops::Range<u32>> {
+    let number = |t: &str| t.trim().parse::<u32>().ok();
+    if let Some((from, to)) = text.split_once("..=") {
+        return Some(number(from)?..number(to)?.checked_add(1)?);
+    }
+    if let Some((from, to)) = text.split_once("..") {
+        return Some(number(from)?..number(to)?);
+    }
+    let one = number(text)?;
+    Some(one..one.checked_add(1)?)
+}
+
+/// What a rule can be held against, for one function; made once, whatever the number of rules.
+struct Subject<'s> {
+    func: FuncIdx,
+    label: &'s Label,
+    demangled: std::borrow::Cow<'s, str>,
+    exports: &'s [&'s str],
+    size: Option<Size>,
+}
+
+impl Subject<'_> {
+    fn passes(&self, test: &Test) -> bool {
+        match test {
+            Test::Name(p) => p.matches(&self.demangled) || p.matches(groups::without_arguments(&self.demangled)),
+            Test::Raw(p) => p.matches(&self.label.name),
+            Test::File(p) => self.label.file.as_deref().is_some_and(|f| p.matches(f)),
+            Test::Crate(p) => groups::package(&self.demangled).is_some_and(|c| p.matches(c)),
+            Test::Export(p) => self.exports.iter().any(|e| p.matches(e)),
+            Test::Index(range) => range.contains(&self.func.0),
+            Test::Lang(p) => groups::language(self.label).is_some_and(|l| p.matches(l)),
+            Test::Group(group) => group.contains(self.label, &self.demangled, !self.exports.is_empty(), self.size),
+        }
+    }
+}
+
+/// Applies the rules to every function that has a body here.
+pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
+    if rules.is_empty() {
+        return Plan::all(module);
+    }
+    let mut exports: Vec<Vec<&str>> = vec![Vec::new(); module.func_count() as usize];
+    for (name, func) in module.exports() {
+        exports[func.0 as usize].push(name);
+    }
+    let needs_size = rules.min_size.is_some()
+        || rules.rules.iter().any(|r| matches!(r.test, Test::Group(Group::Tiny | Group::Leaf)));
+    let sizes = if needs_size { sizes(module) } else { Vec::new() };
+    let start = rules.rules.first().is_none_or(|r| !r.include);
+
+    let mut plan = Plan { first_defined: module.imported_funcs().len() as u32, ..Default::default() };
+    let mut matched = vec![false; rules.rules.len()];
+    for (position, func) in module.defined_funcs().enumerate() {
+        let label = &labels[func];
+        let subject = Subject {
+            func,
+            label,
+            demangled: label.demangled(),
+            exports: &exports[func.0 as usize],
+            size: sizes.get(position).copied(),
+        };
+        let (mut hooked, mut reason) = (start, Reason::Default);
+        for (place, rule) in rules.rules.iter().enumerate() {
+            if subject.passes(&rule.test) {
+                matched[place] = true;
+                (hooked, reason) = (rule.include, Reason::Rule(place));
+            }
+        }
+        if let (Some(min), Some(size)) = (rules.min_size, subject.size)
+            && hooked
+            && size.operators < min
+            && !size.has_loop
+        {
+            (hooked, reason) = (false, Reason::TooSmall);
+        }
+        if hooked {
+            plan.hooked.push(func);
+        }
+        plan.reasons.push(reason);
+    }
+    for (rule, matched) in rules.rules.iter().zip(matched) {
+        if !matched {
+            plan.warnings.push(format!("the selection rule `{}` matches no function", rule.text));
+        }
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        Pattern::parse(pattern, false).unwrap().matches(text)
+    }
+
+    #[test]
+    fn one_star_stops_at_separators_and_two_cross_them() {
+        assert!(matches("app::*", "app::run"));
+        assert!(!matches("app::*", "app::db::open"));
+        assert!(matches("app::**", "app::db::open"));
+        assert!(matches("main.*", "main.fib"));
+        assert!(!matches("main.*", "main.(*T).M"));
+        assert!(matches("**", ""));
+    }
+
+    #[test]
+    fn characters_that_names_contain_stand_for_themselves() {
+        assert!(matches("app::run::{{closure}}", "app::run::{{closure}}"));
+        assert!(matches("*::operator[]", "Map::operator[]"));
+        assert!(matches("<T as Trait>::f", "<T as Trait>::f"));
+        assert!(matches("main.(*T).M", "main.(*T).M"));
+        assert!(!matches("main.(*T).M", "main.(T).M.x"));
+    }
+
+    #[test]
+    fn kinds_are_told_from_paths() {
+        assert!(matches!(Rule::parse("crate:serde").unwrap().test, Test::Crate(_)));
+        assert!(matches!(Rule::parse("crate::f").unwrap().test, Test::Name(_)));
+        assert!(matches!(Rule::parse("-@std").unwrap().test, Test::Group(Group::Std)));
+        assert!(Rule::parse("nokind:x").is_err() && Rule::parse("-").is_err() && Rule::parse("@nogroup").is_err());
+        assert!(Rule::parse("/(/").is_err() && Rule::parse("idx:x").is_err());
+    }
+
+    #[test]
+    fn a_file_matches_by_any_end_of_its_path() {
+        let p = Pattern::parse("src/*.rs", true).unwrap();
+        assert!(p.matches("./src/main.rs") && p.matches("src/main.rs") && p.matches("/home/x/src/main.rs"));
+        assert!(!p.matches("src/db/open.rs") && !p.matches("xsrc/main.rs"));
+    }
+}
