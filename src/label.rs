@@ -162,6 +162,17 @@ pub fn probe_labels(module: &Module<'_>, labels: &Labels) -> std::collections::B
     }
 }
 
+/// The versions of DWARF that a module's units have, ascending; empty without the feature `dwarf`.
+pub fn dwarf_versions(module: &Module<'_>) -> Vec<u16> {
+    #[cfg(feature = "dwarf")]
+    return dwarf::versions(module);
+    #[cfg(not(feature = "dwarf"))]
+    {
+        let _ = module;
+        Vec::new()
+    }
+}
+
 fn read_manifest(module: &Module<'_>, warnings: &mut Vec<String>) -> Option<Manifest> {
     let section = module.custom(MANIFEST_SECTION)?;
     match Manifest::decode(&module.bytes()[section.data.clone()], section.data.start) {

@@ -1,13 +1,42 @@
-//! Automatic instrumentation for WebAssembly. (docs below)
-#![warn(missing_docs, missing_debug_implementations)]
+//! Automatic instrumentation for WebAssembly: hooks the entry and every way out of every function of any `.wasm`, runs
+//! the result, and shows where the work went.
+//!
+//! ```text
+//!  &[u8] ─parse→ Module ─label→ Labels ─select→ Plan ─rewrite→ Rewritten { wasm, offsets, manifest }
+//!                                                                    │
+//!                    wasm ─runtime→ Events ─trace::fold→ Spans, Profile ─export→ io::Write
+//! ```
+//!
+//! The stages are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
+//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`check::check`] proves of an output that it
+//! is its input plus hooks, and [`strip`] gives the input back, byte for byte. [`hook`] is the contract that the compiler
+//! and a host share. The features `runtime` and `export` add the other half: [`runtime::run`](runtime), which runs a
+//! module under wasmtime, and [`export`], which writes what was seen.
+//!
+//! ```
+//! use wasmtrace::{Options, check, instrument, strip};
+//!
+//! let wasm = wat::parse_str(r#"(module (func (export "double") (param i32) (result i32) local.get 0 i32.const 2 i32.mul))"#)?;
+//! let hooked = instrument(&wasm, &Options::default())?;
+//! assert_eq!(check::check(&wasm, &hooked.wasm)?.hooked, 1);
+//! assert_eq!(strip(&hooked.wasm)?, wasm);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 mod debug;
 pub mod error;
+#[cfg(feature = "export")]
+pub mod export;
 pub mod hook;
 pub mod label;
 pub mod module;
 mod parallel;
 pub mod rewrite;
+#[cfg(feature = "runtime")]
+pub mod runtime;
 pub mod select;
+pub mod trace;
+
 pub use error::{Error, ErrorKind, Result};
 pub use rewrite::check;
 pub use rewrite::strip::strip;
@@ -33,7 +62,7 @@ pub fn instrument(bytes: &[u8], options: &Options) -> Result<rewrite::Rewritten>
         if !options.force {
             return Err(Error::new(
                 ErrorKind::AlreadyHooked,
-                "the module is hooked already: run it as it is, `strip` it, or give --force",
+                "the module is hooked already: run it as it is, strip it, or force it to be hooked again",
             ));
         }
         if module.custom(hook::MANIFEST_SECTION).is_some() {

@@ -19,16 +19,16 @@ pub struct FuncIdx(pub u32);
 
 /// Section ids of the core specification (binary format, "Modules") that this crate names.
 pub(crate) mod id {
-    pub const CUSTOM: u8 = 0;
-    pub const TYPE: u8 = 1;
-    pub const IMPORT: u8 = 2;
-    pub const TABLE: u8 = 4;
-    pub const GLOBAL: u8 = 6;
-    pub const EXPORT: u8 = 7;
-    pub const START: u8 = 8;
-    pub const ELEMENT: u8 = 9;
-    pub const CODE: u8 = 10;
-    pub const DATA: u8 = 11;
+    pub(crate) const CUSTOM: u8 = 0;
+    pub(crate) const TYPE: u8 = 1;
+    pub(crate) const IMPORT: u8 = 2;
+    pub(crate) const TABLE: u8 = 4;
+    pub(crate) const GLOBAL: u8 = 6;
+    pub(crate) const EXPORT: u8 = 7;
+    pub(crate) const START: u8 = 8;
+    pub(crate) const ELEMENT: u8 = 9;
+    pub(crate) const CODE: u8 = 10;
+    pub(crate) const DATA: u8 = 11;
 }
 
 /// One section as it stands in the file.

@@ -20,6 +20,7 @@
 use regex_lite::Regex;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::label::demangle::without_arguments;
 use crate::label::{Label, Labels};
 use crate::module::{FuncIdx, Module};
 
@@ -277,7 +278,7 @@ struct Subject<'s> {
 impl Subject<'_> {
     fn passes(&self, test: &Test) -> bool {
         match test {
-            Test::Name(p) => p.matches(&self.demangled) || p.matches(groups::without_arguments(&self.demangled)),
+            Test::Name(p) => p.matches(&self.demangled) || p.matches(without_arguments(&self.demangled)),
             Test::Raw(p) => p.matches(&self.label.name),
             Test::File(p) => self.label.file.as_deref().is_some_and(|f| p.matches(f)),
             Test::Crate(p) => groups::package(&self.demangled).is_some_and(|c| p.matches(c)),

@@ -33,9 +33,37 @@ pub fn demangle(name: &str) -> Cow<'_, str> {
     Cow::Borrowed(name)
 }
 
+/// The name without a C++ argument list: `a::f(int) const` → `a::f`. A Go receiver `main.(*T).M` is no argument list.
+pub fn without_arguments(name: &str) -> &str {
+    let end = name.trim_end_matches(|c: char| c.is_ascii_lowercase() || matches!(c, ' ' | '&'));
+    if !end.ends_with(')') || (end.len() < name.len() && !name[end.len()..].starts_with([' ', '&'])) {
+        return name;
+    }
+    let mut depth = 0;
+    for (at, byte) in end.bytes().enumerate().rev() {
+        match byte {
+            b')' => depth += 1,
+            b'(' => {
+                depth -= 1;
+                if depth == 0 {
+                    // `operator()` alone, and a Go method value, keep what they have.
+                    let front = &end[..at];
+                    return if front.is_empty() || front.ends_with("operator") || front.ends_with('.') {
+                        name
+                    } else {
+                        front
+                    };
+                }
+            }
+            _ => {}
+        }
+    }
+    name
+}
+
 #[cfg(test)]
 mod tests {
-    use super::demangle;
+    use super::{demangle, without_arguments};
 
     #[test]
     fn rust_is_tried_before_cpp_and_loses_its_hash() {
@@ -54,5 +82,14 @@ mod tests {
         assert_eq!(demangle("malloc"), "malloc");
         assert_eq!(demangle("_start"), "_start");
         assert_eq!(demangle("_Zbroken"), "_Zbroken");
+    }
+
+    #[test]
+    fn arguments_go_and_receivers_stay() {
+        assert_eq!(without_arguments("geo::Shape::area(int, std::f<a(b)>) const"), "geo::Shape::area");
+        assert_eq!(without_arguments("main.(*T).M"), "main.(*T).M");
+        assert_eq!(without_arguments("Fn::operator()"), "Fn::operator()");
+        assert_eq!(without_arguments("Fn::operator()(int) const"), "Fn::operator()");
+        assert_eq!(without_arguments("plain"), "plain");
     }
 }

@@ -47,25 +47,8 @@ pub(crate) fn subprograms(module: &Module<'_>, warnings: &mut Vec<String>) -> Ha
     if module.custom(".debug_info").is_none() {
         return HashMap::new();
     }
-    let dwarf = Dwarf::load(|section| -> Result<_, gimli::Error> {
-        let data = module.custom(section.name()).map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
-        Ok(EndianSlice::new(data, LittleEndian))
-    })
-    .expect("loading a slice cannot fail");
-
-    let mut damaged = None;
-    let mut headers = Vec::new();
-    let mut units = dwarf.units();
-    loop {
-        match units.next() {
-            Ok(Some(header)) => headers.push(header),
-            Ok(None) => break,
-            Err(e) => {
-                damaged = Some(e);
-                break; // where the next unit begins is not known
-            }
-        }
-    }
+    let dwarf = load(module);
+    let (headers, mut damaged) = headers(&dwarf);
     let mut entries: HashMap<DebugInfoOffset, Entry<'_>> = HashMap::new();
     for read in crate::parallel::map(headers, |header| read_unit(&dwarf, header)) {
         entries.extend(read.entries);
@@ -88,6 +71,33 @@ pub(crate) fn subprograms(module: &Module<'_>, warnings: &mut Vec<String>) -> Ha
         found.entry(func).or_insert_with(|| resolve(&entries, offset, &mut interned));
     }
     found
+}
+
+/// The versions of the units, ascending.
+pub(crate) fn versions(module: &Module<'_>) -> Vec<u16> {
+    let versions: std::collections::BTreeSet<u16> = headers(&load(module)).0.iter().map(|h| h.version()).collect();
+    versions.into_iter().collect()
+}
+
+fn load<'a>(module: &Module<'a>) -> Dwarf<'a> {
+    Dwarf::load(|section| -> Result<_, gimli::Error> {
+        let data = module.custom(section.name()).map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
+        Ok(EndianSlice::new(data, LittleEndian))
+    })
+    .expect("loading a slice cannot fail")
+}
+
+/// The units up to the first that is damaged: where the next one would begin is not known then.
+fn headers<'a>(dwarf: &Dwarf<'a>) -> (Vec<gimli::UnitHeader<Slice<'a>>>, Option<gimli::Error>) {
+    let mut headers = Vec::new();
+    let mut units = dwarf.units();
+    loop {
+        match units.next() {
+            Ok(Some(header)) => headers.push(header),
+            Ok(None) => return (headers, None),
+            Err(e) => return (headers, Some(e)),
+        }
+    }
 }
 
 /// The function whose body, with its size field (5 bytes at most), holds the offset.
@@ -210,13 +220,14 @@ fn file_path<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, index: u64) -> Option<Arc<s
     let header = unit.line_program.as_ref()?.header();
     let file = header.file(index)?;
     let name = dwarf.attr_string(unit, file.path_name()).ok()?.to_string_lossy();
+    let name = name.trim_start_matches("./");
     let directory = (file.directory_index() != 0).then(|| file.directory(header)).flatten();
     let directory = directory.and_then(|d| dwarf.attr_string(unit, d).ok());
     Some(match directory {
         Some(directory) if !name.starts_with('/') => {
-            format!("{}/{name}", directory.to_string_lossy().trim_end_matches('/')).into()
+            format!("{}/{name}", directory.to_string_lossy().trim_end_matches('/')).trim_start_matches("./").into()
         }
-        _ => name.as_ref().into(),
+        _ => name.into(),
     })
 }
 

@@ -54,34 +54,6 @@ impl Group {
     }
 }
 
-/// The name without a C++ argument list: `a::f(int) const` → `a::f`. A Go receiver `main.(*T).M` is no argument list.
-pub(crate) fn without_arguments(name: &str) -> &str {
-    let end = name.trim_end_matches(|c: char| c.is_ascii_lowercase() || matches!(c, ' ' | '&'));
-    if !end.ends_with(')') || (end.len() < name.len() && !name[end.len()..].starts_with([' ', '&'])) {
-        return name;
-    }
-    let mut depth = 0;
-    for (at, byte) in end.bytes().enumerate().rev() {
-        match byte {
-            b')' => depth += 1,
-            b'(' => {
-                depth -= 1;
-                if depth == 0 {
-                    // `operator()` alone, and a Go method value, keep what they have.
-                    let front = &end[..at];
-                    return if front.is_empty() || front.ends_with("operator") || front.ends_with('.') {
-                        name
-                    } else {
-                        front
-                    };
-                }
-            }
-            _ => {}
-        }
-    }
-    name
-}
-
 /// The crate, namespace or package that a name begins with.
 pub(super) fn package(name: &str) -> Option<&str> {
     // `<a::T as b::U>::f` begins with a.
@@ -394,15 +366,6 @@ mod tests {
     #[test]
     fn tables_are_sorted() {
         assert!(LIBC.is_sorted() && GO_STD.is_sorted());
-    }
-
-    #[test]
-    fn arguments_go_and_receivers_stay() {
-        assert_eq!(without_arguments("geo::Shape::area(int, std::f<a(b)>) const"), "geo::Shape::area");
-        assert_eq!(without_arguments("main.(*T).M"), "main.(*T).M");
-        assert_eq!(without_arguments("Fn::operator()"), "Fn::operator()");
-        assert_eq!(without_arguments("Fn::operator()(int) const"), "Fn::operator()");
-        assert_eq!(without_arguments("plain"), "plain");
     }
 
     #[test]

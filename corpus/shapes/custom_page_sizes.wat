@@ -1,0 +1,15 @@
+;; A memory with pages of one byte: `memory.grow` of memory 0 counts bytes.
+(module
+  (memory (export "memory") 10 100 (pagesize 1))
+  (func $grow (param i32) (result i32)
+    (memory.grow (local.get 0)))
+  (func (export "run") (result i32)
+    (drop (call $grow (i32.const 5)))
+    memory.size)
+  (func (export "run_refused") (result i32)
+    (call $grow (i32.const 91)))
+  (func (export "run_load") (result i32)
+    (i32.store8 (i32.const 9) (i32.const 200))
+    (i32.load8_u (i32.const 9)))
+  (func (export "run_trap") (result i32)
+    (i32.load8_u (i32.const 10))))

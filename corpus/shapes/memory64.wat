@@ -1,0 +1,16 @@
+;; A 64-bit memory: addresses and offsets are i64, and an offset immediate may be longer than five bytes.
+(module
+  (memory (export "memory") i64 1)
+  (data (i64.const 8) "\2a\00\00\00")
+  (func $load (param $at i64) (result i32)
+    (i32.load offset=4 (local.get $at)))
+  (func (export "run") (result i32)
+    (call $load (i64.const 4)))
+  (func (export "run_copy") (result i32)
+    (memory.copy (i64.const 100) (i64.const 8) (i64.const 4))
+    (memory.fill (i64.const 101) (i32.const 1) (i64.const 1))
+    (call $load (i64.const 96)))
+  (func (export "run_trap_far_away") (result i32)
+    (i32.load offset=0x10_0000_0000 (i64.const 0)))
+  (func (export "run_trap") (result i32)
+    (call $load (i64.const -1))))

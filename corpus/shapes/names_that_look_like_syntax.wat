@@ -1,0 +1,21 @@
+;; Names that mean something to the formats we write: separators of folded stacks, JSON, DOT, HTML, patterns, paths and indices.
+(module
+  (func $a (@name "a;b;c") (result i32) (i32.const 1))
+  (func $b (@name "ends in a number 12") (result i32) (i32.const 1))
+  (func $c (@name "quote\" back\\slash") (result i32) (i32.const 1))
+  (func $d (@name "</script><script>alert(1)</script>&amp;") (result i32) (i32.const 1))
+  (func $e (@name "../../etc/passwd") (result i32) (i32.const 1))
+  (func $f (@name "func[3]") (result i32) (i32.const 1))
+  (func $g (@name "*") (result i32) (i32.const 1))
+  (func $h (@name "core::ops::function::FnOnce::call_once{{vtable.shim}}::h0123456789abcdef") (result i32) (i32.const 1))
+  (func $i (@name "_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE") (result i32) (i32.const 1))
+  (func $j (@name "operator()(int) const [clone .isra.0]") (result i32) (i32.const 1))
+  (func $k (@name " ") (result i32) (i32.const 1))
+  (func $l (@name "0") (result i32) (i32.const 1))
+  (func $m (@name "$m %s {} \\u001b") (result i32) (i32.const 1))
+  (func $n (@name "main.(*T).Method[go.shape.int]") (result i32) (i32.const 1))
+  (func (export "run") (result i32)
+    (call $a) (call $b) (call $c) (call $d) (call $e) (call $f) (call $g)
+    (call $h) (call $i) (call $j) (call $k) (call $l) (call $m) (call $n)
+    i32.add i32.add i32.add i32.add i32.add i32.add i32.add
+    i32.add i32.add i32.add i32.add i32.add i32.add))

@@ -1,0 +1,16 @@
+;; `proc_exit` re-exported, in a table, in a global, tail-called and taken by `ref.func`: a shim has to stand in all of these places.
+(module
+  (type $sink (func (param i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (type $sink)))
+  (export "exit" (func $exit))
+  (memory (export "memory") 1)
+  (table $t 3 funcref)
+  (elem (table $t) (i32.const 1) func $exit $other)
+  (global $g (ref $sink) (ref.func $exit))
+  (func $other (type $sink))
+  (func $tail (param i32) (return_call $exit (local.get 0)))
+  (func (export "run_table") (call_indirect $t (type $sink) (i32.const 1) (i32.const 1)))
+  (func (export "run_global") (call_ref $sink (i32.const 2) (global.get $g)))
+  (func (export "run_ref_func") (call_ref $sink (i32.const 3) (ref.func $exit)))
+  (func (export "run_tail") (call $tail (i32.const 4)))
+  (func (export "run_other") (call_indirect $t (type $sink) (i32.const 1) (i32.const 2))))

@@ -1,0 +1,17 @@
+;; A 64-bit table: `call_indirect` takes an i64, and the table's offsets are i64 constants.
+(module
+  (type $i (func (result i32)))
+  (table $t i64 4 8 funcref)
+  (elem (table $t) (i64.const 1) func $one $two)
+  (func $one (type $i) (i32.const 1))
+  (func $two (type $i) (i32.const 2))
+  (func $at (param i64) (result i32)
+    (call_indirect $t (type $i) (local.get 0)))
+  (func $tail (param i64) (result i32)
+    (return_call_indirect $t (type $i) (local.get 0)))
+  (func (export "run") (result i32)
+    (i32.add (call $at (i64.const 1)) (call $tail (i64.const 2))))
+  (func (export "run_grow") (result i64)
+    (drop (table.grow $t (ref.func $one) (i64.const 2)))
+    (table.size $t))
+  (func (export "run_trap") (result i32) (call $at (i64.const 0x1_0000_0001))))

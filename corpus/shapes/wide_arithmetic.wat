@@ -1,0 +1,15 @@
+;; 128-bit arithmetic on pairs of i64, with four operands and two results.
+(module
+  (func $add (param i64 i64 i64 i64) (result i64 i64)
+    (i64.add128 (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+  (func $square (param i64) (result i64 i64)
+    (i64.mul_wide_u (local.get 0) (local.get 0))
+    return)
+  (func (export "run") (result i64 i64)
+    (call $add (i64.const -1) (i64.const 0) (i64.const 1) (i64.const 0)))
+  (func (export "run_sub") (result i64 i64)
+    (i64.sub128 (i64.const 0) (i64.const 0) (i64.const 1) (i64.const 0)))
+  (func (export "run_mul") (result i64 i64)
+    (call $square (i64.const 0x1_0000_0001)))
+  (func (export "run_mul_signed") (result i64 i64)
+    (i64.mul_wide_s (i64.const -2) (i64.const 3))))

@@ -1,0 +1,174 @@
+//! `wasmtrace info`
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use wasmtrace::hook::{MANIFEST_SECTION, Manifest};
+use wasmtrace::label::{Source, label, printable};
+use wasmtrace::module::{Module, parse};
+use wasmtrace::{check, rewrite};
+
+use crate::{Global, files};
+
+/// Say what a module is: features, names, debug information, hooks
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The module, binary or text [default: standard input]
+    #[arg(value_name = "IN")]
+    input: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
+    let wasm = files::read(args.input.as_deref())?;
+    let name = files::name(args.input.as_deref());
+    let module = parse(&wasm).with_context(|| name.clone())?;
+    let labels = label(&module);
+    global.warn("", &labels.warnings);
+    let features = check::features(&wasm);
+    let by = |source| labels.iter().filter(|(f, l)| module.is_defined(*f) && l.source == source).count();
+    let debug: Vec<&str> = debug_sections(&module);
+    let dwarf = wasmtrace::label::dwarf_versions(&module);
+    let build_id = module.custom("build_id").map(|s| {
+        // vec(byte): tool-conventions, "Build ID"
+        wasm[s.data.clone()].iter().skip(1).map(|b| format!("{b:02x}")).collect::<String>()
+    });
+    let hooks = hooks(&module);
+    let sections: Vec<Value> = module
+        .sections()
+        .iter()
+        .map(|s| json!({ "id": s.id, "name": s.name, "offset": s.whole.start, "bytes": s.whole.len() }))
+        .collect();
+    let value = json!({
+        "schema": "wasmtrace.info/1",
+        "module": name,
+        "bytes": wasm.len(),
+        "functions": { "defined": module.defined_funcs().len(), "imported": module.imported_funcs().len() },
+        "names": {
+            "name_section": by(Source::NameSection), "export": by(Source::Export),
+            "dwarf": by(Source::Dwarf), "none": by(Source::Index),
+        },
+        "kind": kind(&module),
+        "features": features,
+        "debug_sections": debug,
+        "dwarf_versions": dwarf,
+        "describes_original": hooks.is_some() && !debug.is_empty(),
+        "build_id": build_id,
+        "hooks": hooks,
+        "sections": sections,
+    });
+    if args.json {
+        files::print_json(&value)?;
+        return Ok(0);
+    }
+    let mut out = std::io::stdout().lock();
+    let list = |items: &[&str], none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
+    writeln!(out, "{}: {} bytes, {}", printable(&name), wasm.len(), kind(&module))?;
+    writeln!(out, "functions  {} defined, {} imported", module.defined_funcs().len(), module.imported_funcs().len())?;
+    writeln!(
+        out,
+        "names      {} from the name section, {} from exports, {} from DWARF, {} have none",
+        by(Source::NameSection),
+        by(Source::Export),
+        by(Source::Dwarf),
+        by(Source::Index)
+    )?;
+    let features: Vec<String> = features.iter().map(|f| f.to_lowercase().replace('_', "-")).collect();
+    let features: Vec<&str> = features.iter().map(String::as_str).collect();
+    writeln!(out, "features   {}", list(&features, "none beyond the MVP"))?;
+    let versions: Vec<String> = dwarf.iter().map(|v| format!("DWARF {v}")).collect();
+    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
+    write!(out, "debug      {}", list(&debug, "none"))?;
+    writeln!(out, "{}", if versions.is_empty() { String::new() } else { format!(" ({})", versions.join(", ")) })?;
+    if let Some(id) = build_id {
+        writeln!(out, "build id   {id}")?;
+    }
+    match &value["hooks"] {
+        Value::Null => writeln!(out, "hooks      none")?,
+        hooks => {
+            writeln!(
+                out,
+                "hooks      {} by {}",
+                hooks["set"].as_str().unwrap_or("?"),
+                hooks["by"].as_str().unwrap_or("?")
+            )?;
+            if let Some(probes) = hooks["functions"].as_u64() {
+                let restore = if hooks["restores"] == true { "can be stripped" } else { "cannot be stripped" };
+                writeln!(out, "           {probes} functions, {restore}")?;
+            }
+            if !debug.is_empty() {
+                writeln!(out, "           the debug information describes the original, not this module")?;
+            }
+        }
+    }
+    for section in module.sections() {
+        let what =
+            section.name.map_or_else(|| section_name(section.id).to_owned(), |n| format!("\"{}\"", printable(n)));
+        writeln!(out, "section    {:>#10x} {:>10} bytes  {what}", section.whole.start, section.whole.len())?;
+    }
+    Ok(0)
+}
+
+fn kind(module: &Module<'_>) -> &'static str {
+    let exports = |name| module.exports().iter().any(|(n, _)| *n == name);
+    if exports("_start") {
+        "command"
+    } else if exports("_initialize") {
+        "reactor"
+    } else {
+        "library"
+    }
+}
+
+fn debug_sections<'a>(module: &Module<'a>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = module
+        .sections()
+        .iter()
+        .filter_map(|s| s.name)
+        .filter(|n| n.starts_with(".debug_") || matches!(*n, "sourceMappingURL" | "external_debug_info"))
+        .collect();
+    names.dedup();
+    names
+}
+
+/// Which hooks the module carries, and whose they are.
+fn hooks(module: &Module<'_>) -> Option<Value> {
+    if let Some(section) = module.custom(MANIFEST_SECTION) {
+        return Some(match Manifest::decode(&module.bytes()[section.data.clone()], section.data.start) {
+            Ok(manifest) => json!({
+                "by": "wasmtrace",
+                "set": manifest.hooks.name(),
+                "functions": manifest.probes.len(),
+                "restores": manifest.restore.is_some(),
+                "input_sha256": manifest.input_sha256.iter().map(|b| format!("{b:02x}")).collect::<String>(),
+            }),
+            Err(e) => json!({ "by": "wasmtrace", "error": e.to_string() }),
+        });
+    }
+    rewrite::is_hooked(module).then(|| json!({ "by": "another compiler", "set": "observe" }))
+}
+
+/// Names of the sections in the core specification's binary format.
+fn section_name(id: u8) -> &'static str {
+    const NAMES: [&str; 14] = [
+        "custom",
+        "type",
+        "import",
+        "function",
+        "table",
+        "memory",
+        "global",
+        "export",
+        "start",
+        "element",
+        "code",
+        "data",
+        "data count",
+        "tag",
+    ];
+    NAMES.get(usize::from(id)).copied().unwrap_or("unknown")
+}

@@ -1,0 +1,153 @@
+//! `wasmtrace instrument`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use wasmtrace::hook::HookSet;
+use wasmtrace::rewrite::Rewritten;
+use wasmtrace::{Options, check};
+
+use crate::select::SelectArgs;
+use crate::{Global, files};
+
+/// Write hooks into modules
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wasmtrace instrument app.wasm -o app.hooked.wasm
+  wasmtrace instrument --select '-@std' app.wasm -o app.hooked.wasm
+  wasmtrace instrument --out-dir hooked *.wasm
+  cat app.wasm | wasmtrace instrument | wasm-opt -O - -o app.hooked.wasm")]
+pub(crate) struct Args {
+    /// The modules, binary or text [default: standard input]
+    #[arg(value_name = "IN")]
+    inputs: Vec<PathBuf>,
+    /// Where to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write each module into this folder, under its own name
+    #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    out_dir: Option<PathBuf>,
+    /// Write text (WAT), not a binary
+    #[arg(short = 't', long = "wat")]
+    text: bool,
+    /// The hook set
+    #[arg(long, value_name = "SET", default_value = "observe")]
+    hooks: Hooks,
+    /// Hook a module that is hooked already: ours are taken out first, others stay
+    #[arg(long)]
+    force: bool,
+    /// Leave out what `strip` needs to give the original back
+    #[arg(long)]
+    no_restore: bool,
+    /// Prove of each output that it is the input plus hooks, before it is written
+    #[arg(long)]
+    verify: bool,
+    /// Write what was done as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    select: SelectArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Hooks {
+    /// Calls of the host, for every host of the Observe ABI
+    Observe,
+    /// No hooks: the module as it is
+    None,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
+    if args.inputs.len() > 1 && args.out_dir.is_none() {
+        bail!("several inputs need --out-dir");
+    }
+    let mut options = Options { select: args.select.rules()?, force: args.force, ..Default::default() };
+    options.rewrite.hooks = HookSet::Observe;
+    options.rewrite.restore = !args.no_restore;
+
+    let inputs: Vec<Option<&Path>> =
+        if args.inputs.is_empty() { vec![None] } else { args.inputs.iter().map(|i| Some(i.as_path())).collect() };
+    let mut outputs: Vec<(Option<PathBuf>, Vec<u8>)> = Vec::new();
+    let mut reports = Vec::new();
+    for input in inputs {
+        let path = output_path(args, input)?;
+        if path.is_some() && outputs.iter().any(|(p, _)| *p == path) {
+            bail!("{}: two inputs have this name", path.unwrap_or_default().display());
+        }
+        let (bytes, report) = one(args, &options, input, global).with_context(|| files::name(input))?;
+        outputs.push((path, bytes));
+        reports.push(report);
+    }
+    // Nothing is written before everything is known to be right.
+    if let Some(folder) = &args.out_dir {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    for (path, bytes) in outputs {
+        files::write(path.as_deref(), &bytes)?;
+    }
+    if let Some(path) = &args.report {
+        let report = json!({ "schema": "wasmtrace.instrument/1", "modules": reports });
+        files::write(Some(path), format!("{report:#}\n").as_bytes())?;
+    }
+    Ok(0)
+}
+
+fn output_path(args: &Args, input: Option<&Path>) -> Result<Option<PathBuf>> {
+    let Some(folder) = &args.out_dir else { return Ok(args.output.clone()) };
+    let input = input.filter(|p| *p != Path::new("-")).context("--out-dir needs inputs that are files")?;
+    let name = input.file_name().with_context(|| format!("{} is no file", input.display()))?;
+    Ok(Some(folder.join(name).with_extension(if args.text { "wat" } else { "wasm" })))
+}
+
+fn one(args: &Args, options: &Options, input: Option<&Path>, global: &Global) -> Result<(Vec<u8>, serde_json::Value)> {
+    let wasm = files::read(input).map_err(|e| without_path(e, input))?;
+    let (hooked, warnings) = match args.hooks {
+        Hooks::None => {
+            wasmtrace::module::parse(&wasm)?;
+            (wasm.clone(), Vec::new())
+        }
+        Hooks::Observe => {
+            let Rewritten { wasm: hooked, warnings, .. } = wasmtrace::instrument(&wasm, options)?;
+            (hooked, warnings)
+        }
+    };
+    let context = if args.inputs.len() > 1 { format!("{}: ", files::name(input)) } else { String::new() };
+    global.warn(&context, &warnings);
+    let checked = if args.verify || args.report.is_some() {
+        // `--force` may have hooked something else than what was read.
+        let original =
+            if args.force { wasmtrace::strip(&hooked).unwrap_or_else(|_| wasm.clone()) } else { wasm.clone() };
+        Some(check::check(&original, &hooked)?)
+    } else {
+        None
+    };
+    global.say(&format!(
+        "{}: {} → {} bytes{}",
+        files::name(input),
+        wasm.len(),
+        hooked.len(),
+        checked.as_ref().map(|c| format!(", {} of {} functions hooked", c.hooked, c.functions)).unwrap_or_default(),
+    ));
+    let report = json!({
+        "input": files::name(input),
+        "input_bytes": wasm.len(),
+        "output_bytes": hooked.len(),
+        "functions": checked.as_ref().map(|c| c.functions),
+        "hooked": checked.as_ref().map(|c| c.hooked),
+        "memory_grows": checked.as_ref().map(|c| c.memory_grows),
+        "warnings": warnings,
+    });
+    if !args.text {
+        return Ok((hooked, report));
+    }
+    let text =
+        wasmprinter::print_bytes(&hooked).map_err(|e| anyhow::anyhow!("the output cannot be printed as text: {e}"))?;
+    Ok((text.into_bytes(), report))
+}
+
+/// Reading names its file itself; the caller names it for everything.
+fn without_path(e: anyhow::Error, input: Option<&Path>) -> anyhow::Error {
+    if e.to_string() == files::name(input) { anyhow::anyhow!("{}", e.root_cause()) } else { e }
+}

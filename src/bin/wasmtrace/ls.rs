@@ -1,0 +1,98 @@
+//! `wasmtrace ls`
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use wasmtrace::label::{label, printable};
+use wasmtrace::module::parse;
+use wasmtrace::select::{Reason, select, sizes};
+
+use crate::select::SelectArgs;
+use crate::{Global, files};
+
+/// List functions: index, size, name, source, whether they are hooked, and the rule that decided
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The names are taken from, in this order: the import (for an imported function), the name section, an export, DWARF,
+the index. `by` says which. Sizes are in operators.")]
+pub(crate) struct Args {
+    /// The module, binary or text [default: standard input]
+    #[arg(value_name = "IN")]
+    input: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    select: SelectArgs,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
+    let wasm = files::read(args.input.as_deref())?;
+    let name = files::name(args.input.as_deref());
+    let module = parse(&wasm).with_context(|| name.clone())?;
+    let labels = label(&module);
+    let rules = args.select.rules()?;
+    let plan = select(&module, &labels, &rules);
+    let sizes = sizes(&module);
+    global.warn("", &labels.warnings);
+    global.warn("", &plan.warnings);
+
+    let first = module.imported_funcs().len();
+    let rows = labels.iter().map(|(func, label)| {
+        let reason = match plan.reason(func) {
+            Reason::Default => "default".to_owned(),
+            Reason::Rule(place) => rules.text(place).unwrap_or_default().to_owned(),
+            Reason::TooSmall => format!("--min-size {}", rules.min_size.unwrap_or_default()),
+            Reason::Imported => "imported".to_owned(),
+        };
+        let size = (func.0 as usize).checked_sub(first).map(|position| sizes[position].operators);
+        (func, label, size, plan.contains(func), reason)
+    });
+    if args.json {
+        let functions: Vec<_> = rows
+            .map(|(func, label, size, hooked, reason)| {
+                json!({
+                    "index": func.0,
+                    "name": label.demangled(),
+                    "raw_name": &*label.name,
+                    "name_from": label.source.as_str(),
+                    "operators": size,
+                    "file": label.file.as_deref(),
+                    "line": label.line,
+                    "hooked": hooked,
+                    "rule": reason,
+                })
+            })
+            .collect();
+        files::print_json(&json!({ "schema": "wasmtrace.ls/1", "module": name, "functions": functions }))?;
+        return Ok(0);
+    }
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    writeln!(out, "{:>6} {:>7} {:<6} {:<6} name", "index", "size", "hooked", "by")?;
+    for (func, label, size, hooked, reason) in rows {
+        let size = size.map_or_else(|| "-".to_owned(), |s| s.to_string());
+        let hooked = if hooked { "yes" } else { "no" };
+        write!(
+            out,
+            "{:>6} {size:>7} {hooked:<6} {:<6} {}",
+            func.0,
+            label.source.as_str(),
+            printable(&label.demangled())
+        )?;
+        if let Some(file) = &label.file {
+            let line = label.line.map(|l| format!(":{l}")).unwrap_or_default();
+            write!(out, "  {}{line}", printable(file))?;
+        }
+        if reason != "default" {
+            write!(out, "  [{}]", printable(&reason))?;
+        }
+        writeln!(out)?;
+    }
+    out.flush()?;
+    drop(out);
+    let defined = module.defined_funcs().len();
+    writeln!(std::io::stdout(), "{} of {defined} functions hooked, {first} imported", plan.len())?;
+    Ok(0)
+}

@@ -1,0 +1,118 @@
+//! The selection options, kept in the order in which they were typed.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{ArgMatches, FromArgMatches};
+use wasmtrace::select::Rules;
+
+/// `--select`, `-i`, `-x`, `--select-file`, `--min-size`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SelectArgs {
+    /// Rules and files of rules, in the order typed.
+    given: Vec<Given>,
+    min_size: Option<u32>,
+}
+
+#[derive(Debug, Clone)]
+enum Given {
+    Rule(String),
+    File(PathBuf),
+}
+
+const HEADING: &str = "Which functions are hooked";
+
+impl clap::Args for SelectArgs {
+    fn augment_args(cmd: clap::Command) -> clap::Command {
+        let many = |arg: clap::Arg| arg.action(clap::ArgAction::Append).num_args(1).help_heading(HEADING);
+        cmd.arg(
+            many(clap::Arg::new("select").long("select").value_name("RULE"))
+                .allow_hyphen_values(true)
+                .help("Select by a rule `[+|-][kind:]pattern`; the last rule that matches wins")
+                .long_help(
+                    "Select by a rule `[+|-][kind:]pattern`. Rules are read in order and the last that matches wins; \
+                     if the first is `+`, nothing is hooked to begin with, else everything.\n\n\
+                     Kinds: fn (default), raw, file, crate, export, idx, lang, group.\n\
+                     Groups: @user, @std, @alloc, @exports, @tiny, @leaf.\n\
+                     `*` stops at `::`, `.` and `/`, `**` crosses them; `=name` is exact, `/re/` a regular expression.\n\
+                     `wasmtrace ls` shows what a selection comes to.",
+                ),
+        )
+        .arg(
+            many(clap::Arg::new("include").short('i').long("include").value_name("PATTERN"))
+                .allow_hyphen_values(true)
+                .help("The same as --select '+PATTERN'"),
+        )
+        .arg(
+            many(clap::Arg::new("exclude").short('x').long("exclude").value_name("PATTERN"))
+                .allow_hyphen_values(true)
+                .help("The same as --select '-PATTERN'"),
+        )
+        .arg(
+            many(clap::Arg::new("select-file").long("select-file").value_name("FILE"))
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("Read rules from a file, one a line; # begins a comment"),
+        )
+        .arg(
+            clap::Arg::new("min-size")
+                .long("min-size")
+                .value_name("N")
+                .value_parser(clap::value_parser!(u32))
+                .help_heading(HEADING)
+                .help("Leave out functions of fewer than N operators, unless they hold a loop"),
+        )
+    }
+
+    fn augment_args_for_update(cmd: clap::Command) -> clap::Command {
+        Self::augment_args(cmd)
+    }
+}
+
+impl FromArgMatches for SelectArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut given = Vec::new();
+        for (id, sign) in [("select", ""), ("include", "+"), ("exclude", "-")] {
+            let values = matches.get_many::<String>(id).into_iter().flatten();
+            let rules = values.map(|v| Given::Rule(format!("{sign}{v}")));
+            given.extend(matches.indices_of(id).into_iter().flatten().zip(rules));
+        }
+        let files = matches.get_many::<PathBuf>("select-file").into_iter().flatten().map(|f| Given::File(f.clone()));
+        given.extend(matches.indices_of("select-file").into_iter().flatten().zip(files));
+        given.sort_by_key(|(index, _)| *index);
+        let given = given.into_iter().map(|(_, g)| g).collect();
+        Ok(SelectArgs { given, min_size: matches.get_one("min-size").copied() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl SelectArgs {
+    /// Whether anything was typed.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.given.is_empty() || self.min_size.is_some()
+    }
+
+    /// The rules: those typed, else those in `WASMTRACE_SELECT` (separated by `;` or line ends).
+    pub(crate) fn rules(&self) -> Result<Rules> {
+        let mut rules = Rules::default();
+        rules.min_size = self.min_size;
+        for given in &self.given {
+            match given {
+                Given::Rule(rule) => rules.push(rule)?,
+                Given::File(path) => {
+                    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+                    rules.push_lines(&text).with_context(|| path.display().to_string())?;
+                }
+            }
+        }
+        if self.given.is_empty()
+            && let Ok(text) = std::env::var("WASMTRACE_SELECT")
+        {
+            rules.push_lines(&text.replace(';', "\n")).context("WASMTRACE_SELECT")?;
+        }
+        Ok(rules)
+    }
+}

@@ -1,0 +1,26 @@
+//! `wasmtrace strip`
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::{Global, files};
+
+/// Take our hooks out of a module again: the original, byte for byte
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The hooked module [default: standard input]
+    #[arg(value_name = "IN")]
+    input: Option<PathBuf>,
+    /// Where to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
+    let hooked = files::read(args.input.as_deref())?;
+    let original = wasmtrace::strip(&hooked).with_context(|| files::name(args.input.as_deref()))?;
+    global.say(&format!("{} → {} bytes", hooked.len(), original.len()));
+    files::write(args.output.as_deref(), &original)?;
+    Ok(0)
+}

@@ -1,0 +1,138 @@
+//! What a trace can be written as: the trait [`Sink`] and the table of formats.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::hook::ProbeId;
+use crate::label::Label;
+use crate::trace::Ending;
+use crate::trace::fold::{Change, Irregular};
+use crate::trace::profile::Profile;
+
+mod chrome;
+mod folded;
+mod otlp_json;
+mod tree;
+
+pub use chrome::Chrome;
+pub use folded::Folded;
+pub use otlp_json::OtlpJson;
+pub use tree::{Tree, duration};
+
+/// What a trace is about: what does not change while it is recorded.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The program's name, for a person.
+    pub program: String,
+    /// SHA-256 of the module before it was hooked, in lower-case hex.
+    pub hash: String,
+    /// When the run began, in nanoseconds since the Unix epoch.
+    pub began: u64,
+    /// What each probe means.
+    pub labels: std::collections::BTreeMap<ProbeId, Label>,
+}
+
+impl Subject {
+    /// The function's name for a person; `func[N]` for a probe that nothing is known of.
+    pub fn name(&self, probe: ProbeId) -> String {
+        self.labels.get(&probe).map_or_else(|| format!("func[{}]", probe.0), |l| l.demangled().into_owned())
+    }
+}
+
+/// What is known when a run has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary<'s> {
+    /// How it ended.
+    pub ending: &'s Ending,
+    /// Nanoseconds it took.
+    pub duration: u64,
+    /// The call tree.
+    pub profile: &'s Profile,
+    /// What was not as it should be.
+    pub irregular: Irregular,
+}
+
+/// Takes a trace as it comes, and writes it as something.
+///
+/// A sink is told of every change, in order, and once of the end. It writes as it goes where its format allows, so that
+/// its memory does not grow with the run. It may fail at any call; it is not called again after that. It must not keep
+/// spans until the end to sort them: a run may have billions.
+pub trait Sink {
+    /// Takes one change.
+    fn change(&mut self, subject: &Subject, change: &Change) -> io::Result<()>;
+
+    /// Takes the end: what was buffered is written out.
+    fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()>;
+}
+
+/// The formats, with what is said of them on the command line.
+pub const FORMATS: [(&str, &str); 5] = [
+    ("tree", "call tree for a person, on standard error (the default)"),
+    ("none", "nothing"),
+    ("chrome", "Chrome Trace Event JSON, for chrome://tracing and Perfetto"),
+    ("folded", "folded stacks with self time in nanoseconds, for flame graphs"),
+    ("otlp-json", "OTLP file format: one JSON object a line"),
+];
+
+/// A sink by name, with where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The call tree on standard error.
+    Tree,
+    /// Nothing.
+    None,
+    /// A file.
+    File(Format, PathBuf),
+}
+
+/// A format that is written to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Chrome Trace Event Format.
+    Chrome,
+    /// Folded stacks.
+    Folded,
+    /// OTLP file format.
+    OtlpJson,
+}
+
+/// A sink's name was not understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownSink(String);
+
+impl fmt::Display for UnknownSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UnknownSink {}
+
+impl std::str::FromStr for Destination {
+    type Err = UnknownSink;
+
+    /// Reads `NAME[:FILE]`.
+    fn from_str(text: &str) -> Result<Self, UnknownSink> {
+        let (name, file) = match text.split_once(':') {
+            Some((name, file)) => (name, Some(file).filter(|f| !f.is_empty())),
+            None => (text, None),
+        };
+        let format = match name {
+            "tree" | "none" if file.is_some() => return Err(UnknownSink(format!("`{name}` is not written to a file"))),
+            "tree" => return Ok(Destination::Tree),
+            "none" => return Ok(Destination::None),
+            "chrome" => Format::Chrome,
+            "folded" => Format::Folded,
+            "otlp-json" => Format::OtlpJson,
+            _ => {
+                let names: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
+                return Err(UnknownSink(format!("there is no sink `{name}`; there are {}", names.join(", "))));
+            }
+        };
+        match file {
+            Some(file) => Ok(Destination::File(format, file.into())),
+            None => Err(UnknownSink(format!("`{name}` is written to a file: {name}:FILE"))),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The OTLP file format (OpenTelemetry specification, "OpenTelemetry Protocol File Exporter"): each line is one
+//! `ExportTraceServiceRequest` in OTLP's JSON encoding: ids in lower-case hex, 64-bit integers as strings, enums as
+//! numbers.
+//!
+//! All spans are of one trace. A run span, whose end is known last, stands above the functions; so it comes last.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{Sink, Subject, Summary};
+use crate::hook::ProbeId;
+use crate::trace::Ending;
+use crate::trace::fold::{Change, End, Span};
+
+/// Spans a line.
+const BATCH: usize = 512;
+
+const SPAN_KIND_INTERNAL: u8 = 1;
+const STATUS_ERROR: u8 = 2;
+
+/// Writes OTLP JSON lines.
+pub struct OtlpJson<W: Write> {
+    out: W,
+    trace_id: u128,
+    /// Span ids are this, mixed with the span's number; the run span has number 0.
+    seed: u64,
+    /// Everything of a line before the first span.
+    head: Option<String>,
+    line: Vec<u8>,
+    spans: usize,
+    /// `"name":…,"kind":1,"attributes":[…` of each function, encoded once.
+    encoded: HashMap<ProbeId, String>,
+    /// `memory.grow`s of calls that are still open, as events.
+    events: HashMap<u64, Vec<Value>>,
+}
+
+impl<W: Write> std::fmt::Debug for OtlpJson<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OtlpJson").finish_non_exhaustive()
+    }
+}
+
+impl<W: Write> OtlpJson<W> {
+    /// Writes to `out`, a batch at a time, with a new random trace id.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn new(out: W) -> io::Result<Self> {
+        let mut random = [0; 24];
+        getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
+        let (trace, seed) = random.split_at(16);
+        Ok(OtlpJson {
+            out,
+            // All zeros is the one invalid id.
+            trace_id: u128::from_be_bytes(trace.try_into().expect("16 bytes")).max(1),
+            seed: u64::from_be_bytes(seed.try_into().expect("8 bytes")),
+            head: None,
+            line: Vec::new(),
+            spans: 0,
+            encoded: HashMap::new(),
+            events: HashMap::new(),
+        })
+    }
+
+    /// A bijection of the span's number, so ids are unique; 0 is invalid, and left to nobody by swapping it out.
+    fn span_id(&self, number: u64) -> u64 {
+        let mut z = number.wrapping_add(self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        if z == 0 { self.seed | 1 } else { z }
+    }
+
+    fn head(&mut self, subject: &Subject) -> &str {
+        self.head.get_or_insert_with(|| {
+            let resource = json!({ "attributes": attributes(&[
+                ("service.name", subject.program.as_str().into()),
+                ("process.executable.name", subject.program.as_str().into()),
+                ("process.runtime.name", "wasmtime".into()),
+                ("wasm.module.hash", subject.hash.as_str().into()),
+            ])});
+            let scope = json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") });
+            format!("{{\"resourceSpans\":[{{\"resource\":{resource},\"scopeSpans\":[{{\"scope\":{scope},\"spans\":[")
+        })
+    }
+
+    /// Starts the next span: everything up to its id.
+    fn begin(&mut self, subject: &Subject, number: u64) {
+        if self.spans == 0 {
+            let head = self.head(subject).to_owned();
+            self.line.extend_from_slice(head.as_bytes());
+        } else {
+            self.line.push(b',');
+        }
+        self.spans += 1;
+        let (trace, span) = (self.trace_id, self.span_id(number));
+        write!(self.line, "{{\"traceId\":\"{trace:032x}\",\"spanId\":\"{span:016x}\"").expect("writing to memory");
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.line.push(b'}');
+        if self.spans >= BATCH { self.write_line() } else { Ok(()) }
+    }
+
+    fn write_line(&mut self) -> io::Result<()> {
+        if self.spans > 0 {
+            self.line.extend_from_slice(b"]}]}]}\n");
+            self.out.write_all(&self.line)?;
+            self.line.clear();
+            self.spans = 0;
+        }
+        Ok(())
+    }
+
+    fn span(&mut self, subject: &Subject, span: &Span) -> io::Result<()> {
+        self.begin(subject, span.number);
+        let parent = self.span_id(span.parent.unwrap_or(0));
+        let name = self.encoded.entry(span.probe).or_insert_with(|| encode_name(subject, span.probe));
+        let (start, end) = (subject.began + span.start, subject.began + span.end);
+        write!(
+            self.line,
+            ",\"parentSpanId\":\"{parent:016x}\",{name},\"startTimeUnixNano\":\"{start}\",\"endTimeUnixNano\":\"{end}\""
+        )?;
+        if let Some(events) = self.events.remove(&span.number) {
+            write!(self.line, ",\"events\":{}", Value::from(events))?;
+        }
+        let status = match span.how {
+            End::Returned | End::Exited => None,
+            End::Unwound => Some("an exception crossed the call"),
+            End::Trapped { origin: true } => Some("the program trapped here"),
+            End::Trapped { origin: false } => Some("the program trapped in a callee"),
+            End::Interrupted => Some("the run was ended from outside"),
+        };
+        if let Some(message) = status {
+            write!(self.line, ",\"status\":{}", json!({ "code": STATUS_ERROR, "message": message }))?;
+        }
+        self.end()
+    }
+}
+
+/// `"name":…,"kind":1,"attributes":[…]`
+fn encode_name(subject: &Subject, probe: ProbeId) -> String {
+    let name = subject.name(probe);
+    let mut list = vec![
+        ("code.function.name", Value::from(crate::label::demangle::without_arguments(&name))),
+        ("wasm.function.index", i64::from(probe.0).into()),
+    ];
+    if let Some(label) = subject.labels.get(&probe) {
+        list.extend(label.file.as_deref().map(|f| ("code.file.path", f.into())));
+        list.extend(label.line.map(|l| ("code.line.number", l.into())));
+    }
+    let attributes = attributes(&list);
+    format!("\"name\":{},\"kind\":{SPAN_KIND_INTERNAL},\"attributes\":{attributes}", Value::from(name))
+}
+
+/// OTLP's `KeyValue`s: integers are strings in JSON.
+fn attributes(list: &[(&str, Value)]) -> Value {
+    list.iter()
+        .map(|(key, value)| {
+            let value = match value {
+                Value::Number(n) => json!({ "intValue": n.to_string() }),
+                other => json!({ "stringValue": other }),
+            };
+            json!({ "key": key, "value": value })
+        })
+        .collect()
+}
+
+impl<W: Write> Sink for OtlpJson<W> {
+    fn change(&mut self, subject: &Subject, change: &Change) -> io::Result<()> {
+        match change {
+            Change::Opened { .. } => Ok(()),
+            Change::Closed(span) => self.span(subject, span),
+            Change::MemoryGrow { at, pages, span } => {
+                let event = json!({
+                    "timeUnixNano": (subject.began + at).to_string(),
+                    "name": "memory.grow",
+                    "attributes": attributes(&[("wasm.memory.grow.pages", (*pages).into())]),
+                });
+                self.events.entry(span.unwrap_or(0)).or_default().push(event);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
+        self.begin(subject, 0);
+        let mut list = vec![
+            ("wasm.module.name", Value::from(subject.program.as_str())),
+            ("wasm.call.count", summary.profile.calls().into()),
+            ("process.exit.code", i64::from(summary.ending.exit_code()).into()),
+        ];
+        let mut events = self.events.remove(&0).unwrap_or_default();
+        let end = subject.began + summary.duration;
+        if let Ending::Trapped(trap) = summary.ending {
+            list.push(("error.type", trap.code.as_str().into()));
+            let frames: Vec<String> = trap.frames.iter().map(|f| subject.name(ProbeId(*f))).collect();
+            events.push(json!({
+                "timeUnixNano": end.to_string(),
+                "name": "exception",
+                "attributes": attributes(&[
+                    ("exception.type", trap.code.as_str().into()),
+                    ("exception.message", trap.message.as_str().into()),
+                    ("exception.stacktrace", frames.join("\n").into()),
+                ]),
+            }));
+        } else if summary.ending.exit_code() != 0 {
+            list.push(("error.type", summary.ending.exit_code().to_string().into()));
+        }
+        write!(
+            self.line,
+            ",\"name\":{},\"kind\":{SPAN_KIND_INTERNAL},\"startTimeUnixNano\":\"{}\",\"endTimeUnixNano\":\"{end}\",\"attributes\":{}",
+            Value::from(subject.program.as_str()),
+            subject.began,
+            attributes(&list),
+        )?;
+        if !events.is_empty() {
+            write!(self.line, ",\"events\":{}", Value::from(events))?;
+        }
+        if summary.ending.exit_code() != 0 {
+            write!(self.line, ",\"status\":{}", json!({ "code": STATUS_ERROR, "message": summary.ending.describe() }))?;
+        }
+        self.end()?;
+        self.write_line()?;
+        self.out.flush()
+    }
+}

@@ -1,0 +1,357 @@
+//! Runs a module under wasmtime and records what its hooks see. The one place that names wasmtime.
+//!
+//! The guest runs on a thread of its own, with a stack sized for it; the thread that calls [`run`] consumes the events
+//! as they come, in blocks. A module without hooks runs just the same, and records nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel, sync_channel};
+use std::time::{Duration, Instant};
+
+use wasmtime::{Engine, ExternType, Instance, InstancePre, Linker, Module, Store, Val, ValType};
+use wasmtime_wasi::p1::WasiP1Ctx;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::trace::{Ending, Event, Trap};
+
+mod hooks;
+mod wasi;
+
+use hooks::{Interrupted, Recorder};
+use wasi::ProcExit;
+
+/// How a module is run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The guest's `argv[0]`.
+    pub program: String,
+    /// The arguments behind it.
+    pub args: Vec<String>,
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
+    /// Whether the guest sees our environment too, behind `env`.
+    pub inherit_env: bool,
+    /// Whether the guest may use the network, as far as preview 1 goes.
+    pub inherit_network: bool,
+    /// Directories: on the host, and what the guest calls them.
+    pub dirs: Vec<(PathBuf, String)>,
+    /// Standard input, output and error.
+    pub stdio: Stdio,
+    /// The exported function to call; a command's `_start` if there is none given.
+    pub invoke: Option<Invoke>,
+    /// Bytes of stack that the guest may use *without hooks*. A hooked module gets [`HOOKED_STACK`] times as much, since
+    /// a hooked frame is larger, so that it recurses as deep as it would unhooked.
+    pub max_wasm_stack: usize,
+    /// Set to a signal's number, it ends the guest at its next event.
+    pub interrupt: Arc<AtomicI32>,
+}
+
+/// How much more stack a hooked module gets. Measured: frames about double; small functions may come to more.
+pub const HOOKED_STACK: usize = 4;
+
+/// wasmtime's own default.
+pub const DEFAULT_WASM_STACK: usize = 512 << 10;
+
+/// Stack of the guest's thread beside what the guest uses itself: wasmtime and WASI run on it.
+const HOST_STACK: usize = 4 << 20;
+
+/// How long a guest that was asked to end may go on.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// An exported function and the arguments to call it with, as text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Invoke {
+    /// The function.
+    pub function: String,
+    /// One for each parameter: numbers of the parameter's type.
+    pub args: Vec<String>,
+}
+
+/// Where the guest's standard input comes from and its output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stdio {
+    /// They are ours.
+    Inherit,
+    /// Output is kept and handed back in the [`Outcome`].
+    Capture {
+        /// What the guest reads.
+        stdin: Vec<u8>,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            program: String::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            inherit_env: false,
+            inherit_network: false,
+            dirs: Vec::new(),
+            stdio: Stdio::Inherit,
+            invoke: None,
+            max_wasm_stack: DEFAULT_WASM_STACK,
+            interrupt: Arc::default(),
+        }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// Nanoseconds from before instantiation to the end.
+    pub duration: u64,
+    /// What the invoked function returned, as text.
+    pub results: Vec<String>,
+    /// The guest had not stopped a second after it was asked to: it was left running, and its last events (a block of
+    /// 8,192 at most) are missing.
+    pub abandoned: bool,
+    /// What the guest wrote, if that was captured.
+    pub stdout: Vec<u8>,
+    /// What the guest wrote to its standard error, if that was captured.
+    pub stderr: Vec<u8>,
+}
+
+struct Host {
+    wasi: WasiP1Ctx,
+    recorder: Recorder,
+}
+
+/// Runs a module to its end. `consume` gets the events, in order, a block at a time, while the guest runs.
+///
+/// # Errors
+/// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
+/// to call is missing. A guest that traps or exits is no error but an [`Ending`].
+pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> Result<Outcome> {
+    let hooked = crate::rewrite::is_hooked(&crate::module::parse(wasm)?);
+    let max_wasm_stack = config.max_wasm_stack.saturating_mul(if hooked { HOOKED_STACK } else { 1 });
+    let engine = engine(max_wasm_stack)?;
+    let module = Module::from_binary(&engine, wasm).map_err(|e| setup("the engine refuses the module", e))?;
+    let mut linker: Linker<Host> = Linker::new(&engine);
+    wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi)
+        .and_then(|()| hooks::add_to_linker(&mut linker, |host: &mut Host| Some(&mut host.recorder)))
+        .map_err(|e| setup("the host functions cannot be defined", e))?;
+    let module = linker.instantiate_pre(&module).map_err(not_linked)?;
+
+    let (wasi, captured) = wasi::context(config)?;
+    let clock = quanta::Clock::new();
+    let (full, blocks) = sync_channel(hooks::WAITING);
+    let (give_back, empty) = channel();
+    let recorder = Recorder::new(clock.clone(), full, empty, config.interrupt.clone());
+    let begin = clock.raw();
+    let mut last = 0;
+    let invoke = config.invoke.clone();
+    let guest_clock = clock.clone();
+    // Not a scoped thread: a guest that does not stop when it is asked to is left behind.
+    let guest = std::thread::Builder::new()
+        .name("guest".into())
+        .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
+        .spawn(move || {
+            let mut store = Store::new(&engine, Host { wasi, recorder });
+            let called = call(&mut store, &module, invoke.as_ref());
+            let end = guest_clock.raw();
+            store.data_mut().recorder.flush();
+            (called, end)
+        })
+        .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
+
+    let mut events = Vec::new();
+    let mut asked_to_end = None;
+    let abandoned = loop {
+        match blocks.recv_timeout(Duration::from_millis(50)) {
+            Ok(mut block) => {
+                events.clear();
+                events.extend(block.drain(..).map(|(reading, kind)| {
+                    last = clock.delta_as_nanos(begin, reading).max(last);
+                    Event { at: last, kind }
+                }));
+                let _ = give_back.send(block);
+                consume(&events);
+            }
+            Err(RecvTimeoutError::Disconnected) => break false,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let signal = config.interrupt.load(Ordering::Relaxed);
+        if signal != 0 && asked_to_end.get_or_insert_with(Instant::now).elapsed() > GRACE {
+            break true;
+        }
+    };
+    let (called, end) = if abandoned {
+        let signal = config.interrupt.load(Ordering::Relaxed);
+        (Ok((Ending::Interrupted(signal), Vec::new())), clock.raw())
+    } else {
+        guest.join().map_err(|_| Error::new(ErrorKind::Run, "the engine failed on the guest's thread"))?
+    };
+    let (ending, results) = called?;
+    Ok(Outcome {
+        ending,
+        duration: clock.delta_as_nanos(begin, end).max(last),
+        results,
+        abandoned,
+        stdout: captured.stdout.map(|p| p.contents().to_vec()).unwrap_or_default(),
+        stderr: captured.stderr.map(|p| p.contents().to_vec()).unwrap_or_default(),
+    })
+}
+
+/// An import that cannot be satisfied.
+fn not_linked(e: wasmtime::Error) -> Error {
+    let Some(missing) = e.downcast_ref::<wasmtime::UnknownImportError>() else {
+        return setup("an import does not fit", e);
+    };
+    let (name, from) = (crate::label::printable(missing.name()), crate::label::printable(missing.module()));
+    Error::new(ErrorKind::Run, format!("the module imports `{name}` from `{from}`, which this host does not have"))
+}
+
+/// An engine with every proposal on that it has.
+fn engine(max_wasm_stack: usize) -> Result<Engine> {
+    let mut config = wasmtime::Config::new();
+    config
+        .max_wasm_stack(max_wasm_stack)
+        .wasm_tail_call(true)
+        .wasm_custom_page_sizes(true)
+        .wasm_threads(true)
+        .shared_memory(true)
+        .wasm_function_references(true)
+        .wasm_wide_arithmetic(true)
+        .wasm_gc(true)
+        .wasm_relaxed_simd(true)
+        .wasm_multi_memory(true)
+        .wasm_memory64(true)
+        .wasm_extended_const(true)
+        .wasm_exceptions(true)
+        .wasm_branch_hinting(true);
+    Engine::new(&config).map_err(|e| setup("the engine cannot be configured", e))
+}
+
+fn setup(what: &str, e: wasmtime::Error) -> Error {
+    // The causes say more than the outermost sentence: one line of all of them.
+    let causes: Vec<String> = e.chain().map(|c| c.to_string()).collect();
+    Error::new(ErrorKind::Run, format!("{what}: {}", crate::label::printable(&causes.join(": "))))
+}
+
+/// Instantiates the module and calls what is to be called. The outer error is ours, the ending is the guest's.
+fn call(store: &mut Store<Host>, module: &InstancePre<Host>, invoke: Option<&Invoke>) -> Result<(Ending, Vec<String>)> {
+    let instance = match module.instantiate(&mut *store) {
+        Ok(instance) => instance,
+        Err(e) => return Ok((ending(e)?, Vec::new())),
+    };
+    // A reactor is initialised before anything of it is called (WASI "application ABI").
+    if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize")
+        && let Err(e) = initialize.call(&mut *store, ())
+    {
+        return Ok((ending(e)?, Vec::new()));
+    }
+    let Some(invoke) = invoke else {
+        return match instance.get_typed_func::<(), ()>(&mut *store, "_start") {
+            Ok(start) => Ok((start.call(&mut *store, ()).map_or_else(ending, |()| Ok(Ending::Returned))?, Vec::new())),
+            // A module with a start function has run by now.
+            Err(_) if instance.get_func(&mut *store, "_start").is_none() => Ok((Ending::Returned, Vec::new())),
+            Err(e) => Err(setup("`_start` is no entry function", e)),
+        };
+    };
+    call_export(store, &instance, module.module(), invoke)
+}
+
+fn call_export(
+    store: &mut Store<Host>,
+    instance: &Instance,
+    module: &Module,
+    invoke: &Invoke,
+) -> Result<(Ending, Vec<String>)> {
+    let name = crate::label::printable(&invoke.function).into_owned();
+    let Some(function) = instance.get_func(&mut *store, &invoke.function) else {
+        let functions: Vec<_> = module
+            .exports()
+            .filter(|e| matches!(e.ty(), ExternType::Func(_)))
+            .map(|e| crate::label::printable(e.name()).into_owned())
+            .collect();
+        return Err(Error::new(
+            ErrorKind::Run,
+            format!("there is no exported function `{name}`; there are: {}", functions.join(", ")),
+        ));
+    };
+    let ty = function.ty(&*store);
+    if ty.params().len() != invoke.args.len() {
+        return Err(Error::new(
+            ErrorKind::Run,
+            format!("`{name}` takes {} argument(s), {} given", ty.params().len(), invoke.args.len()),
+        ));
+    }
+    let args = ty.params().zip(&invoke.args).map(|(ty, text)| argument(&ty, text)).collect::<Result<Vec<Val>>>()?;
+    let mut results: Vec<Val> = ty.results().map(|ty| Val::default_for_ty(&ty).unwrap_or(Val::I32(0))).collect();
+    match function.call(&mut *store, &args, &mut results) {
+        Ok(()) => Ok((Ending::Returned, results.iter().map(show).collect())),
+        Err(e) => Ok((ending(e)?, Vec::new())),
+    }
+}
+
+fn argument(ty: &ValType, text: &str) -> Result<Val> {
+    let bad = || Error::new(ErrorKind::Run, format!("`{text}` is no {ty}"));
+    Ok(match ty {
+        // Both readings of the bits are taken: -1 and 4294967295 are the same i32.
+        ValType::I32 => {
+            Val::I32(text.parse::<i32>().or_else(|_| text.parse::<u32>().map(|n| n as i32)).map_err(|_| bad())?)
+        }
+        ValType::I64 => {
+            Val::I64(text.parse::<i64>().or_else(|_| text.parse::<u64>().map(|n| n as i64)).map_err(|_| bad())?)
+        }
+        ValType::F32 => Val::F32(text.parse::<f32>().map_err(|_| bad())?.to_bits()),
+        ValType::F64 => Val::F64(text.parse::<f64>().map_err(|_| bad())?.to_bits()),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Run,
+                format!("a parameter of type {ty} cannot be given on the command line"),
+            ));
+        }
+    })
+}
+
+fn show(value: &Val) -> String {
+    match value {
+        Val::I32(n) => n.to_string(),
+        Val::I64(n) => n.to_string(),
+        Val::F32(bits) => f32::from_bits(*bits).to_string(),
+        Val::F64(bits) => f64::from_bits(*bits).to_string(),
+        Val::V128(bits) => format!("{:#034x}", bits.as_u128()),
+        other => {
+            let null = other.ref_().is_some_and(|r| r.is_null());
+            if null { "null".to_owned() } else { "a reference".to_owned() }
+        }
+    }
+}
+
+/// What an error of the engine says of the guest; an error that is none of the guest's comes back as ours.
+fn ending(e: wasmtime::Error) -> Result<Ending> {
+    if let Some(ProcExit(code)) = e.downcast_ref() {
+        return Ok(Ending::Exited(*code));
+    }
+    if let Some(Interrupted(signal)) = e.downcast_ref() {
+        return Ok(Ending::Interrupted(*signal));
+    }
+    let backtrace = e.downcast_ref::<wasmtime::WasmBacktrace>();
+    let frames = backtrace.map_or_else(Vec::new, |b| b.frames().iter().map(|f| f.func_index()).collect());
+    let (code, message) = if let Some(trap) = e.downcast_ref::<wasmtime::Trap>() {
+        (snake_case(&format!("{trap:?}")), trap.to_string())
+    } else if e.is::<wasmtime::ThrownException>() {
+        ("uncaught_exception".to_owned(), "an exception was thrown and not caught".to_owned())
+    } else if backtrace.is_some() {
+        ("host_error".to_owned(), crate::label::printable(&e.root_cause().to_string()).into_owned())
+    } else {
+        return Err(setup("the module cannot be instantiated", e));
+    };
+    Ok(Ending::Trapped(Trap { code, message, frames }))
+}
+
+fn snake_case(camel: &str) -> String {
+    let mut snake = String::new();
+    for c in camel.chars() {
+        if c.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}

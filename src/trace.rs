@@ -1,0 +1,75 @@
+//! What hooks see, as a stream of events, and what can be made of it: spans ([`fold`]) and a call tree ([`profile`]).
+//!
+//! Nothing here knows how events came about or where they go.
+
+use crate::hook::ProbeId;
+
+pub mod fold;
+pub mod profile;
+
+/// One thing that a hook saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// Nanoseconds since the run began, never less than in the event before.
+    pub at: u64,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// A function is entered.
+    Enter(ProbeId),
+    /// A function is left.
+    Exit(ProbeId),
+    /// `memory.grow` is about to be executed with this many pages, whatever comes of it.
+    MemoryGrow(u32),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The entry function returned.
+    Returned,
+    /// The guest asked to exit with this code.
+    Exited(i32),
+    /// The guest trapped, or threw an exception that nobody caught.
+    Trapped(Trap),
+    /// The run was ended from outside, by the signal of this number.
+    Interrupted(i32),
+}
+
+/// A trap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trap {
+    /// A word for the kind: `unreachable`, `stack_overflow`, `memory_out_of_bounds`, `uncaught_exception`, …
+    pub code: String,
+    /// The engine's message.
+    pub message: String,
+    /// Function indices of the frames at the trap, innermost first; possibly cut short by the engine.
+    pub frames: Vec<u32>,
+}
+
+impl Ending {
+    /// The exit code that a process has which ends like this: the guest's own, modulo 256 as Unix has it; 134 for a trap
+    /// (as after `abort`); 128 and the signal's number after a signal.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Ending::Returned => 0,
+            Ending::Exited(code) => *code as u8,
+            Ending::Trapped(_) => 134,
+            Ending::Interrupted(signal) => 128 + *signal as u8,
+        }
+    }
+
+    /// A few words for a person.
+    pub fn describe(&self) -> String {
+        match self {
+            Ending::Returned => "exit code 0".to_owned(),
+            Ending::Exited(code) => format!("exit code {code}"),
+            Ending::Trapped(trap) => format!("trap: {}", trap.message),
+            Ending::Interrupted(signal) => format!("ended by signal {signal}"),
+        }
+    }
+}
