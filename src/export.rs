@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::hook::ProbeId;
 use crate::label::Label;
 use crate::trace::Ending;
-use crate::trace::fold::{Change, Irregular};
+use crate::trace::fold::{Change, Irregular, What};
 use crate::trace::profile::Profile;
 
 mod chrome;
@@ -34,9 +34,22 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The function's name for a person; `func[N]` for a probe that nothing is known of.
-    pub fn name(&self, probe: ProbeId) -> String {
-        self.labels.get(&probe).map_or_else(|| format!("func[{}]", probe.0), |l| l.demangled().into_owned())
+    /// The name for a person: of a function, demangled, and `func[N]` if nothing is known of it; of a manual span, its own.
+    pub fn name(&self, what: &What) -> String {
+        match what {
+            What::Call(probe) => {
+                self.labels.get(probe).map_or_else(|| format!("func[{}]", probe.0), |l| l.demangled().into_owned())
+            }
+            What::Manual(name) => name.to_string(),
+        }
+    }
+
+    /// The label of a function; a manual span has none.
+    pub fn label(&self, what: &What) -> Option<&Label> {
+        match what {
+            What::Call(probe) => self.labels.get(probe),
+            What::Manual(_) => None,
+        }
     }
 }
 
@@ -50,7 +63,7 @@ pub struct Summary<'s> {
     /// The call tree.
     pub profile: &'s Profile,
     /// What was not as it should be.
-    pub irregular: Irregular,
+    pub irregular: &'s Irregular,
 }
 
 /// Takes a trace as it comes, and writes it as something.
@@ -60,7 +73,7 @@ pub struct Summary<'s> {
 /// spans until the end to sort them: a run may have billions.
 pub trait Sink {
     /// Takes one change.
-    fn change(&mut self, subject: &Subject, change: &Change) -> io::Result<()>;
+    fn change(&mut self, subject: &Subject, change: &Change<'_>) -> io::Result<()>;
 
     /// Takes the end: what was buffered is written out.
     fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()>;

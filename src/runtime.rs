@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::trace::{Ending, Event, Trap};
 
 mod hooks;
+mod manual;
 mod wasi;
 
 use hooks::{Interrupted, Recorder};
@@ -132,7 +133,8 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
     let module = Module::from_binary(&engine, wasm).map_err(|e| setup("the engine refuses the module", e))?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi)
-        .and_then(|()| hooks::add_to_linker(&mut linker, |host: &mut Host| Some(&mut host.recorder)))
+        .and_then(|()| hooks::add_to_linker(&mut linker, &module, |host: &mut Host| &mut host.recorder))
+        .and_then(|()| manual::add_to_linker(&mut linker, &module, |host: &mut Host| &mut host.recorder))
         .map_err(|e| setup("the host functions cannot be defined", e))?;
     let module = linker.instantiate_pre(&module).map_err(not_linked)?;
 

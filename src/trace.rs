@@ -1,4 +1,5 @@
-//! What hooks see, as a stream of events, and what can be made of it: spans ([`fold`]) and a call tree ([`profile`]).
+//! What hooks and the manual API see, as a stream of events, and what can be made of it: spans ([`fold`]) and a call
+//! tree ([`profile`]).
 //!
 //! Nothing here knows how events came about or where they go.
 
@@ -7,8 +8,8 @@ use crate::hook::ProbeId;
 pub mod fold;
 pub mod profile;
 
-/// One thing that a hook saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One thing that was seen.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Nanoseconds since the run began, never less than in the event before.
     pub at: u64,
@@ -17,14 +18,68 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum EventKind {
     /// A function is entered.
     Enter(ProbeId),
     /// A function is left.
     Exit(ProbeId),
+    /// The function that was entered last and is still open is left. (The first generation of hooks names none.)
+    ExitInnermost,
     /// `memory.grow` is about to be executed with this many pages, whatever comes of it.
     MemoryGrow(u32),
+    /// The guest's own code speaks. Boxed: these are few, and the others are many.
+    Manual(Box<Manual>),
+}
+
+/// What the guest's own code says through the manual API.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Manual {
+    /// Open a span of this name.
+    SpanEnter(String),
+    /// Close the innermost manual span.
+    SpanExit,
+    /// `key:value` pairs, joined by commas, for the innermost open span.
+    Tags(String),
+    /// One line in the statsd format (`name:1|c`).
+    Metric(String),
+    /// A line for the log.
+    Log(Level, String),
+    /// Something that the API does not allow; the guest was not disturbed.
+    Misuse(&'static str),
+}
+
+/// How much a log line matters, by the numbers of the manual API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// 1
+    Error = 1,
+    /// 2
+    Warn = 2,
+    /// 3
+    Info = 3,
+    /// 4
+    Debug = 4,
+    /// 5
+    Trace = 5,
+}
+
+impl Level {
+    /// The level of that number.
+    pub fn from_number(number: i32) -> Option<Level> {
+        [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace].into_iter().find(|l| *l as i32 == number)
+    }
+
+    /// One word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
 }
 
 /// How a run ended.

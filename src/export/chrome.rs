@@ -6,9 +6,11 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+use serde_json::json;
+
 use super::{Sink, Subject, Summary};
 use crate::hook::ProbeId;
-use crate::trace::fold::{Change, End};
+use crate::trace::fold::{Change, End, Note, What};
 
 /// Writes Chrome Trace Event JSON.
 pub struct Chrome<W: Write> {
@@ -36,17 +38,25 @@ impl<W: Write> Chrome<W> {
         self.out.write_all(if first { b"[\n" } else { b",\n" })
     }
 
-    fn name(&mut self, subject: &Subject, probe: ProbeId) -> &str {
-        self.encoded.entry(probe).or_insert_with(|| {
-            let label = subject.labels.get(&probe);
-            let args = serde_json::json!({
-                "index": probe.0,
-                "file": label.and_then(|l| l.file.as_deref()),
-                "line": label.and_then(|l| l.line),
-            });
-            format!("\"name\":{},\"args\":{args}", serde_json::Value::from(subject.name(probe)))
-        })
+    /// One event: everything but its separator.
+    fn event(&mut self, event: serde_json::Value) -> io::Result<()> {
+        self.separator()?;
+        write!(self.out, "{event}")
     }
+}
+
+/// `"name":…,"args":{…}` of a function.
+fn encode(subject: &Subject, what: &What) -> String {
+    let label = subject.label(what);
+    let args = match what {
+        What::Call(probe) => json!({
+            "index": probe.0,
+            "file": label.and_then(|l| l.file.as_deref()),
+            "line": label.and_then(|l| l.line),
+        }),
+        What::Manual(_) => json!({ "manual": true }),
+    };
+    format!("\"name\":{},\"args\":{args}", serde_json::Value::from(subject.name(what)))
 }
 
 /// Nanoseconds as microseconds.
@@ -59,49 +69,61 @@ impl std::fmt::Display for Micros {
 }
 
 impl<W: Write> Sink for Chrome<W> {
-    fn change(&mut self, subject: &Subject, change: &Change) -> io::Result<()> {
+    fn change(&mut self, subject: &Subject, change: &Change<'_>) -> io::Result<()> {
         match change {
-            Change::Opened { probe, at } => {
+            Change::Opened { what, at } => {
                 self.now = *at;
                 self.separator()?;
-                self.name(subject, *probe);
-                let name = &self.encoded[probe];
-                write!(self.out, "{{\"ph\":\"B\",\"pid\":1,\"tid\":1,\"ts\":{},{name}}}", Micros(*at))
+                write!(self.out, "{{\"ph\":\"B\",\"pid\":1,\"tid\":1,\"ts\":{},", Micros(*at))?;
+                match what {
+                    What::Call(probe) => {
+                        let name = self.encoded.entry(*probe).or_insert_with(|| encode(subject, what));
+                        write!(self.out, "{name}}}")
+                    }
+                    What::Manual(_) => write!(self.out, "{}}}", encode(subject, what)),
+                }
             }
-            Change::Closed(span) => {
+            Change::Closed { span, .. } => {
                 self.now = span.end;
                 self.separator()?;
                 write!(self.out, "{{\"ph\":\"E\",\"pid\":1,\"tid\":1,\"ts\":{}", Micros(span.end))?;
-                match span.how {
-                    End::Returned => {}
-                    End::Unwound => write!(self.out, ",\"args\":{{\"ended\":\"unwound\"}}")?,
-                    End::Exited => write!(self.out, ",\"args\":{{\"ended\":\"exit\"}}")?,
-                    End::Trapped { .. } => write!(self.out, ",\"args\":{{\"ended\":\"trap\"}}")?,
-                    End::Interrupted => write!(self.out, ",\"args\":{{\"ended\":\"interrupted\"}}")?,
+                let ended = match span.how {
+                    End::Returned => None,
+                    End::Unwound => Some("unwound"),
+                    End::Forgotten => Some("forgotten"),
+                    End::Exited => Some("exit"),
+                    End::Trapped { .. } => Some("trap"),
+                    End::Interrupted => Some("interrupted"),
+                };
+                if ended.is_some() || !span.tags.is_empty() {
+                    let tags: serde_json::Map<_, _> =
+                        span.tags.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+                    write!(self.out, ",\"args\":{}", json!({ "ended": ended, "tags": tags }))?;
                 }
                 self.out.write_all(b"}")
             }
-            Change::MemoryGrow { at, pages, .. } => {
-                self.separator()?;
-                write!(
-                    self.out,
-                    "{{\"ph\":\"i\",\"s\":\"t\",\"pid\":1,\"tid\":1,\"ts\":{},\"name\":\"memory.grow\",\"args\":{{\"pages\":{pages}}}}}",
-                    Micros(*at)
-                )
+            Change::Noted { at, note, .. } => {
+                let (name, args) = match note {
+                    Note::MemoryGrow(pages) => ("memory.grow", json!({ "pages": pages })),
+                    Note::Metric(line) => ("metric", json!({ "statsd": line })),
+                    Note::Log(level, message) => ("log", json!({ "level": level.as_str(), "message": message })),
+                    Note::Tags(_) => return Ok(()), // they are written with their span
+                };
+                let ts = *at as f64 / 1000.0;
+                self.event(json!({ "ph": "i", "s": "t", "pid": 1, "tid": 1, "ts": ts, "name": name, "args": args }))
             }
         }
     }
 
     fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
-        self.separator()?;
-        let process = serde_json::json!({
+        self.event(json!({
             "ph": "M", "pid": 1, "tid": 1, "name": "process_name", "args": { "name": subject.program },
-        });
-        let ending = serde_json::json!({
+        }))?;
+        self.event(json!({
             "ph": "i", "s": "p", "pid": 1, "tid": 1, "ts": summary.duration.max(self.now) as f64 / 1000.0,
             "name": summary.ending.describe(), "args": { "exit_code": summary.ending.exit_code() },
-        });
-        write!(self.out, "{process},\n{ending}\n]\n")?;
+        }))?;
+        self.out.write_all(b"\n]\n")?;
         self.out.flush()
     }
 }

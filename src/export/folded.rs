@@ -25,7 +25,7 @@ impl<W: Write> Folded<W> {
 }
 
 impl<W: Write> Sink for Folded<W> {
-    fn change(&mut self, _: &Subject, _: &Change) -> io::Result<()> {
+    fn change(&mut self, _: &Subject, _: &Change<'_>) -> io::Result<()> {
         Ok(()) // the call tree of the summary has it all
     }
 
@@ -36,7 +36,7 @@ impl<W: Write> Sink for Folded<W> {
                 .path_to(node)
                 .into_iter()
                 // `;` and line ends are the format's own.
-                .map(|probe| crate::label::printable(&subject.name(probe)).replace(';', ":"))
+                .map(|what| crate::label::printable(&subject.name(what)).replace(';', ":"))
                 .collect();
             writeln!(self.out, "{} {}", path.join(";"), node.own)?;
         }

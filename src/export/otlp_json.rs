@@ -11,11 +11,15 @@ use serde_json::{Value, json};
 
 use super::{Sink, Subject, Summary};
 use crate::hook::ProbeId;
+use crate::label::demangle::without_arguments;
 use crate::trace::Ending;
-use crate::trace::fold::{Change, End, Span};
+use crate::trace::fold::{Change, End, Note, Span, What};
 
 /// Spans a line.
 const BATCH: usize = 512;
+
+/// OpenTelemetry's default limit of events per span.
+const MAX_EVENTS: usize = 128;
 
 const SPAN_KIND_INTERNAL: u8 = 1;
 const STATUS_ERROR: u8 = 2;
@@ -32,8 +36,9 @@ pub struct OtlpJson<W: Write> {
     spans: usize,
     /// `"name":…,"kind":1,"attributes":[…` of each function, encoded once.
     encoded: HashMap<ProbeId, String>,
-    /// `memory.grow`s of calls that are still open, as events.
+    /// What happened in spans that are still open, as events; and how much more than [`MAX_EVENTS`].
     events: HashMap<u64, Vec<Value>>,
+    dropped: HashMap<u64, u64>,
 }
 
 impl<W: Write> std::fmt::Debug for OtlpJson<W> {
@@ -61,6 +66,7 @@ impl<W: Write> OtlpJson<W> {
             spans: 0,
             encoded: HashMap::new(),
             events: HashMap::new(),
+            dropped: HashMap::new(),
         })
     }
 
@@ -114,20 +120,38 @@ impl<W: Write> OtlpJson<W> {
         Ok(())
     }
 
+    /// Writes the events of a span, and how many more there were.
+    fn write_events(&mut self, number: u64, more: Vec<Value>) -> io::Result<()> {
+        let mut events = self.events.remove(&number).unwrap_or_default();
+        events.extend(more);
+        if !events.is_empty() {
+            write!(self.line, ",\"events\":{}", Value::from(events))?;
+        }
+        if let Some(dropped) = self.dropped.remove(&number) {
+            write!(self.line, ",\"droppedEventsCount\":{dropped}")?;
+        }
+        Ok(())
+    }
+
     fn span(&mut self, subject: &Subject, span: &Span) -> io::Result<()> {
         self.begin(subject, span.number);
         let parent = self.span_id(span.parent.unwrap_or(0));
-        let name = self.encoded.entry(span.probe).or_insert_with(|| encode_name(subject, span.probe));
+        let manual;
+        let name = match (&span.what, span.tags.is_empty()) {
+            (What::Call(probe), true) => self.encoded.entry(*probe).or_insert_with(|| encode_name(subject, span)),
+            _ => {
+                manual = encode_name(subject, span);
+                &manual
+            }
+        };
         let (start, end) = (subject.began + span.start, subject.began + span.end);
         write!(
             self.line,
             ",\"parentSpanId\":\"{parent:016x}\",{name},\"startTimeUnixNano\":\"{start}\",\"endTimeUnixNano\":\"{end}\""
         )?;
-        if let Some(events) = self.events.remove(&span.number) {
-            write!(self.line, ",\"events\":{}", Value::from(events))?;
-        }
+        self.write_events(span.number, Vec::new())?;
         let status = match span.how {
-            End::Returned | End::Exited => None,
+            End::Returned | End::Forgotten | End::Exited => None,
             End::Unwound => Some("an exception crossed the call"),
             End::Trapped { origin: true } => Some("the program trapped here"),
             End::Trapped { origin: false } => Some("the program trapped in a callee"),
@@ -141,16 +165,18 @@ impl<W: Write> OtlpJson<W> {
 }
 
 /// `"name":…,"kind":1,"attributes":[…]`
-fn encode_name(subject: &Subject, probe: ProbeId) -> String {
-    let name = subject.name(probe);
-    let mut list = vec![
-        ("code.function.name", Value::from(crate::label::demangle::without_arguments(&name))),
-        ("wasm.function.index", i64::from(probe.0).into()),
-    ];
-    if let Some(label) = subject.labels.get(&probe) {
+fn encode_name(subject: &Subject, span: &Span) -> String {
+    let name = subject.name(&span.what);
+    let mut list: Vec<(&str, Value)> = Vec::new();
+    if let What::Call(probe) = &span.what {
+        list.push(("code.function.name", without_arguments(&name).into()));
+        list.push(("wasm.function.index", i64::from(probe.0).into()));
+    }
+    if let Some(label) = subject.label(&span.what) {
         list.extend(label.file.as_deref().map(|f| ("code.file.path", f.into())));
         list.extend(label.line.map(|l| ("code.line.number", l.into())));
     }
+    list.extend(span.tags.iter().map(|(key, value)| (key.as_str(), value.as_str().into())));
     let attributes = attributes(&list);
     format!("\"name\":{},\"kind\":{SPAN_KIND_INTERNAL},\"attributes\":{attributes}", Value::from(name))
 }
@@ -169,17 +195,27 @@ fn attributes(list: &[(&str, Value)]) -> Value {
 }
 
 impl<W: Write> Sink for OtlpJson<W> {
-    fn change(&mut self, subject: &Subject, change: &Change) -> io::Result<()> {
+    fn change(&mut self, subject: &Subject, change: &Change<'_>) -> io::Result<()> {
         match change {
             Change::Opened { .. } => Ok(()),
-            Change::Closed(span) => self.span(subject, span),
-            Change::MemoryGrow { at, pages, span } => {
-                let event = json!({
-                    "timeUnixNano": (subject.began + at).to_string(),
-                    "name": "memory.grow",
-                    "attributes": attributes(&[("wasm.memory.grow.pages", (*pages).into())]),
-                });
-                self.events.entry(span.unwrap_or(0)).or_default().push(event);
+            Change::Closed { span, .. } => self.span(subject, span),
+            Change::Noted { at, span, note } => {
+                let (name, list) = match note {
+                    Note::MemoryGrow(pages) => ("memory.grow", vec![("wasm.memory.grow.pages", Value::from(*pages))]),
+                    Note::Metric(line) => ("metric", vec![("metric.statsd", (*line).into())]),
+                    Note::Log(level, message) => {
+                        ("log", vec![("log.severity", level.as_str().into()), ("log.message", (*message).into())])
+                    }
+                    Note::Tags(_) => return Ok(()), // they are written with their span
+                };
+                let events = self.events.entry(span.unwrap_or(0)).or_default();
+                if events.len() < MAX_EVENTS {
+                    events.push(json!({
+                        "timeUnixNano": (subject.began + at).to_string(), "name": name, "attributes": attributes(&list),
+                    }));
+                } else {
+                    *self.dropped.entry(span.unwrap_or(0)).or_default() += 1;
+                }
                 Ok(())
             }
         }
@@ -192,12 +228,12 @@ impl<W: Write> Sink for OtlpJson<W> {
             ("wasm.call.count", summary.profile.calls().into()),
             ("process.exit.code", i64::from(summary.ending.exit_code()).into()),
         ];
-        let mut events = self.events.remove(&0).unwrap_or_default();
+        let mut exception = Vec::new();
         let end = subject.began + summary.duration;
         if let Ending::Trapped(trap) = summary.ending {
             list.push(("error.type", trap.code.as_str().into()));
-            let frames: Vec<String> = trap.frames.iter().map(|f| subject.name(ProbeId(*f))).collect();
-            events.push(json!({
+            let frames: Vec<String> = trap.frames.iter().map(|f| subject.name(&What::Call(ProbeId(*f)))).collect();
+            exception.push(json!({
                 "timeUnixNano": end.to_string(),
                 "name": "exception",
                 "attributes": attributes(&[
@@ -216,9 +252,7 @@ impl<W: Write> Sink for OtlpJson<W> {
             subject.began,
             attributes(&list),
         )?;
-        if !events.is_empty() {
-            write!(self.line, ",\"events\":{}", Value::from(events))?;
-        }
+        self.write_events(0, exception)?;
         if summary.ending.exit_code() != 0 {
             write!(self.line, ",\"status\":{}", json!({ "code": STATUS_ERROR, "message": summary.ending.describe() }))?;
         }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{Sink, Subject, Summary};
 use crate::label::demangle::without_arguments;
 use crate::label::printable;
-use crate::trace::fold::Change;
+use crate::trace::fold::{Change, What};
 use crate::trace::profile::{Node, NodeId, Profile};
 
 /// Writes the call tree.
@@ -47,7 +47,7 @@ pub fn duration(nanos: u64) -> String {
 }
 
 impl<W: Write> Sink for Tree<W> {
-    fn change(&mut self, _: &Subject, _: &Change) -> io::Result<()> {
+    fn change(&mut self, _: &Subject, _: &Change<'_>) -> io::Result<()> {
         Ok(()) // the call tree of the summary has it all
     }
 
@@ -77,7 +77,11 @@ impl<W: Write> Sink for Tree<W> {
             let mut todo: Vec<(NodeId, usize)> = profile.root().children.iter().rev().map(|id| (*id, 0)).collect();
             while let Some((id, depth)) = todo.pop() {
                 let node = &profile[id];
-                if node.total < least && !node.trapped {
+                if node.calls == 0 && node.children.is_empty() {
+                    continue; // its calls turned out to belong elsewhere
+                }
+                let manual = matches!(node.what, Some(What::Manual(_)));
+                if node.total < least && !node.trapped && !manual {
                     hidden.add(profile, node);
                     continue;
                 }
@@ -113,6 +117,19 @@ impl<W: Write> Sink for Tree<W> {
         if irregular.stray_exits > 0 {
             writeln!(self.out, "{red}{} exits of functions that were not entered{reset}", irregular.stray_exits)?;
         }
+        for (count, what) in [
+            (irregular.stray_span_exits, "manual spans closed that were not open"),
+            (irregular.forgotten, "manual spans never closed"),
+            (irregular.refused, "manual spans not opened: too many were open"),
+            (irregular.tags_left_out, "tags left out: too many on one span"),
+        ] {
+            if count > 0 {
+                writeln!(self.out, "{red}{count} {what}{reset}")?;
+            }
+        }
+        for (what, count) in &irregular.misuse {
+            writeln!(self.out, "{red}manual API: {what} ({count} times){reset}")?;
+        }
         if irregular.unwound > 0 {
             writeln!(self.out, "{dim}{} calls did not return: an exception crossed them{reset}", irregular.unwound)?;
         }
@@ -123,9 +140,12 @@ impl<W: Write> Sink for Tree<W> {
 impl<W: Write> Tree<W> {
     fn line(&mut self, subject: &Subject, node: &Node, depth: usize, whole: u64) -> io::Result<()> {
         let (dim, red, reset) = if self.color { ("\x1b[2m", "\x1b[31m", "\x1b[0m") } else { ("", "", "") };
-        let probe = node.probe.expect("only the root has no function");
-        let name = subject.name(probe);
-        let mut name = printable(without_arguments(&name)).into_owned();
+        let what = node.what.as_ref().expect("only the root is nothing");
+        let name = subject.name(what);
+        let mut name = match what {
+            What::Call(_) => printable(without_arguments(&name)).into_owned(),
+            What::Manual(_) => format!("«{}»", printable(&name)),
+        };
         if name.chars().count() > LONGEST_NAME {
             name = name.chars().take(LONGEST_NAME - 1).chain(['…']).collect();
         }
@@ -138,11 +158,22 @@ impl<W: Write> Tree<W> {
             node.calls,
             "  ".repeat(depth.min(DEEPEST_INDENT)),
         )?;
-        if let Some(label) = subject.labels.get(&probe)
+        if let Some(label) = subject.label(what)
             && let Some(file) = &label.file
         {
             let line = label.line.map(|l| format!(":{l}")).unwrap_or_default();
             write!(self.out, "  {dim}{}{line}{reset}", printable(file))?;
+        }
+        for (key, value) in &node.tags {
+            write!(self.out, "  {dim}{}={}{reset}", printable(key), printable(value))?;
+        }
+        for (count, one, many) in [(node.logs, "log line", "log lines"), (node.metrics, "metric", "metrics")] {
+            if count > 0 {
+                write!(self.out, "  {dim}({count} {}){reset}", if count == 1 { one } else { many })?;
+            }
+        }
+        if node.forgotten > 0 {
+            write!(self.out, "  {red}(never closed){reset}")?;
         }
         if node.recursive {
             write!(self.out, "  {dim}(recursive){reset}")?;

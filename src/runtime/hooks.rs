@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use wasmtime::{Caller, Linker};
+use wasmtime::{Caller, ExternType, Linker, Module, WasmBacktrace};
 
-use crate::hook::{OBSERVE, OBSERVE_OLD, ProbeId};
+use crate::hook::{ProbeId, is_hook_import};
 use crate::trace::EventKind;
 
 /// What a hook writes down: the clock's reading, and what happened.
@@ -55,15 +55,16 @@ impl Recorder {
         Recorder { clock, block: Vec::with_capacity(BLOCK), full, empty, interrupt }
     }
 
+    /// Writes down what happened, now.
     #[inline]
-    fn push(&mut self, kind: EventKind) -> Result<(), Interrupted> {
+    pub(super) fn push(&mut self, kind: EventKind) -> wasmtime::Result<()> {
         self.block.push((self.clock.raw(), kind));
         if self.block.len() == BLOCK {
             self.flush();
         }
         match self.interrupt.load(Ordering::Relaxed) {
             0 => Ok(()),
-            signal => Err(Interrupted(signal)),
+            signal => Err(wasmtime::Error::new(Interrupted(signal))),
         }
     }
 
@@ -76,30 +77,42 @@ impl Recorder {
     }
 }
 
-/// Gives the linker the hooks that carry an id, in the present and in the older spelling.
+/// Gives the linker the hooks, in the spelling and of the types that the module imports: with an id, or, in the first
+/// generation, without.
 pub(super) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
-    recorder: impl Fn(&mut T) -> Option<&mut Recorder> + Copy + Send + Sync + 'static,
+    module: &Module,
+    recorder: impl Fn(&mut T) -> &mut Recorder + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
-    let record = move |mut caller: Caller<'_, T>, kind: EventKind| -> wasmtime::Result<()> {
-        match recorder(caller.data_mut()) {
-            Some(recorder) => recorder.push(kind).map_err(wasmtime::Error::new),
-            None => Ok(()),
+    linker.allow_shadowing(true); // a module may import the same function twice
+    for import in module.imports() {
+        let ExternType::Func(ty) = import.ty() else { continue };
+        let (from, name) = (import.module(), import.name());
+        if !is_hook_import(from, name) {
+            continue;
         }
-    };
-    for (module, enter, exit, memory_grow) in [
-        (OBSERVE, "enter", "exit", "memory-grow"),
-        (OBSERVE_OLD, "instrument_enter", "instrument_exit", "instrument_memory_grow"),
-    ] {
-        linker.func_wrap(module, enter, move |caller: Caller<'_, T>, id: u32| {
-            record(caller, EventKind::Enter(ProbeId(id)))
-        })?;
-        linker.func_wrap(module, exit, move |caller: Caller<'_, T>, id: u32| {
-            record(caller, EventKind::Exit(ProbeId(id)))
-        })?;
-        linker.func_wrap(module, memory_grow, move |caller: Caller<'_, T>, pages: u32| {
-            record(caller, EventKind::MemoryGrow(pages))
-        })?;
+        let name_of_hook = name.trim_start_matches("instrument_").replace('_', "-");
+        match (name_of_hook.as_str(), ty.params().len()) {
+            ("enter", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, id: u32| {
+                recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(id)))
+            })?,
+            ("exit", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, id: u32| {
+                recorder(caller.data_mut()).push(EventKind::Exit(ProbeId(id)))
+            })?,
+            ("memory-grow", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, pages: u32| {
+                recorder(caller.data_mut()).push(EventKind::MemoryGrow(pages))
+            })?,
+            ("enter", 0) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>| {
+                // No id: the function is the one that calls the hook.
+                let frame = WasmBacktrace::force_capture(&caller).frames().first().map(|f| f.func_index());
+                recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(frame.unwrap_or(u32::MAX))))
+            })?,
+            ("exit", 0) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>| {
+                recorder(caller.data_mut()).push(EventKind::ExitInnermost)
+            })?,
+            _ => continue, // not the ABI's: the linker will say that there is no such import
+        };
     }
+    linker.allow_shadowing(false);
     Ok(())
 }

@@ -1,43 +1,67 @@
-//! Events → spans: which call each exit ends, and what becomes of calls that never exit.
+//! Events → spans: which call each exit ends, and what becomes of spans that are never closed.
 //!
-//! Closing rules. An exit ends the innermost open call if that is of the same function. If it is of another one, an
-//! exception crossed the calls in between (hooks of this set do not see that): the innermost open call of the same
-//! function is looked for, and what is open above it is closed as [`End::Unwound`]. If there is none, the exit is
-//! counted as stray and closes nothing. At the end of the run what is still open is closed with the run's ending.
+//! # Calls
+//! An exit ends the innermost open call if that is of the same function. If it is of another one, an exception crossed
+//! the calls in between (hooks of this set do not see that): the innermost open call of the same function is looked
+//! for, and the calls above it are closed as [`End::Unwound`]. If there is none, the exit is counted as stray and closes
+//! nothing.
+//!
+//! # Manual spans
+//! A manual span encloses what happens until it is closed, whatever function closes it. So one that is opened in a
+//! helper which returns is *hoisted*: the helper's call ends, the span stays, now a child of the helper's caller. And a
+//! call that is open when the span around it closes (the helper that closes it) becomes a child of what is around the
+//! span. One that nobody closes lives to the end of the run, and is then closed as [`End::Forgotten`].
+//!
+//! The *own time* of a span is its duration without that of the spans in it; where a helper and the span that it opened
+//! overlap, the time counts as the span's. Own times add up to the time spent in hooked functions, to the nanosecond.
+//!
+//! At the end of the run what is still open is closed with the run's ending.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{Ending, Event, EventKind};
+use super::{Ending, Event, EventKind, Level, Manual};
 use crate::hook::ProbeId;
 
-/// A call that has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
-    /// Its number: calls are counted from 1 in the order in which they were entered.
-    pub number: u64,
-    /// The number of the call that it was made from, if that is hooked.
-    pub parent: Option<u64>,
-    /// The function.
-    pub probe: ProbeId,
-    /// When it was entered, in nanoseconds since the run began.
-    pub start: u64,
-    /// When it was left.
-    pub end: u64,
-    /// Of its duration, the part that was not spent in hooked callees.
-    pub own: u64,
-    /// How many hooked calls were open when it was entered.
-    pub depth: usize,
-    /// How it ended.
-    pub how: End,
+/// What a span is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum What {
+    /// A call of a function.
+    Call(ProbeId),
+    /// A span that the guest's own code opened under this name.
+    Manual(Arc<str>),
 }
 
-/// How a call ended.
+/// A span that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Its number: spans are counted from 1 in the order in which they were opened.
+    pub number: u64,
+    /// The number of the span that it is in.
+    pub parent: Option<u64>,
+    /// What it is of.
+    pub what: What,
+    /// When it was opened, in nanoseconds since the run began.
+    pub start: u64,
+    /// When it was closed.
+    pub end: u64,
+    /// Of its duration, the part that was not spent in spans inside of it.
+    pub own: u64,
+    /// How it ended.
+    pub how: End,
+    /// The tags that the guest's own code put on it, in order.
+    pub tags: Vec<(String, String)>,
+}
+
+/// How a span ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It returned.
+    /// The call returned, or the manual span was closed.
     Returned,
-    /// An exception crossed it.
+    /// An exception crossed the call.
     Unwound,
+    /// The manual span was never closed, and the run has ended.
+    Forgotten,
     /// The program exited while it was open.
     Exited,
     /// The program trapped while it was open. In the innermost such call, `origin` is set: it is the one that trapped.
@@ -49,52 +73,93 @@ pub enum End {
     Interrupted,
 }
 
-/// What an event did to the calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// A call was entered.
+/// What an event did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change<'c> {
+    /// A span was opened, inside of the innermost one.
     Opened {
-        /// The function.
-        probe: ProbeId,
+        /// What it is of.
+        what: &'c What,
         /// When, in nanoseconds since the run began.
         at: u64,
     },
-    /// A call ended.
-    Closed(Span),
-    /// `memory.grow` was called by the innermost open call.
-    MemoryGrow {
-        /// When.
+    /// The open span at this depth (0 is the outermost) was closed; those above it, if any, are now in what it was in.
+    Closed {
+        /// The span.
+        span: &'c Span,
+        /// How many open spans it was in.
+        depth: usize,
+    },
+    /// Something happened at a moment, in the innermost open span.
+    Noted {
+        /// When, in nanoseconds since the run began.
         at: u64,
-        /// The pages that were asked for.
-        pages: u32,
-        /// The number of that call.
+        /// The number of that span; `None` outside of all.
         span: Option<u64>,
+        /// What happened.
+        note: Note<'c>,
     },
 }
 
+/// Something that has a moment and no duration.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Note<'c> {
+    /// `memory.grow` was called, with these pages.
+    MemoryGrow(u32),
+    /// A metric, as one line of statsd.
+    Metric(&'c str),
+    /// A log line.
+    Log(Level, &'c str),
+    /// Tags were put on the span.
+    Tags(&'c [(String, String)]),
+}
+
 /// What was not as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Irregular {
     /// Exits of functions that were not open.
     pub stray_exits: u64,
     /// Calls that were closed because one below them exited.
     pub unwound: u64,
+    /// Closings of a manual span when none was open.
+    pub stray_span_exits: u64,
+    /// Manual spans that were never closed.
+    pub forgotten: u64,
+    /// Manual spans that were not opened, since too many were open.
+    pub refused: u64,
+    /// Tags that were left out, since a span had too many.
+    pub tags_left_out: u64,
+    /// What else the guest's own code did wrong, with how often.
+    pub misuse: Vec<(&'static str, u64)>,
 }
+
+/// At most this many manual spans are open at a time; a guest that forgets to close them would fill our memory.
+const MAX_MANUAL: usize = 10_000;
+
+/// OpenTelemetry's default limit of attributes per span.
+const MAX_TAGS: usize = 128;
 
 #[derive(Debug)]
 struct Open {
     number: u64,
-    probe: ProbeId,
+    what: What,
     start: u64,
-    in_callees: u64,
+    /// From when on its time is not yet counted in the span that it is in. The start, unless a span below has ended.
+    inside: u64,
+    tags: Vec<(String, String)>,
 }
 
-/// The calls that are open, fed with events in order.
+/// The spans that are open, fed with events in order.
 #[derive(Debug, Default)]
 pub struct Fold {
     stack: Vec<Open>,
     last: u64,
+    opened: u64,
     calls: u64,
+    /// Manual spans on the stack.
+    manual: usize,
+    /// Manual spans that were refused and not closed yet.
+    refused_open: u64,
     irregular: Irregular,
     /// How often each function is open; counted from the first irregular exit on, so that a stray one costs no search.
     open: Option<HashMap<ProbeId, u32>>,
@@ -106,89 +171,171 @@ impl Fold {
         Self::default()
     }
 
-    /// Takes an event, and tells `tell` of what it changes: nothing, one thing, or several closed calls.
-    pub fn event(&mut self, event: Event, tell: &mut impl FnMut(&Change)) {
+    /// Takes an event, and tells `tell` of what it changes: nothing, one thing, or several.
+    pub fn event(&mut self, event: &Event, tell: &mut impl FnMut(&Change<'_>)) {
         self.last = self.last.max(event.at);
-        match event.kind {
+        match &event.kind {
             EventKind::Enter(probe) => {
                 self.calls += 1;
-                self.stack.push(Open { number: self.calls, probe, start: self.last, in_callees: 0 });
                 if let Some(open) = &mut self.open {
-                    *open.entry(probe).or_default() += 1;
+                    *open.entry(*probe).or_default() += 1;
                 }
-                tell(&Change::Opened { probe, at: self.last });
+                self.open(What::Call(*probe), tell);
             }
-            EventKind::Exit(probe) => {
-                if self.stack.last().is_none_or(|top| top.probe != probe) && !self.unwind_to(probe, tell) {
-                    return;
+            EventKind::Exit(probe) => match self.innermost_call() {
+                Some(at) if self.stack[at].what == What::Call(*probe) => self.close(at, End::Returned, tell),
+                _ => {
+                    if let Some(at) = self.unwind_to(*probe, tell) {
+                        self.close(at, End::Returned, tell);
+                    }
                 }
-                self.close(End::Returned, tell);
-            }
-            EventKind::MemoryGrow(pages) => {
-                tell(&Change::MemoryGrow { at: self.last, pages, span: self.stack.last().map(|o| o.number) });
-            }
+            },
+            EventKind::ExitInnermost => match self.innermost_call() {
+                Some(at) => self.close(at, End::Returned, tell),
+                None => self.irregular.stray_exits += 1,
+            },
+            EventKind::MemoryGrow(pages) => self.note(Note::MemoryGrow(*pages), tell),
+            EventKind::Manual(manual) => self.manual(manual, tell),
         }
     }
 
-    /// Closes what lies above the innermost open call of `probe`, if there is one.
-    fn unwind_to(&mut self, probe: ProbeId, tell: &mut impl FnMut(&Change)) -> bool {
+    fn manual(&mut self, manual: &Manual, tell: &mut impl FnMut(&Change<'_>)) {
+        match manual {
+            Manual::SpanEnter(_) if self.manual >= MAX_MANUAL => {
+                self.irregular.refused += 1;
+                self.refused_open += 1;
+            }
+            Manual::SpanEnter(name) => {
+                self.manual += 1;
+                self.open(What::Manual(name.as_str().into()), tell);
+            }
+            Manual::SpanExit if self.refused_open > 0 => self.refused_open -= 1,
+            Manual::SpanExit if self.manual == 0 => self.irregular.stray_span_exits += 1,
+            Manual::SpanExit => {
+                let innermost = self.stack.iter().rposition(|o| matches!(o.what, What::Manual(_)));
+                self.close(innermost.expect("one is counted"), End::Returned, tell);
+            }
+            Manual::Tags(text) => {
+                let pairs: Vec<(String, String)> = text.split(',').filter(|p| !p.is_empty()).map(tag).collect();
+                self.note(Note::Tags(&pairs), tell);
+                match self.stack.last_mut() {
+                    Some(open) => {
+                        let room = MAX_TAGS.saturating_sub(open.tags.len());
+                        self.irregular.tags_left_out += pairs.len().saturating_sub(room) as u64;
+                        open.tags.extend(pairs.into_iter().take(room));
+                    }
+                    None => self.misuse("tags outside of every span"),
+                }
+            }
+            Manual::Metric(line) => self.note(Note::Metric(line), tell),
+            Manual::Log(level, message) => self.note(Note::Log(*level, message), tell),
+            Manual::Misuse(what) => self.misuse(what),
+        }
+    }
+
+    fn misuse(&mut self, what: &'static str) {
+        match self.irregular.misuse.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, count)) => *count += 1,
+            None => self.irregular.misuse.push((what, 1)),
+        }
+    }
+
+    fn note(&self, note: Note<'_>, tell: &mut impl FnMut(&Change<'_>)) {
+        tell(&Change::Noted { at: self.last, span: self.stack.last().map(|o| o.number), note });
+    }
+
+    fn open(&mut self, what: What, tell: &mut impl FnMut(&Change<'_>)) {
+        self.opened += 1;
+        tell(&Change::Opened { what: &what, at: self.last });
+        self.stack.push(Open { number: self.opened, what, start: self.last, inside: 0, tags: Vec::new() });
+    }
+
+    /// Where the innermost call is: the top, but for manual spans that it opened.
+    fn innermost_call(&self) -> Option<usize> {
+        self.stack.iter().rposition(|o| matches!(o.what, What::Call(_)))
+    }
+
+    /// Closes the calls above the innermost open call of `probe`, if there is one, and says where that is.
+    fn unwind_to(&mut self, probe: ProbeId, tell: &mut impl FnMut(&Change<'_>)) -> Option<usize> {
         let stack = &self.stack;
         let open = self.open.get_or_insert_with(|| {
             let mut open = HashMap::new();
-            stack.iter().for_each(|o| *open.entry(o.probe).or_default() += 1);
+            for o in stack {
+                if let What::Call(probe) = o.what {
+                    *open.entry(probe).or_default() += 1;
+                }
+            }
             open
         });
         if open.get(&probe).is_none_or(|n| *n == 0) {
             self.irregular.stray_exits += 1;
-            return false;
+            return None;
         }
-        while self.stack.last().is_some_and(|top| top.probe != probe) {
+        loop {
+            let at = self.innermost_call()?;
+            if self.stack[at].what == What::Call(probe) {
+                return Some(at);
+            }
             self.irregular.unwound += 1;
-            self.close(End::Unwound, tell);
+            self.close(at, End::Unwound, tell);
         }
-        true
     }
 
-    /// Closes the innermost call.
-    fn close(&mut self, how: End, tell: &mut impl FnMut(&Change)) {
-        let Some(open) = self.stack.pop() else { return };
-        if let Some(count) = self.open.as_mut().and_then(|o| o.get_mut(&open.probe)) {
-            *count -= 1;
+    /// Closes the open span at `at`, wherever in the stack it is.
+    fn close(&mut self, at: usize, how: End, tell: &mut impl FnMut(&Change<'_>)) {
+        let open = self.stack.remove(at);
+        match &open.what {
+            What::Manual(_) => self.manual -= 1,
+            What::Call(probe) => {
+                if let Some(count) = self.open.as_mut().and_then(|o| o.get_mut(probe)) {
+                    *count -= 1;
+                }
+            }
         }
+        // What is above stays open, so its time since it was opened is inside of this span and is counted again, as
+        // its own or as that of the span around, from here on: only what lies before it is this span's in the one around.
+        let outlived = self.stack.get(at).map_or(0, |child| self.last - child.start);
         let duration = self.last - open.start;
-        let parent = self.stack.last_mut().map(|parent| {
-            parent.in_callees += duration;
+        let own = duration.saturating_sub(open.inside + outlived);
+        let parent = at.checked_sub(1).map(|below| {
+            let parent = &mut self.stack[below];
+            parent.inside += duration - outlived;
             parent.number
         });
-        tell(&Change::Closed(Span {
+        let span = Span {
             number: open.number,
             parent,
-            probe: open.probe,
+            what: open.what,
             start: open.start,
             end: self.last,
-            own: duration - open.in_callees,
-            depth: self.stack.len(),
+            own,
             how,
-        }));
+            tags: open.tags,
+        };
+        tell(&Change::Closed { span: &span, depth: at });
     }
 
     /// Closes what is open at the end of the run, which is at `at` nanoseconds.
-    pub fn finish(&mut self, at: u64, ending: &Ending, tell: &mut impl FnMut(&Change)) {
+    pub fn finish(&mut self, at: u64, ending: &Ending, tell: &mut impl FnMut(&Change<'_>)) {
         self.last = self.last.max(at);
         let mut innermost = true;
-        while !self.stack.is_empty() {
+        while let Some(open) = self.stack.last() {
+            let is_call = matches!(open.what, What::Call(_));
             let how = match ending {
                 // Nothing is open after a return, unless exits were lost.
-                Ending::Returned => {
+                Ending::Returned if is_call => {
                     self.irregular.unwound += 1;
                     End::Unwound
                 }
+                Ending::Returned => {
+                    self.irregular.forgotten += 1;
+                    End::Forgotten
+                }
                 Ending::Exited(_) => End::Exited,
-                Ending::Trapped(_) => End::Trapped { origin: innermost },
+                Ending::Trapped(_) => End::Trapped { origin: is_call && std::mem::take(&mut innermost) },
                 Ending::Interrupted(_) => End::Interrupted,
             };
-            innermost = false;
-            self.close(how, tell);
+            self.close(self.stack.len() - 1, how, tell);
         }
     }
 
@@ -203,67 +350,137 @@ impl Fold {
     }
 
     /// What was not as it should be.
-    pub fn irregular(&self) -> Irregular {
-        self.irregular
+    pub fn irregular(&self) -> &Irregular {
+        &self.irregular
     }
+}
+
+/// `key:value`; a tag without a colon is a key alone.
+fn tag(pair: &str) -> (String, String) {
+    let (key, value) = pair.split_once(':').unwrap_or((pair, ""));
+    (key.trim().to_owned(), value.trim().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::EventKind::{Enter, Exit};
     use super::*;
+    use crate::trace::Trap;
 
-    fn fold(events: &[(u64, EventKind)], ending: Ending) -> (Vec<Span>, Irregular) {
+    fn fold(events: Vec<(u64, EventKind)>, ending: Ending) -> (Vec<Span>, Irregular) {
         let mut fold = Fold::new();
         let mut spans = Vec::new();
-        let mut tell = |change: &Change| {
-            if let Change::Closed(span) = change {
-                spans.push(span.clone());
+        let mut tell = |change: &Change<'_>| {
+            if let Change::Closed { span, .. } = change {
+                spans.push((*span).clone());
             }
         };
         for (at, kind) in events {
-            fold.event(Event { at: *at, kind: *kind }, &mut tell);
+            fold.event(&Event { at, kind }, &mut tell);
         }
         fold.finish(100, &ending, &mut tell);
-        let irregular = fold.irregular();
+        let irregular = fold.irregular().clone();
         (spans, irregular)
     }
-    use EventKind::{Enter, Exit};
     const A: ProbeId = ProbeId(1);
     const B: ProbeId = ProbeId(2);
+    const C: ProbeId = ProbeId(3);
+
+    fn open(name: &str) -> EventKind {
+        EventKind::Manual(Box::new(Manual::SpanEnter(name.to_owned())))
+    }
+    fn close() -> EventKind {
+        EventKind::Manual(Box::new(Manual::SpanExit))
+    }
+    fn name(span: &Span) -> String {
+        match &span.what {
+            What::Call(probe) => probe.0.to_string(),
+            What::Manual(name) => name.to_string(),
+        }
+    }
 
     #[test]
     fn own_time_is_what_callees_leave() {
-        let (spans, irregular) = fold(&[(0, Enter(A)), (2, Enter(B)), (5, Exit(B)), (9, Exit(A))], Ending::Returned);
-        assert_eq!(
-            spans.iter().map(|s| (s.probe, s.own, s.parent)).collect::<Vec<_>>(),
-            [(B, 3, Some(1)), (A, 6, None)]
-        );
+        let (spans, irregular) = fold(vec![(0, Enter(A)), (2, Enter(B)), (5, Exit(B)), (9, Exit(A))], Ending::Returned);
+        let seen: Vec<_> = spans.iter().map(|s| (name(s), s.own, s.parent)).collect();
+        assert_eq!(seen, [("2".into(), 3, Some(1)), ("1".into(), 6, None)]);
         assert_eq!(irregular, Irregular::default());
     }
 
     #[test]
     fn an_exit_closes_what_an_exception_left_open_above_it() {
-        let (spans, irregular) = fold(&[(0, Enter(A)), (1, Enter(B)), (2, Enter(B)), (3, Exit(A))], Ending::Returned);
+        let events = vec![(0, Enter(A)), (1, Enter(B)), (2, Enter(B)), (3, Exit(A))];
+        let (spans, irregular) = fold(events, Ending::Returned);
         assert_eq!(spans.iter().map(|s| s.how).collect::<Vec<_>>(), [End::Unwound, End::Unwound, End::Returned]);
-        assert_eq!(irregular, Irregular { stray_exits: 0, unwound: 2 });
+        assert_eq!((irregular.stray_exits, irregular.unwound), (0, 2));
     }
 
     #[test]
     fn an_exit_too_many_closes_nothing() {
-        let (spans, irregular) =
-            fold(&[(0, Exit(B)), (1, Enter(A)), (2, Exit(B)), (3, Exit(A)), (4, Exit(A))], Ending::Returned);
+        let events = vec![(0, Exit(B)), (1, Enter(A)), (2, Exit(B)), (3, Exit(A)), (4, Exit(A)), (5, close())];
+        let (spans, irregular) = fold(events, Ending::Returned);
         assert_eq!(spans.len(), 1);
-        assert_eq!(irregular, Irregular { stray_exits: 3, unwound: 0 });
+        assert_eq!((irregular.stray_exits, irregular.stray_span_exits, irregular.unwound), (3, 1, 0));
     }
 
     #[test]
-    fn a_trap_closes_everything_and_names_the_innermost() {
+    fn a_trap_closes_everything_and_names_the_innermost_call() {
         let trap = Trap { code: String::new(), message: String::new(), frames: Vec::new() };
-        let (spans, _) = fold(&[(0, Enter(A)), (1, Enter(B))], Ending::Trapped(trap));
-        assert_eq!(
-            spans.iter().map(|s| (s.how, s.end)).collect::<Vec<_>>(),
-            [(End::Trapped { origin: true }, 100), (End::Trapped { origin: false }, 100)]
-        );
+        let (spans, _) = fold(vec![(0, Enter(A)), (1, Enter(B)), (2, open("m"))], Ending::Trapped(trap));
+        let origins: Vec<_> = spans.iter().map(|s| s.how == End::Trapped { origin: true }).collect();
+        assert_eq!(origins, [false, true, false]);
     }
-    use super::super::Trap;
+
+    #[test]
+    fn a_span_opened_and_closed_in_helpers_encloses_the_work_between() {
+        let events = vec![
+            (0, Enter(A)),
+            (1, Enter(B)), // opens
+            (2, open("m")),
+            (4, Exit(B)),
+            (5, Enter(C)), // the work
+            (15, Exit(C)),
+            (16, Enter(B)), // closes
+            (18, close()),
+            (19, Exit(B)),
+            (20, Exit(A)),
+        ];
+        let (spans, irregular) = fold(events, Ending::Returned);
+        let seen: Vec<_> = spans.iter().map(|s| (name(s), s.parent, s.end - s.start)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("2".into(), Some(1), 3),
+                ("3".into(), Some(3), 10), // the work is in the span
+                ("m".into(), Some(1), 16), // the span is in the caller
+                ("2".into(), Some(1), 3),
+                ("1".into(), None, 20)
+            ]
+        );
+        assert_eq!(spans.iter().map(|s| s.own).sum::<u64>(), 20);
+        assert_eq!(irregular, Irregular::default());
+    }
+
+    #[test]
+    fn spans_that_are_never_closed_end_with_the_run_and_are_bounded() {
+        let mut events = vec![(0, Enter(A))];
+        events.extend((1..20_000).map(|at| (at, open("leak"))));
+        events.push((30_000, Exit(A)));
+        let (spans, irregular) = fold(events, Ending::Returned);
+        assert_eq!(spans.len(), MAX_MANUAL + 1);
+        assert_eq!((irregular.forgotten, irregular.refused), (MAX_MANUAL as u64, 19_999 - MAX_MANUAL as u64));
+        assert!(spans.iter().skip(1).all(|s| s.how == End::Forgotten && s.end == 30_000));
+    }
+
+    #[test]
+    fn tags_belong_to_the_innermost_open_span() {
+        let tags = |t: &str| EventKind::Manual(Box::new(Manual::Tags(t.to_owned())));
+        let (spans, _) = fold(
+            vec![(0, Enter(A)), (1, open("m")), (2, tags("k:v,x")), (3, close()), (4, tags("a:b:c"))],
+            Ending::Returned,
+        );
+        let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+        assert_eq!(spans[0].tags, [pair("k", "v"), pair("x", "")]);
+        assert_eq!(spans[1].tags, [pair("a", "b:c")]);
+    }
 }

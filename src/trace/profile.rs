@@ -7,15 +7,14 @@
 
 use std::collections::HashMap;
 
-use super::fold::{Change, End, Span};
-use crate::hook::ProbeId;
+use super::fold::{Change, End, Note, Span, What};
 
 /// A call tree.
 #[derive(Debug, Clone)]
 pub struct Profile {
     nodes: Vec<Node>,
-    edges: HashMap<(NodeId, ProbeId), NodeId>,
-    /// The nodes of the open calls.
+    edges: HashMap<(NodeId, What), NodeId>,
+    /// The nodes of the open spans.
     path: Vec<NodeId>,
     /// `memory.grow`s, and the pages that they asked for.
     grows: (u64, u64),
@@ -26,16 +25,16 @@ pub struct Profile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u32);
 
-/// A function, called from where its parent stands.
+/// A function or a manual span, on the path where its parent stands.
 #[derive(Debug, Clone, Default)]
 pub struct Node {
-    /// The function; `None` for the root, which stands for the run.
-    pub probe: Option<ProbeId>,
+    /// What it is; `None` for the root, which stands for the run.
+    pub what: Option<What>,
     /// Where it was called from.
     pub parent: Option<NodeId>,
     /// What it called, in the order in which that was first called.
     pub children: Vec<NodeId>,
-    /// How often it was called.
+    /// How often it was called, or opened.
     pub calls: u64,
     /// Nanoseconds from entering it to leaving it; nested calls of the same function are not counted twice.
     pub total: u64,
@@ -47,14 +46,25 @@ pub struct Node {
     pub unwound: u64,
     /// How many of its calls were open when the program exited, trapped or was interrupted.
     pub cut_off: u64,
+    /// How often it was a manual span that nobody closed.
+    pub forgotten: u64,
     /// Whether the program trapped in it.
     pub trapped: bool,
+    /// Log lines that the guest's own code wrote in it.
+    pub logs: u64,
+    /// Metrics that it reported in it.
+    pub metrics: u64,
+    /// Different tags that it put on it, the first few of them.
+    pub tags: Vec<(String, String)>,
     active: u32,
 }
 
 /// More paths than this are not told apart: a call on a new path is then added to its caller's node. Keeps memory
-/// bounded (about 150 MB) for programs whose paths multiply.
+/// bounded (about 250 MB) for programs whose paths multiply.
 const MAX_NODES: usize = 1 << 20;
+
+/// How many different tags of a node are kept.
+const MAX_TAGS: usize = 8;
 
 const ROOT: NodeId = NodeId(0);
 
@@ -71,36 +81,53 @@ impl Profile {
     }
 
     /// Takes what an event changed.
-    pub fn change(&mut self, change: &Change) {
+    pub fn change(&mut self, change: &Change<'_>) {
         match change {
-            Change::Opened { probe, .. } => self.open(*probe),
-            Change::Closed(span) => self.close(span),
-            Change::MemoryGrow { pages, .. } => {
+            Change::Opened { what, .. } => self.open(what),
+            Change::Closed { span, depth } => self.close(span, *depth),
+            Change::Noted { note, .. } => self.note(note),
+        }
+    }
+
+    fn open(&mut self, what: &What) {
+        let from = self.path.last().copied().unwrap_or(ROOT);
+        let to = self.step(from, what);
+        self.path.push(to);
+        let node = &mut self.nodes[to.0 as usize];
+        node.calls += 1;
+        node.recursive |= node.active > 0;
+        node.active += 1;
+    }
+
+    fn note(&mut self, note: &Note<'_>) {
+        let node = &mut self.nodes[self.path.last().unwrap_or(&ROOT).0 as usize];
+        match note {
+            Note::MemoryGrow(pages) => {
                 self.grows.0 += 1;
                 self.grows.1 += u64::from(*pages);
+            }
+            Note::Log(..) => node.logs += 1,
+            Note::Metric(_) => node.metrics += 1,
+            Note::Tags(tags) => {
+                for tag in *tags {
+                    if node.tags.len() < MAX_TAGS && !node.tags.contains(tag) {
+                        node.tags.push(tag.clone());
+                    }
+                }
             }
         }
     }
 
-    fn open(&mut self, probe: ProbeId) {
-        let from = self.path.last().copied().unwrap_or(ROOT);
-        let to = match self.edges.get(&(from, probe)) {
-            Some(to) => *to,
-            None => self.add_edge(from, probe),
-        };
-        self.path.push(to);
-        let node = &mut self.nodes[to.0 as usize];
-        node.calls += 1;
-        node.active += 1;
-    }
-
-    fn add_edge(&mut self, from: NodeId, probe: ProbeId) -> NodeId {
+    /// The node of `what` when it is opened in `from`: an open one of the same path, else a child.
+    fn step(&mut self, from: NodeId, what: &What) -> NodeId {
+        if let Some(to) = self.edges.get(&(from, what.clone())) {
+            return *to;
+        }
         let mut above = Some(from);
         while let Some(id) = above {
-            let node = &mut self.nodes[id.0 as usize];
-            if node.probe == Some(probe) {
-                node.recursive = true;
-                self.edges.insert((from, probe), id);
+            let node = &self.nodes[id.0 as usize];
+            if node.what.as_ref() == Some(what) {
+                self.edges.insert((from, what.clone()), id);
                 return id;
             }
             above = node.parent;
@@ -110,14 +137,17 @@ impl Profile {
             return from;
         }
         let id = NodeId(self.nodes.len() as u32);
-        self.nodes.push(Node { probe: Some(probe), parent: Some(from), ..Default::default() });
+        self.nodes.push(Node { what: Some(what.clone()), parent: Some(from), ..Default::default() });
         self.nodes[from.0 as usize].children.push(id);
-        self.edges.insert((from, probe), id);
+        self.edges.insert((from, what.clone()), id);
         id
     }
 
-    fn close(&mut self, span: &Span) {
-        let Some(id) = self.path.pop() else { return };
+    fn close(&mut self, span: &Span, depth: usize) {
+        if depth >= self.path.len() {
+            return;
+        }
+        let id = self.path.remove(depth);
         let node = &mut self.nodes[id.0 as usize];
         node.own += span.own;
         node.active -= 1;
@@ -127,10 +157,80 @@ impl Profile {
         match span.how {
             End::Returned => {}
             End::Unwound => node.unwound += 1,
+            End::Forgotten => node.forgotten += 1,
             End::Exited | End::Interrupted => node.cut_off += 1,
             End::Trapped { origin } => {
                 node.cut_off += 1;
                 node.trapped |= origin;
+            }
+        }
+        // What outlives the span is from now on where the span was.
+        for above in depth..self.path.len() {
+            self.hoist(above);
+        }
+    }
+
+    /// Moves the open span at that depth to where the path to it now leads.
+    fn hoist(&mut self, depth: usize) {
+        let old = self.path[depth];
+        let from = depth.checked_sub(1).map_or(ROOT, |below| self.path[below]);
+        let Some(what) = self.nodes[old.0 as usize].what.clone() else { return };
+        let new = self.step(from, &what);
+        if new == old {
+            return;
+        }
+        self.path[depth] = new;
+        let old_node = &mut self.nodes[old.0 as usize];
+        old_node.calls -= 1;
+        old_node.active -= 1;
+        let empty = old_node.calls == 0;
+        self.nodes[new.0 as usize].calls += 1;
+        self.nodes[new.0 as usize].active += 1;
+        if empty {
+            self.merge(old, new);
+        }
+    }
+
+    /// Adds a node that has no calls left, and all that was called from it, to another node.
+    fn merge(&mut self, from: NodeId, into: NodeId) {
+        let mut todo = vec![(from, into)];
+        while let Some((from, into)) = todo.pop() {
+            if from == into {
+                continue;
+            }
+            let source = &mut self.nodes[from.0 as usize];
+            let kept = Node {
+                what: source.what.clone(),
+                parent: source.parent,
+                children: source.children.clone(),
+                active: source.active,
+                ..Default::default()
+            };
+            let taken = std::mem::replace(source, kept);
+            let target = &mut self.nodes[into.0 as usize];
+            target.calls += taken.calls;
+            target.total += taken.total;
+            target.own += taken.own;
+            target.recursive |= taken.recursive;
+            target.unwound += taken.unwound;
+            target.cut_off += taken.cut_off;
+            target.forgotten += taken.forgotten;
+            target.trapped |= taken.trapped;
+            target.logs += taken.logs;
+            target.metrics += taken.metrics;
+            for tag in taken.tags {
+                if target.tags.len() < MAX_TAGS && !target.tags.contains(&tag) {
+                    target.tags.push(tag);
+                }
+            }
+            for child in taken.children {
+                let node = &self.nodes[child.0 as usize];
+                // What is open is moved by its own hoist; an empty node has nothing to move.
+                if node.active == 0 && (node.calls > 0 || !node.children.is_empty()) {
+                    let what = node.what.clone().expect("only the root is nothing");
+                    let to = self.step(into, &what);
+                    todo.push((child, to));
+                }
             }
         }
     }
@@ -145,14 +245,21 @@ impl Profile {
         self.root().children.iter().map(|c| self[*c].total).sum()
     }
 
-    /// How many calls there were.
+    /// How many calls there were; manual spans are not calls.
     pub fn calls(&self) -> u64 {
-        self.nodes.iter().map(|n| n.calls).sum()
+        self.nodes.iter().filter(|n| matches!(n.what, Some(What::Call(_)))).map(|n| n.calls).sum()
+    }
+
+    /// How many manual spans there were.
+    pub fn manual_spans(&self) -> u64 {
+        self.nodes.iter().filter(|n| matches!(n.what, Some(What::Manual(_)))).map(|n| n.calls).sum()
     }
 
     /// How many different functions were called.
     pub fn functions(&self) -> usize {
-        self.nodes.iter().filter_map(|n| n.probe).collect::<std::collections::HashSet<_>>().len()
+        let called = self.nodes.iter().filter(|n| n.calls > 0);
+        let calls = called.filter_map(|n| n.what.as_ref()).filter(|w| matches!(w, What::Call(_)));
+        calls.collect::<std::collections::HashSet<_>>().len()
     }
 
     /// How often `memory.grow` was called, and how many pages were asked for in sum.
@@ -170,13 +277,13 @@ impl Profile {
         self.nodes[1..].iter()
     }
 
-    /// The functions from the root to this node.
-    pub fn path_to(&self, node: &Node) -> Vec<ProbeId> {
-        let mut path: Vec<ProbeId> = node.probe.into_iter().collect();
-        let mut above = node.parent;
-        while let Some(id) = above {
-            path.extend(self[id].probe);
-            above = self[id].parent;
+    /// What is open from the root to this node.
+    pub fn path_to<'p>(&'p self, node: &'p Node) -> Vec<&'p What> {
+        let mut path: Vec<&What> = Vec::new();
+        let mut node = Some(node);
+        while let Some(here) = node {
+            path.extend(&here.what);
+            node = here.parent.map(|id| &self[id]);
         }
         path.reverse();
         path
@@ -193,23 +300,63 @@ impl std::ops::Index<NodeId> for Profile {
 #[cfg(test)]
 mod tests {
     use super::super::fold::Fold;
-    use super::super::{Ending, Event, EventKind};
+    use super::super::{Ending, Event, EventKind, Manual};
     use super::*;
+    use crate::hook::ProbeId;
+
+    fn profile(kinds: Vec<EventKind>) -> Profile {
+        let mut fold = Fold::new();
+        let mut profile = Profile::new();
+        let end = kinds.len() as u64 - 1;
+        for (at, kind) in kinds.into_iter().enumerate() {
+            fold.event(&Event { at: at as u64, kind }, &mut |c| profile.change(c));
+        }
+        fold.finish(end, &Ending::Returned, &mut |c| profile.change(c));
+        profile
+    }
+
+    fn shown(profile: &Profile) -> Vec<(String, u64)> {
+        let name = |what: &What| match what {
+            What::Call(probe) => probe.0.to_string(),
+            What::Manual(name) => name.to_string(),
+        };
+        let nodes = profile.nodes().filter(|n| n.calls > 0);
+        nodes.map(|n| (profile.path_to(n).into_iter().map(name).collect::<Vec<_>>().join("/"), n.calls)).collect()
+    }
 
     #[test]
     fn recursion_folds_and_self_times_add_up() {
         let (f, g) = (ProbeId(1), ProbeId(2));
-        let mut fold = Fold::new();
-        let mut profile = Profile::new();
         // f → g → f → g, each 1 ns to enter and to leave
-        let kinds = [EventKind::Enter(f), EventKind::Enter(g), EventKind::Enter(f), EventKind::Enter(g)];
-        let kinds = kinds.into_iter().chain([g, f, g, f].map(EventKind::Exit));
-        for (at, kind) in kinds.enumerate() {
-            fold.event(Event { at: at as u64, kind }, &mut |c| profile.change(c));
-        }
-        fold.finish(7, &Ending::Returned, &mut |c| profile.change(c));
-        let nodes: Vec<_> = profile.nodes().map(|n| (n.probe.unwrap(), n.calls, n.total, n.recursive)).collect();
-        assert_eq!(nodes, [(f, 2, 7, true), (g, 2, 5, true)]);
+        let kinds = [f, g, f, g].map(EventKind::Enter).into_iter().chain([g, f, g, f].map(EventKind::Exit));
+        let profile = profile(kinds.collect());
+        let nodes: Vec<_> = profile.nodes().map(|n| (n.what.clone().unwrap(), n.calls, n.total, n.recursive)).collect();
+        assert_eq!(nodes, [(What::Call(f), 2, 7, true), (What::Call(g), 2, 5, true)]);
+        assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
+    }
+
+    #[test]
+    fn a_span_that_a_helper_opens_stands_beside_the_helper() {
+        let (main, open, work, close, inner) = (ProbeId(1), ProbeId(2), ProbeId(3), ProbeId(4), ProbeId(5));
+        let manual = |m| EventKind::Manual(Box::new(m));
+        let profile = profile(vec![
+            EventKind::Enter(main),
+            EventKind::Enter(open),
+            manual(Manual::SpanEnter("m".into())),
+            EventKind::Enter(inner),
+            EventKind::Exit(inner),
+            EventKind::Exit(open),
+            EventKind::Enter(work),
+            EventKind::Exit(work),
+            EventKind::Enter(close),
+            EventKind::Enter(inner),
+            EventKind::Exit(inner),
+            manual(Manual::SpanExit),
+            EventKind::Exit(close),
+            EventKind::Exit(main),
+        ]);
+        let expected = [("1", 1), ("1/2", 1), ("1/m", 1), ("1/m/5", 1), ("1/m/3", 1), ("1/4", 1), ("1/4/5", 1)];
+        assert_eq!(shown(&profile), expected.map(|(path, calls)| (path.to_owned(), calls)));
         assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
     }
 }

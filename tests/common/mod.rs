@@ -1,4 +1,5 @@
 //! The corpus, as tests see it.
+#![allow(unreachable_pub, reason = "a module of several test binaries")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::io::Read;

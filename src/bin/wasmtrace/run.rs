@@ -100,7 +100,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let mut profile = Profile::new();
     let outcome = wasmtrace::runtime::run(&hooked, &config, |events| {
         for event in events {
-            fold.event(*event, &mut |change| {
+            fold.event(event, &mut |change| {
                 profile.change(change);
                 sinks.each(|sink| sink.change(&subject, change));
             });
