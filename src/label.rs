@@ -14,7 +14,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::hook::{MANIFEST_SECTION, Manifest, ProbeId};
+use crate::hook::{MANIFEST_SECTION, Manifest, OBSERVE_API, OBSERVE_OLD, ProbeId};
 use crate::module::{FuncIdx, Module};
 
 pub mod demangle;
@@ -160,6 +160,21 @@ pub fn probe_labels(module: &Module<'_>, labels: &Labels) -> std::collections::B
         Some(manifest) => manifest.probes.into_iter().map(|p| (p.id, p.label)).collect(),
         None => labels.iter().map(|(func, label)| (ProbeId(func.0), label.clone())).collect(),
     }
+}
+
+/// Whether a function belongs to the manual API or to a binding of it: one of ours (`bindings/`), or of the Observe SDK.
+/// Such functions are not hooked unless a rule says so, since a helper that opens a span is not what a person wants to
+/// see in it; and a host leaves out what another compiler's hooks say of them.
+pub fn is_manual_api(label: &Label) -> bool {
+    if label.source == Source::Import {
+        return [OBSERVE_API, OBSERVE_OLD]
+            .iter()
+            .any(|m| label.name.strip_prefix(m).is_some_and(|n| n.starts_with('.')));
+    }
+    let name = label.demangled();
+    let name = name.trim_start_matches(['<', '&']);
+    let bindings = ["wasmtrace_", "wasmtrace::", "wasmtrace_guest::", "wasmtrace.", "observe_api_", "observe_api::"];
+    bindings.iter().any(|b| name.starts_with(b))
 }
 
 /// The versions of DWARF that a module's units have, ascending; empty without the feature `dwarf`.

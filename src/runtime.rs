@@ -127,13 +127,14 @@ struct Host {
 /// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
 /// to call is missing. A guest that traps or exits is no error but an [`Ending`].
 pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> Result<Outcome> {
-    let hooked = crate::rewrite::is_hooked(&crate::module::parse(wasm)?);
+    let parsed = crate::module::parse(wasm)?;
+    let hooked = crate::rewrite::is_hooked(&parsed);
     let max_wasm_stack = config.max_wasm_stack.saturating_mul(if hooked { HOOKED_STACK } else { 1 });
     let engine = engine(max_wasm_stack)?;
     let module = Module::from_binary(&engine, wasm).map_err(|e| setup("the engine refuses the module", e))?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi)
-        .and_then(|()| hooks::add_to_linker(&mut linker, &module, |host: &mut Host| &mut host.recorder))
+        .and_then(|()| hooks::add_to_linker(&mut linker, &module, &parsed, |host: &mut Host| &mut host.recorder))
         .and_then(|()| manual::add_to_linker(&mut linker, &module, |host: &mut Host| &mut host.recorder))
         .map_err(|e| setup("the host functions cannot be defined", e))?;
     let module = linker.instantiate_pre(&module).map_err(not_linked)?;

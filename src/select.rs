@@ -1,7 +1,8 @@
 //! The third stage: rules + labels → [`Plan`], which functions are hooked and which rule decided it.
 //!
 //! A rule is `[+|-][kind:]pattern`; without a sign it is `+`. Rules are read in order and the last that matches a
-//! function wins. If the first rule is `+`, nothing is hooked to begin with; else everything that has a body here.
+//! function wins. If the first rule is `+`, nothing is hooked to begin with; else everything that has a body here,
+//! except bindings to the manual API.
 //!
 //! | kind | what the pattern is held against |
 //! |---|---|
@@ -21,7 +22,7 @@ use regex_lite::Regex;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::label::demangle::without_arguments;
-use crate::label::{Label, Labels};
+use crate::label::{Label, Labels, is_manual_api};
 use crate::module::{FuncIdx, Module};
 
 mod groups;
@@ -49,6 +50,8 @@ pub enum Reason {
     Rule(usize),
     /// It is smaller than the minimum.
     TooSmall,
+    /// It is part of a binding to the manual API, and no rule says otherwise.
+    Helper,
     /// It has no body here.
     Imported,
 }
@@ -292,9 +295,6 @@ impl Subject<'_> {
 
 /// Applies the rules to every function that has a body here.
 pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
-    if rules.is_empty() {
-        return Plan::all(module);
-    }
     let mut exports: Vec<Vec<&str>> = vec![Vec::new(); module.func_count() as usize];
     for (name, func) in module.exports() {
         exports[func.0 as usize].push(name);
@@ -315,7 +315,10 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
             exports: &exports[func.0 as usize],
             size: sizes.get(position).copied(),
         };
-        let (mut hooked, mut reason) = (start, Reason::Default);
+        let (mut hooked, mut reason) = match is_manual_api(label) {
+            true => (false, Reason::Helper),
+            false => (start, Reason::Default),
+        };
         for (place, rule) in rules.rules.iter().enumerate() {
             if subject.passes(&rule.test) {
                 matched[place] = true;

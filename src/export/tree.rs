@@ -77,8 +77,10 @@ impl<W: Write> Sink for Tree<W> {
             let mut todo: Vec<(NodeId, usize)> = profile.root().children.iter().rev().map(|id| (*id, 0)).collect();
             while let Some((id, depth)) = todo.pop() {
                 let node = &profile[id];
-                if node.calls == 0 && node.children.is_empty() {
-                    continue; // its calls turned out to belong elsewhere
+                if node.calls == 0 {
+                    // Its calls turned out to belong elsewhere.
+                    todo.extend(node.children.iter().rev().map(|c| (*c, depth)));
+                    continue;
                 }
                 let manual = matches!(node.what, Some(What::Manual(_)));
                 if node.total < least && !node.trapped && !manual {

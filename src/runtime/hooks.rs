@@ -4,6 +4,7 @@
 //! block goes to the consumer on another thread; the guest waits when that falls behind, so nothing is dropped and
 //! memory is bounded.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -82,8 +83,10 @@ impl Recorder {
 pub(super) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     module: &Module,
+    wasm: &crate::module::Module<'_>,
     recorder: impl Fn(&mut T) -> &mut Recorder + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
+    let mut callees = None;
     linker.allow_shadowing(true); // a module may import the same function twice
     for import in module.imports() {
         let ExternType::Func(ty) = import.ty() else { continue };
@@ -102,11 +105,16 @@ pub(super) fn add_to_linker<T: 'static>(
             ("memory-grow", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, pages: u32| {
                 recorder(caller.data_mut()).push(EventKind::MemoryGrow(pages))
             })?,
-            ("enter", 0) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>| {
-                // No id: the function is the one that calls the hook.
-                let frame = WasmBacktrace::force_capture(&caller).frames().first().map(|f| f.func_index());
-                recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(frame.unwrap_or(u32::MAX))))
-            })?,
+            ("enter", 0) => {
+                let callees = callees.get_or_insert_with(|| Arc::new(announced_callees(wasm))).clone();
+                linker.func_wrap(from, name, move |mut caller: Caller<'_, T>| {
+                    let backtrace = WasmBacktrace::force_capture(&caller);
+                    let frame = backtrace.frames().first();
+                    let callee = frame.and_then(|f| callees.get(&f.module_offset()?).copied());
+                    let probe = callee.or(frame.map(|f| f.func_index())).unwrap_or(u32::MAX);
+                    recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(probe)))
+                })?
+            }
             ("exit", 0) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>| {
                 recorder(caller.data_mut()).push(EventKind::ExitInnermost)
             })?,
@@ -115,4 +123,26 @@ pub(super) fn add_to_linker<T: 'static>(
     }
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// The first generation of hooks stands around direct calls and names nothing: `call $enter; call $f; call $exit`. Where
+/// the hook was called from, the backtrace says; which function is called next there, this table.
+fn announced_callees(wasm: &crate::module::Module<'_>) -> HashMap<usize, u32> {
+    let hook = |func: u32| wasm.imported_funcs().get(func as usize).is_some_and(|i| is_hook_import(i.module, i.name));
+    let mut callees = HashMap::new();
+    for func in wasm.defined_funcs() {
+        let mut operators = wasm.body_reader(func).get_operators_reader().expect("validated: locals can be read");
+        let mut announced = None;
+        while !operators.eof() {
+            let (operator, at) = operators.read_with_offset().expect("validated: operators can be read");
+            if let wasmparser::Operator::Call { function_index } = operator {
+                if hook(function_index) {
+                    announced = Some(at);
+                } else if let Some(hook) = announced.take() {
+                    callees.insert(hook, function_index);
+                }
+            }
+        }
+    }
+    callees
 }

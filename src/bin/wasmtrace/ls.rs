@@ -45,6 +45,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
             Reason::Default => "default".to_owned(),
             Reason::Rule(place) => rules.text(place).unwrap_or_default().to_owned(),
             Reason::TooSmall => format!("--min-size {}", rules.min_size.unwrap_or_default()),
+            Reason::Helper => "binding to the manual API".to_owned(),
             Reason::Imported => "imported".to_owned(),
         };
         let size = (func.0 as usize).checked_sub(first).map(|position| sizes[position].operators);

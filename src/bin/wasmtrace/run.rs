@@ -1,5 +1,6 @@
 //! `wasmtrace run`
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -9,9 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use wasmtrace::export::{Chrome, Destination, FORMATS, Folded, Format, OtlpJson, Sink, Subject, Summary, Tree};
-use wasmtrace::hook::{MANIFEST_SECTION, Manifest};
+use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module::{Module, parse};
 use wasmtrace::runtime::{Config, Invoke, Outcome};
+use wasmtrace::trace::EventKind;
 use wasmtrace::trace::fold::Fold;
 use wasmtrace::trace::profile::Profile;
 use wasmtrace::{Options, label, rewrite};
@@ -98,8 +100,14 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     on_signals(config.interrupt.clone())?;
     let mut fold = Fold::new();
     let mut profile = Profile::new();
+    let silent = silent(&subject);
     let outcome = wasmtrace::runtime::run(&hooked, &config, |events| {
         for event in events {
+            if let EventKind::Enter(probe) | EventKind::Exit(probe) = &event.kind
+                && silent.contains(probe)
+            {
+                continue;
+            }
             fold.event(event, &mut |change| {
                 profile.change(change);
                 sinks.each(|sink| sink.change(&subject, change));
@@ -133,6 +141,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         std::process::exit(i32::from(code));
     }
     Ok(code)
+}
+
+/// Functions of the manual API that another compiler hooked: a span, a tag or a log line belongs to what called them.
+fn silent(subject: &Subject) -> HashSet<ProbeId> {
+    let manual = subject.labels.iter().filter(|(_, label)| label::is_manual_api(label));
+    manual.map(|(probe, _)| *probe).collect()
 }
 
 /// The module with hooks, if it is to have any.
