@@ -14,11 +14,11 @@ pub(crate) mod producers;
 #[derive(Debug)]
 pub(crate) struct Carrying<'c, 'a> {
     pub(crate) module: &'c Module<'a>,
-    pub(crate) shift: Shift,
+    pub(crate) shift: &'c Shift,
     pub(crate) offsets: &'c OffsetMap,
     /// The hooked functions, by ascending id.
     pub(crate) probes: &'c [Probe],
-    /// Names of the functions that were imported for the hooks, from index `shift.from` on.
+    /// Names of the functions that were imported for the hooks, from index `shift.imported` on.
     pub(crate) hook_names: &'c [String],
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod id {
     pub(crate) const CUSTOM: u8 = 0;
     pub(crate) const TYPE: u8 = 1;
     pub(crate) const IMPORT: u8 = 2;
+    pub(crate) const FUNCTION: u8 = 3;
     pub(crate) const TABLE: u8 = 4;
     pub(crate) const GLOBAL: u8 = 6;
     pub(crate) const EXPORT: u8 = 7;

@@ -19,6 +19,7 @@ mod assemble;
 pub(crate) mod body;
 pub mod check;
 pub mod offsets;
+mod shims;
 pub(crate) mod splice;
 pub mod strip;
 
@@ -58,6 +59,15 @@ pub struct Rewritten {
 const MAX_FUNCTIONS: usize = 1_000_000;
 const MAX_IMPORTS: usize = 1_000_000;
 const MAX_TYPES: usize = 1_000_000;
+
+/// The bodies as they are written.
+#[derive(Debug)]
+struct Code {
+    /// Those of the original's functions.
+    bodies: Vec<NewBody>,
+    /// Those of the shims behind them, each with its size field.
+    shims: Vec<Vec<u8>>,
+}
 
 /// Everything about a rewriting that is decided before the first body: which indices move where, which types are added.
 #[derive(Debug)]
@@ -126,15 +136,21 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
             None => {}
         }
         if plan.contains(func) {
-            probes.push(Probe { id: ProbeId(layout.shift.apply(func.0)), label: labels[func].clone() });
+            probes.push(Probe { id: ProbeId(layout.shift.place(func.0)), label: labels[func].clone() });
         }
     }
+
+    let shims: Vec<Vec<u8>> = plan.imports().map(|import| shims::body(module, import, &layout)).collect();
+    probes.extend(
+        plan.imports()
+            .map(|import| Probe { id: ProbeId(layout.shift.reference(import.0)), label: labels[import].clone() }),
+    );
 
     let offsets = offset_map(module, &bodies);
     let hook_names: Vec<String> = options.hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name)).collect();
     let carrying =
-        Carrying { module, shift: layout.shift, offsets: &offsets, probes: &probes, hook_names: &hook_names };
-    let (wasm, restore) = assemble::assemble(&layout, &carrying, bodies, options, &mut warnings)?;
+        Carrying { module, shift: &layout.shift, offsets: &offsets, probes: &probes, hook_names: &hook_names };
+    let (wasm, restore) = assemble::assemble(&layout, &carrying, Code { bodies, shims }, options, &mut warnings)?;
     let manifest = Manifest { hooks: options.hooks, input_sha256: sha256(module.bytes()), probes, restore };
     let wasm = assemble::with_manifest(wasm, &manifest);
 
@@ -174,11 +190,13 @@ impl Layout {
                 ),
             ))
         };
-        limit("functions", module.func_count() as usize, imports.len(), MAX_FUNCTIONS)?;
+        limit("functions", module.func_count() as usize, imports.len() + plan.imports().count(), MAX_FUNCTIONS)?;
         limit("imports", module.import_count(), imports.len(), MAX_IMPORTS)?;
 
         let first = module.imported_funcs().len() as u32;
-        let shift = Shift { from: first, by: imports.len() as i64 };
+        let shims: Vec<u32> = plan.imports().map(|func| func.0).collect();
+        let hooks = imports.len() as u32;
+        let shift = Shift { imported: first, hooks, shims, first_shim: module.func_count() + hooks };
         let mut types = Types::of(module);
         let hook_type = types.import_of_i32();
         let mut new_imports = Vec::new();
@@ -289,10 +307,10 @@ fn value_types(types: &[wasmparser::ValType]) -> Vec<u8> {
 fn write_body(module: &Module<'_>, func: FuncIdx, plan: &Plan, layout: &Layout) -> Result<NewBody> {
     let hooked = plan.contains(func).then(|| {
         let block_type = &layout.block_types[&module.type_index(func)];
-        (ProbeId(layout.shift.apply(func.0)), block_type.as_slice())
+        (ProbeId(layout.shift.place(func.0)), block_type.as_slice())
     });
     let plan = BodyPlan { hooked, memory_grow: layout.memory_grow && !module.is_shared(func) };
-    body::rewrite(module, func, &plan, &layout.code, layout.shift)
+    body::rewrite(module, func, &plan, &layout.code, &layout.shift)
 }
 
 /// Whether any body grows a memory. Read only where that matters for a warning.

@@ -11,19 +11,23 @@
 //! | `file` | the source file, or any end of it that begins after a `/` |
 //! | `crate` | the first segment of a Rust or C++ path, the package of a Go name |
 //! | `export` | the names that the function is exported under |
+//! | `import` | of an imported function, `module.name` or `name` (with [`Rules::imports`] only) |
 //! | `idx` | its index in the input: `12`, `30..40` (without 40), `30..=40` |
 //! | `lang` | `rust`, `c`, `c++`, `go`, `zig`, `assemblyscript` |
-//! | `group` | `@user`, `@std`, `@alloc`, `@exports`, `@tiny`, `@leaf` (the kind can be left out) |
+//! | `group` | `@user`, `@std`, `@alloc`, `@exports`, `@imports`, `@tiny`, `@leaf` (the kind can be left out) |
 //!
 //! In a pattern `*` stops at `::`, `.` and `/`, and `**` crosses them; every other character stands for itself, since
 //! names contain `{`, `[` and `?`. `=name` is exact, `/re/` a regular expression that may match anywhere.
 
+use std::collections::BTreeMap;
+
 use regex_lite::Regex;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::hook::is_hook_import;
 use crate::label::demangle::without_arguments;
 use crate::label::{Label, Labels, is_manual_api};
-use crate::module::{FuncIdx, Module};
+use crate::module::{FuncIdx, FuncImport, Module};
 
 mod groups;
 mod size;
@@ -35,8 +39,10 @@ pub use size::{Size, sizes};
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     hooked: Vec<FuncIdx>,
+    imports: Vec<FuncIdx>,
     first_defined: u32,
     reasons: Vec<Reason>,
+    import_reasons: BTreeMap<FuncIdx, Reason>,
     /// One sentence for each rule that matched nothing.
     pub warnings: Vec<String>,
 }
@@ -52,7 +58,7 @@ pub enum Reason {
     TooSmall,
     /// It is part of a binding to the manual API, and no rule says otherwise.
     Helper,
-    /// It has no body here.
+    /// It has no body here, and imported functions are not hooked.
     Imported,
 }
 
@@ -61,25 +67,30 @@ impl Plan {
     pub fn all(module: &Module<'_>) -> Self {
         let hooked: Vec<FuncIdx> = module.defined_funcs().collect();
         let reasons = vec![Reason::Default; hooked.len()];
-        Plan { hooked, first_defined: module.imported_funcs().len() as u32, reasons, warnings: Vec::new() }
+        Plan { hooked, first_defined: module.imported_funcs().len() as u32, reasons, ..Default::default() }
     }
 
     /// Whether nothing is hooked.
     pub fn is_empty(&self) -> bool {
-        self.hooked.is_empty()
+        self.len() == 0
     }
 
-    /// How many functions are hooked.
+    /// How many functions are hooked, imported ones included.
     pub fn len(&self) -> usize {
-        self.hooked.len()
+        self.hooked.len() + self.imports.len()
     }
 
     /// Whether the function is hooked.
     pub fn contains(&self, func: FuncIdx) -> bool {
-        self.hooked.binary_search(&func).is_ok()
+        self.hooked.binary_search(&func).is_ok() || self.imports.binary_search(&func).is_ok()
     }
 
-    /// The hooked functions, by index.
+    /// The imported functions that are hooked, through shims, by index.
+    pub fn imports(&self) -> impl Iterator<Item = FuncIdx> + '_ {
+        self.imports.iter().copied()
+    }
+
+    /// The hooked functions that have a body, by index.
     pub fn iter(&self) -> impl Iterator<Item = FuncIdx> + '_ {
         self.hooked.iter().copied()
     }
@@ -95,7 +106,7 @@ impl Plan {
     pub fn reason(&self, func: FuncIdx) -> Reason {
         match func.0.checked_sub(self.first_defined) {
             Some(position) => self.reasons.get(position as usize).copied().unwrap_or(Reason::Default),
-            None => Reason::Imported,
+            None => self.import_reasons.get(&func).copied().unwrap_or(Reason::Imported),
         }
     }
 }
@@ -104,6 +115,8 @@ impl Plan {
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
+    /// Imported functions are hooked too, through shims; but never the hooks and the manual API.
+    pub imports: bool,
     /// Functions of fewer operators are not hooked, unless they hold a loop.
     pub min_size: Option<u32>,
 }
@@ -123,6 +136,7 @@ enum Test {
     File(Pattern),
     Crate(Pattern),
     Export(Pattern),
+    Import(Pattern),
     Index(std::ops::Range<u32>),
     Lang(Pattern),
     Group(Group),
@@ -174,7 +188,7 @@ impl Rules {
 
     /// Whether there is neither a rule nor a minimum.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.min_size.is_none()
+        self.rules.is_empty() && self.min_size.is_none() && !self.imports
     }
 }
 
@@ -209,10 +223,10 @@ impl Rule {
             "group" => Test::Group(Group::from_name(pattern).ok_or_else(|| {
                 bad(&format!("there is no group {pattern}; the groups are {}", Group::NAMES.join(", ")))
             })?),
-            "import" => return Err(bad("imported functions are not hooked yet")),
+            "import" => Test::Import(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
             _ => {
                 return Err(bad(&format!(
-                    "there is no kind `{kind}`; the kinds are fn, raw, file, crate, export, idx, lang, group"
+                    "there is no kind `{kind}`; the kinds are fn, raw, file, crate, export, import, idx, lang, group"
                 )));
             }
         };
@@ -275,6 +289,7 @@ struct Subject<'s> {
     label: &'s Label,
     demangled: std::borrow::Cow<'s, str>,
     exports: &'s [&'s str],
+    import: Option<&'s FuncImport<'s>>,
     size: Option<Size>,
 }
 
@@ -285,10 +300,13 @@ impl Subject<'_> {
             Test::Raw(p) => p.matches(&self.label.name),
             Test::File(p) => self.label.file.as_deref().is_some_and(|f| p.matches(f)),
             Test::Crate(p) => groups::package(&self.demangled).is_some_and(|c| p.matches(c)),
+            Test::Import(p) => self.import.is_some_and(|i| p.matches(i.name) || p.matches(&self.label.name)),
             Test::Export(p) => self.exports.iter().any(|e| p.matches(e)),
             Test::Index(range) => range.contains(&self.func.0),
             Test::Lang(p) => groups::language(self.label).is_some_and(|l| p.matches(l)),
-            Test::Group(group) => group.contains(self.label, &self.demangled, !self.exports.is_empty(), self.size),
+            Test::Group(Group::Exports) => !self.exports.is_empty(),
+            Test::Group(Group::Imports) => self.import.is_some(),
+            Test::Group(group) => group.contains(self.label, &self.demangled, self.size),
         }
     }
 }
@@ -306,36 +324,34 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
 
     let mut plan = Plan { first_defined: module.imported_funcs().len() as u32, ..Default::default() };
     let mut matched = vec![false; rules.rules.len()];
-    for (position, func) in module.defined_funcs().enumerate() {
-        let label = &labels[func];
+    let first = module.imported_funcs().len();
+    // Without a function of its own a module calls nothing, and has no place for shims.
+    let imports = rules.imports && first < module.func_count() as usize;
+    for (func, label) in labels.iter() {
+        let import = module.imported_funcs().get(func.0 as usize);
+        let hookable = match import {
+            Some(import) => imports && !is_hook_import(import.module, import.name) && !is_manual_api(label),
+            None => true,
+        };
+        if !hookable {
+            continue;
+        }
         let subject = Subject {
             func,
             label,
             demangled: label.demangled(),
             exports: &exports[func.0 as usize],
-            size: sizes.get(position).copied(),
+            import,
+            size: (func.0 as usize).checked_sub(first).and_then(|position| sizes.get(position).copied()),
         };
-        let (mut hooked, mut reason) = match is_manual_api(label) {
-            true => (false, Reason::Helper),
-            false => (start, Reason::Default),
-        };
-        for (place, rule) in rules.rules.iter().enumerate() {
-            if subject.passes(&rule.test) {
-                matched[place] = true;
-                (hooked, reason) = (rule.include, Reason::Rule(place));
-            }
-        }
-        if let (Some(min), Some(size)) = (rules.min_size, subject.size)
-            && hooked
-            && size.operators < min
-            && !size.has_loop
-        {
-            (hooked, reason) = (false, Reason::TooSmall);
+        let (hooked, reason) = decide(&subject, rules, start, &mut matched);
+        match import {
+            None => plan.reasons.push(reason),
+            Some(_) => drop(plan.import_reasons.insert(func, reason)),
         }
         if hooked {
-            plan.hooked.push(func);
+            if import.is_some() { &mut plan.imports } else { &mut plan.hooked }.push(func);
         }
-        plan.reasons.push(reason);
     }
     for (rule, matched) in rules.rules.iter().zip(matched) {
         if !matched {
@@ -343,6 +359,24 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
         }
     }
     plan
+}
+
+/// Whether a function is hooked, and why; `matched` learns which rules had a say.
+fn decide(subject: &Subject<'_>, rules: &Rules, start: bool, matched: &mut [bool]) -> (bool, Reason) {
+    let (mut hooked, mut reason) = match is_manual_api(subject.label) {
+        true => (false, Reason::Helper),
+        false => (start, Reason::Default),
+    };
+    for (place, rule) in rules.rules.iter().enumerate() {
+        if subject.passes(&rule.test) {
+            matched[place] = true;
+            (hooked, reason) = (rule.include, Reason::Rule(place));
+        }
+    }
+    match (rules.min_size, subject.size) {
+        (Some(min), Some(size)) if hooked && size.operators < min && !size.has_loop => (false, Reason::TooSmall),
+        _ => (hooked, reason),
+    }
 }
 
 #[cfg(test)]

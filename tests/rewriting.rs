@@ -32,3 +32,21 @@ fn erasing_the_hooks_leaves_the_input() {
         }
     });
 }
+
+fn with_imports() -> Options {
+    let mut options = Options::default();
+    options.select.imports = true;
+    options
+}
+
+/// Theorem: the same holds with shims around imported functions.
+#[test]
+fn erasing_shims_leaves_the_input() {
+    common::for_each(common::modules(), |case| {
+        let out = instrument(&case.wasm, &with_imports()).unwrap();
+        let checked = check::check(&case.wasm, &out.wasm).unwrap();
+        if checked.hooked > 0 {
+            assert!(strip(&out.wasm).unwrap() == case.wasm, "strip gives something else");
+        }
+    });
+}

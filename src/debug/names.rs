@@ -27,10 +27,10 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
     // What a damaged or second section holds counts too: the names have been read that way for the labels.
     let mut functions: BTreeMap<u32, &str> = crate::label::names::function_names(module, &mut Vec::new())
         .into_iter()
-        .map(|(func, name)| (carrying.shift.apply(func), name))
+        .map(|(func, name)| (carrying.shift.place(func), name))
         .collect();
     for (i, name) in carrying.hook_names.iter().enumerate() {
-        functions.insert(carrying.shift.from + i as u32, name);
+        functions.insert(carrying.shift.imported + i as u32, name);
     }
     for probe in carrying.probes {
         let name = functions.entry(probe.id.0).or_insert(&probe.label.name);
@@ -39,7 +39,7 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
         }
     }
     let data = section.map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
-    let label_shift = |func: u32| carrying.probes.binary_search_by_key(&carrying.shift.apply(func), |p| p.id.0).is_ok();
+    let label_shift = |func: u32| carrying.probes.binary_search_by_key(&carrying.shift.place(func), |p| p.id.0).is_ok();
     let mut out = Vec::new();
     let mut written = false;
     // Subsections come by ascending id; the functions' stands where it stood, else in its order.
@@ -51,7 +51,7 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
         match id {
             FUNCTIONS => {}
             LOCALS | LABELS => {
-                let shift = |func| carrying.shift.apply(func);
+                let shift = |func| carrying.shift.place(func);
                 let by = |func| if id == LABELS && label_shift(func) { 1 } else { 0 };
                 // A damaged subsection is left out: the label stage has warned of it.
                 if let Ok(moved) = indirect(contents, shift, by) {
@@ -68,9 +68,8 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
 }
 
 /// The inverse of [`carry`] for a `name` section of canonical form: what stood in the input, if that had that form too.
-pub(crate) fn restore(data: &[u8], shift: Shift, probes: &[Probe]) -> Result<Vec<u8>> {
-    let back = Shift { from: shift.from + shift.by as u32, by: -shift.by };
-    let hooks = shift.from..shift.from + shift.by as u32;
+pub(crate) fn restore(data: &[u8], shift: &Shift, probes: &[Probe]) -> Result<Vec<u8>> {
+    let hooks = shift.imported..shift.imported + shift.hooks;
     let probe = |func: u32| probes.binary_search_by_key(&func, |p| p.id.0).ok().map(|i| &probes[i]);
     let mut out = Vec::new();
     for (id, contents) in subsections(data) {
@@ -82,13 +81,13 @@ pub(crate) fn restore(data: &[u8], shift: Shift, probes: &[Probe]) -> Result<Vec
                     .filter(|(func, _)| {
                         !hooks.contains(func) && probe(*func).is_none_or(|p| p.label.source == Source::NameSection)
                     })
-                    .map(|(func, name)| (back.apply(func), name))
+                    .map(|(func, name)| (shift.back(func), name))
                     .collect();
                 write_functions(&kept, &mut out);
             }
             LOCALS | LABELS => {
                 let by = |func| if id == LABELS && probe(func).is_some() { -1 } else { 0 };
-                write_subsection(id, &indirect(contents, |func| back.apply(func), by)?, &mut out);
+                write_subsection(id, &indirect(contents, |func| shift.back(func), by)?, &mut out);
             }
             _ => write_subsection(id, contents, &mut out),
         }

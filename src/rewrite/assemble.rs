@@ -2,19 +2,18 @@
 
 use wasm_encoder::Encode;
 
-use super::body::NewBody;
 use super::splice::{self, Growth, Widths, write_leb};
-use super::{Layout, Options};
+use super::{Code, Layout, Options};
 use crate::debug::{Carried, Carrying, describes_original, names, producers};
 use crate::error::Result;
 use crate::hook::{Fate, MANIFEST_SECTION, Manifest, Restore};
-use crate::module::{Section, id};
+use crate::module::{FuncIdx, Section, id};
 
 /// Writes everything but the Manifest, and notes what taking the hooks out again will need.
 pub(super) fn assemble(
     layout: &Layout,
     carrying: &Carrying<'_, '_>,
-    bodies: Vec<NewBody>,
+    code: Code,
     options: &Options,
     warnings: &mut Vec<String>,
 ) -> Result<(Vec<u8>, Option<Restore>)> {
@@ -22,8 +21,9 @@ pub(super) fn assemble(
     let file = module.bytes();
     let mut out = Vec::with_capacity(file.len() + file.len() / 8 + 4096);
     out.extend_from_slice(&file[..8]);
-    let mut restore = Restore { types_appended: layout.new_types.len() as u32, ..Default::default() };
-    let mut bodies = Some(bodies);
+    let shims = layout.shift.shims.clone();
+    let mut restore = Restore { types_appended: layout.new_types.len() as u32, shims, ..Default::default() };
+    let mut code = Some(code);
     let (mut seen_names, mut seen_producers) = (false, false);
     let has_imports = module.section(id::IMPORT).is_some();
     let imports = carrying.hook_names.len();
@@ -32,6 +32,7 @@ pub(super) fn assemble(
     for section in module.sections() {
         let growth = match section.id {
             id::TYPE => Growth { entries: layout.new_types.len() as i64, bytes: layout.new_types.concat() },
+            id::FUNCTION => Growth { entries: layout.shift.shims.len() as i64, bytes: shim_types(carrying) },
             id::IMPORT => Growth { entries: imports as i64, bytes: layout.new_imports.clone() },
             _ => Growth::default(),
         };
@@ -51,9 +52,10 @@ pub(super) fn assemble(
                 Carried::Dropped => Fate::Dropped(file[section.whole.clone()].to_vec()),
             }
         } else if section.id == id::CODE {
-            write_code(file, section, bodies.take().expect("a module has one code section"), &mut restore, &mut out)
+            write_code(file, section, code.take().expect("a module has one code section"), &mut restore, &mut out)
         } else if growth.entries != 0 || splice::holds_indices(section.id) {
-            let (contents, widths) = splice::section(file, section, layout.shift, &growth, Widths::Note(Vec::new()))?;
+            let (contents, widths) =
+                splice::section(file, section, &|f| layout.shift.reference(f), &growth, Widths::Note(Vec::new()))?;
             if contents == file[section.contents.clone()] {
                 copy(file, section, &mut out)
             } else {
@@ -119,27 +121,37 @@ fn write_header(section: &Section<'_>, size: usize, widths: &mut Widths<'_>, out
     write_leb(out, size as u32, width);
 }
 
-fn write_code(
-    file: &[u8],
-    section: &Section<'_>,
-    bodies: Vec<NewBody>,
-    restore: &mut Restore,
-    out: &mut Vec<u8>,
-) -> Fate {
+/// The code section: its size is the number of ordinal 0, its count that of ordinal 1.
+fn write_code(file: &[u8], section: &Section<'_>, code: Code, restore: &mut Restore, out: &mut Vec<u8>) -> Fate {
     let mut reader = wasmparser::BinaryReader::new(&file[section.contents.clone()], section.contents.start);
-    reader.read_var_u32().expect("validated: the code section has a count");
-    let count = section.contents.start..reader.original_position();
-    let size = count.len() + bodies.iter().map(|b| b.bytes.len()).sum::<usize>();
+    let count = reader.read_var_u32().expect("validated: the code section has a count");
+    let width = (reader.original_position() - section.contents.start) as u8;
     let mut widths = Widths::Note(Vec::new());
+    let new_count = count + code.shims.len() as u32;
+    let new_width = if new_count == count { width } else { widths.of(1, count, width, new_count) };
+    let bodies = code.bodies.iter().map(|b| b.bytes.len()).chain(code.shims.iter().map(Vec::len));
+    let size = new_width as usize + bodies.sum::<usize>();
     write_header(section, size, &mut widths, out);
-    out.extend_from_slice(&file[count]);
-    for (position, body) in bodies.into_iter().enumerate() {
+    write_leb(out, new_count, new_width);
+    for (position, body) in code.bodies.into_iter().enumerate() {
         out.extend_from_slice(&body.bytes);
         if !body.restore.is_empty() {
             restore.bodies.push((position as u32, body.restore));
         }
     }
-    Fate::Edited(widths.into_noted())
+    code.shims.iter().for_each(|shim| out.extend_from_slice(shim));
+    let mut noted = widths.into_noted();
+    noted.sort_unstable();
+    Fate::Edited(noted)
+}
+
+/// The types of the shims are those of their imports.
+fn shim_types(carrying: &Carrying<'_, '_>) -> Vec<u8> {
+    let mut types = Vec::new();
+    for import in &carrying.shift.shims {
+        carrying.module.type_index(FuncIdx(*import)).encode(&mut types);
+    }
+    types
 }
 
 /// A custom section's contents: its name, then its data.

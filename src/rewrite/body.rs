@@ -78,7 +78,7 @@ pub(crate) fn rewrite(
     func: FuncIdx,
     plan: &BodyPlan<'_>,
     code: &HookCode,
-    shift: Shift,
+    shift: &Shift,
 ) -> Result<NewBody> {
     let new = write(module, func, plan, code, shift)?;
     if new.bytes.len() - new.size_width as usize > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow) {
@@ -88,7 +88,7 @@ pub(crate) fn rewrite(
     Ok(new)
 }
 
-fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCode, shift: Shift) -> Result<NewBody> {
+fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCode, shift: &Shift) -> Result<NewBody> {
     let range = module.body(func);
     let body = module.body_reader(func);
     let mut locals_reader = body.get_locals_reader()?;
@@ -124,13 +124,13 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
         let next = operators.original_position();
         match operator {
             Operator::Call { function_index } | Operator::RefFunc { function_index } => {
-                splice.number(at + 1..next, function_index, shift.apply(function_index));
+                splice.number(at + 1..next, function_index, shift.reference(function_index));
             }
             Operator::ReturnCall { function_index } => {
                 if let Some(exit) = &exit {
                     splice.insert(at, exit);
                 }
-                splice.number(at + 1..next, function_index, shift.apply(function_index));
+                splice.number(at + 1..next, function_index, shift.reference(function_index));
             }
             Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => {
                 if let Some(exit) = &exit {

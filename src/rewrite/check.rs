@@ -2,7 +2,7 @@
 //!
 //! Theorem: walk the original and the hooked module side by side. Sections are the same, in the same order, except that
 //! function indices of defined functions moved by the number of hook imports, types were appended, the hooks are
-//! imported, and the sections `name`, `producers`, `metadata.code.*` and the Manifest say what they said before of the
+//! imported, imported functions may be called through shims, and the sections `name`, `producers`, `metadata.code.*` and the Manifest say what they said before of the
 //! moved functions and instructions. A body is either the same but for function indices, or it is
 //! `ENTER id, block, the original, end, EXIT id, end`, where in the original each `return` is a branch to that block, each
 //! `return_call*` has `EXIT id` before it, and each `memory.grow` of memory 0 may have its hook before it.
@@ -45,8 +45,18 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
     let hooks = HookSet::Observe.imports();
     let from = old.imported_funcs().len() as u32;
     let by = hooks.len() as u32;
-    let pair = Pair { old: &old, new: &new, from, by, code: HookCode::observe(from) };
+    let Some(shims) = new.func_count().checked_sub(old.func_count() + by) else {
+        return Err(fail(8, "functions were lost"));
+    };
+    let mut pair = Pair { old: &old, new: &new, from, by, shims: Vec::new(), code: HookCode::observe(from) };
     pair.imports(hooks)?;
+    for shim in new.func_count() - shims..new.func_count() {
+        let import = pair.shim(FuncIdx(shim))?;
+        pair.shims.push((import, shim));
+    }
+    if !pair.shims.is_sorted_by(|a, b| a.0 < b.0) {
+        return Err(fail(8, "the shims are not in the order of their imports"));
+    }
 
     let manifest = match new.custom(MANIFEST_SECTION) {
         Some(section) => Some(Manifest::decode(&hooked[section.data.clone()], section.data.start)?),
@@ -54,9 +64,6 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
     };
     let mut places = Vec::new();
     let mut checked = Checked { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
-    if old.func_count() + by != new.func_count() {
-        return Err(fail(8, "functions were added or lost"));
-    }
     let mut hooked_funcs = Vec::new();
     let funcs: Vec<FuncIdx> = old.defined_funcs().collect();
     let runs = crate::parallel::runs_of(funcs, |func| old.body(*func).len());
@@ -70,6 +77,7 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         }
         places.push(body.places);
     }
+    hooked_funcs.extend(pair.shims.iter().map(|(_, shim)| ProbeId(*shim)));
     if let Some(manifest) = &manifest {
         if !manifest.probes.iter().map(|p| p.id).eq(hooked_funcs.iter().copied()) {
             return Err(fail(8, "the Manifest names other functions than those that are hooked"));
@@ -121,6 +129,8 @@ struct Pair<'p, 'a> {
     new: &'p Module<'a>,
     from: u32,
     by: u32,
+    /// Imported functions that have a shim, and the shims.
+    shims: Vec<(u32, u32)>,
     code: HookCode,
 }
 
@@ -133,8 +143,32 @@ struct Body {
 }
 
 impl Pair<'_, '_> {
-    fn moved(&self, func: u32) -> u32 {
+    /// Where a function went.
+    fn place(&self, func: u32) -> u32 {
         if func < self.from { func } else { func + self.by }
+    }
+
+    /// What a reference to a function became.
+    fn moved(&self, func: u32) -> u32 {
+        match self.shims.binary_search_by_key(&func, |(import, _)| *import) {
+            Ok(found) => self.shims[found].1,
+            Err(_) => self.place(func),
+        }
+    }
+
+    /// The import that a shim stands for: its body is just the hooks around a call with its own parameters.
+    fn shim(&self, shim: FuncIdx) -> Result<u32> {
+        let range = self.new.body(shim);
+        let body = &self.new.bytes()[range.clone()];
+        let params = self.new.func_type(shim).params().len() as u32;
+        let same_type = |import: &u32| self.old.type_index(FuncIdx(*import)) == self.new.type_index(shim);
+        let is_shim = |import: &u32| {
+            super::shims::operators(params, FuncIdx(*import), ProbeId(shim.0), &self.code).as_slice() == body
+        };
+        (0..self.from)
+            .filter(same_type)
+            .find(is_shim)
+            .ok_or_else(|| fail(range.start, format!("function {} is neither the original's nor a shim", shim.0)))
     }
 
     fn imports(&self, hooks: &[crate::hook::HookImport]) -> Result<()> {
@@ -165,7 +199,7 @@ impl Pair<'_, '_> {
 
     /// Walks one body in both modules.
     fn body(&self, func: FuncIdx) -> Result<Body> {
-        let new_func = FuncIdx(self.moved(func.0));
+        let new_func = FuncIdx(self.place(func.0));
         let (old_range, new_range) = (self.old.body(func), self.new.body(new_func));
         let new_bytes = self.new.bytes();
         let mut old = Walk::new(self.old, func)?;
@@ -278,7 +312,7 @@ impl Pair<'_, '_> {
             let raw_same = self.old.bytes()[a.contents.clone()] == self.new.bytes()[b.contents.clone()];
             match a.id {
                 id::CODE => {}
-                id::TYPE | id::IMPORT => self.grown(a, b)?,
+                id::TYPE | id::IMPORT | id::FUNCTION => self.grown(a, b)?,
                 id::CUSTOM if note(a) => self.notes(a, b, places)?,
                 id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA => self.entries(a, b)?,
                 _ if raw_same => {}
@@ -414,7 +448,7 @@ impl Pair<'_, '_> {
         }
         for _ in 0..functions {
             let func = x.read_var_u32()?;
-            if self.moved(func) != y.read_var_u32()? {
+            if self.place(func) != y.read_var_u32()? {
                 return Err(differs(&y));
             }
             let places = &places[(func - self.from) as usize];
@@ -456,7 +490,7 @@ impl Pair<'_, '_> {
         let new = crate::label::names::function_names(self.new, &mut Vec::new());
         let at = self.new.custom("name").map_or(self.new.bytes().len(), |s| s.whole.start);
         for (func, name) in &old {
-            if !name.is_empty() && new.get(&self.moved(*func)) != Some(name) {
+            if !name.is_empty() && new.get(&self.place(*func)) != Some(name) {
                 return Err(fail(at, format!("function {func} lost its name")));
             }
         }

@@ -140,18 +140,41 @@ impl<'a, 'w> Splice<'a, 'w> {
     }
 }
 
-/// How function indices move.
-#[derive(Debug, Clone, Copy)]
+/// How function indices move: hooks are imported behind the module's own imports, and shims of imported functions stand
+/// behind its own functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shift {
-    /// Functions below this one (the imported ones) keep their index.
-    pub(crate) from: u32,
-    /// How far the others move; negative on the way back.
-    pub(crate) by: i64,
+    /// How many functions the original imports: these keep their index.
+    pub(crate) imported: u32,
+    /// How many hooks are imported behind them: the others move by that.
+    pub(crate) hooks: u32,
+    /// The imported functions that have a shim, ascending.
+    pub(crate) shims: Vec<u32>,
+    /// The index of the first shim; the others follow in order.
+    pub(crate) first_shim: u32,
 }
 
 impl Shift {
-    pub(crate) fn apply(self, func: u32) -> u32 {
-        if func < self.from { func } else { (func as i64 + self.by) as u32 }
+    /// Where a function of the original went.
+    pub(crate) fn place(&self, func: u32) -> u32 {
+        if func < self.imported { func } else { func + self.hooks }
+    }
+
+    /// What a reference to a function of the original becomes: the function, or its shim.
+    pub(crate) fn reference(&self, func: u32) -> u32 {
+        match self.shims.binary_search(&func) {
+            Ok(shim) => self.first_shim + shim as u32,
+            Err(_) => self.place(func),
+        }
+    }
+
+    /// The inverse of [`Shift::place`] and of [`Shift::reference`].
+    pub(crate) fn back(&self, func: u32) -> u32 {
+        match func.checked_sub(self.first_shim).and_then(|shim| self.shims.get(shim as usize)) {
+            Some(import) => *import,
+            None if func < self.imported => func,
+            None => func.saturating_sub(self.hooks),
+        }
     }
 }
 
@@ -174,7 +197,7 @@ pub(crate) fn holds_indices(section_id: u8) -> bool {
 pub(crate) fn section<'w>(
     file: &[u8],
     section: &Section<'_>,
-    shift: Shift,
+    moved: &dyn Fn(u32) -> u32,
     growth: &Growth,
     widths: Widths<'w>,
 ) -> Result<(Vec<u8>, Widths<'w>)> {
@@ -193,7 +216,7 @@ pub(crate) fn section<'w>(
     match section.id {
         id::START => {
             let func = reader.read_var_u32()?;
-            splice.number(contents.start..reader.original_position(), func, shift.apply(func));
+            splice.number(contents.start..reader.original_position(), func, moved(func));
         }
         id::EXPORT => {
             let count = reader.read_var_u32()?;
@@ -203,7 +226,7 @@ pub(crate) fn section<'w>(
                 let at = reader.original_position();
                 let index = reader.read_var_u32()?;
                 if kind == 0 {
-                    splice.number(at..reader.original_position(), index, shift.apply(index));
+                    splice.number(at..reader.original_position(), index, moved(index));
                 }
             }
         }
@@ -211,7 +234,7 @@ pub(crate) fn section<'w>(
             for element in wasmparser::ElementSectionReader::new(reader)? {
                 let element = element?;
                 if let wasmparser::ElementKind::Active { offset_expr, .. } = &element.kind {
-                    expression(&mut splice, offset_expr, shift)?;
+                    expression(&mut splice, offset_expr, moved)?;
                 }
                 match element.items {
                     wasmparser::ElementItems::Functions(funcs) => {
@@ -223,12 +246,12 @@ pub(crate) fn section<'w>(
                                 Some(Ok((next, _))) => *next,
                                 _ => items_end,
                             };
-                            splice.number(at..next, func, shift.apply(func));
+                            splice.number(at..next, func, moved(func));
                         }
                     }
                     wasmparser::ElementItems::Expressions(_, expressions) => {
                         for e in expressions {
-                            expression(&mut splice, &e?, shift)?;
+                            expression(&mut splice, &e?, moved)?;
                         }
                     }
                 }
@@ -236,20 +259,20 @@ pub(crate) fn section<'w>(
         }
         id::GLOBAL => {
             for global in wasmparser::GlobalSectionReader::new(reader)? {
-                expression(&mut splice, &global?.init_expr, shift)?;
+                expression(&mut splice, &global?.init_expr, moved)?;
             }
         }
         id::TABLE => {
             for table in wasmparser::TableSectionReader::new(reader)? {
                 if let wasmparser::TableInit::Expr(e) = table?.init {
-                    expression(&mut splice, &e, shift)?;
+                    expression(&mut splice, &e, moved)?;
                 }
             }
         }
         id::DATA => {
             for data in wasmparser::DataSectionReader::new(reader)? {
                 if let wasmparser::DataKind::Active { offset_expr, .. } = data?.kind {
-                    expression(&mut splice, &offset_expr, shift)?;
+                    expression(&mut splice, &offset_expr, moved)?;
                 }
             }
         }
@@ -261,23 +284,24 @@ pub(crate) fn section<'w>(
 }
 
 /// `ref.func` in a constant expression.
-fn expression(splice: &mut Splice<'_, '_>, expression: &ConstExpr<'_>, shift: Shift) -> Result<()> {
+fn expression(splice: &mut Splice<'_, '_>, expression: &ConstExpr<'_>, moved: &dyn Fn(u32) -> u32) -> Result<()> {
     let mut operators = expression.get_operators_reader();
     while !operators.eof() {
         let (operator, at) = operators.read_with_offset()?;
         if let Operator::RefFunc { function_index } = operator {
-            splice.number(at + 1..operators.original_position(), function_index, shift.apply(function_index));
+            splice.number(at + 1..operators.original_position(), function_index, moved(function_index));
         }
     }
     Ok(())
 }
 
-/// Where the entry of that number begins in a type or import section.
+/// Where the entry of that number begins in a type, import or function section.
 fn start_of_entry(section: &Section<'_>, reader: BinaryReader<'_>, number: u32) -> Result<usize> {
     let mut reader = reader;
     for _ in 0..number {
         match section.id {
             id::TYPE => drop(reader.read::<wasmparser::RecGroup>()?),
+            id::FUNCTION => drop(reader.read_var_u32()?),
             _ => drop(reader.read::<wasmparser::Imports<'_>>()?),
         }
     }

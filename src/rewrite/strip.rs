@@ -64,7 +64,13 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
     if !module.imported_funcs()[own..].iter().zip(hooks).all(|(i, h)| i.module == h.module && i.name == h.name) {
         return Err(unexpected("the hooks' imports are not the last"));
     }
-    let shift = Shift { from: own as u32, by: hooks.len() as i64 };
+    let shims = restore.shims.clone();
+    let first_shim =
+        module.func_count().checked_sub(shims.len() as u32).ok_or_else(|| unexpected("the shims are gone"))?;
+    if module.defined_funcs().len() < shims.len() || !shims.is_sorted() {
+        return Err(unexpected("the shims are gone"));
+    }
+    let shift = Shift { imported: own as u32, hooks: hooks.len() as u32, shims, first_shim };
     let mut out = Vec::with_capacity(file.len());
     out.extend_from_slice(&file[..8]);
     let mut sections = module.sections().iter().filter(|s| s.name != Some(MANIFEST_SECTION));
@@ -84,19 +90,19 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
                     (id::CUSTOM, Some("name")) => {
                         let mut contents = Vec::new();
                         "name".encode(&mut contents);
-                        contents.extend(names::restore(&file[section.data.clone()], shift, &manifest.probes)?);
+                        contents.extend(names::restore(&file[section.data.clone()], &shift, &manifest.probes)?);
                         contents
                     }
-                    (id::CODE, _) => code(module, section, manifest, restore, shift)?,
+                    (id::CODE, _) => code(module, section, manifest, restore, &shift, widths)?,
                     _ => {
-                        let back = Shift { from: shift.from + hooks.len() as u32, by: -shift.by };
                         let entries = match section.id {
                             id::TYPE => -(restore.types_appended as i64),
                             id::IMPORT => -(hooks.len() as i64),
+                            id::FUNCTION => -(shift.shims.len() as i64),
                             _ => 0,
                         };
                         let growth = Growth { entries, bytes: Vec::new() };
-                        splice::section(file, section, back, &growth, Widths::Recall(widths))?.0
+                        splice::section(file, section, &|f| shift.back(f), &growth, Widths::Recall(widths))?.0
                     }
                 };
                 let width = (section.contents.start - section.whole.start - 1) as u8;
@@ -118,13 +124,21 @@ fn code(
     section: &Section<'_>,
     manifest: &Manifest,
     restore: &Restore,
-    shift: Shift,
+    shift: &Shift,
+    widths: &[(u32, u8)],
 ) -> Result<Vec<u8>> {
-    let code = HookCode::observe(shift.from);
+    let code = HookCode::observe(shift.imported);
     let mut reader = module.reader(section.contents.clone());
-    reader.read_var_u32()?;
-    let mut out = module.bytes()[section.contents.start..reader.original_position()].to_vec();
-    let funcs: Vec<(usize, FuncIdx)> = module.defined_funcs().enumerate().collect();
+    let count = reader.read_var_u32()?;
+    let width = (reader.original_position() - section.contents.start) as u8;
+    let before = count - shift.shims.len() as u32;
+    let mut out = Vec::new();
+    write_leb(
+        &mut out,
+        before,
+        if before == count { width } else { Widths::Recall(widths).of(1, count, width, before) },
+    );
+    let funcs: Vec<(usize, FuncIdx)> = module.defined_funcs().take(before as usize).enumerate().collect();
     let runs = crate::parallel::runs_of(funcs, |(_, func)| module.body(*func).len());
     let none = BodyRestore::default();
     let bodies = crate::parallel::map(runs, |run| -> Result<Vec<u8>> {
@@ -153,7 +167,7 @@ fn body(
     func: FuncIdx,
     hooked: Option<ProbeId>,
     code: &HookCode,
-    shift: Shift,
+    shift: &Shift,
     noted: &BodyRestore,
     out: &mut Vec<u8>,
 ) -> Result<()> {
@@ -168,9 +182,9 @@ fn body(
         locals = locals.saturating_add(locals_reader.read()?.0);
     }
     let start = locals_reader.original_position();
-    let back = Shift { from: shift.from + shift.by as u32, by: -shift.by };
     let memory_grow = code.memory_grow(locals.saturating_sub(1));
     let mut had_scratch = false;
+    let hooks = shift.imported..shift.imported + shift.hooks;
 
     // The bytes of hooks are looked for where hooks stand; that the guest's own code cannot contain them there follows
     // from the hooks' imports being ours.
@@ -204,15 +218,15 @@ fn body(
         let (operator, at) = operators.read_with_offset()?;
         let next = operators.original_position();
         match operator {
-            Operator::Call { function_index } if function_index >= shift.from && function_index < back.from => {} // a hook
+            Operator::Call { function_index } if hooks.contains(&function_index) => {}
             Operator::Call { function_index } | Operator::RefFunc { function_index } => {
-                splice.number(at + 1..next, function_index, back.apply(function_index));
+                splice.number(at + 1..next, function_index, shift.back(function_index));
             }
             Operator::ReturnCall { function_index } => {
                 if let Some(exit) = &exit {
                     splice.remove(preceded_by(at, exit)?);
                 }
-                splice.number(at + 1..next, function_index, back.apply(function_index));
+                splice.number(at + 1..next, function_index, shift.back(function_index));
             }
             Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => {
                 if let Some(exit) = &exit {

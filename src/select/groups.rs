@@ -17,6 +17,8 @@ pub enum Group {
     Alloc,
     /// Exported functions.
     Exports,
+    /// Imported functions.
+    Imports,
     /// Functions of at most 12 operators without a loop.
     Tiny,
     /// Functions that call nothing.
@@ -28,7 +30,7 @@ const TINY: u32 = 12;
 
 impl Group {
     /// What the groups are called in rules.
-    pub const NAMES: [&str; 6] = ["@user", "@std", "@alloc", "@exports", "@tiny", "@leaf"];
+    pub const NAMES: [&str; 7] = ["@user", "@std", "@alloc", "@exports", "@imports", "@tiny", "@leaf"];
 
     pub(super) fn from_name(name: &str) -> Option<Group> {
         Some(match name.strip_prefix('@').unwrap_or(name) {
@@ -36,18 +38,20 @@ impl Group {
             "std" => Group::Std,
             "alloc" => Group::Alloc,
             "exports" => Group::Exports,
+            "imports" => Group::Imports,
             "tiny" => Group::Tiny,
             "leaf" => Group::Leaf,
             _ => return None,
         })
     }
 
-    pub(super) fn contains(self, label: &Label, demangled: &str, exported: bool, size: Option<Size>) -> bool {
+    /// Whether a function is in a group that is told by its label and size; the two others are told by the module.
+    pub(super) fn contains(self, label: &Label, demangled: &str, size: Option<Size>) -> bool {
         match self {
             Group::User => !is_std(label, demangled) && !is_alloc(demangled),
             Group::Std => is_std(label, demangled),
             Group::Alloc => is_alloc(demangled),
-            Group::Exports => exported,
+            Group::Exports | Group::Imports => false,
             Group::Tiny => size.is_some_and(|s| s.operators <= TINY && !s.has_loop),
             Group::Leaf => size.is_some_and(|s| !s.has_call),
         }

@@ -12,6 +12,7 @@ pub(crate) struct SelectArgs {
     /// Rules and files of rules, in the order typed.
     given: Vec<Given>,
     min_size: Option<u32>,
+    imports: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -32,8 +33,8 @@ impl clap::Args for SelectArgs {
                 .long_help(
                     "Select by a rule `[+|-][kind:]pattern`. Rules are read in order and the last that matches wins; \
                      if the first is `+`, nothing is hooked to begin with, else everything.\n\n\
-                     Kinds: fn (default), raw, file, crate, export, idx, lang, group.\n\
-                     Groups: @user, @std, @alloc, @exports, @tiny, @leaf.\n\
+                     Kinds: fn (default), raw, file, crate, export, import, idx, lang, group.\n\
+                     Groups: @user, @std, @alloc, @exports, @imports, @tiny, @leaf.\n\
                      `*` stops at `::`, `.` and `/`, `**` crosses them; `=name` is exact, `/re/` a regular expression.\n\
                      `wasmtrace ls` shows what a selection comes to.",
                 ),
@@ -52,6 +53,13 @@ impl clap::Args for SelectArgs {
             many(clap::Arg::new("select-file").long("select-file").value_name("FILE"))
                 .value_parser(clap::value_parser!(PathBuf))
                 .help("Read rules from a file, one a line; # begins a comment"),
+        )
+        .arg(
+            clap::Arg::new("imports")
+                .long("imports")
+                .action(clap::ArgAction::SetTrue)
+                .help_heading(HEADING)
+                .help("Hook imported functions too (WASI calls: where a program waits)"),
         )
         .arg(
             clap::Arg::new("min-size")
@@ -80,7 +88,7 @@ impl FromArgMatches for SelectArgs {
         given.extend(matches.indices_of("select-file").into_iter().flatten().zip(files));
         given.sort_by_key(|(index, _)| *index);
         let given = given.into_iter().map(|(_, g)| g).collect();
-        Ok(SelectArgs { given, min_size: matches.get_one("min-size").copied() })
+        Ok(SelectArgs { given, min_size: matches.get_one("min-size").copied(), imports: matches.get_flag("imports") })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -92,13 +100,14 @@ impl FromArgMatches for SelectArgs {
 impl SelectArgs {
     /// Whether anything was typed.
     pub(crate) fn is_given(&self) -> bool {
-        !self.given.is_empty() || self.min_size.is_some()
+        !self.given.is_empty() || self.min_size.is_some() || self.imports
     }
 
     /// The rules: those typed, else those in `WASMTRACE_SELECT` (separated by `;` or line ends).
     pub(crate) fn rules(&self) -> Result<Rules> {
         let mut rules = Rules::default();
         rules.min_size = self.min_size;
+        rules.imports = self.imports;
         for given in &self.given {
             match given {
                 Given::Rule(rule) => rules.push(rule)?,
