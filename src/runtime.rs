@@ -3,13 +3,14 @@
 //! The guest runs on a thread of its own, with a stack sized for it; the thread that calls [`run`] consumes the events
 //! as they come, in blocks. A module without hooks runs just the same, and records nothing.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel, sync_channel};
 use std::time::{Duration, Instant};
 
-use wasmtime::{Engine, ExternType, Instance, InstancePre, Linker, Module, Store, Val, ValType};
+use wasmtime::{Engine, ExternType, Instance, Linker, Module, Store, Val, ValType};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -41,6 +42,8 @@ pub struct Config {
     pub stdio: Stdio,
     /// The exported function to call; a command's `_start` if there is none given.
     pub invoke: Option<Invoke>,
+    /// Modules that are instantiated before, in order, for the guest to import from.
+    pub preloads: Vec<Preload>,
     /// Bytes of stack that the guest may use *without hooks*. A hooked module gets [`HOOKED_STACK`] times as much, since
     /// a hooked frame is larger, so that it recurses as deep as it would unhooked.
     pub max_wasm_stack: usize,
@@ -59,6 +62,17 @@ const HOST_STACK: usize = 4 << 20;
 
 /// How long a guest that was asked to end may go on.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// A module that others can import from.
+#[derive(Debug, Clone)]
+pub struct Preload {
+    /// The name that it is imported by.
+    pub name: String,
+    /// The module, hooked or not.
+    pub wasm: Vec<u8>,
+    /// Added to the ids of its probes in events, so that they are told from those of other modules.
+    pub first_probe: u32,
+}
 
 /// An exported function and the arguments to call it with, as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,6 +106,7 @@ impl Default for Config {
             dirs: Vec::new(),
             stdio: Stdio::Inherit,
             invoke: None,
+            preloads: Vec::new(),
             max_wasm_stack: DEFAULT_WASM_STACK,
             interrupt: Arc::default(),
         }
@@ -127,17 +142,25 @@ struct Host {
 /// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
 /// to call is missing. A guest that traps or exits is no error but an [`Ending`].
 pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> Result<Outcome> {
-    let parsed = crate::module::parse(wasm)?;
-    let hooked = crate::rewrite::is_hooked(&parsed);
+    let main = crate::module::parse(wasm)?;
+    let preloads = config.preloads.iter().map(|p| crate::module::parse(&p.wasm)).collect::<Result<Vec<_>>>()?;
+    let hooked = preloads.iter().chain([&main]).any(crate::rewrite::is_hooked);
     let max_wasm_stack = config.max_wasm_stack.saturating_mul(if hooked { HOOKED_STACK } else { 1 });
     let engine = engine(max_wasm_stack)?;
-    let module = Module::from_binary(&engine, wasm).map_err(|e| setup("the engine refuses the module", e))?;
     let mut linker: Linker<Host> = Linker::new(&engine);
-    wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi)
-        .and_then(|()| hooks::add_to_linker(&mut linker, &module, &parsed, |host: &mut Host| &mut host.recorder))
-        .and_then(|()| manual::add_to_linker(&mut linker, &module, |host: &mut Host| &mut host.recorder))
-        .map_err(|e| setup("the host functions cannot be defined", e))?;
-    let module = linker.instantiate_pre(&module).map_err(not_linked)?;
+    wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi).map_err(no_host_functions)?;
+    let compile = |parsed: &crate::module::Module<'_>, first_probe| -> Result<Unit> {
+        let module =
+            Module::from_binary(&engine, parsed.bytes()).map_err(|e| setup("the engine refuses the module", e))?;
+        Ok(Unit { callees: hooks::announced_callees(parsed).into(), module, first_probe })
+    };
+    let preloads = config
+        .preloads
+        .iter()
+        .zip(&preloads)
+        .map(|(preload, parsed)| Ok((preload.name.clone(), compile(parsed, preload.first_probe)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let main = compile(&main, 0)?;
 
     let (wasi, captured) = wasi::context(config)?;
     let clock = quanta::Clock::new();
@@ -154,7 +177,7 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
         .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
         .spawn(move || {
             let mut store = Store::new(&engine, Host { wasi, recorder });
-            let called = call(&mut store, &module, invoke.as_ref());
+            let called = call(&mut store, linker, preloads, &main, invoke.as_ref());
             let end = guest_clock.raw();
             store.data_mut().recorder.flush();
             (called, end)
@@ -208,6 +231,10 @@ fn not_linked(e: wasmtime::Error) -> Error {
     Error::new(ErrorKind::Run, format!("the module imports `{name}` from `{from}`, which this host does not have"))
 }
 
+fn no_host_functions(e: wasmtime::Error) -> Error {
+    setup("the host functions cannot be defined", e)
+}
+
 /// An engine with every proposal on that it has.
 fn engine(max_wasm_stack: usize) -> Result<Engine> {
     let mut config = wasmtime::Config::new();
@@ -235,18 +262,33 @@ fn setup(what: &str, e: wasmtime::Error) -> Error {
     Error::new(ErrorKind::Run, format!("{what}: {}", crate::label::printable(&causes.join(": "))))
 }
 
-/// Instantiates the module and calls what is to be called. The outer error is ours, the ending is the guest's.
-fn call(store: &mut Store<Host>, module: &InstancePre<Host>, invoke: Option<&Invoke>) -> Result<(Ending, Vec<String>)> {
-    let instance = match module.instantiate(&mut *store) {
-        Ok(instance) => instance,
-        Err(e) => return Ok((ending(e)?, Vec::new())),
-    };
-    // A reactor is initialised before anything of it is called (WASI "application ABI").
-    if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize")
-        && let Err(e) = initialize.call(&mut *store, ())
-    {
-        return Ok((ending(e)?, Vec::new()));
+/// A compiled module, and what its hooks need.
+struct Unit {
+    module: Module,
+    first_probe: u32,
+    /// For hooks of the first generation (see [`hooks::announced_callees`]).
+    callees: Arc<HashMap<usize, u32>>,
+}
+
+/// Instantiates the modules and calls what is to be called. The outer error is ours, the ending is the guest's.
+fn call(
+    store: &mut Store<Host>,
+    mut linker: Linker<Host>,
+    preloads: Vec<(String, Unit)>,
+    main: &Unit,
+    invoke: Option<&Invoke>,
+) -> Result<(Ending, Vec<String>)> {
+    for (name, unit) in &preloads {
+        let instance = match instantiate(store, &mut linker, unit)? {
+            Ok(instance) => instance,
+            Err(ending) => return Ok((ending, Vec::new())),
+        };
+        linker.instance(&mut *store, name, instance).map_err(no_host_functions)?;
     }
+    let instance = match instantiate(store, &mut linker, main)? {
+        Ok(instance) => instance,
+        Err(ending) => return Ok((ending, Vec::new())),
+    };
     let Some(invoke) = invoke else {
         return match instance.get_typed_func::<(), ()>(&mut *store, "_start") {
             Ok(start) => Ok((start.call(&mut *store, ()).map_or_else(ending, |()| Ok(Ending::Returned))?, Vec::new())),
@@ -255,7 +297,27 @@ fn call(store: &mut Store<Host>, module: &InstancePre<Host>, invoke: Option<&Inv
             Err(e) => Err(setup("`_start` is no entry function", e)),
         };
     };
-    call_export(store, &instance, module.module(), invoke)
+    call_export(store, &instance, &main.module, invoke)
+}
+
+/// Makes an instance, with hooks and manual API of its own: the types of these differ from module to module, and so do
+/// the functions that their ids mean. The inner error is the ending of a guest that did not survive its start.
+fn instantiate(store: &mut Store<Host>, linker: &mut Linker<Host>, unit: &Unit) -> Result<Result<Instance, Ending>> {
+    hooks::add_to_linker(linker, unit, |host: &mut Host| &mut host.recorder)
+        .and_then(|()| manual::add_to_linker(linker, &unit.module, |host: &mut Host| &mut host.recorder))
+        .map_err(no_host_functions)?;
+    let instance = match linker.instantiate(&mut *store, &unit.module) {
+        Ok(instance) => instance,
+        Err(e) if e.is::<wasmtime::UnknownImportError>() => return Err(not_linked(e)),
+        Err(e) => return Ok(Err(ending(e)?)),
+    };
+    // A reactor is initialised before anything of it is called (WASI "application ABI").
+    if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize")
+        && let Err(e) = initialize.call(&mut *store, ())
+    {
+        return Ok(Err(ending(e)?));
+    }
+    Ok(Ok(instance))
 }
 
 fn call_export(

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use wasmtime::{Caller, ExternType, Linker, Module, WasmBacktrace};
+use wasmtime::{Caller, ExternType, Linker, WasmBacktrace};
 
+use super::Unit;
 use crate::hook::{ProbeId, is_hook_import};
 use crate::trace::EventKind;
 
@@ -82,13 +83,12 @@ impl Recorder {
 /// generation, without.
 pub(super) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
-    module: &Module,
-    wasm: &crate::module::Module<'_>,
+    unit: &Unit,
     recorder: impl Fn(&mut T) -> &mut Recorder + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
-    let mut callees = None;
-    linker.allow_shadowing(true); // a module may import the same function twice
-    for import in module.imports() {
+    let first = unit.first_probe;
+    linker.allow_shadowing(true); // a module may import the same function twice, and several modules do
+    for import in unit.module.imports() {
         let ExternType::Func(ty) = import.ty() else { continue };
         let (from, name) = (import.module(), import.name());
         if !is_hook_import(from, name) {
@@ -97,22 +97,22 @@ pub(super) fn add_to_linker<T: 'static>(
         let name_of_hook = name.trim_start_matches("instrument_").replace('_', "-");
         match (name_of_hook.as_str(), ty.params().len()) {
             ("enter", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, id: u32| {
-                recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(id)))
+                recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(first.wrapping_add(id))))
             })?,
             ("exit", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, id: u32| {
-                recorder(caller.data_mut()).push(EventKind::Exit(ProbeId(id)))
+                recorder(caller.data_mut()).push(EventKind::Exit(ProbeId(first.wrapping_add(id))))
             })?,
             ("memory-grow", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, pages: u32| {
                 recorder(caller.data_mut()).push(EventKind::MemoryGrow(pages))
             })?,
             ("enter", 0) => {
-                let callees = callees.get_or_insert_with(|| Arc::new(announced_callees(wasm))).clone();
+                let callees = unit.callees.clone();
                 linker.func_wrap(from, name, move |mut caller: Caller<'_, T>| {
                     let backtrace = WasmBacktrace::force_capture(&caller);
                     let frame = backtrace.frames().first();
                     let callee = frame.and_then(|f| callees.get(&f.module_offset()?).copied());
-                    let probe = callee.or(frame.map(|f| f.func_index())).unwrap_or(u32::MAX);
-                    recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(probe)))
+                    let func = callee.or(frame.map(|f| f.func_index())).unwrap_or(u32::MAX);
+                    recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(first.wrapping_add(func))))
                 })?
             }
             ("exit", 0) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>| {
@@ -126,8 +126,13 @@ pub(super) fn add_to_linker<T: 'static>(
 }
 
 /// The first generation of hooks stands around direct calls and names nothing: `call $enter; call $f; call $exit`. Where
-/// the hook was called from, the backtrace says; which function is called next there, this table.
-fn announced_callees(wasm: &crate::module::Module<'_>) -> HashMap<usize, u32> {
+/// the hook was called from, the backtrace says; which function is called next there, this table. Empty for later generations.
+pub(super) fn announced_callees(wasm: &crate::module::Module<'_>) -> HashMap<usize, u32> {
+    let nameless = |func: u32| wasm.func_type(crate::module::FuncIdx(func)).params().is_empty();
+    let imports = wasm.imported_funcs();
+    if !(0..imports.len()).any(|i| is_hook_import(imports[i].module, imports[i].name) && nameless(i as u32)) {
+        return HashMap::new();
+    }
     let hook = |func: u32| wasm.imported_funcs().get(func as usize).is_some_and(|i| is_hook_import(i.module, i.name));
     let mut callees = HashMap::new();
     for func in wasm.defined_funcs() {

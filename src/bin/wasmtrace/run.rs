@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use wasmtrace::export::{Chrome, Destination, FORMATS, Folded, Format, OtlpJson, Sink, Subject, Summary, Tree};
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module::{Module, parse};
-use wasmtrace::runtime::{Config, Invoke, Outcome};
+use wasmtrace::runtime::{Config, Invoke, Outcome, Preload};
 use wasmtrace::trace::EventKind;
 use wasmtrace::trace::fold::Fold;
 use wasmtrace::trace::profile::Profile;
@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// Call this exported function, with ARGS as its arguments
     #[arg(long, value_name = "FUNCTION")]
     invoke: Option<String>,
+    /// Instantiate another module first, for the program to import from by this name; hooked like the program
+    #[arg(long = "preload", value_name = "NAME=FILE", value_parser = preload)]
+    preloads: Vec<(String, PathBuf)>,
     /// What the program is called in its own argument list [default: the file's name]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
@@ -86,14 +89,30 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+fn preload(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        _ => Err("NAME=FILE is wanted".to_owned()),
+    }
+}
+
 pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
-    let config = config(&args)?;
+    let mut config = config(&args)?;
     let wasm = files::read(Some(&args.module))?;
     let name = files::name(Some(&args.module));
-    let hooked = hooked(&args, wasm, global).with_context(|| name.clone())?;
-    let module = parse(&hooked).with_context(|| name.clone())?;
-    let subject = subject(&args, &module);
-    drop(module);
+    let main = hooked(&args, wasm, global).with_context(|| name.clone())?;
+    let module = parse(&main).with_context(|| name.clone())?;
+    let mut subject = subject(&args, &module);
+    let mut first_probe = module.func_count();
+    for (name, path) in &args.preloads {
+        let wasm = hooked(&args, files::read(Some(path))?, global).with_context(|| path.display().to_string())?;
+        let module = parse(&wasm).with_context(|| path.display().to_string())?;
+        let labels = label::probe_labels(&module, &label::label(&module));
+        subject.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
+        let funcs = module.func_count();
+        config.preloads.push(Preload { name: name.clone(), wasm, first_probe });
+        first_probe += funcs;
+    }
 
     // Files are opened before the guest runs: a path that cannot be written is found out in time.
     let mut sinks = Sinks::open(&args)?;
@@ -101,7 +120,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let mut fold = Fold::new();
     let mut profile = Profile::new();
     let silent = silent(&subject);
-    let outcome = wasmtrace::runtime::run(&hooked, &config, |events| {
+    let outcome = wasmtrace::runtime::run(&main, &config, |events| {
         for event in events {
             if let EventKind::Enter(probe) | EventKind::Exit(probe) = &event.kind
                 && silent.contains(probe)
