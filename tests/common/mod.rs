@@ -5,6 +5,10 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub mod balance;
+pub mod host;
+pub mod programs;
+
 /// One module of the corpus.
 pub struct Case {
     /// The file's name without its ending: for a shape, the sentence that it stands for.
@@ -85,11 +89,16 @@ pub fn modules() -> Vec<Case> {
 }
 
 /// Runs a test for each case, and fails with the names of all that failed.
-pub fn for_each(cases: Vec<Case>, test: impl Fn(&Case) + std::panic::RefUnwindSafe) {
-    let failed: Vec<String> = cases
+pub fn for_each(cases: Vec<Case>, test: impl Fn(&Case)) {
+    for_each_named(&cases, |case| &case.name, test);
+}
+
+/// The same for anything that has a name.
+pub fn for_each_named<C>(cases: &[C], name: impl Fn(&C) -> &str, test: impl Fn(&C)) {
+    let failed: Vec<&str> = cases
         .iter()
         .filter(|case| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(case))).is_err())
-        .map(|case| case.name.clone())
+        .map(name)
         .collect();
     assert!(failed.is_empty(), "{} of {} failed: {failed:#?}", failed.len(), cases.len());
 }

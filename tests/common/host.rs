@@ -1,0 +1,283 @@
+//! The tests' own host: it calls exports of a module under wasmtime and writes down what can be seen of it from outside.
+//!
+//! It shares no code with `wasmtrace::runtime`: a second host of the same hooks.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
+
+use wasmtime::{
+    AnyRef, Caller, Engine, Extern, Func, Instance, Linker, Module, Ref, Rooted, Store, Trap as TrapCode, Val,
+    WasmBacktrace,
+};
+use wasmtrace::hook::{OBSERVE, ProbeId};
+use wasmtrace::trace::{Ending, Event, EventKind, Trap};
+
+/// Stack for a module without hooks; one with hooks gets four times as much, as `runtime` does it. Small, so that both
+/// fit on the thread of a test.
+const STACK: usize = 128 << 10;
+const HOOKED_STACK: usize = 4 * STACK;
+
+/// An engine with every proposal on that wasmtime has. NaNs are made canonical, so that results can be compared by bits.
+pub struct Host {
+    engine: Engine,
+}
+
+/// One instance, and all that it has done so far.
+pub struct Session {
+    store: Store<Vec<Event>>,
+    /// There is none if the start function did not return.
+    instance: Option<Instance>,
+    /// How instantiation ended.
+    pub start: Call,
+}
+
+/// What one call came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Of a trap: the code; neither message nor frames.
+    pub ending: Ending,
+    /// The values that were returned, floats by their bits.
+    pub returned: Vec<String>,
+    /// The WebAssembly frames of an end that was no return, innermost first.
+    pub frames: Vec<Frame>,
+}
+
+/// One frame of a backtrace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    pub func: u32,
+    /// Where the instruction stands in the file.
+    pub offset: usize,
+}
+
+/// The error of `proc_exit`.
+#[derive(Debug)]
+struct Exit(i32);
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit with code {}", self.0)
+    }
+}
+
+impl std::error::Error for Exit {}
+
+impl Host {
+    /// For modules without hooks.
+    pub fn plain() -> Host {
+        Host::new(STACK)
+    }
+
+    /// For modules with hooks.
+    pub fn hooked() -> Host {
+        Host::new(HOOKED_STACK)
+    }
+
+    fn new(stack: usize) -> Host {
+        let mut config = wasmtime::Config::new();
+        config
+            .max_wasm_stack(stack)
+            .cranelift_nan_canonicalization(true)
+            .wasm_backtrace_max_frames(NonZeroUsize::new(1 << 20))
+            .wasm_tail_call(true)
+            .wasm_custom_page_sizes(true)
+            .wasm_threads(true)
+            .shared_memory(true)
+            .wasm_function_references(true)
+            .wasm_wide_arithmetic(true)
+            .wasm_gc(true)
+            .wasm_relaxed_simd(true)
+            .relaxed_simd_deterministic(true)
+            .wasm_multi_memory(true)
+            .wasm_memory64(true)
+            .wasm_extended_const(true)
+            .wasm_exceptions(true)
+            .wasm_branch_hinting(true);
+        Host { engine: Engine::new(&config).unwrap() }
+    }
+
+    pub fn compile(&self, wasm: &[u8]) -> wasmtime::Result<Module> {
+        Module::from_binary(&self.engine, wasm)
+    }
+
+    /// Instantiates the module with the imports that shapes may have.
+    pub fn open(&self, module: &Module) -> wasmtime::Result<Session> {
+        Session::open(module, &self.linker()?, Store::new(&self.engine, Vec::new()))
+    }
+
+    /// Instantiates the module; imports that this host does not know do nothing and are zero or null.
+    pub fn open_with_defaults(&self, module: &Module) -> wasmtime::Result<Session> {
+        let mut linker = self.linker()?;
+        let mut store = Store::new(&self.engine, Vec::new());
+        linker.define_unknown_imports_as_default_values(&mut store, module)?;
+        Session::open(module, &linker, store)
+    }
+
+    fn linker(&self) -> wasmtime::Result<Linker<Vec<Event>>> {
+        let mut linker: Linker<Vec<Event>> = Linker::new(&self.engine);
+        for hook in ["enter", "exit", "memory-grow"] {
+            linker.func_wrap(OBSERVE, hook, move |mut caller: Caller<'_, Vec<Event>>, id: u32| {
+                let kind = match hook {
+                    "enter" => EventKind::Enter(ProbeId(id)),
+                    "exit" => EventKind::Exit(ProbeId(id)),
+                    _ => EventKind::MemoryGrow(id), // that is, pages
+                };
+                let at = caller.data().len() as u64; // the clock of a test ticks once an event
+                caller.data_mut().push(Event { at, kind });
+            })?;
+        }
+        linker.func_wrap("env", "ping", |n: i32| n.wrapping_add(1))?;
+        linker.func_wrap("env", "call_table", |mut caller: Caller<'_, Vec<Event>>, at: u32| {
+            let table = caller.get_export("table").and_then(Extern::into_table).expect("a table is exported");
+            match table.get(&mut caller, u64::from(at)) {
+                Some(Ref::Func(Some(func))) => func.call(&mut caller, &[], &mut []),
+                _ => panic!("element {at} is no function"),
+            }
+        })?;
+        linker.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
+            Err(wasmtime::Error::new(Exit(code)))
+        })?;
+        Ok(linker)
+    }
+}
+
+impl Session {
+    /// The outer error is the engine's refusal; how the start function ended is in the session.
+    fn open(module: &Module, linker: &Linker<Vec<Event>>, mut store: Store<Vec<Event>>) -> wasmtime::Result<Session> {
+        let pre = linker.instantiate_pre(module)?;
+        let (instance, start) = match pre.instantiate(&mut store) {
+            Ok(instance) => (Some(instance), Call::returned(Vec::new())),
+            Err(e) => (None, Call::ended(e)?),
+        };
+        Ok(Session { store, instance, start })
+    }
+
+    /// Calls an exported function with zeroes and nulls. `None` if it takes what has no default.
+    pub fn call(&mut self, export: &str) -> Option<Call> {
+        let Some(instance) = self.instance else { return Some(self.start.clone()) };
+        let func = instance.get_func(&mut self.store, export).unwrap_or_else(|| panic!("`{export}` is exported"));
+        let ty = func.ty(&self.store);
+        let params: Vec<Val> = ty.params().map(|ty| Val::default_for_ty(&ty)).collect::<Option<_>>()?;
+        let mut results = vec![Val::I32(0); ty.results().len()];
+        Some(match func.call(&mut self.store, &params, &mut results) {
+            Ok(()) => Call::returned(results.iter().map(|value| show(&mut self.store, value)).collect()),
+            Err(e) => Call::ended(e).expect("a call ends in one of the guest's ways"),
+        })
+    }
+
+    /// What the module exports besides functions, one line each.
+    pub fn state(&mut self) -> Vec<String> {
+        let Some(instance) = self.instance else { return Vec::new() };
+        let exports: Vec<(String, Extern)> =
+            instance.exports(&mut self.store).map(|e| (e.name().to_owned(), e.into_extern())).collect();
+        exports.into_iter().filter_map(|(name, item)| Some(format!("{name}: {}", self.item(&item)?))).collect()
+    }
+
+    fn item(&mut self, item: &Extern) -> Option<String> {
+        let store = &mut self.store;
+        Some(match item {
+            Extern::Global(global) => {
+                let value = global.get(&mut *store);
+                show(store, &value)
+            }
+            Extern::Memory(memory) => {
+                let mut hasher = DefaultHasher::new();
+                memory.data(&*store).hash(&mut hasher);
+                format!("memory of {} bytes, {:016x}", memory.data_size(&*store), hasher.finish())
+            }
+            // Reading what other threads may be writing would need unsafe code.
+            Extern::SharedMemory(memory) => format!("shared memory of {} pages", memory.size()),
+            Extern::Table(table) => {
+                let size = table.size(&*store);
+                let elements = (0..size.min(1000)).filter_map(|at| table.get(&mut *store, at));
+                let elements: Vec<Val> = elements.map(Val::from).collect();
+                let elements: Vec<String> = elements.iter().map(|element| show(store, element)).collect();
+                format!("table of {size}: {elements:?}")
+            }
+            _ => return None,
+        })
+    }
+
+    /// What the hooks have seen so far.
+    pub fn events(&self) -> &[Event] {
+        self.store.data()
+    }
+}
+
+impl Call {
+    fn returned(returned: Vec<String>) -> Call {
+        Call { ending: Ending::Returned, returned, frames: Vec::new() }
+    }
+
+    /// What an error says of the guest; an error that is none of the guest's comes back.
+    fn ended(e: wasmtime::Error) -> wasmtime::Result<Call> {
+        let frames = e.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |b| {
+            let frame = |f: &wasmtime::FrameInfo| Frame {
+                func: f.func_index(),
+                offset: f.module_offset().expect("the engine keeps addresses"),
+            };
+            b.frames().iter().map(frame).collect()
+        });
+        let trapped = |code: String| {
+            Ending::Trapped(Trap { code, message: String::new(), frames: frames.iter().map(|f| f.func).collect() })
+        };
+        let ending = if let Some(Exit(code)) = e.downcast_ref() {
+            Ending::Exited(*code)
+        } else if let Some(code) = e.downcast_ref::<TrapCode>() {
+            trapped(format!("{code:?}"))
+        } else if e.is::<wasmtime::ThrownException>() {
+            trapped("exception".to_owned())
+        } else {
+            return Err(e);
+        };
+        Ok(Call { ending, returned: Vec::new(), frames })
+    }
+
+    /// Whether the engine's stack ran out: the one end that hooks may bring about by themselves.
+    pub fn out_of_stack(&self) -> bool {
+        matches!(&self.ending, Ending::Trapped(trap) if trap.code == format!("{:?}", TrapCode::StackOverflow))
+    }
+}
+
+/// A value by its bits; a reference by as much of it as two modules can have in common.
+fn show(store: &mut Store<Vec<Event>>, value: &Val) -> String {
+    match value {
+        Val::F32(bits) => format!("f32 {bits:#010x}"),
+        Val::F64(bits) => format!("f64 {bits:#018x}"),
+        Val::V128(bits) => format!("v128 {:#034x}", bits.as_u128()),
+        Val::FuncRef(Some(func)) => signature(store, func),
+        Val::AnyRef(Some(any)) => show_any(store, any),
+        Val::ExternRef(Some(_)) => "an external reference".to_owned(),
+        Val::ExnRef(Some(_)) => "an exception".to_owned(),
+        number_or_null => format!("{number_or_null:?}"),
+    }
+}
+
+fn signature(store: &Store<Vec<Event>>, func: &Func) -> String {
+    let ty = func.ty(store);
+    // Types of the module's own have other numbers in another module.
+    let one = |ty: wasmtime::ValType| if ty.is_ref() { "ref".to_owned() } else { ty.to_string() };
+    format!(
+        "a function {:?} -> {:?}",
+        ty.params().map(one).collect::<Vec<_>>(),
+        ty.results().map(one).collect::<Vec<_>>()
+    )
+}
+
+fn show_any(store: &mut Store<Vec<Event>>, any: &Rooted<AnyRef>) -> String {
+    if let Some(i31) = any.as_i31(&*store).unwrap() {
+        return format!("{i31:?}");
+    }
+    if let Some(array) = any.as_array(&*store).unwrap() {
+        return format!("an array of {}", array.len(&*store).unwrap());
+    }
+    match any.as_struct(&*store).unwrap() {
+        Some(fields) => {
+            let fields: Vec<Val> = fields.fields(&mut *store).unwrap().collect();
+            // Not into references, which may lead back here.
+            let numbers = fields.iter().filter(|field| field.ref_().is_none());
+            format!("a struct of {} with {numbers:?}", fields.len(), numbers = numbers.collect::<Vec<_>>())
+        }
+        None => "a reference".to_owned(),
+    }
+}
