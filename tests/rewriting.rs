@@ -50,3 +50,104 @@ fn erasing_shims_leaves_the_input() {
         }
     });
 }
+
+/// Theorem: the output needs no feature that the input did not need.
+#[test]
+fn hooks_need_no_new_feature() {
+    common::for_each(common::modules(), |case| {
+        let before = check::features(&case.wasm);
+        for options in [Options::default(), with_imports()] {
+            let after = check::features(&instrument(&case.wasm, &options).unwrap().wasm);
+            // Several results need a block type with an index, which the hooked function's own results need too.
+            let new: Vec<_> = after.iter().filter(|f| !before.contains(f)).collect();
+            assert!(new.is_empty(), "{new:?}");
+        }
+    });
+}
+
+/// Theorem: the output does not depend on the number of threads, nor on the run.
+#[test]
+fn the_output_is_the_same_for_one_and_for_many_threads() {
+    let with_threads = |n, wasm: &[u8]| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+        pool.install(|| instrument(wasm, &with_imports()).unwrap().wasm)
+    };
+    common::for_each(common::modules(), |case| {
+        let one = with_threads(1, &case.wasm);
+        assert!(one == with_threads(7, &case.wasm));
+        assert!(one == with_threads(1, &case.wasm));
+    });
+}
+
+/// A module that is to be refused gets its reason, and an offset.
+#[test]
+fn what_cannot_be_hooked_is_refused_with_a_reason() {
+    for (case, why) in common::refused_shapes() {
+        let e = instrument(&case.wasm, &Options::default())
+            .err()
+            .unwrap_or_else(|| panic!("{} is not refused ({why})", case.name));
+        let hooked_already = e.kind() == wasmtrace::ErrorKind::AlreadyHooked;
+        assert!(e.offset().is_some() || hooked_already, "{}: {e}", case.name);
+    }
+}
+
+/// Hooking twice is refused; forced, it gives what hooking the original gives.
+#[test]
+fn a_hooked_module_is_hooked_again_only_by_force() {
+    let case = common::programs().into_iter().find(|c| c.name == "c_exit").unwrap();
+    let once = instrument(&case.wasm, &Options::default()).unwrap().wasm;
+    let e = instrument(&once, &Options::default()).unwrap_err();
+    assert_eq!(e.kind(), wasmtrace::ErrorKind::AlreadyHooked);
+    let forced = instrument(&once, &Options { force: true, ..Default::default() }).unwrap().wasm;
+    assert!(forced == once);
+}
+
+/// Limits of engines are met with a warning or an error, never with an invalid module.
+#[test]
+fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
+    use wasm_encoder::{
+        CodeSection, Function, FunctionSection, MemorySection, MemoryType, Module, TypeSection, ValType,
+    };
+    let module = |functions: u32, body: &Function| {
+        let mut module = Module::new();
+        let mut types = TypeSection::new();
+        types.ty().function([], []);
+        let (mut funcs, mut memories, mut code) = (FunctionSection::new(), MemorySection::new(), CodeSection::new());
+        for _ in 0..functions {
+            funcs.function(0);
+            code.function(body);
+        }
+        memories.memory(MemoryType { minimum: 0, maximum: None, memory64: false, shared: false, page_size_log2: None });
+        module.section(&types).section(&funcs).section(&memories).section(&code);
+        module.finish()
+    };
+    // No room for the scratch local of the memory.grow hook.
+    let mut full = Function::new([(50_000, ValType::I64)]);
+    full.instructions().i32_const(1).memory_grow(0).drop().end();
+    let out = instrument(&module(1, &full), &Options::default()).unwrap();
+    assert!(out.warnings.iter().any(|w| w.contains("no room for another local")), "{:?}", out.warnings);
+    assert_eq!(check::check(&module(1, &full), &out.wasm).unwrap().memory_grows, 0);
+
+    // A body of just the size that engines accept.
+    let mut large = Function::new([]);
+    for _ in 0..7_654_321 - 2 {
+        large.instructions().nop();
+    }
+    large.instructions().end();
+    let wasm = module(1, &large);
+    let out = instrument(&wasm, &Options::default()).unwrap();
+    assert!(out.warnings.iter().any(|w| w.contains("size that engines accept")), "{:?}", out.warnings);
+    assert_eq!(out.manifest.unwrap().probes.len(), 0);
+
+    // The number of functions: indices of every width, and the last that fits.
+    let mut small = Function::new([]);
+    small.instructions().end();
+    for functions in [127, 128, 16_383, 16_384] {
+        let wasm = module(functions, &small);
+        let out = instrument(&wasm, &Options::default()).unwrap();
+        assert_eq!(check::check(&wasm, &out.wasm).unwrap().hooked as u32, functions);
+        assert!(strip(&out.wasm).unwrap() == wasm);
+    }
+    let e = instrument(&module(999_998, &small), &Options::default()).unwrap_err();
+    assert_eq!(e.kind(), wasmtrace::ErrorKind::Limit);
+}
