@@ -1,0 +1,72 @@
+//! Theorem: what is written is what we meant. For each `corpus/shapes/*.wat` the output as text, with every function hooked,
+//! is the one in `tests/snapshots/`, under the same name. A person has read them against the rules of the rewriting.
+//!
+//! `INSTA_UPDATE=always cargo test --test snapshots` writes down what comes out now; read the difference before you keep it.
+
+mod common;
+
+use wasmtrace::{Options, instrument};
+
+/// Longer outputs are repetition; the small shapes beside them show the same.
+const LONGEST: usize = 40_000;
+
+/// The text of the output. Our own custom sections go: the Manifest and `producers` hold hashes and versions.
+fn text(wasm: &[u8]) -> String {
+    let text = wasmprinter::print_bytes(wasm).unwrap();
+    let mut kept = String::new();
+    let mut in_producers = false;
+    for line in text.lines() {
+        in_producers |= line == "  (@producers";
+        if in_producers {
+            in_producers = line != "  )";
+        } else if !line.starts_with("  (@custom \"wasmtrace.manifest\"") {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+#[test]
+fn every_shape_becomes_what_was_written_down() {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| {
+        let long = std::sync::Mutex::new(Vec::new());
+        common::for_each(common::shapes(), |case| {
+            let out = instrument(&case.wasm, &Options::default()).unwrap();
+            let text = text(&out.wasm);
+            if text.len() > LONGEST {
+                long.lock().unwrap().push(case.name.clone());
+                return;
+            }
+            let warnings: String = out.warnings.iter().map(|w| format!(";; warning: {w}\n")).collect();
+            insta::assert_snapshot!(case.name.as_str(), warnings + &text);
+        });
+        // Named here, so that a shape cannot grow out of the test unseen.
+        assert_eq!(long.into_inner().unwrap(), [""; 0]);
+    });
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots");
+    let shapes: Vec<String> = common::shapes().into_iter().map(|case| case.name).collect();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(file.is_dir() || shapes.contains(&name), "{} belongs to no shape", file.display());
+    }
+}
+
+/// A shape that is to be refused says why in its second line, and the error says that too.
+#[test]
+fn shapes_that_are_refused_are_refused_for_the_reason_given() {
+    for (case, reason) in common::refused_shapes() {
+        let error = instrument(&case.wasm, &Options::default()).unwrap_err();
+        let said = format!(";; {reason}\n{:?}: {error}\n", error.kind());
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("snapshots/refused");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!(case.name.as_str(), said));
+    }
+}
