@@ -5,6 +5,7 @@ use crate::label::printable;
 use crate::module::{Module, Section};
 use crate::rewrite::offsets::OffsetMap;
 use crate::rewrite::splice::Shift;
+use crate::rewrite::wrapper::Wrapper;
 
 pub(crate) mod hints;
 pub(crate) mod names;
@@ -15,6 +16,7 @@ pub(crate) mod producers;
 pub(crate) struct Carrying<'c, 'a> {
     pub(crate) module: &'c Module<'a>,
     pub(crate) shift: &'c Shift,
+    pub(crate) wrapper: Wrapper,
     pub(crate) offsets: &'c OffsetMap,
     /// The hooked functions, by ascending id.
     pub(crate) probes: &'c [Probe],
@@ -51,7 +53,7 @@ impl Carrying<'_, '_> {
                 let data = names::carry(self, Some(section));
                 let minimal_name = section.data.start - section.contents.start == 1 + name.len();
                 let inverts = minimal_name
-                    && names::restore(&data, self.shift, self.probes)
+                    && names::restore(&data, self.shift, self.wrapper, self.probes)
                         .is_ok_and(|original| original == self.module.bytes()[section.data.clone()]);
                 if inverts { Carried::Names(data) } else { Carried::Data(data) }
             }

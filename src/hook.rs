@@ -13,6 +13,7 @@ use wasmparser::BinaryReader;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::label::{Label, Source};
+use crate::rewrite::wrapper::Wrapper;
 
 /// What a hook says about which function: in the Observe ABI the function's index in the rewritten module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,6 +156,8 @@ pub struct Probe {
 pub struct Restore {
     /// How many types were appended to the type section.
     pub(crate) types_appended: u32,
+    /// What stands around hooked bodies.
+    pub(crate) wrapper: Wrapper,
     /// The imported functions that have a shim, ascending; the shims are the last functions, in that order.
     pub(crate) shims: Vec<u32>,
     /// What became of the input's sections, in the order of the output (the Manifest itself left out).
@@ -202,7 +205,7 @@ impl Manifest {
     /// ```text
     /// version=1  hooks:string  sha256:32 bytes  strings:vec(string)
     /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
-    /// restore: 0 | 1 types_appended shims:vec(import) fates:vec(fate) bodies:vec(position, widths, vec(branch))
+    /// restore: 0 | 1 types_appended wrapper:byte shims:vec(import) fates:vec(fate) bodies:vec(position, widths, vec(branch))
     /// fate: 0 kept | 1 edited widths | 2 created | 3 replaced bytes | 4 dropped bytes;   widths: vec(ordinal, width)
     /// ```
     pub fn encode(&self) -> Vec<u8> {
@@ -263,6 +266,7 @@ impl Manifest {
 impl Restore {
     fn encode(&self, out: &mut Vec<u8>) {
         self.types_appended.encode(out);
+        out.push(self.wrapper as u8);
         self.shims.len().encode(out);
         self.shims.iter().for_each(|s| s.encode(out));
         self.fates.len().encode(out);
@@ -356,6 +360,8 @@ fn read_restore(r: &mut BinaryReader<'_>) -> Result<Restore> {
     };
     Ok(Restore {
         types_appended: r.read_var_u32()?,
+        wrapper: Wrapper::from_byte(r.read_u8()?)
+            .ok_or_else(|| damaged("unknown wrapper", r.original_position() - 1))?,
         shims: read_vec(r, |r| Ok(r.read_var_u32()?))?,
         fates: read_vec(r, |r| {
             Ok(match r.read_u8()? {

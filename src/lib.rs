@@ -27,6 +27,7 @@ mod debug;
 pub mod error;
 #[cfg(feature = "export")]
 pub mod export;
+pub mod features;
 pub mod hook;
 pub mod label;
 pub mod module;

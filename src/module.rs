@@ -73,6 +73,7 @@ pub struct Module<'a> {
     exports: Vec<(&'a str, FuncIdx)>,
     bodies: Vec<Range<usize>>,
     memories: Vec<wasmparser::MemoryType>,
+    has_tags: bool,
     start: Option<FuncIdx>,
 }
 
@@ -104,6 +105,7 @@ pub fn parse(bytes: &[u8]) -> Result<Module<'_>> {
         exports: Vec::new(),
         bodies: Vec::new(),
         memories: Vec::new(),
+        has_tags: false,
         start: None,
     };
     let mut parser = Parser::new(0);
@@ -221,6 +223,7 @@ impl<'a> Module<'a> {
                     }
                 }
             }
+            Payload::TagSection(tags) => self.has_tags |= tags.count() > 0,
             Payload::StartSection { func, .. } => self.start = Some(FuncIdx(func)),
             _ => {}
         }
@@ -235,7 +238,8 @@ impl<'a> Module<'a> {
                 self.func_types.push(ty);
             }
             TypeRef::Memory(memory) => self.memories.push(memory),
-            TypeRef::Table(_) | TypeRef::Global(_) | TypeRef::Tag(_) => {}
+            TypeRef::Tag(_) => self.has_tags = true,
+            TypeRef::Table(_) | TypeRef::Global(_) => {}
         }
     }
 
@@ -336,6 +340,11 @@ impl<'a> Module<'a> {
     /// Every type with the size of its recursion group.
     pub(crate) fn types(&self) -> impl ExactSizeIterator<Item = (&SubType, u32)> {
         self.types.iter().zip(self.group_sizes.iter().copied())
+    }
+
+    /// Whether there are tags, so that exceptions can be thrown and caught.
+    pub(crate) fn has_tags(&self) -> bool {
+        self.has_tags
     }
 
     /// The memories, imported ones first.

@@ -22,10 +22,12 @@ pub mod offsets;
 mod shims;
 pub(crate) mod splice;
 pub mod strip;
+pub(crate) mod wrapper;
 
 use body::{BodyPlan, LeftOut, NewBody};
 use offsets::{BodyMap, OffsetMap};
 use splice::Shift;
+use wrapper::Wrapper;
 
 /// What is to be written, besides which functions are hooked.
 #[derive(Debug, Clone)]
@@ -74,6 +76,7 @@ struct Code {
 struct Layout {
     shift: Shift,
     code: HookCode,
+    wrapper: Wrapper,
     /// Whether `memory.grow` is hooked: memory 0 exists and is addressed by i32.
     memory_grow: bool,
     /// The block type of each hooked function's results, encoded, by the function's type.
@@ -148,8 +151,14 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
 
     let offsets = offset_map(module, &bodies);
     let hook_names: Vec<String> = options.hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name)).collect();
-    let carrying =
-        Carrying { module, shift: &layout.shift, offsets: &offsets, probes: &probes, hook_names: &hook_names };
+    let carrying = Carrying {
+        module,
+        shift: &layout.shift,
+        wrapper: layout.wrapper,
+        offsets: &offsets,
+        probes: &probes,
+        hook_names: &hook_names,
+    };
     let (wasm, restore) = assemble::assemble(&layout, &carrying, Code { bodies, shims }, options, &mut warnings)?;
     let manifest = Manifest { hooks: options.hooks, input_sha256: sha256(module.bytes()), probes, restore };
     let wasm = assemble::with_manifest(wasm, &manifest);
@@ -214,6 +223,7 @@ impl Layout {
         Ok(Layout {
             shift,
             code: HookCode::observe(first),
+            wrapper: Wrapper::of(module),
             memory_grow: module.memories().first().is_some_and(|m| !m.memory64),
             block_types,
             new_types: types.new,
@@ -309,7 +319,7 @@ fn write_body(module: &Module<'_>, func: FuncIdx, plan: &Plan, layout: &Layout) 
         let block_type = &layout.block_types[&module.type_index(func)];
         (ProbeId(layout.shift.place(func.0)), block_type.as_slice())
     });
-    let plan = BodyPlan { hooked, memory_grow: layout.memory_grow && !module.is_shared(func) };
+    let plan = BodyPlan { hooked, wrapper: layout.wrapper, memory_grow: layout.memory_grow && !module.is_shared(func) };
     body::rewrite(module, func, &plan, &layout.code, &layout.shift)
 }
 

@@ -15,6 +15,7 @@ use crate::hook::Probe;
 use crate::label::Source;
 use crate::module::Section;
 use crate::rewrite::splice::Shift;
+use crate::rewrite::wrapper::Wrapper;
 
 /// Subsection ids (core specification, appendix "Name Section"; labels from the extended-name-section proposal).
 const FUNCTIONS: u8 = 1;
@@ -52,7 +53,8 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
             FUNCTIONS => {}
             LOCALS | LABELS => {
                 let shift = |func| carrying.shift.place(func);
-                let by = |func| if id == LABELS && label_shift(func) { 1 } else { 0 };
+                let by =
+                    |func| if id == LABELS && label_shift(func) { i64::from(carrying.wrapper.labels()) } else { 0 };
                 // A damaged subsection is left out: the label stage has warned of it.
                 if let Ok(moved) = indirect(contents, shift, by) {
                     write_subsection(id, &moved, &mut out);
@@ -68,7 +70,7 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
 }
 
 /// The inverse of [`carry`] for a `name` section of canonical form: what stood in the input, if that had that form too.
-pub(crate) fn restore(data: &[u8], shift: &Shift, probes: &[Probe]) -> Result<Vec<u8>> {
+pub(crate) fn restore(data: &[u8], shift: &Shift, wrapper: Wrapper, probes: &[Probe]) -> Result<Vec<u8>> {
     let hooks = shift.imported..shift.imported + shift.hooks;
     let probe = |func: u32| probes.binary_search_by_key(&func, |p| p.id.0).ok().map(|i| &probes[i]);
     let mut out = Vec::new();
@@ -86,7 +88,7 @@ pub(crate) fn restore(data: &[u8], shift: &Shift, probes: &[Probe]) -> Result<Ve
                 write_functions(&kept, &mut out);
             }
             LOCALS | LABELS => {
-                let by = |func| if id == LABELS && probe(func).is_some() { -1 } else { 0 };
+                let by = |func| if id == LABELS && probe(func).is_some() { -i64::from(wrapper.labels()) } else { 0 };
                 write_subsection(id, &indirect(contents, |func| shift.back(func), by)?, &mut out);
             }
             _ => write_subsection(id, contents, &mut out),

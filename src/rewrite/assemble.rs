@@ -22,7 +22,8 @@ pub(super) fn assemble(
     let mut out = Vec::with_capacity(file.len() + file.len() / 8 + 4096);
     out.extend_from_slice(&file[..8]);
     let shims = layout.shift.shims.clone();
-    let mut restore = Restore { types_appended: layout.new_types.len() as u32, shims, ..Default::default() };
+    let types_appended = layout.new_types.len() as u32;
+    let mut restore = Restore { types_appended, wrapper: layout.wrapper, shims, ..Default::default() };
     let mut code = Some(code);
     let (mut seen_names, mut seen_producers) = (false, false);
     let has_imports = module.section(id::IMPORT).is_some();

@@ -24,6 +24,7 @@ use wasmparser::{Operator, OperatorsReader};
 
 use super::offsets::Edit;
 use super::splice::{Shift, Splice, Widths, minimal_width, write_leb};
+use super::wrapper::Wrapper;
 use crate::error::Result;
 use crate::hook::{BodyRestore, HookCode, ProbeId};
 use crate::module::{FuncIdx, Module};
@@ -36,7 +37,6 @@ pub(crate) const OPERATORS: u32 = 2;
 /// `br` and `end`, as bytes.
 pub(crate) const BR: u8 = 0x0c;
 pub(crate) const END: u8 = 0x0b;
-const BLOCK: u8 = 0x02;
 const I32: u8 = 0x7f;
 
 /// What is to be written into one body.
@@ -44,6 +44,8 @@ const I32: u8 = 0x7f;
 pub(crate) struct BodyPlan<'p> {
     /// The function's probe, if it is hooked, and its results as a block type, encoded.
     pub(crate) hooked: Option<(ProbeId, &'p [u8])>,
+    /// What stands around a hooked body.
+    pub(crate) wrapper: Wrapper,
     /// Whether `memory.grow` of memory 0 reports.
     pub(crate) memory_grow: bool,
 }
@@ -82,7 +84,7 @@ pub(crate) fn rewrite(
 ) -> Result<NewBody> {
     let new = write(module, func, plan, code, shift)?;
     if new.bytes.len() - new.size_width as usize > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow) {
-        let bare = BodyPlan { hooked: None, memory_grow: false };
+        let bare = BodyPlan { hooked: None, wrapper: Wrapper::Block, memory_grow: false };
         return Ok(NewBody { left_out: Some(LeftOut::TooLarge), ..write(module, func, &bare, code, shift)? });
     }
     Ok(new)
@@ -115,8 +117,7 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
     splice.out.clear(); // the locals are written at the end, when it is known whether there is one more
     if let Some((id, block_type)) = plan.hooked {
         let mut opening = code.enter(id);
-        opening.push(BLOCK);
-        opening.extend_from_slice(block_type);
+        opening.extend(plan.wrapper.open(block_type));
         splice.insert(start, &opening);
     }
     while !operators.eof() {
@@ -156,9 +157,7 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
             Operator::End if depth > 0 => depth -= 1,
             Operator::End => {
                 if let Some(exit) = &exit {
-                    let mut closing = vec![END];
-                    closing.extend_from_slice(exit);
-                    splice.insert(at, &closing);
+                    splice.insert(at, &plan.wrapper.close(exit));
                 }
             }
             Operator::MemoryGrow { mem: 0 } if plan.memory_grow => {

@@ -14,8 +14,9 @@
 //! It shares no code with the rewriting but the bytes of the hooks, and does not read the Manifest to learn what was
 //! done; it only compares what the Manifest claims. Not wasmtime, no running: 0.1 s for 10 MB.
 
-use wasmparser::{BinaryReader, ConstExpr, Operator, OperatorsReader, WasmFeatures};
+use wasmparser::{BinaryReader, ConstExpr, Operator, OperatorsReader};
 
+use super::wrapper::{self, Wrapper};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use crate::module::{FuncIdx, Module, Section, id, parse};
@@ -89,35 +90,6 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
     pair.sections(&places)?;
     pair.names(&hooked_funcs)?;
     Ok(checked)
-}
-
-/// For `verify`: the features that `bytes` needs, to hold against those of another module.
-///
-/// A module needs a feature if it is not valid without it.
-pub fn features(bytes: &[u8]) -> Vec<&'static str> {
-    let valid = |features| wasmparser::Validator::new_with_features(features).validate_all(bytes).is_ok();
-    let mut needed = crate::module::all_features();
-    // Most features of most modules are not needed, so they are taken away in halves: as long as the rest suffices, all
-    // of them are gone in one go.
-    fn narrow(
-        valid: &dyn Fn(WasmFeatures) -> bool,
-        needed: &mut WasmFeatures,
-        candidates: &[(&'static str, WasmFeatures)],
-    ) {
-        let without = candidates.iter().fold(*needed, |f, (_, c)| f.difference(*c));
-        if valid(without) {
-            *needed = without;
-        } else if candidates.len() > 1 {
-            let (left, right) = candidates.split_at(candidates.len() / 2);
-            narrow(valid, needed, left);
-            narrow(valid, needed, right);
-        }
-    }
-    // From the newest to the oldest, so that what a newer feature brings along is charged to it and not to an older one.
-    let mut candidates: Vec<(&'static str, WasmFeatures)> = WasmFeatures::all().iter_names().collect();
-    candidates.sort_by_key(|(_, f)| std::cmp::Reverse(f.bits().count_ones()));
-    narrow(&valid, &mut needed, &candidates);
-    WasmFeatures::all().iter_names().filter(|(_, f)| needed.contains(*f)).map(|(name, _)| name).collect()
 }
 
 fn fail(offset: usize, what: impl Into<String>) -> Error {
@@ -197,8 +169,42 @@ impl Pair<'_, '_> {
         Ok(())
     }
 
-    /// Walks one body in both modules.
+    /// Walks one body in both modules. A hooked one has one of the wrappers; each of them passes its exit on every way
+    /// out, so it does not matter which, as long as the rest fits.
     fn body(&self, func: FuncIdx) -> Result<Body> {
+        let new_func = FuncIdx(self.place(func.0));
+        let enter = self.code.enter(ProbeId(new_func.0));
+        let walk = Walk::new(self.new, new_func)?;
+        if !walk.starts_with(&enter) {
+            return self.body_in(func, None);
+        }
+        let block_type = self.block_type(new_func, walk.at() + enter.len())?;
+        let opening = |w: &Wrapper| self.new.bytes()[walk.at() + enter.len()..].starts_with(&w.open(&block_type));
+        // What a plain block encloses may itself begin like another wrapper, so every one that fits is tried.
+        let mut found = Err(fail(walk.at(), "no wrapper with the function's results behind ENTER"));
+        for wrapper in wrapper::ALL.into_iter().filter(opening) {
+            found = self.body_in(func, Some((wrapper, &block_type)));
+            if found.is_ok() {
+                break;
+            }
+        }
+        found
+    }
+
+    /// The encoded type of the block at `at`, which must be `[] -> ` the results of the function.
+    fn block_type(&self, func: FuncIdx, at: usize) -> Result<Vec<u8>> {
+        let mut operators = OperatorsReader::new(self.new.reader(at..self.new.body(func).end));
+        let ty = match operators.read()? {
+            Operator::Block { blockty } | Operator::Try { blockty } if self.gives(blockty, func) => {
+                self.new.bytes()[at + 1..operators.original_position()].to_vec()
+            }
+            _ => return Err(fail(at, "no wrapper with the function's results behind ENTER")),
+        };
+        Ok(ty)
+    }
+
+    /// Walks one body in both modules, unhooked or with this wrapper.
+    fn body_in(&self, func: FuncIdx, wrapper: Option<(Wrapper, &[u8])>) -> Result<Body> {
         let new_func = FuncIdx(self.place(func.0));
         let (old_range, new_range) = (self.old.body(func), self.new.body(new_func));
         let new_bytes = self.new.bytes();
@@ -206,20 +212,16 @@ impl Pair<'_, '_> {
         let mut new = Walk::new(self.new, new_func)?;
         let id = ProbeId(new_func.0);
         let (enter, exit) = (self.code.enter(id), self.code.exit(id));
-        let hooked = new_bytes[new.at()..new_range.end].starts_with(&enter);
+        let hooked = wrapper.is_some();
 
         let params = self.old.func_type(func).params().len() as u32;
         let scratch = params + old.locals;
         let grow = self.code.memory_grow(scratch);
         let mut memory_grows = 0;
         let mut places = Vec::new();
-        if hooked {
+        if let Some((wrapper, block_type)) = wrapper {
             new.skip(&enter)?;
-            let at = new.at();
-            match new.next()?.0 {
-                Operator::Block { blockty } if self.gives(blockty, new_func) => {}
-                _ => return Err(fail(at, "no wrapper block with the function's results behind ENTER")),
-            }
+            new.skip(&wrapper.open(block_type))?;
         }
         let mut depth = 0u32;
         loop {
@@ -233,6 +235,18 @@ impl Pair<'_, '_> {
             } else if matches!(a, Operator::MemoryGrow { mem: 0 }) && new.starts_with(&grow) {
                 new.skip(&grow)?;
                 memory_grows += 1;
+            }
+            if let Some((wrapper, _)) = wrapper
+                && depth == 0
+                && matches!(a, Operator::End)
+            {
+                new.skip(&wrapper.close(&exit))?;
+                places.push(((old_at - old_range.start) as u32, (new.at() - new_range.start) as u32));
+                let (last, _) = new.next()?;
+                if !matches!(last, Operator::End) {
+                    return Err(fail(new.at(), "something stands between EXIT and the end of a body"));
+                }
+                break;
             }
             let new_at = new.at();
             places.push(((old_at - old_range.start) as u32, (new_at - new_range.start) as u32));
@@ -259,13 +273,6 @@ impl Pair<'_, '_> {
                 Operator::End if depth > 0 => depth -= 1,
                 Operator::End => break,
                 _ => {}
-            }
-        }
-        if hooked {
-            new.skip(&exit)?;
-            let at = new.at();
-            if !matches!(new.next()?.0, Operator::End) {
-                return Err(fail(at, "something stands between EXIT and the end of a body"));
             }
         }
         if !new.eof() || !old.eof() {

@@ -3,8 +3,9 @@
 use wasm_encoder::Encode;
 use wasmparser::{Operator, OperatorsReader};
 
-use super::body::{END, LOCALS, OPERATORS, SIZE, size_width_of};
+use super::body::{LOCALS, OPERATORS, SIZE, size_width_of};
 use super::splice::{self, Growth, Shift, Splice, Widths, write_leb};
+use super::wrapper::Wrapper;
 use crate::debug::names;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BodyRestore, Fate, HookCode, MANIFEST_SECTION, Manifest, Probe, ProbeId, Restore};
@@ -90,7 +91,12 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
                     (id::CUSTOM, Some("name")) => {
                         let mut contents = Vec::new();
                         "name".encode(&mut contents);
-                        contents.extend(names::restore(&file[section.data.clone()], &shift, &manifest.probes)?);
+                        contents.extend(names::restore(
+                            &file[section.data.clone()],
+                            &shift,
+                            restore.wrapper,
+                            &manifest.probes,
+                        )?);
                         contents
                     }
                     (id::CODE, _) => code(module, section, manifest, restore, &shift, widths)?,
@@ -147,7 +153,7 @@ fn code(
             let noted = restore.bodies.binary_search_by_key(&(position as u32), |(p, _)| *p);
             let noted = noted.map_or(&none, |found| &restore.bodies[found].1);
             let hooked = find(&manifest.probes, func);
-            body(module, func, hooked, &code, shift, noted, &mut out)?;
+            body(module, func, hooked.map(|id| (id, restore.wrapper)), &code, shift, noted, &mut out)?;
         }
         Ok(out)
     });
@@ -165,7 +171,7 @@ fn find(probes: &[Probe], func: FuncIdx) -> Option<ProbeId> {
 fn body(
     module: &Module<'_>,
     func: FuncIdx,
-    hooked: Option<ProbeId>,
+    hooked: Option<(ProbeId, Wrapper)>,
     code: &HookCode,
     shift: &Shift,
     noted: &BodyRestore,
@@ -198,22 +204,24 @@ fn body(
     let mut splice = Splice::new(file, range.start, Widths::Recall(&noted.widths), OPERATORS);
     splice.copy_to(start);
     splice.out.clear();
-    let exit = hooked.map(|id| code.exit(id));
+    let exit = hooked.map(|(id, _)| code.exit(id));
     let mut depth = 0u32;
-    if let Some(id) = hooked {
+    if let Some((id, wrapper)) = hooked {
         let enter = code.enter(id);
-        let block = start + enter.len();
-        preceded_by(block, &enter)?;
-        while operators.original_position() < block {
+        let begin = start + enter.len();
+        preceded_by(begin, &enter)?;
+        while operators.original_position() < begin {
             operators.read()?;
         }
-        if operators.eof() || !matches!(operators.read()?, Operator::Block { .. }) {
-            return Err(unexpected(format!("the wrapper block of function {} is gone", func.0)));
+        for _ in 0..wrapper.labels() {
+            let opens = !operators.eof() && is_opening(&operators.read()?);
+            if !opens {
+                return Err(unexpected(format!("the wrapper of function {} is gone", func.0)));
+            }
         }
         splice.remove(start..operators.original_position());
     }
     let mut to_wrapper = 0;
-    let mut closed = false;
     while !operators.eof() {
         let (operator, at) = operators.read_with_offset()?;
         let next = operators.original_position();
@@ -239,26 +247,18 @@ fn body(
                 }
                 to_wrapper += 1;
             }
-            Operator::Block { .. }
-            | Operator::Loop { .. }
-            | Operator::If { .. }
-            | Operator::Try { .. }
-            | Operator::TryTable { .. } => depth += 1,
+            _ if is_opening(&operator) => depth += 1,
             Operator::Delegate { .. } => {
                 depth = depth.checked_sub(1).ok_or_else(|| unexpected("blocks do not match"))?
             }
             Operator::End if depth > 0 => depth -= 1,
-            Operator::End if exit.is_some() && !closed => {
-                // The wrapper's end: behind it stand EXIT and the function's own end.
-                let exit = exit.as_deref().unwrap_or_default();
-                let mut tail = exit.to_vec();
-                tail.push(END);
-                if file[next..range.end] != tail {
+            Operator::End | Operator::CatchAll if depth == 0 && exit.is_some() => {
+                let (wrapper, exit) = (hooked.map(|(_, w)| w).unwrap_or_default(), exit.as_deref().unwrap_or_default());
+                if file[at..range.end - 1] != wrapper.close(exit) {
                     return Err(unexpected(format!("function {} does not end in its exit", func.0)));
                 }
-                splice.copy_to(at);
                 splice.remove(at..range.end - 1);
-                closed = true;
+                break;
             }
             Operator::MemoryGrow { mem: 0 } => {
                 if let Ok(hook) = preceded_by(at, &memory_grow) {
@@ -287,4 +287,15 @@ fn body(
     out.extend_from_slice(&head);
     out.extend_from_slice(&code);
     Ok(())
+}
+
+fn is_opening(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::Try { .. }
+            | Operator::TryTable { .. }
+    )
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest};
 use wasmtrace::label::{Source, label, printable};
 use wasmtrace::module::{Module, parse};
-use wasmtrace::{check, rewrite};
+use wasmtrace::{features, rewrite};
 
 use crate::{Global, files};
 
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let module = parse(&wasm).with_context(|| name.clone())?;
     let labels = label(&module);
     global.warn("", &labels.warnings);
-    let features = check::features(&wasm);
+    let features = features::needed(&wasm);
     let by = |source| labels.iter().filter(|(f, l)| module.is_defined(*f) && l.source == source).count();
     let debug: Vec<&str> = debug_sections(&module);
     let dwarf = wasmtrace::label::dwarf_versions(&module);

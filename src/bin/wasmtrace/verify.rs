@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use wasmtrace::check;
 use wasmtrace::runtime::{Config, Outcome, Stdio};
+use wasmtrace::{check, features};
 
 use crate::{Global, files};
 
@@ -42,8 +42,7 @@ pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
     wasmtrace::module::parse(&original).with_context(|| files::name(Some(&args.original)))?;
     let checked = check::check(&original, &hooked).with_context(|| files::name(Some(&args.hooked)))?;
     // Features come with hooks only if the hook set declares them; this one declares none.
-    let (before, after) = (check::features(&original), check::features(&hooked));
-    if let Some(new) = after.iter().find(|f| !before.contains(f)) {
+    if let Some(new) = features::added(&original, &hooked).first() {
         bail!("the hooked module needs the feature {new}, and the original does not");
     }
     // `--` without arguments is not told from no `--` by clap; the command line says it.

@@ -1,0 +1,106 @@
+//! What stands around a hooked body. Its label takes the place of the function's label.
+//!
+//! In a module that catches no exceptions a block. In one that does the function must also be left when an exception crosses
+//! it, so what stands there catches everything, exits, and throws on, in the flavour that the module itself uses:
+//!
+//! ```wat
+//! block (result R)                       try (result R)
+//!   block (result exnref)                  …
+//!     try_table (result R)               catch_all
+//!         (catch_all_ref 0)                EXIT id
+//!       …                                  rethrow 0
+//!     end                                end
+//!     br 1                               EXIT id
+//!   end
+//!   EXIT id
+//!   throw_ref
+//! end
+//! EXIT id
+//! ```
+//!
+//! A tail call has left the frame before its callee can throw, so it is exited once. A module with no exception feature
+//! never gains one.
+
+use wasmparser::Operator;
+
+use super::body::END;
+use crate::module::Module;
+
+/// Which wrapper the hooked bodies of a module have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub(crate) enum Wrapper {
+    /// `block`
+    #[default]
+    Block = 0,
+    /// `try_table`
+    TryTable = 1,
+    /// `try` of the legacy proposal
+    LegacyTry = 2,
+}
+
+pub(crate) const ALL: [Wrapper; 3] = [Wrapper::Block, Wrapper::TryTable, Wrapper::LegacyTry];
+
+impl Wrapper {
+    /// The wrapper for a module: by the exceptions that its own code uses.
+    pub(super) fn of(module: &Module<'_>) -> Wrapper {
+        if !module.has_tags() {
+            return Wrapper::Block;
+        }
+        let runs = crate::parallel::runs_of(module.defined_funcs(), |func| module.body(*func).len());
+        let flavours = crate::parallel::map(runs, |run| {
+            let (mut new, mut legacy) = (false, false);
+            for func in run {
+                let mut operators =
+                    module.body_reader(func).get_operators_reader().expect("validated: locals can be read");
+                while !operators.eof() {
+                    match operators.read().expect("validated: operators can be read") {
+                        Operator::TryTable { .. } | Operator::ThrowRef => new = true,
+                        Operator::Try { .. } => legacy = true,
+                        _ => {}
+                    }
+                }
+            }
+            (new, legacy)
+        });
+        match flavours.into_iter().fold((false, false), |a, b| (a.0 | b.0, a.1 | b.1)) {
+            // Nothing is caught here: what is thrown leaves the module, and the host closes what it crosses.
+            (false, false) => Wrapper::Block,
+            (false, true) => Wrapper::LegacyTry,
+            (true, _) => Wrapper::TryTable,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Wrapper> {
+        ALL.into_iter().find(|w| *w as u8 == byte)
+    }
+
+    /// How many labels it opens around the body.
+    pub(crate) fn labels(self) -> u32 {
+        match self {
+            Wrapper::Block | Wrapper::LegacyTry => 1,
+            Wrapper::TryTable => 3,
+        }
+    }
+
+    /// What stands between ENTER and the body. `block_type` is that of the function's results, encoded.
+    pub(super) fn open(self, block_type: &[u8]) -> Vec<u8> {
+        match self {
+            Wrapper::Block => [&[0x02], block_type].concat(),
+            // block, block (result exnref), try_table with one clause: catch_all_ref 0
+            Wrapper::TryTable => [&[0x02], block_type, &[0x02, 0x69, 0x1f], block_type, &[1, 0x03, 0]].concat(),
+            Wrapper::LegacyTry => [&[0x06], block_type].concat(),
+        }
+    }
+
+    /// What stands between the body and the function's last `end`.
+    pub(super) fn close(self, exit: &[u8]) -> Vec<u8> {
+        match self {
+            Wrapper::Block => [&[END], exit].concat(),
+            // end, br 1, end; throw_ref; end
+            Wrapper::TryTable => [&[END, 0x0c, 1, END], exit, &[0x0a, END], exit].concat(),
+            // catch_all; rethrow 0; end
+            Wrapper::LegacyTry => [&[0x19], exit, &[0x09, 0, END], exit].concat(),
+        }
+    }
+}
