@@ -399,7 +399,8 @@ fn ending(e: wasmtime::Error) -> Result<Ending> {
     let backtrace = e.downcast_ref::<wasmtime::WasmBacktrace>();
     let frames = backtrace.map_or_else(Vec::new, |b| b.frames().iter().map(|f| f.func_index()).collect());
     let (code, message) = if let Some(trap) = e.downcast_ref::<wasmtime::Trap>() {
-        (snake_case(&format!("{trap:?}")), trap.to_string())
+        let message = trap.to_string();
+        (snake_case(&format!("{trap:?}")), message.strip_prefix("wasm trap: ").unwrap_or(&message).to_owned())
     } else if e.is::<wasmtime::ThrownException>() {
         ("uncaught_exception".to_owned(), "an exception was thrown and not caught".to_owned())
     } else if backtrace.is_some() {

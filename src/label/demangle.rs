@@ -1,6 +1,7 @@
 //! Names as their programmers wrote them.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 /// Longest name that is demangled. Mangled names compress repetition, so a short one can stand for a huge one; real
 /// names are far shorter.
@@ -13,24 +14,40 @@ pub fn demangle(name: &str) -> Cow<'_, str> {
         return Cow::Borrowed(name);
     }
     // Mach-O style and `__Z` prefixes do not occur in wasm; a leading `_` or `R` that starts no mangled name falls through.
+    let mut text = Bounded(String::new());
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
-        let text = format!("{rust:#}"); // `#` leaves the hash out
-        if text.len() <= LONGEST {
-            return Cow::Owned(text);
-        }
-        return Cow::Borrowed(name);
+        let written = write!(text, "{rust:#}"); // `#` leaves the hash out
+        return written.map_or(Cow::Borrowed(name), |()| Cow::Owned(text.0));
     }
     if name.starts_with("_Z")
         && let Ok(symbol) = cpp_demangle::Symbol::new(name)
     {
         let options = cpp_demangle::DemangleOptions::default().no_return_type();
-        if let Ok(text) = symbol.demangle_with_options(&options)
-            && text.len() <= LONGEST
-        {
-            return Cow::Owned(text);
+        if symbol.structured_demangle(&mut text, &options).is_ok() {
+            return Cow::Owned(text.0);
         }
     }
     Cow::Borrowed(name)
+}
+
+/// Text that refuses to grow beyond [`LONGEST`]. Each substitution in a C++ name may double what it stands for: three
+/// hundred bytes are enough for gigabytes, so it is not written first and measured then.
+struct Bounded(String);
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > LONGEST {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+impl cpp_demangle::DemangleWrite for Bounded {
+    fn push_string(&mut self, text: &str) -> fmt::Result {
+        fmt::Write::write_str(self, text)
+    }
 }
 
 /// The name without a C++ argument list: `a::f(int) const` → `a::f`. A Go receiver `main.(*T).M` is no argument list.
@@ -82,6 +99,17 @@ mod tests {
         assert_eq!(demangle("malloc"), "malloc");
         assert_eq!(demangle("_start"), "_start");
         assert_eq!(demangle("_Zbroken"), "_Zbroken");
+    }
+
+    #[test]
+    fn a_short_name_that_stands_for_a_huge_one_is_left_alone() {
+        // Each argument is a pair of the one before.
+        let pairs = (0..35).map(|n| match char::from_digit(n, 36) {
+            Some(n) => format!("S_IS{0}_S{0}_E", n.to_ascii_uppercase()),
+            None => unreachable!(),
+        });
+        let bomb = format!("_Z1f1aIiiE{}", pairs.collect::<String>());
+        assert_eq!(demangle(&bomb), bomb);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Reading modules and writing them: `-` and standard input, `.wat`, whole files or none.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use wasmtrace::label::printable;
 
 /// Reads a module from a file, or from standard input for `-` and for no path. Text (`.wat`) is encoded.
 ///
@@ -63,16 +65,17 @@ pub(crate) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
         if out.is_terminal() && bytes.starts_with(b"\0asm") {
             bail!("refusing to write a binary to the terminal: give -o FILE, or -t for text");
         }
-        out.write_all(bytes)?;
-        return Ok(out.flush()?);
+        return out.write_all(bytes).and_then(|()| out.flush()).context("standard output");
     };
-    // A device or a pipe is written to, not replaced.
-    if path.metadata().is_ok_and(|m| !m.is_file()) {
+    // A device or a pipe is written to, not replaced; `/dev/stdout` is one even where it leads to a file.
+    if path.metadata().is_ok_and(|m| !m.is_file()) || path.starts_with("/dev") || path.starts_with("/proc") {
         return std::fs::write(path, bytes).with_context(|| path.display().to_string());
     }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // What a link leads to is replaced, not the link.
+    let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".wasmtrace").tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(".wasmtrace").tempfile_in(folder).map_err(without_path)?;
         file.write_all(bytes)?;
         #[cfg(unix)]
         {
@@ -81,15 +84,34 @@ pub(crate) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
             let mode = path.metadata().map_or(0o644, |m| m.permissions().mode() & 0o777);
             file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
         }
-        file.persist(path).map_err(|e| e.error)?;
+        file.persist(&place).map_err(|e| e.error)?;
         Ok(())
     };
     write().with_context(|| path.display().to_string())
 }
 
-/// Prints a JSON value to standard output, with a line end.
+/// The cause alone: the path of a temporary file says nothing to anybody.
+fn without_path(e: std::io::Error) -> std::io::Error {
+    let message = e.to_string();
+    std::io::Error::new(e.kind(), message.split(" at path ").next().unwrap_or_default())
+}
+
+/// A JSON value as text, with a line end. JSON lets characters stand that a terminal obeys (U+009B, marks that reorder
+/// text); they are written as escapes, which mean the same.
+pub(crate) fn json_text(value: &serde_json::Value) -> String {
+    let mut text = String::new();
+    for c in format!("{value:#}\n").chars() {
+        // A line end is the layout's: in a string it is an escape already.
+        if c == '\n' || matches!(printable(c.encode_utf8(&mut [0; 4])), Cow::Borrowed(_)) {
+            text.push(c);
+        } else {
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    text
+}
+
+/// Prints a JSON value to standard output.
 pub(crate) fn print_json(value: &serde_json::Value) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
-    Ok(writeln!(out)?)
+    write(None, json_text(value).as_bytes())
 }

@@ -29,7 +29,13 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let module = parse(&wasm).with_context(|| name.clone())?;
     let labels = label(&module);
     global.warn("", &labels.warnings);
-    let features = features::needed(&wasm);
+    // As their proposals are called; two are no proposals but switches of the validator for parts of the MVP and of
+    // reference types.
+    let features: Vec<String> = features::needed(&wasm)
+        .into_iter()
+        .filter(|f| !matches!(*f, "FLOATS" | "GC_TYPES"))
+        .map(|f| f.to_lowercase().replace('_', "-"))
+        .collect();
     let by = |source| labels.iter().filter(|(f, l)| module.is_defined(*f) && l.source == source).count();
     let debug: Vec<&str> = debug_sections(&module);
     let dwarf = wasmtrace::label::dwarf_versions(&module);
@@ -77,12 +83,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         by(Source::Dwarf),
         by(Source::Index)
     )?;
-    let features: Vec<String> = features.iter().map(|f| f.to_lowercase().replace('_', "-")).collect();
     let features: Vec<&str> = features.iter().map(String::as_str).collect();
     writeln!(out, "features   {}", list(&features, "none beyond the MVP"))?;
     let versions: Vec<String> = dwarf.iter().map(|v| format!("DWARF {v}")).collect();
     let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
-    write!(out, "debug      {}", list(&debug, "none"))?;
+    write!(out, "debug      {}", printable(&list(&debug, "none")))?;
     writeln!(out, "{}", if versions.is_empty() { String::new() } else { format!(" ({})", versions.join(", ")) })?;
     if let Some(id) = build_id {
         writeln!(out, "build id   {id}")?;

@@ -76,7 +76,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         if path.is_some() && outputs.iter().any(|(p, _)| *p == path) {
             bail!("{}: two inputs have this name", path.unwrap_or_default().display());
         }
-        let (bytes, report) = one(args, &options, input, global).with_context(|| files::name(input))?;
+        // Reading names its file itself.
+        let wasm = files::read(input)?;
+        let (bytes, report) = one(args, &options, input, &wasm, global).with_context(|| files::name(input))?;
         outputs.push((path, bytes));
         reports.push(report);
     }
@@ -89,7 +91,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     }
     if let Some(path) = &args.report {
         let report = json!({ "schema": "wasmtrace.instrument/1", "modules": reports });
-        files::write(Some(path), format!("{report:#}\n").as_bytes())?;
+        files::write(Some(path), files::json_text(&report).as_bytes())?;
     }
     Ok(0)
 }
@@ -101,15 +103,20 @@ fn output_path(args: &Args, input: Option<&Path>) -> Result<Option<PathBuf>> {
     Ok(Some(folder.join(name).with_extension(if args.text { "wat" } else { "wasm" })))
 }
 
-fn one(args: &Args, options: &Options, input: Option<&Path>, global: &Global) -> Result<(Vec<u8>, serde_json::Value)> {
-    let wasm = files::read(input).map_err(|e| without_path(e, input))?;
+fn one(
+    args: &Args,
+    options: &Options,
+    input: Option<&Path>,
+    wasm: &[u8],
+    global: &Global,
+) -> Result<(Vec<u8>, serde_json::Value)> {
     let (hooked, warnings) = match args.hooks {
         Hooks::None => {
-            wasmtrace::module::parse(&wasm)?;
-            (wasm.clone(), Vec::new())
+            wasmtrace::module::parse(wasm)?;
+            (wasm.to_vec(), Vec::new())
         }
         Hooks::Observe => {
-            let Rewritten { wasm: hooked, warnings, .. } = wasmtrace::instrument(&wasm, options)?;
+            let Rewritten { wasm: hooked, warnings, .. } = wasmtrace::instrument(wasm, options)?;
             (hooked, warnings)
         }
     };
@@ -118,7 +125,7 @@ fn one(args: &Args, options: &Options, input: Option<&Path>, global: &Global) ->
     let checked = if args.verify || args.report.is_some() {
         // `--force` may have hooked something else than what was read.
         let original =
-            if args.force { wasmtrace::strip(&hooked).unwrap_or_else(|_| wasm.clone()) } else { wasm.clone() };
+            if args.force { wasmtrace::strip(&hooked).unwrap_or_else(|_| wasm.to_vec()) } else { wasm.to_vec() };
         Some(check::check(&original, &hooked)?)
     } else {
         None
@@ -145,9 +152,4 @@ fn one(args: &Args, options: &Options, input: Option<&Path>, global: &Global) ->
     let text =
         wasmprinter::print_bytes(&hooked).map_err(|e| anyhow::anyhow!("the output cannot be printed as text: {e}"))?;
     Ok((text.into_bytes(), report))
-}
-
-/// Reading names its file itself; the caller names it for everything.
-fn without_path(e: anyhow::Error, input: Option<&Path>) -> anyhow::Error {
-    if e.to_string() == files::name(input) { anyhow::anyhow!("{}", e.root_cause()) } else { e }
 }

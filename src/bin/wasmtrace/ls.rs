@@ -15,7 +15,7 @@ use crate::{Global, files};
 /// List functions: index, size, name, source, whether they are hooked, and the rule that decided
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The names are taken from, in this order: the import (for an imported function), the name section, an export, DWARF,
+The names are taken from, in this order: the import (for an imported function), the name section, an export, DWARF, \
 the index. `by` says which. Sizes are in operators.")]
 pub(crate) struct Args {
     /// The module, binary or text [default: standard input]

@@ -108,8 +108,9 @@ impl Global {
             return;
         }
         for warning in warnings {
-            let warning = wasmtrace::label::printable(warning);
-            let _ = writeln!(anstream::stderr(), "wasmtrace: {YELLOW}warning{YELLOW:#}: {context}{warning}");
+            let warning = format!("{context}{warning}");
+            let warning = wasmtrace::label::printable(&warning);
+            let _ = writeln!(anstream::stderr(), "wasmtrace: {YELLOW}warning{YELLOW:#}: {warning}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! `wasmtrace run`
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use wasmtrace::export::{Chrome, Destination, FORMATS, Folded, Format, OtlpJson, Sink, Subject, Summary, Tree};
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module::{Module, parse};
@@ -24,6 +25,7 @@ use crate::{Global, files};
 
 /// Hook a module in memory, run it, and show where its time went
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "wasmtrace run [OPTIONS] <WASM> [ARGS]...")]
 #[command(after_help = "\
 The guest's exit code is ours: 0 to 255. A trap gives 134, a failure of ours 125, SIGINT 130, SIGTERM 143.
 
@@ -34,12 +36,11 @@ Examples:
   wasmtrace run --invoke fib lib.wasm 30
   CARGO_TARGET_WASM32_WASIP1_RUNNER='wasmtrace run' cargo test --target wasm32-wasip1")]
 pub(crate) struct Args {
-    /// The module, binary or text, hooked or not; `-` is standard input
-    #[arg(value_name = "WASM")]
-    module: PathBuf,
-    /// Arguments of the program, or of the function given by --invoke
-    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
+    /// The module, binary or text, hooked or not (`-` is standard input); what follows is the program's, or the
+    /// arguments of the function given by --invoke
+    // One list: with two, clap would take an option in front of the program's first argument for ours.
+    #[arg(value_name = "WASM", required = true, trailing_var_arg = true)]
+    module_and_args: Vec<OsString>,
     /// Give the guest a directory, under its own name or another
     #[arg(long = "dir", value_name = "HOST[::GUEST]")]
     dirs: Vec<String>,
@@ -77,6 +78,19 @@ pub(crate) struct Args {
     select: SelectArgs,
 }
 
+impl Args {
+    fn module(&self) -> &Path {
+        Path::new(&self.module_and_args[0])
+    }
+
+    fn args(&self) -> Result<Vec<String>> {
+        let text = |arg: &OsString| {
+            arg.clone().into_string().map_err(|arg| anyhow!("the argument {} is not UTF-8", arg.to_string_lossy()))
+        };
+        self.module_and_args[1..].iter().map(text).collect()
+    }
+}
+
 fn sinks_help() -> String {
     let lines: Vec<String> = FORMATS.iter().map(|(name, about)| format!("  {name:<10} {about}")).collect();
     format!("Where the trace goes, repeatable: NAME, or NAME:FILE for a file.\n\n{}", lines.join("\n"))
@@ -98,11 +112,15 @@ fn preload(text: &str) -> Result<(String, PathBuf), String> {
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let mut config = config(&args)?;
-    let wasm = files::read(Some(&args.module))?;
-    let name = files::name(Some(&args.module));
+    let wasm = files::read(Some(args.module()))?;
+    let name = files::name(Some(args.module()));
     let main = hooked(&args, wasm, global).with_context(|| name.clone())?;
     let module = parse(&main).with_context(|| name.clone())?;
     let mut subject = subject(&args, &module);
+    if args.invoke.is_none() && module.start().is_none() && !module.exports().iter().any(|(name, _)| *name == "_start")
+    {
+        global.warn("", &["the module has no `_start`: give --invoke FUNCTION to call an export of it".to_owned()]);
+    }
     let mut first_probe = module.func_count();
     for (name, path) in &args.preloads {
         let wasm = hooked(&args, files::read(Some(path))?, global).with_context(|| path.display().to_string())?;
@@ -199,7 +217,7 @@ fn subject(args: &Args, module: &Module<'_>) -> Subject {
         .and_then(|s| Manifest::decode(&module.bytes()[s.data.clone()], s.data.start).ok());
     let hash = manifest.map(|m| m.input_sha256.iter().map(|b| format!("{b:02x}")).collect());
     let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
-    let program = args.module.file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy()).into_owned();
+    let program = args.module().file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy()).into_owned();
     let labels = label::probe_labels(module, &label::label(module));
     Subject { program, hash: hash.unwrap_or_default(), began, labels }
 }
@@ -207,8 +225,8 @@ fn subject(args: &Args, module: &Module<'_>) -> Subject {
 fn config(args: &Args) -> Result<Config> {
     let mut config = Config { program: program_name(args), ..Default::default() };
     match &args.invoke {
-        Some(function) => config.invoke = Some(Invoke { function: function.clone(), args: args.args.clone() }),
-        None => config.args = args.args.clone(),
+        Some(function) => config.invoke = Some(Invoke { function: function.clone(), args: args.args()? }),
+        None => config.args = args.args()?,
     }
     for dir in &args.dirs {
         let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
@@ -251,9 +269,9 @@ fn config(args: &Args) -> Result<Config> {
 }
 
 fn program_name(args: &Args) -> String {
-    args.argv0
-        .clone()
-        .unwrap_or_else(|| args.module.file_name().map_or_else(|| "-".to_owned(), |n| n.to_string_lossy().into_owned()))
+    args.argv0.clone().unwrap_or_else(|| {
+        args.module().file_name().map_or_else(|| "-".to_owned(), |n| n.to_string_lossy().into_owned())
+    })
 }
 
 /// SIGINT and SIGTERM end the guest; what was recorded is still shown.
