@@ -321,7 +321,8 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     let hooks = HookSet::from_name(hooks).ok_or_else(|| damaged("a hook set that is not known here", at))?;
     let input_sha256 = r.read_bytes(32)?.try_into().expect("read 32 bytes");
 
-    let strings = read_vec(r, |r| Ok(Arc::<str>::from(r.read_string()?)))?;
+    // Names of functions may be longer than wasmparser's limit for those of imports and exports.
+    let strings = read_vec(r, |r| Ok(Arc::<str>::from(r.read_unlimited_string()?)))?;
     let string = |r: &BinaryReader<'_>, index: u32| {
         strings.get(index as usize).cloned().ok_or_else(|| damaged("string index out of bounds", r.original_position()))
     };

@@ -201,6 +201,8 @@ fn signals_end_the_guest_and_the_trace_is_still_shown() {
         let mut guest = BufReader::new(child.stdout.take().unwrap());
         guest.read_line(&mut line).unwrap();
         assert_eq!(line, "running\n");
+        // It has written; now it shall be past that, and in its loop.
+        std::thread::sleep(std::time::Duration::from_millis(500));
         let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
         assert!(killed.success());
         let mut shown = String::new();

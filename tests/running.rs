@@ -81,7 +81,10 @@ fn assert_same(
     (hooked, after): (&mut Session, &Call),
 ) {
     let frames: Vec<Frame> = before.frames.iter().map(|frame| moved(original, out, frame)).collect();
-    assert_eq!(after.frames, frames, "`{export}` ends elsewhere");
+    // An exception that nobody catches is thrown on by every hooked frame that it crosses, so it ends in the outermost.
+    if !matches!(&before.ending, Ending::Trapped(trap) if trap.code == "uncaught_exception") {
+        assert_eq!(after.frames, frames, "`{export}` ends elsewhere");
+    }
     assert_eq!(without_frames(&after.ending), without_frames(&before.ending), "`{export}` ends otherwise");
     assert_eq!(after.returned, before.returned, "`{export}` returns something else");
     assert_eq!(hooked.state(), plain.state(), "`{export}` leaves something else behind");
@@ -131,7 +134,7 @@ fn every_program_does_what_it_did() {
         let written = written(original);
         for run in &program.runs {
             let (plain, nothing) = run.of(original);
-            assert!(nothing.is_empty());
+            assert!(nothing.iter().all(|e| matches!(e.kind, EventKind::Manual(_))), "{nothing:?}");
             let seen = [run.of(&out.wasm), run.of(&written)];
             for (hooked, events) in &seen {
                 assert_same_outcome(original, &plain, hooked, &run.args);

@@ -18,9 +18,11 @@ use crate::rewrite::splice::Shift;
 use crate::rewrite::wrapper::Wrapper;
 
 /// Subsection ids (core specification, appendix "Name Section"; labels from the extended-name-section proposal).
+const MODULE: u8 = 0;
 const FUNCTIONS: u8 = 1;
 const LOCALS: u8 = 2;
 const LABELS: u8 = 3;
+const FIELDS: u8 = 10;
 
 /// The data of the new `name` section; `None` where the input has none.
 pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) -> Vec<u8> {
@@ -60,7 +62,9 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
                     write_subsection(id, &moved, &mut out);
                 }
             }
-            _ => write_subsection(id, contents, &mut out),
+            // What is damaged would hide the functions behind it from a strict reader.
+            _ if is_whole(id, contents) => write_subsection(id, contents, &mut out),
+            _ => {}
         }
     }
     if !written {
@@ -115,14 +119,26 @@ fn subsections(data: &[u8]) -> Vec<(u8, &[u8])> {
     found
 }
 
-/// `vec(index, name)`
+/// Whether a subsection that is copied can be read to its end. One of a kind that is not known is as long as it says.
+fn is_whole(id: u8, contents: &[u8]) -> bool {
+    let mut reader = BinaryReader::new(contents, 0);
+    match id {
+        MODULE => reader.read_string().is_ok() && reader.eof(),
+        FIELDS => indirect(contents, |index| index, |_| 0).is_ok(),
+        4..=11 => name_map(contents).is_ok(),
+        _ => true,
+    }
+}
+
+/// `vec(index, name)`; names may be of any length here, unlike those of imports and exports.
 pub(crate) fn name_map(contents: &[u8]) -> Result<Vec<(u32, &str)>> {
     let mut reader = BinaryReader::new(contents, 0);
     let count = reader.read_var_u32()?;
     let mut names = Vec::new();
     for _ in 0..count {
-        names.push((reader.read_var_u32()?, reader.read_string()?));
+        names.push((reader.read_var_u32()?, reader.read_unlimited_string()?));
     }
+    at_end(&reader)?;
     Ok(names)
 }
 
@@ -140,17 +156,19 @@ fn indirect(contents: &[u8], func: impl Fn(u32) -> u32, by: impl Fn(u32) -> i64)
         for _ in 0..names {
             let index = reader.read_var_u32()? as i64 + by(old);
             (index.clamp(0, u32::MAX as i64) as u32).encode(&mut out);
-            reader.read_string()?.encode(&mut out);
+            reader.read_unlimited_string()?.encode(&mut out);
         }
     }
-    if !reader.eof() {
-        return Err(crate::error::Error::at(
-            crate::error::ErrorKind::Malformed,
-            reader.original_position(),
-            "bytes past the end of a name map",
-        ));
-    }
+    at_end(&reader)?;
     Ok(out)
+}
+
+fn at_end(reader: &BinaryReader<'_>) -> Result<()> {
+    if reader.eof() {
+        return Ok(());
+    }
+    let message = "bytes past the end of a name map";
+    Err(crate::error::Error::at(crate::error::ErrorKind::Malformed, reader.original_position(), message))
 }
 
 fn write_functions(functions: &BTreeMap<u32, &str>, out: &mut Vec<u8>) {

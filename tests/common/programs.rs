@@ -1,10 +1,17 @@
 //! The real programs, as `corpus/real/*.json` says that they are to be run, and what must come of it.
 
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
 use serde_json::Value;
 use wasmtrace::runtime::{self, Config, Invoke, Outcome, Stdio};
 use wasmtrace::trace::{Ending, Event};
 
 use super::{Case, corpus, files, programs};
+
+const LONGEST: Duration = Duration::from_secs(60);
+const MOST_EVENTS: usize = 16 << 20;
 
 /// One real program.
 pub struct Program {
@@ -139,11 +146,25 @@ impl Run {
     }
 }
 
-/// Runs a module and keeps all events.
+/// Runs a module and keeps all events. What a broken compiler makes may not end: it is cut off.
 pub fn run(wasm: &[u8], config: &Config) -> (Outcome, Vec<Event>) {
+    let (done, watched) = channel::<()>();
+    let interrupt = config.interrupt.clone();
+    let watch = std::thread::spawn(move || {
+        if watched.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+            interrupt.store(14, Ordering::Relaxed); // SIGALRM
+        }
+    });
     let mut events = Vec::new();
-    let outcome = runtime::run(wasm, config, |block| events.extend_from_slice(block)).unwrap();
-    (outcome, events)
+    let outcome = runtime::run(wasm, config, |block| {
+        events.extend_from_slice(block);
+        if events.len() > MOST_EVENTS {
+            config.interrupt.store(25, Ordering::Relaxed); // SIGXFSZ
+        }
+    });
+    drop(done);
+    watch.join().unwrap();
+    (outcome.unwrap(), events)
 }
 
 fn list(value: &Value) -> &[Value] {

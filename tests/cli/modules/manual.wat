@@ -1,0 +1,21 @@
+;; Speaks through the manual API: a span around the work, tags on it, a metric and a line for the log in it.
+(module
+  (import "dylibso:observe/api" "span-enter" (func $span_enter (param i32 i32)))
+  (import "dylibso:observe/api" "span-exit" (func $span_exit))
+  (import "dylibso:observe/api" "span-tags" (func $span_tags (param i32 i32)))
+  (import "dylibso:observe/api" "metric" (func $metric (param i32 i32 i32)))
+  (import "dylibso:observe/api" "log" (func $log (param i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "request")
+  (data (i32.const 16) "user:jo,path: /\"a\",flag")
+  (data (i32.const 48) "vowels.count:1|c")
+  (data (i32.const 64) "hello")
+  (func $work
+    (drop (memory.grow (i32.const 2)))
+    (call $metric (i32.const 1) (i32.const 48) (i32.const 16))
+    (call $log (i32.const 3) (i32.const 64) (i32.const 5)))
+  (func $main (export "_start")
+    (call $span_enter (i32.const 0) (i32.const 7))
+    (call $span_tags (i32.const 16) (i32.const 23))
+    (call $work)
+    (call $span_exit)))

@@ -1,0 +1,242 @@
+//! Theorem: what is optional in a module (names, debug information, our own Manifest) cannot do harm. However damaged or
+//! ill-meant it is, the module is hooked, the hooks can be proved and taken out again, and at most a warning says what was
+//! not read; nothing panics, and nothing takes long.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use wasmtrace::hook::{MANIFEST_SECTION, Manifest};
+use wasmtrace::{ErrorKind, Options, check, instrument, label, module, select, strip};
+
+/// Far more than anything here takes, in a build without optimisation on a busy machine.
+const LONG: Duration = Duration::from_secs(20);
+
+fn app() -> Vec<u8> {
+    wat::parse_file(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/modules/app.wat")).unwrap()
+}
+
+fn program(name: &str) -> Vec<u8> {
+    std::fs::read(common::corpus().join("real").join(name)).unwrap()
+}
+
+/// Where the data of a custom section lies.
+fn data_of(wasm: &[u8], name: &str) -> std::ops::Range<usize> {
+    module::parse(wasm).unwrap().custom(name).unwrap_or_else(|| panic!("no section {name}")).data.clone()
+}
+
+/// The module with other data in a custom section.
+fn with_data(wasm: &[u8], name: &str, data: &[u8]) -> Vec<u8> {
+    let module = module::parse(wasm).unwrap();
+    let section = module.custom(name).unwrap();
+    let mut out = wasm[..section.whole.start].to_vec();
+    let mut contents = Vec::new();
+    wasm_encoder::Encode::encode(name, &mut contents);
+    contents.extend_from_slice(data);
+    out.push(0);
+    wasm_encoder::Encode::encode(&contents[..], &mut out);
+    out.extend_from_slice(&wasm[section.whole.end..]);
+    out
+}
+
+/// Every way to damage `data` that is tried: cut short, a byte changed, a byte too many.
+fn damaged(data: &[u8]) -> Vec<Vec<u8>> {
+    let step = data.len().div_ceil(200).max(1);
+    let mut all: Vec<Vec<u8>> = (0..data.len()).step_by(step).map(|len| data[..len].to_vec()).collect();
+    for at in (0..data.len()).step_by(step) {
+        for value in [0x00, 0x7f, 0x80, 0xff, data[at] ^ 1, data[at].wrapping_add(1)] {
+            let mut data = data.to_vec();
+            data[at] = value;
+            all.push(data);
+        }
+    }
+    all.push([data, &[0]].concat());
+    all.push([data, data].concat());
+    // Lengths and counts that are not there.
+    all.push([&data[..data.len().min(1)], &[0xff; 4], &[0x0f], data].concat());
+    all
+}
+
+/// The module is hooked, whatever it says of itself; gives the warnings.
+fn assert_harmless(wasm: &[u8]) -> Vec<String> {
+    let began = Instant::now();
+    let out = instrument(wasm, &Options::default()).expect("what is damaged is optional");
+    let checked = check::check(wasm, &out.wasm).expect("the output is the input plus hooks");
+    assert_eq!(checked.hooked, checked.functions);
+    assert!(strip(&out.wasm).expect("the hooks can be taken out") == wasm, "strip gives something else");
+    // The old hosts look each probe up in the name section, and read it strictly.
+    let module = module::parse(&out.wasm).unwrap();
+    let named = names_read_strictly(&out.wasm);
+    for probe in &out.manifest.as_ref().unwrap().probes {
+        assert!(named.contains(&probe.id.0), "function {} has no name that a strict reader finds", probe.id.0);
+    }
+    let _ = label::probe_labels(&module, &label::label(&module));
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+    out.warnings
+}
+
+/// The functions that the `name` section names, for a reader that gives up at the first error.
+fn names_read_strictly(wasm: &[u8]) -> Vec<u32> {
+    let range = data_of(wasm, "name");
+    let reader = wasmparser::BinaryReader::new(&wasm[range.clone()], range.start);
+    let mut named = Vec::new();
+    for subsection in wasmparser::NameSectionReader::new(reader) {
+        let Ok(subsection) = subsection else { break };
+        if let wasmparser::Name::Function(names) = subsection {
+            named.extend(names.into_iter().map_while(Result::ok).map(|n| n.index));
+        }
+    }
+    named
+}
+
+#[test]
+fn a_damaged_name_section_costs_names_and_one_warning() {
+    let wasm = app();
+    let names = wasm[data_of(&wasm, "name")].to_vec();
+    let mut warned = 0;
+    for data in damaged(&names) {
+        let warnings = assert_harmless(&with_data(&wasm, "name", &data));
+        assert!(warnings.len() <= 1, "{warnings:?}");
+        assert!(warnings.iter().all(|w| w.contains("name section is damaged at offset 0x")), "{warnings:?}");
+        warned += warnings.len();
+    }
+    assert!(warned > 50, "{warned} warnings");
+}
+
+#[test]
+fn damaged_debug_information_costs_files_and_lines() {
+    for file in ["c_exit.wasm", "rust_calls.wasm"] {
+        let wasm = program(file);
+        let module = module::parse(&wasm).unwrap();
+        let sections: Vec<&str> =
+            module.sections().iter().filter_map(|s| s.name).filter(|n| n.starts_with(".debug_")).collect();
+        assert!(sections.len() >= 5);
+        for name in sections {
+            let data = &wasm[data_of(&wasm, name)];
+            let middle = data.len() / 2;
+            let mut noise = data.to_vec();
+            noise.iter_mut().zip((0u8..=255).cycle().map(|b| b.wrapping_mul(167))).for_each(|(b, n)| *b ^= n);
+            for data in [
+                &[][..],
+                &data[..middle],
+                &data[middle..],
+                &[data, data].concat(),
+                &vec![0; data.len()],
+                &vec![0xff; data.len()],
+                &vec![0x80; data.len()],
+                &noise,
+            ] {
+                let warnings = assert_harmless(&with_data(&wasm, name, data));
+                let about = warnings.iter().filter(|w| w.contains("debug information") || w.contains("DWARF"));
+                assert!(about.count() == warnings.len() && warnings.len() <= 2, "{name}: {warnings:#?}");
+            }
+        }
+    }
+}
+
+/// A Manifest is read from a file that anybody may have written. What it claims of the original is held against the hash.
+#[test]
+fn a_crafted_manifest_is_refused_or_does_no_harm() {
+    let wasm = app();
+    let hooked = instrument(&wasm, &Options::default()).unwrap().wasm;
+    let manifest = hooked[data_of(&hooked, MANIFEST_SECTION)].to_vec();
+    assert!(Manifest::decode(&manifest, 0).is_ok());
+    let began = Instant::now();
+    let mut refused = 0;
+    for data in damaged(&manifest) {
+        let crafted = with_data(&hooked, MANIFEST_SECTION, &data);
+        match strip(&crafted) {
+            Ok(original) => assert!(original == wasm, "strip gives something that is not the original"),
+            Err(e) => {
+                assert_eq!(e.kind(), ErrorKind::Restore, "{e}");
+                refused += 1;
+            }
+        }
+        let module = module::parse(&crafted).unwrap();
+        let labels = label::label(&module);
+        assert!(labels.warnings.len() <= 1 && labels.iter().len() == module.func_count() as usize);
+        let _ = label::probe_labels(&module, &labels);
+        let _ = select::select(&module, &labels, &Default::default());
+        let _ = check::check(&wasm, &crafted);
+        assert_eq!(instrument(&crafted, &Options::default()).unwrap_err().kind(), ErrorKind::AlreadyHooked);
+    }
+    assert!(refused > 100, "{refused} were refused");
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+}
+
+/// Ids out of range, of imports, and names that a terminal would obey.
+#[test]
+fn a_manifest_of_another_module_does_no_harm() {
+    let hooked = instrument(&app(), &Options::default()).unwrap().wasm;
+    let other = instrument(&program("c_exit.wasm"), &Options::default()).unwrap().wasm;
+    let theirs = other[data_of(&other, MANIFEST_SECTION)].to_vec();
+    let crafted = with_data(&hooked, MANIFEST_SECTION, &theirs);
+    assert_eq!(strip(&crafted).unwrap_err().kind(), ErrorKind::Restore);
+    let module = module::parse(&crafted).unwrap();
+    let labels = label::label(&module);
+    assert_eq!(labels.iter().len(), module.func_count() as usize);
+    // It is not proved either: the proof asks that the Manifest tells the truth.
+    assert_eq!(check::check(&app(), &crafted).unwrap_err().kind(), ErrorKind::Check);
+}
+
+#[test]
+fn a_name_of_ten_megabytes_is_a_name() {
+    let name = "n".repeat(10 << 20);
+    let wasm = wat::parse_str(format!(r#"(module (func (@name "{name}") (export "_start")) (func $after))"#)).unwrap();
+    assert_eq!(assert_harmless(&wasm), [""; 0]);
+    let hooked = instrument(&wasm, &Options::default()).unwrap().wasm;
+    let module = module::parse(&hooked).unwrap();
+    let labels = label::probe_labels(&module, &label::label(&module));
+    assert!(labels.values().any(|label| *label.name == *name), "the Manifest holds it");
+    // In a custom section of our own making, and as a section's name.
+    let wasm = wat::parse_str(format!(r#"(module (func) (@custom "unknown" "{name}"))"#)).unwrap();
+    assert_eq!(assert_harmless(&wasm), [""; 0]);
+}
+
+/// The longest names that a module may have, as every kind of name, and mangled ones that stand for far more.
+#[test]
+fn long_names_are_carried_and_never_demangled_at_length() {
+    let long = "x".repeat(99_999);
+    let wasm = wat::parse_str(format!(
+        r#"(module (import "{long}" "{long}" (func)) (func (@name "{long}") (export "{long}")) (memory 1))"#
+    ))
+    .unwrap();
+    assert_eq!(assert_harmless(&wasm), [""; 0]);
+    // Each argument is a pair of the one before: 350 bytes for 2³⁵ names.
+    let pairs = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ".chars().map(|n| format!("S_IS{n}_S{n}_E"));
+    let bomb = format!("_Z1f1aIiiE{}", pairs.collect::<String>());
+    let nested = format!("_Z{}1fE{}", "N".repeat(5_000), "v".repeat(5_000));
+    let rust = format!("_R{}C1a", "NvB_".repeat(3_000));
+    for name in [bomb, nested, rust] {
+        let wasm = wat::parse_str(format!(r#"(module (func (@name "{name}")))"#)).unwrap();
+        let mut options = Options::default();
+        options.select.push("-nosuch::**").unwrap();
+        let began = Instant::now();
+        let out = instrument(&wasm, &options).unwrap();
+        assert_eq!(out.manifest.unwrap().probes.len(), 1);
+        let module = module::parse(&wasm).unwrap();
+        let labels = label::label(&module);
+        assert!(labels[module::FuncIdx(0)].demangled().len() <= 20_000);
+        assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+    }
+}
+
+/// Deep nesting is valid, so nothing may recurse over it.
+#[test]
+fn a_hundred_thousand_nested_blocks_do_not_end_the_stack() {
+    let depth = 100_000;
+    let mut body = vec![0];
+    body.extend([0x02, 0x40].repeat(depth)); // block
+    body.push(0x0f); // return
+    body.extend([0x0b].repeat(depth + 1));
+    let mut code = wasm_encoder::CodeSection::new();
+    code.raw(&body);
+    let mut wasm = wasm_encoder::Module::new();
+    let mut types = wasm_encoder::TypeSection::new();
+    types.ty().function([], []);
+    let mut functions = wasm_encoder::FunctionSection::new();
+    functions.function(0);
+    wasm.section(&types).section(&functions).section(&code);
+    let wasm = wasm.finish();
+    assert_harmless(&wasm);
+}
