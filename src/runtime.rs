@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel, sync_channel};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::{Engine, ExternType, Instance, Linker, Module, Store, Val, ValType};
@@ -51,14 +50,22 @@ pub struct Config {
     pub interrupt: Arc<AtomicI32>,
 }
 
-/// How much more stack a hooked module gets. Measured: frames about double; small functions may come to more.
-pub const HOOKED_STACK: usize = 4;
+/// How much more stack a hooked module gets. Around a hook's call everything that is live is spilled, so a frame grows with
+/// the function's parameters: by two in most, by eleven with eight vectors (measured). Too much is harmless: a hooked
+/// program then recurses deeper than it would unhooked before it traps.
+pub const HOOKED_STACK: usize = 12;
 
 /// wasmtime's own default.
 pub const DEFAULT_WASM_STACK: usize = 512 << 10;
 
 /// Stack of the guest's thread beside what the guest uses itself: wasmtime and WASI run on it.
 const HOST_STACK: usize = 4 << 20;
+
+/// Events that are consumed at a time.
+const BATCH: usize = 4096;
+
+/// How often the ring is looked into when it was empty; it takes a guest much longer to fill it.
+const IDLE: Duration = Duration::from_micros(200);
 
 /// How long a guest that was asked to end may go on.
 const GRACE: Duration = Duration::from_secs(1);
@@ -122,8 +129,7 @@ pub struct Outcome {
     pub duration: u64,
     /// What the invoked function returned, as text.
     pub results: Vec<String>,
-    /// The guest had not stopped a second after it was asked to: it was left running, and its last events (a block of
-    /// 8,192 at most) are missing.
+    /// The guest had not stopped a second after it was asked to, and was left running. What it did until then was seen.
     pub abandoned: bool,
     /// What the guest wrote, if that was captured.
     pub stdout: Vec<u8>,
@@ -164,9 +170,9 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
 
     let (wasi, captured) = wasi::context(config)?;
     let clock = quanta::Clock::new();
-    let (full, blocks) = sync_channel(hooks::WAITING);
-    let (give_back, empty) = channel();
-    let recorder = Recorder::new(clock.clone(), full, empty, config.interrupt.clone());
+    let (ring, mut readings) = rtrb::RingBuffer::new(hooks::RING);
+    let text = Arc::new(AtomicUsize::new(0));
+    let recorder = Recorder::new(clock.clone(), ring, text.clone(), config.interrupt.clone());
     let begin = clock.raw();
     let mut last = 0;
     let invoke = config.invoke.clone();
@@ -179,26 +185,31 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
             let mut store = Store::new(&engine, Host { wasi, recorder });
             let called = call(&mut store, linker, preloads, &main, invoke.as_ref());
             let end = guest_clock.raw();
-            store.data_mut().recorder.flush();
-            (called, end)
+            (called, end) // the store and its end of the ring go here: the reader sees that nothing more will come
         })
         .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
 
     let mut events = Vec::new();
     let mut asked_to_end = None;
     let abandoned = loop {
-        match blocks.recv_timeout(Duration::from_millis(50)) {
-            Ok(mut block) => {
-                events.clear();
-                events.extend(block.drain(..).map(|(reading, kind)| {
-                    last = clock.delta_as_nanos(begin, reading).max(last);
-                    Event { at: last, kind }
-                }));
-                let _ = give_back.send(block);
-                consume(&events);
-            }
-            Err(RecvTimeoutError::Disconnected) => break false,
-            Err(RecvTimeoutError::Timeout) => {}
+        // In this order: what was pushed before the guest ended is there when that is known.
+        let ended = readings.is_abandoned();
+        let mut bytes = 0;
+        events.clear();
+        while events.len() < BATCH
+            && let Ok((reading, kind)) = readings.pop()
+        {
+            bytes += kind.text_len();
+            last = clock.delta_as_nanos(begin, reading).max(last);
+            events.push(Event { at: last, kind });
+        }
+        text.fetch_sub(bytes, Ordering::AcqRel);
+        if !events.is_empty() {
+            consume(&events);
+        } else if ended {
+            break false;
+        } else {
+            std::thread::sleep(IDLE);
         }
         let signal = config.interrupt.load(Ordering::Relaxed);
         if signal != 0 && asked_to_end.get_or_insert_with(Instant::now).elapsed() > GRACE {
@@ -240,6 +251,8 @@ fn engine(max_wasm_stack: usize) -> Result<Engine> {
     let mut config = wasmtime::Config::new();
     config
         .max_wasm_stack(max_wasm_stack)
+        // Not used here, but checked against the other.
+        .async_stack_size(max_wasm_stack.saturating_add(HOST_STACK))
         .wasm_tail_call(true)
         .wasm_custom_page_sizes(true)
         .wasm_threads(true)

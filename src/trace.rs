@@ -32,6 +32,21 @@ pub enum EventKind {
     Manual(Box<Manual>),
 }
 
+impl EventKind {
+    /// How many bytes of text it carries.
+    pub fn text_len(&self) -> usize {
+        match self {
+            EventKind::Manual(manual) => match &**manual {
+                Manual::SpanEnter(text) | Manual::Tags(text) | Manual::Metric(text) | Manual::Log(_, text) => {
+                    text.len()
+                }
+                Manual::SpanExit | Manual::Misuse(_) => 0,
+            },
+            _ => 0,
+        }
+    }
+}
+
 /// What the guest's own code says through the manual API.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Manual {

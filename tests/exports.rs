@@ -61,7 +61,9 @@ fn nanos(ts: &Value) -> u64 {
 /// Chrome's events: checked, and as spans in the order in which they began.
 fn chrome(text: &str) -> Vec<Call> {
     let events: Vec<Value> = serde_json::from_str(text).expect("one JSON array");
-    let (mut calls, mut open, mut now, mut named): (Vec<Call>, Vec<usize>, u64, bool) = Default::default();
+    let (mut calls, mut now, mut named): (Vec<Call>, u64, bool) = Default::default();
+    // Each with the id of an asynchronous event, if it is one: a manual span may outlive the call that opened it.
+    let mut open: Vec<(usize, Option<&Value>)> = Vec::new();
     for event in &events {
         assert_eq!((&event["pid"], &event["tid"]), (&1.into(), &1.into()));
         let ts = event.get("ts").map(nanos);
@@ -70,7 +72,7 @@ fn chrome(text: &str) -> Vec<Call> {
             now = ts;
         }
         match event["ph"].as_str().unwrap() {
-            "B" => {
+            "B" | "b" => {
                 calls.push(Call {
                     start: ts.unwrap(),
                     end: 0,
@@ -78,9 +80,13 @@ fn chrome(text: &str) -> Vec<Call> {
                     index: event["args"]["index"].as_u64(),
                     depth: open.len(),
                 });
-                open.push(calls.len() - 1);
+                open.push((calls.len() - 1, event.get("id")));
             }
-            "E" => calls[open.pop().expect("an end has a beginning")].end = ts.unwrap(),
+            "E" | "e" => {
+                let innermost = open.iter().rposition(|(_, id)| *id == event.get("id"));
+                let (call, _) = open.remove(innermost.expect("an end has a beginning"));
+                calls[call].end = ts.unwrap();
+            }
             "i" => assert!(event["name"].is_string() && ts.is_some(), "{event}"),
             "M" => named |= event["name"] == "process_name" && event["args"]["name"].is_string(),
             other => panic!("an event of the kind {other}"),
@@ -311,6 +317,16 @@ fn what_the_guest_says_itself_is_on_the_span_that_it_is_said_in() {
     let events: Vec<&str> = span("work").events.iter().map(|e| e.name.as_str()).collect();
     assert_eq!(events, ["memory.grow", "metric", "log"]);
     assert_eq!(text(attribute(&span("work").events[2].attributes, "log.message")), "hello");
+}
+
+/// OpenTelemetry's default limit: what is beyond it is counted.
+#[test]
+fn a_span_has_a_hundred_and_twenty_eight_events_and_says_how_many_more_there_were() {
+    let run = run("tests/cli/modules/chatty.wat", &[], 0);
+    let spans = assert_formats_agree(&run);
+    let span = |name: &str| spans.iter().find(|s| s.name == name).unwrap();
+    assert_eq!((span("chatty").events.len(), span("chatty").dropped_events_count), (128, 72));
+    assert_eq!((span("terse").events.len(), span("terse").dropped_events_count), (1, 0));
 }
 
 /// A run of many spans comes in many lines, and none of them is written twice.

@@ -164,6 +164,22 @@ fn a_crafted_manifest_is_refused_or_does_no_harm() {
     assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
 }
 
+/// A count costs nobody anything to write down; memory is for what is really there.
+#[test]
+fn counts_in_a_manifest_are_not_believed() {
+    let hooked = instrument(&app(), &Options::default()).unwrap().wasm;
+    let hash = [0xaa; 32];
+    let empty = Manifest { hooks: Default::default(), input_sha256: hash, probes: Vec::new(), restore: None }.encode();
+    let counts = empty.windows(32).position(|w| w == hash).unwrap() + 32;
+    // Behind the hash stand counts, all of them 0. (And what says whether there is more: it is not believed either.)
+    for at in counts..empty.len() {
+        let data = [&empty[..at], &[0xff, 0xff, 0xff, 0xff, 0x0f], &empty[at + 1..]].concat();
+        let error = strip(&with_data(&hooked, MANIFEST_SECTION, &data)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Restore);
+        assert!(error.offset().is_some(), "{error}");
+    }
+}
+
 /// Ids out of range, of imports, and names that a terminal would obey.
 #[test]
 fn a_manifest_of_another_module_does_no_harm() {

@@ -50,12 +50,10 @@ fn steps(readme: &str) -> Vec<Step> {
             whole.pop();
             whole.push_str(lines.next().map_or("", |(_, l)| l));
         }
+        let is_comment = whole.trim_start().starts_with('#') && !whole.trim_start().starts_with("# exit code");
+        let is_command = !whole.trim().is_empty() && !is_comment;
         match (block, whole.strip_prefix("$ ")) {
-            ("sh", _) if whole.trim_start().starts_with("# exit code") || !whole.trim_start().starts_with('#') => {
-                if !whole.trim().is_empty() {
-                    add(number + 1, &whole, &mut steps, None);
-                }
-            }
+            ("sh", _) if is_command => add(number + 1, &whole, &mut steps, None),
             ("console", Some(command)) => add(number + 1, command, &mut steps, Some(Vec::new())),
             ("console", None) => {
                 let shown = steps.last_mut().and_then(|s| s.shown.as_mut()).expect("output stands behind a command");

@@ -1,7 +1,9 @@
 //! Chrome Trace Event Format, JSON array form ("Trace Event Format", Google, 2016): read by chrome://tracing, Perfetto's
 //! UI and others.
 //!
-//! Begin and end events stream as they happen; times are microseconds with three decimals, so nanoseconds.
+//! Begin and end events stream as they happen; times are microseconds with three decimals, so nanoseconds. Calls are
+//! duration events (`B`, `E`), which nest. Manual spans need not nest with calls (one that a helper opens outlives it),
+//! so they are asynchronous events (`b`, `e`) with an id, which viewers show in a row of their own.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -71,22 +73,34 @@ impl std::fmt::Display for Micros {
 impl<W: Write> Sink for Chrome<W> {
     fn change(&mut self, subject: &Subject, change: &Change<'_>) -> io::Result<()> {
         match change {
-            Change::Opened { what, at } => {
+            Change::Opened { number, what, at } => {
                 self.now = *at;
                 self.separator()?;
-                write!(self.out, "{{\"ph\":\"B\",\"pid\":1,\"tid\":1,\"ts\":{},", Micros(*at))?;
                 match what {
                     What::Call(probe) => {
                         let name = self.encoded.entry(*probe).or_insert_with(|| encode(subject, what));
-                        write!(self.out, "{name}}}")
+                        write!(self.out, "{{\"ph\":\"B\",\"pid\":1,\"tid\":1,\"ts\":{},{name}}}", Micros(*at))
                     }
-                    What::Manual(_) => write!(self.out, "{}}}", encode(subject, what)),
+                    What::Manual(_) => {
+                        let name = encode(subject, what);
+                        write!(self.out, "{{\"ph\":\"b\",\"cat\":\"manual\",\"id\":{number},")?;
+                        write!(self.out, "\"pid\":1,\"tid\":1,\"ts\":{},{name}}}", Micros(*at))
+                    }
                 }
             }
             Change::Closed { span, .. } => {
                 self.now = span.end;
                 self.separator()?;
-                write!(self.out, "{{\"ph\":\"E\",\"pid\":1,\"tid\":1,\"ts\":{}", Micros(span.end))?;
+                match &span.what {
+                    What::Call(_) => self.out.write_all(b"{\"ph\":\"E\",")?,
+                    // The end of an asynchronous event is found by name, category and id.
+                    What::Manual(name) => {
+                        let name = serde_json::Value::from(&**name);
+                        let number = span.number;
+                        write!(self.out, "{{\"ph\":\"e\",\"cat\":\"manual\",\"id\":{number},\"name\":{name},")?;
+                    }
+                }
+                write!(self.out, "\"pid\":1,\"tid\":1,\"ts\":{}", Micros(span.end))?;
                 let ended = match span.how {
                     End::Returned => None,
                     End::Unwound => Some("unwound"),

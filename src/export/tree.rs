@@ -25,6 +25,9 @@ impl<W: Write> std::fmt::Debug for Tree<W> {
 /// The longest name that is shown whole.
 const LONGEST_NAME: usize = 100;
 
+/// The longest key or value of a tag that is shown whole.
+const LONGEST_TAG: usize = 40;
+
 /// Deeper than this the tree is not indented further, so that lines stay readable.
 const DEEPEST_INDENT: usize = 40;
 
@@ -64,7 +67,7 @@ impl<W: Write> Sink for Tree<W> {
             duration(summary.duration),
             printable(&summary.ending.describe()),
         )?;
-        if profile.calls() > 0 {
+        if profile.nodes().next().is_some() {
             writeln!(
                 self.out,
                 "\n{dim}{:>10} {:>10} {:>6} {:>10}  function{reset}",
@@ -123,6 +126,7 @@ impl<W: Write> Sink for Tree<W> {
             (irregular.stray_span_exits, "manual spans closed that were not open"),
             (irregular.forgotten, "manual spans never closed"),
             (irregular.refused, "manual spans not opened: too many were open"),
+            (irregular.refused_calls, "calls not followed: too many were open"),
             (irregular.tags_left_out, "tags left out: too many on one span"),
         ] {
             if count > 0 {
@@ -144,13 +148,10 @@ impl<W: Write> Tree<W> {
         let (dim, red, reset) = if self.color { ("\x1b[2m", "\x1b[31m", "\x1b[0m") } else { ("", "", "") };
         let what = node.what.as_ref().expect("only the root is nothing");
         let name = subject.name(what);
-        let mut name = match what {
-            What::Call(_) => printable(without_arguments(&name)).into_owned(),
-            What::Manual(_) => format!("«{}»", printable(&name)),
+        let name = match what {
+            What::Call(_) => short(without_arguments(&name), LONGEST_NAME),
+            What::Manual(_) => format!("«{}»", short(&name, LONGEST_NAME)),
         };
-        if name.chars().count() > LONGEST_NAME {
-            name = name.chars().take(LONGEST_NAME - 1).chain(['…']).collect();
-        }
         write!(
             self.out,
             "{:>10} {:>10} {:>5.1}% {:>10}  {}{name}",
@@ -167,7 +168,7 @@ impl<W: Write> Tree<W> {
             write!(self.out, "  {dim}{}{line}{reset}", printable(file))?;
         }
         for (key, value) in &node.tags {
-            write!(self.out, "  {dim}{}={}{reset}", printable(key), printable(value))?;
+            write!(self.out, "  {dim}{}={}{reset}", short(key, LONGEST_TAG), short(value, LONGEST_TAG))?;
         }
         for (count, one, many) in [(node.logs, "log line", "log lines"), (node.metrics, "metric", "metrics")] {
             if count > 0 {
@@ -184,6 +185,15 @@ impl<W: Write> Tree<W> {
             write!(self.out, "  {red}(trapped here){reset}")?;
         }
         writeln!(self.out)
+    }
+}
+
+/// Safe for a terminal, and no longer than this.
+fn short(text: &str, longest: usize) -> String {
+    let text = printable(text);
+    match text.chars().count() > longest {
+        true => text.chars().take(longest - 1).chain(['…']).collect(),
+        false => text.into_owned(),
     }
 }
 

@@ -41,6 +41,9 @@ struct Entry<'a> {
 /// How long a chain of origins, or of scopes, is followed; damaged data can hold circles.
 const MAX_CHAIN: usize = 64;
 
+/// Longer names are damage, or meant to fill the memory: entries may share one.
+const LONGEST_NAME: usize = 16 << 10;
+
 /// What debug information says of each function that it knows.
 pub(crate) fn subprograms(module: &Module<'_>, warnings: &mut Vec<String>) -> HashMap<FuncIdx, Subprogram> {
     let Some(code) = module.section(id::CODE) else { return HashMap::new() };
@@ -131,13 +134,13 @@ fn read_entries<'a>(
     let mut files: HashMap<u64, Option<Arc<str>>> = HashMap::new();
     let mut language = None;
     let global = |offset: UnitOffset| offset.to_debug_info_offset(&unit.header);
-    // The entries around the current one, by depth; `None` for one that is not kept.
+    // The entries around the current one, by depth.
     let mut scopes: Vec<Option<DebugInfoOffset>> = Vec::new();
     let mut cursor = unit.entries();
     while let Some(die) = cursor.next_dfs()? {
         let depth = die.depth().max(0) as usize;
         scopes.truncate(depth);
-        let parent = scopes.iter().rev().copied().flatten().next();
+        let parent = scopes.last().copied().flatten();
         let kept = matches!(
             die.tag(),
             dw::DW_TAG_subprogram
@@ -150,8 +153,9 @@ fn read_entries<'a>(
                 | dw::DW_TAG_interface_type
         );
         let here = global(die.offset()).filter(|_| kept);
-        scopes.resize(depth, None);
-        scopes.push(here);
+        // What is not kept stands for what it is in, so that the last one is always the answer.
+        scopes.resize(depth, parent);
+        scopes.push(here.or(parent));
         if die.tag() == dw::DW_TAG_compile_unit {
             if let Some(AttributeValue::Language(l)) = die.attr_value(dw::DW_AT_language) {
                 language = language_name(l);
@@ -159,7 +163,9 @@ fn read_entries<'a>(
             continue;
         }
         let Some(here) = here else { continue };
-        let text = |name| die.attr_value(name).and_then(|v| dwarf.attr_string(unit, v).ok());
+        let text = |name| {
+            die.attr_value(name).and_then(|v| dwarf.attr_string(unit, v).ok()).filter(|n| n.len() <= LONGEST_NAME)
+        };
         let mut entry = Entry {
             parent,
             name: text(dw::DW_AT_name),
@@ -263,8 +269,13 @@ fn resolve(
 fn qualified_name(entries: &HashMap<DebugInfoOffset, Entry<'_>>, offset: DebugInfoOffset) -> Option<String> {
     let mut parts = Vec::new();
     let mut next = Some(offset);
+    let mut len = 0;
     for _ in 0..MAX_CHAIN {
         let Some(entry) = next.and_then(|o| entries.get(&o)) else { break };
+        len += entry.name.map_or(0, |n| n.len());
+        if len > LONGEST_NAME {
+            break;
+        }
         match entry.name {
             Some(name) => parts.push(name.to_string_lossy()),
             None if parts.is_empty() => return None,

@@ -22,7 +22,7 @@
 
 use wasmparser::{Operator, OperatorsReader};
 
-use super::offsets::Edit;
+use super::offsets::{self, Edit};
 use super::splice::{Shift, Splice, Widths, minimal_width, write_leb};
 use super::wrapper::Wrapper;
 use crate::error::Result;
@@ -183,7 +183,7 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
         head.extend_from_slice(&[1, I32]);
         let grown = (becomes - groups_width) as u32 + 2;
         // Before every operator, so that even the first one's address moves.
-        edits.insert(0, Edit { at: (start - range.start - 1) as u32, grown, inserted: false });
+        edits.insert(0, offsets::Growth { at: (start - range.start - 1) as u32, by: grown, inserted: false });
     } else {
         head.extend_from_slice(&module.bytes()[range.start..start]);
     }
@@ -196,7 +196,13 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
     bytes.extend_from_slice(&out);
     let mut widths = widths.into_noted();
     widths.sort_unstable();
-    Ok(NewBody { bytes, size_width, edits, restore: BodyRestore { widths, branches }, left_out })
+    Ok(NewBody {
+        bytes,
+        size_width,
+        edits: offsets::summed(edits),
+        restore: BodyRestore { widths, branches },
+        left_out,
+    })
 }
 
 /// The width of the size field in front of a body: from the previous body's end (or the section's count) to its start.

@@ -19,6 +19,7 @@ use wasmparser::{BinaryReader, ConstExpr, Operator, OperatorsReader};
 use super::wrapper::{self, Wrapper};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
+use crate::label::Source;
 use crate::module::{FuncIdx, Module, Section, id, parse};
 
 /// What the check found to be true.
@@ -86,6 +87,7 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         if manifest.input_sha256 != super::sha256(original) {
             return Err(fail(8, "the Manifest names another input"));
         }
+        pair.labels(manifest)?;
     }
     pair.sections(&places)?;
     pair.names(&hooked_funcs)?;
@@ -133,14 +135,18 @@ impl Pair<'_, '_> {
         let range = self.new.body(shim);
         let body = &self.new.bytes()[range.clone()];
         let params = self.new.func_type(shim).params().len() as u32;
-        let same_type = |import: &u32| self.old.type_index(FuncIdx(*import)) == self.new.type_index(shim);
-        let is_shim = |import: &u32| {
-            super::shims::operators(params, FuncIdx(*import), ProbeId(shim.0), &self.code).as_slice() == body
-        };
-        (0..self.from)
-            .filter(same_type)
-            .find(is_shim)
-            .ok_or_else(|| fail(range.start, format!("function {} is neither the original's nor a shim", shim.0)))
+        let mut operators = self.new.body_reader(shim).get_operators_reader()?;
+        while !operators.eof() {
+            // The one call that is no hook's says which import the shim is for; then all of it must be as shims are.
+            if let Operator::Call { function_index: import } = operators.read()?
+                && import < self.from
+                && self.old.type_index(FuncIdx(import)) == self.new.type_index(shim)
+                && super::shims::operators(params, FuncIdx(import), ProbeId(shim.0), &self.code).as_slice() == body
+            {
+                return Ok(import);
+            }
+        }
+        Err(fail(range.start, format!("function {} is neither the original's nor a shim", shim.0)))
     }
 
     fn imports(&self, hooks: &[crate::hook::HookImport]) -> Result<()> {
@@ -156,6 +162,10 @@ impl Pair<'_, '_> {
                     hooks.len()
                 ),
             ));
+        }
+        // What is appended is the hooks and nothing else: not a table or a global that others would be counted behind.
+        if self.new.import_count() != self.old.import_count() + hooks.len() {
+            return Err(fail(at, "something else than the hooks is imported"));
         }
         for (i, (new, hook)) in new[old.len()..].iter().zip(hooks).enumerate() {
             let ty = self.new.func_type(FuncIdx((old.len() + i) as u32));
@@ -458,7 +468,9 @@ impl Pair<'_, '_> {
             if self.place(func) != y.read_var_u32()? {
                 return Err(differs(&y));
             }
-            let places = &places[(func - self.from) as usize];
+            let Some(places) = func.checked_sub(self.from).and_then(|body| places.get(body as usize)) else {
+                return Err(fail(y.original_position(), format!("a note on function {func}, which has no body")));
+            };
             let notes = x.read_var_u32()?;
             if notes != y.read_var_u32()? {
                 return Err(differs(&y));
@@ -482,6 +494,27 @@ impl Pair<'_, '_> {
                     return Err(differs(&y));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// The Manifest calls functions what the original calls them. (Names out of DWARF are left out: whether they are known
+    /// depends on how the compiler was built.)
+    fn labels(&self, manifest: &Manifest) -> Result<()> {
+        let labels = crate::label::label(self.old);
+        for probe in &manifest.probes {
+            let func = match self.shims.iter().find(|(_, shim)| *shim == probe.id.0) {
+                Some((import, _)) => FuncIdx(*import),
+                None => FuncIdx(probe.id.0 - self.by),
+            };
+            let certain = matches!(labels[func].source, Source::Import | Source::NameSection | Source::Export);
+            if certain && labels[func].name != probe.label.name {
+                return Err(fail(8, format!("the Manifest gives function {} another name", func.0)));
+            }
+        }
+        let manifests = self.new.customs(MANIFEST_SECTION).count();
+        if manifests > 1 || self.new.customs("name").count() > 1 {
+            return Err(fail(8, "there is more than one Manifest or name section"));
         }
         Ok(())
     }

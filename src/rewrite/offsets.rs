@@ -25,10 +25,28 @@ pub(crate) struct BodyMap {
 pub(crate) struct Edit {
     /// Offset from the start of the old body.
     pub(crate) at: u32,
-    /// How many bytes more there are.
-    pub(crate) grown: u32,
+    /// How many bytes more there are in the body, up to and with this place.
+    pub(crate) total: u32,
     /// The bytes stand before what is at `at`; otherwise what is at `at` became longer.
     pub(crate) inserted: bool,
+}
+
+/// One place of a body, with how many bytes were added there alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Growth {
+    pub(crate) at: u32,
+    pub(crate) by: u32,
+    pub(crate) inserted: bool,
+}
+
+/// The places, with what has been added up to each.
+pub(crate) fn summed(growths: Vec<Growth>) -> Vec<Edit> {
+    let mut total = 0;
+    let sum = growths.into_iter().map(|g| {
+        total += g.by;
+        Edit { at: g.at, total, inserted: g.inserted }
+    });
+    sum.collect()
 }
 
 impl OffsetMap {
@@ -62,13 +80,8 @@ impl OffsetMap {
 impl BodyMap {
     /// The same as [`OffsetMap::address`] (or `instruction`) for offsets from the body's start.
     pub(crate) fn map(&self, old: u32, past_insertions: bool) -> u32 {
-        let grown: u32 = self
-            .edits
-            .iter()
-            .take_while(|e| e.at < old || (e.at == old && e.inserted && past_insertions))
-            .map(|e| e.grown)
-            .sum();
-        old + grown
+        let before = self.edits.partition_point(|e| e.at < old || (e.at == old && e.inserted && past_insertions));
+        old + self.edits[..before].last().map_or(0, |e| e.total)
     }
 }
 
@@ -81,7 +94,7 @@ mod tests {
         let map = OffsetMap::new(vec![BodyMap {
             old: 10..20,
             new_start: 30,
-            edits: vec![Edit { at: 1, grown: 6, inserted: true }, Edit { at: 4, grown: 1, inserted: false }],
+            edits: vec![Edit { at: 1, total: 6, inserted: true }, Edit { at: 4, total: 7, inserted: false }],
         }]);
         assert_eq!((map.address(11), map.instruction(11)), (Some(31), Some(37)));
         assert_eq!((map.address(14), map.instruction(14)), (Some(40), Some(40)));

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use wasmparser::{BinaryReader, ConstExpr, Operator};
 
-use super::offsets::Edit;
+use super::offsets;
 use crate::error::Result;
 use crate::module::{Section, id};
 
@@ -75,7 +75,7 @@ pub(crate) struct Splice<'a, 'w> {
     start: usize,
     copied: usize,
     pub(crate) out: Vec<u8>,
-    pub(crate) edits: Vec<Edit>,
+    pub(crate) edits: Vec<offsets::Growth>,
     pub(crate) widths: Widths<'w>,
     ordinal: u32,
 }
@@ -96,7 +96,7 @@ impl<'a, 'w> Splice<'a, 'w> {
     pub(crate) fn insert(&mut self, at: usize, bytes: &[u8]) {
         self.copy_to(at);
         self.out.extend_from_slice(bytes);
-        self.edits.push(Edit { at: (at - self.start) as u32, grown: bytes.len() as u32, inserted: true });
+        self.edits.push(offsets::Growth { at: (at - self.start) as u32, by: bytes.len() as u32, inserted: true });
     }
 
     /// Writes `bytes` for what stands in `old`. Grows or keeps the length; [`Splice::remove`] is for the way back.
@@ -105,9 +105,9 @@ impl<'a, 'w> Splice<'a, 'w> {
         self.out.extend_from_slice(bytes);
         self.copied = old.end;
         if bytes.len() > old.len() {
-            self.edits.push(Edit {
+            self.edits.push(offsets::Growth {
                 at: (old.start - self.start) as u32,
-                grown: (bytes.len() - old.len()) as u32,
+                by: (bytes.len() - old.len()) as u32,
                 inserted: false,
             });
         }
@@ -131,9 +131,9 @@ impl<'a, 'w> Splice<'a, 'w> {
         write_leb(&mut self.out, new, becomes);
         self.copied = leb.end;
         if becomes > width {
-            self.edits.push(Edit {
+            self.edits.push(offsets::Growth {
                 at: leb.start.saturating_sub(self.start) as u32,
-                grown: (becomes - width) as u32,
+                by: (becomes - width) as u32,
                 inserted: false,
             });
         }

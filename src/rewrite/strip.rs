@@ -40,6 +40,10 @@ pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
     if super::sha256(&original) != manifest.input_sha256 {
         return Err(changed(""));
     }
+    // The Manifest is foreign data: a forged one could hold another program, and its hash.
+    super::check::check(&original, hooked).map_err(|e| {
+        Error::new(ErrorKind::Restore, format!("the Manifest does not belong to this module: {}", e.message()))
+    })?;
     Ok(original)
 }
 

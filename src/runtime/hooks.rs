@@ -1,13 +1,12 @@
 //! The host's side of the Observe hooks.
 //!
-//! Each is `func_wrap`ped over the store's data: a push onto a block of events, no allocation, no lock, no name. A full
-//! block goes to the consumer on another thread; the guest waits when that falls behind, so nothing is dropped and
-//! memory is bounded.
+//! Each is `func_wrap`ped over the store's data: a push into a wait-free ring, no allocation, no lock, no name. The other
+//! end is read by the thread that called [`super::run`], all the time, so that what happened is seen even if the guest
+//! never comes back. When the ring is full the guest waits: nothing is dropped, and memory is bounded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
 use wasmtime::{Caller, ExternType, Linker, WasmBacktrace};
 
@@ -18,19 +17,19 @@ use crate::trace::EventKind;
 /// What a hook writes down: the clock's reading, and what happened.
 pub(super) type Reading = (u64, EventKind);
 
-/// Events a block holds: 24 bytes each, so that a block fits the second-level cache.
-const BLOCK: usize = 8 * 1024;
+/// Events that the ring holds, 24 bytes each.
+pub(super) const RING: usize = 64 * 1024;
 
-/// How many full blocks may wait for the consumer.
-pub(super) const WAITING: usize = 8;
+/// Bytes of text that may wait in the ring; text comes with few events, but may be long.
+const TEXT: usize = 16 << 20;
 
 /// Collects what the hooks see.
 #[derive(Debug)]
 pub(super) struct Recorder {
     clock: quanta::Clock,
-    block: Vec<Reading>,
-    full: SyncSender<Vec<Reading>>,
-    empty: Receiver<Vec<Reading>>,
+    ring: rtrb::Producer<Reading>,
+    /// Bytes of text in the ring.
+    text: Arc<AtomicUsize>,
     /// The number of a signal that asks the guest to end.
     interrupt: Arc<AtomicI32>,
 }
@@ -50,19 +49,19 @@ impl std::error::Error for Interrupted {}
 impl Recorder {
     pub(super) fn new(
         clock: quanta::Clock,
-        full: SyncSender<Vec<Reading>>,
-        empty: Receiver<Vec<Reading>>,
+        ring: rtrb::Producer<Reading>,
+        text: Arc<AtomicUsize>,
         interrupt: Arc<AtomicI32>,
     ) -> Self {
-        Recorder { clock, block: Vec::with_capacity(BLOCK), full, empty, interrupt }
+        Recorder { clock, ring, text, interrupt }
     }
 
     /// Writes down what happened, now.
     #[inline]
     pub(super) fn push(&mut self, kind: EventKind) -> wasmtime::Result<()> {
-        self.block.push((self.clock.raw(), kind));
-        if self.block.len() == BLOCK {
-            self.flush();
+        let reading = (self.clock.raw(), kind);
+        if let Err(rtrb::PushError::Full(reading)) = self.ring.push(reading) {
+            self.wait(reading);
         }
         match self.interrupt.load(Ordering::Relaxed) {
             0 => Ok(()),
@@ -70,14 +69,30 @@ impl Recorder {
         }
     }
 
-    /// Hands over what there is. Waits while the consumer is behind.
-    pub(super) fn flush(&mut self) {
-        let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK));
-        let full = std::mem::replace(&mut self.block, next);
-        // The consumer outlives the guest; if it is gone all the same, the guest goes on.
-        let _ = self.full.send(full);
+    /// The same for an event that carries this many bytes of text.
+    pub(super) fn push_text(&mut self, kind: EventKind, bytes: usize) -> wasmtime::Result<()> {
+        while self.text.load(Ordering::Acquire) > TEXT && !self.ring.is_abandoned() {
+            std::thread::sleep(FULL);
+        }
+        self.text.fetch_add(bytes, Ordering::AcqRel);
+        self.push(kind)
+    }
+
+    /// Waits for the reader to make room. If it is gone, the guest goes on, and nobody wants its events.
+    #[cold]
+    fn wait(&mut self, mut reading: Reading) {
+        while let Err(rtrb::PushError::Full(again)) = self.ring.push(reading) {
+            if self.ring.is_abandoned() {
+                return;
+            }
+            reading = again;
+            std::thread::sleep(FULL);
+        }
     }
 }
+
+/// How long the guest sleeps when the ring is full: a small part of what the reader takes for all of it.
+const FULL: std::time::Duration = std::time::Duration::from_micros(50);
 
 /// Gives the linker the hooks, in the spelling and of the types that the module imports: with an id, or, in the first
 /// generation, without.

@@ -13,8 +13,11 @@ use super::hooks::Recorder;
 use crate::hook::{OBSERVE_API, OBSERVE_OLD};
 use crate::trace::{EventKind, Level, Manual};
 
-/// Longer names, tags, metrics and log lines are cut here.
-const LONGEST_TEXT: usize = 64 << 10;
+/// Longer names and tags are cut here: they are kept as long as their span is open, or its place in the call tree.
+const LONGEST_NAME: usize = 1 << 10;
+
+/// Longer metrics and log lines are cut here.
+const LONGEST_LINE: usize = 16 << 10;
 
 /// The one format of metrics that the API has: a line of statsd.
 const STATSD: u64 = 1;
@@ -76,7 +79,9 @@ pub(super) fn add_to_linker<T: 'static>(
         // `func_new` costs more than `func_wrap`, and takes any type; these calls copy text, and are few.
         linker.func_new(import.module(), import.name(), ty, move |mut caller, params, _| {
             for said in said(api, &mut caller, params).into_iter().flatten() {
-                recorder(caller.data_mut()).push(EventKind::Manual(Box::new(said)))?;
+                let event = EventKind::Manual(Box::new(said));
+                let bytes = event.text_len();
+                recorder(caller.data_mut()).push_text(event, bytes)?;
             }
             Ok(())
         })?;
@@ -93,7 +98,8 @@ fn said<T>(api: Api, caller: &mut Caller<'_, T>, params: &[Val]) -> [Option<Manu
         _ => unreachable!("the type was checked"),
     };
     // Text is what the last two parameters point at.
-    let text = |caller: &mut Caller<'_, T>| text(caller, integer(params.len() - 2), integer(params.len() - 1));
+    let longest = if matches!(api, Api::SpanEnter | Api::SpanTags) { LONGEST_NAME } else { LONGEST_LINE };
+    let text = |caller: &mut Caller<'_, T>| text(caller, integer(params.len() - 2), integer(params.len() - 1), longest);
     let with_text = |make: fn(String) -> Manual, (text, misuse): (Option<String>, Option<&'static str>)| {
         [misuse.map(Manual::Misuse), text.map(make)]
     };
@@ -118,7 +124,7 @@ fn said<T>(api: Api, caller: &mut Caller<'_, T>, params: &[Val]) -> [Option<Manu
 }
 
 /// The text at that place of the guest's memory, and what is wrong with it.
-fn text<T>(caller: &mut Caller<'_, T>, ptr: u64, len: u64) -> (Option<String>, Option<&'static str>) {
+fn text<T>(caller: &mut Caller<'_, T>, ptr: u64, len: u64, longest: usize) -> (Option<String>, Option<&'static str>) {
     let memory = caller.get_export("memory");
     let data: &[u8] = match &memory {
         Some(wasmtime::Extern::Memory(memory)) => memory.data(&*caller),
@@ -128,19 +134,19 @@ fn text<T>(caller: &mut Caller<'_, T>, ptr: u64, len: u64) -> (Option<String>, O
     };
     let wanted = usize::try_from(ptr).ok().and_then(|p| data.get(p..p.checked_add(usize::try_from(len).ok()?)?));
     match wanted {
-        Some(bytes) => decode(bytes),
+        Some(bytes) => decode(bytes, longest),
         None => (None, Some("text out of bounds")),
     }
 }
 
-fn decode(bytes: &[u8]) -> (Option<String>, Option<&'static str>) {
-    let cut = &bytes[..bytes.len().min(LONGEST_TEXT)];
+fn decode(bytes: &[u8], longest: usize) -> (Option<String>, Option<&'static str>) {
+    let cut = &bytes[..bytes.len().min(longest)];
+    let too_long = (cut.len() < bytes.len()).then_some("text that is too long: names and tags 1 KiB, lines 16 KiB");
     match std::str::from_utf8(cut) {
-        Ok(text) if cut.len() == bytes.len() => (Some(text.to_owned()), None),
+        Ok(text) => (Some(text.to_owned()), too_long),
         // Cutting may have split the last character.
-        Ok(text) => (Some(text.to_owned()), Some("text longer than 64 KiB")),
-        Err(_) if cut.len() < bytes.len() => {
-            (Some(String::from_utf8_lossy(cut).into_owned()), Some("text longer than 64 KiB"))
+        Err(e) if too_long.is_some() && e.error_len().is_none() => {
+            (Some(String::from_utf8_lossy(&cut[..e.valid_up_to()]).into_owned()), too_long)
         }
         Err(_) => (Some(String::from_utf8_lossy(cut).into_owned()), Some("text that is not UTF-8")),
     }

@@ -78,6 +78,8 @@ pub enum End {
 pub enum Change<'c> {
     /// A span was opened, inside of the innermost one.
     Opened {
+        /// Its number.
+        number: u64,
         /// What it is of.
         what: &'c What,
         /// When, in nanoseconds since the run began.
@@ -127,6 +129,8 @@ pub struct Irregular {
     pub forgotten: u64,
     /// Manual spans that were not opened, since too many were open.
     pub refused: u64,
+    /// Calls that were not followed, since too many were open.
+    pub refused_calls: u64,
     /// Tags that were left out, since a span had too many.
     pub tags_left_out: u64,
     /// What else the guest's own code did wrong, with how often.
@@ -134,7 +138,10 @@ pub struct Irregular {
 }
 
 /// At most this many manual spans are open at a time; a guest that forgets to close them would fill our memory.
-const MAX_MANUAL: usize = 10_000;
+const MAX_MANUAL: usize = 1_000;
+
+/// At most this many calls are open at a time; no guest comes near with its own stack, but one may call the hooks itself.
+const MAX_CALLS: usize = 4 << 20;
 
 /// OpenTelemetry's default limit of attributes per span.
 const MAX_TAGS: usize = 128;
@@ -175,6 +182,8 @@ impl Fold {
     pub fn event(&mut self, event: &Event, tell: &mut impl FnMut(&Change<'_>)) {
         self.last = self.last.max(event.at);
         match &event.kind {
+            // Its exit will be a stray one.
+            EventKind::Enter(_) if self.stack.len() >= MAX_CALLS => self.irregular.refused_calls += 1,
             EventKind::Enter(probe) => {
                 self.calls += 1;
                 if let Some(open) = &mut self.open {
@@ -246,7 +255,7 @@ impl Fold {
 
     fn open(&mut self, what: What, tell: &mut impl FnMut(&Change<'_>)) {
         self.opened += 1;
-        tell(&Change::Opened { what: &what, at: self.last });
+        tell(&Change::Opened { number: self.opened, what: &what, at: self.last });
         self.stack.push(Open { number: self.opened, what, start: self.last, inside: 0, tags: Vec::new() });
     }
 

@@ -5,15 +5,24 @@
 //! of such calls only; its *self time* counts all of them. So the self times of the tree add up to the time spent in
 //! hooked functions, to the nanosecond; totals of the callees of a recursive function may overlap.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rustc_hash::FxBuildHasher;
 
 use super::fold::{Change, End, Note, Span, What};
+use crate::hook::ProbeId;
 
 /// A call tree.
 #[derive(Debug, Clone)]
 pub struct Profile {
     nodes: Vec<Node>,
-    edges: HashMap<(NodeId, What), NodeId>,
+    /// From a node, by a function, to a node: one lookup an event, so with a cheap hash.
+    calls: HashMap<(NodeId, ProbeId), NodeId, FxBuildHasher>,
+    /// The same by a manual span's name.
+    manual: HashMap<(NodeId, Arc<str>), NodeId>,
+    /// What has a node at all.
+    known: HashSet<What>,
     /// The nodes of the open spans.
     path: Vec<NodeId>,
     /// `memory.grow`s, and the pages that they asked for.
@@ -57,11 +66,15 @@ pub struct Node {
     /// Different tags that it put on it, the first few of them.
     pub tags: Vec<(String, String)>,
     active: u32,
+    depth: u32,
 }
 
 /// More paths than this are not told apart: a call on a new path is then added to its caller's node. Keeps memory
 /// bounded (about 250 MB) for programs whose paths multiply.
 const MAX_NODES: usize = 1 << 20;
+
+/// Paths of more different functions than this are not followed further: their calls are added to the node at the end.
+const MAX_DEPTH: u32 = 2_000;
 
 /// How many different tags of a node are kept.
 const MAX_TAGS: usize = 8;
@@ -70,7 +83,15 @@ const ROOT: NodeId = NodeId(0);
 
 impl Default for Profile {
     fn default() -> Self {
-        Profile { nodes: vec![Node::default()], edges: HashMap::new(), path: Vec::new(), grows: (0, 0), merged: 0 }
+        Profile {
+            nodes: vec![Node::default()],
+            calls: HashMap::default(),
+            manual: HashMap::new(),
+            known: HashSet::new(),
+            path: Vec::new(),
+            grows: (0, 0),
+            merged: 0,
+        }
     }
 }
 
@@ -118,29 +139,56 @@ impl Profile {
         }
     }
 
-    /// The node of `what` when it is opened in `from`: an open one of the same path, else a child.
+    /// The node of `what` when it is opened in `from`: one that `from` is in, else a child.
     fn step(&mut self, from: NodeId, what: &What) -> NodeId {
-        if let Some(to) = self.edges.get(&(from, what.clone())) {
-            return *to;
+        let known = match what {
+            What::Call(probe) => self.calls.get(&(from, *probe)),
+            What::Manual(name) => self.manual.get(&(from, name.clone())),
+        };
+        match known {
+            Some(to) => *to,
+            None => self.first_step(from, what),
+        }
+    }
+
+    #[cold]
+    fn first_step(&mut self, from: NodeId, what: &What) -> NodeId {
+        let to = match self.node_above(from, what) {
+            Some(above) => above,
+            None if self.nodes.len() >= MAX_NODES || self[from].depth >= MAX_DEPTH => {
+                self.merged += 1;
+                // What the host calls directly then goes to the last node that was made.
+                return if from == ROOT { NodeId(self.nodes.len() as u32 - 1) } else { from };
+            }
+            None => {
+                let id = NodeId(self.nodes.len() as u32);
+                let depth = self[from].depth + 1;
+                self.nodes.push(Node { what: Some(what.clone()), parent: Some(from), depth, ..Default::default() });
+                self.nodes[from.0 as usize].children.push(id);
+                self.known.insert(what.clone());
+                id
+            }
+        };
+        match what {
+            What::Call(probe) => self.calls.insert((from, *probe), to),
+            What::Manual(name) => self.manual.insert((from, name.clone()), to),
+        };
+        to
+    }
+
+    /// The node of `what` among `from` and what it is in.
+    fn node_above(&self, from: NodeId, what: &What) -> Option<NodeId> {
+        if !self.known.contains(what) {
+            return None;
         }
         let mut above = Some(from);
         while let Some(id) = above {
-            let node = &self.nodes[id.0 as usize];
-            if node.what.as_ref() == Some(what) {
-                self.edges.insert((from, what.clone()), id);
-                return id;
+            if self[id].what.as_ref() == Some(what) {
+                return Some(id);
             }
-            above = node.parent;
+            above = self[id].parent;
         }
-        if self.nodes.len() >= MAX_NODES && from != ROOT {
-            self.merged += 1;
-            return from;
-        }
-        let id = NodeId(self.nodes.len() as u32);
-        self.nodes.push(Node { what: Some(what.clone()), parent: Some(from), ..Default::default() });
-        self.nodes[from.0 as usize].children.push(id);
-        self.edges.insert((from, what.clone()), id);
-        id
+        None
     }
 
     fn close(&mut self, span: &Span, depth: usize) {
@@ -204,6 +252,7 @@ impl Profile {
                 parent: source.parent,
                 children: source.children.clone(),
                 active: source.active,
+                depth: source.depth,
                 ..Default::default()
             };
             let taken = std::mem::replace(source, kept);
@@ -302,7 +351,6 @@ mod tests {
     use super::super::fold::Fold;
     use super::super::{Ending, Event, EventKind, Manual};
     use super::*;
-    use crate::hook::ProbeId;
 
     fn profile(kinds: Vec<EventKind>) -> Profile {
         let mut fold = Fold::new();

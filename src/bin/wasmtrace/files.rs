@@ -74,16 +74,18 @@ pub(crate) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
     // What a link leads to is replaced, not the link.
     let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".wasmtrace");
+    #[cfg(unix)]
+    {
+        // What an ordinary new file would get (the umask applies), or what the old one has.
+        use std::os::unix::fs::PermissionsExt;
+        let mode = path.metadata().map_or(0o666, |m| m.permissions().mode() & 0o777);
+        builder.permissions(std::fs::Permissions::from_mode(mode));
+    }
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".wasmtrace").tempfile_in(folder).map_err(without_path)?;
+        let mut file = builder.tempfile_in(folder).map_err(without_path)?;
         file.write_all(bytes)?;
-        #[cfg(unix)]
-        {
-            // What an ordinary new file would get, or what the old one had.
-            use std::os::unix::fs::PermissionsExt;
-            let mode = path.metadata().map_or(0o644, |m| m.permissions().mode() & 0o777);
-            file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
-        }
         file.persist(&place).map_err(|e| e.error)?;
         Ok(())
     };

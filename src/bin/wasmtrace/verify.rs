@@ -1,6 +1,6 @@
 //! `wasmtrace verify`
 
-use std::io::Write;
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
         bail!("the hooked module needs the feature {new}, and the original does not");
     }
     // `--` without arguments is not told from no `--` by clap; the command line says it.
-    let run_too = args.args.is_some() || std::env::args().any(|a| a == "--");
+    let run_too = args.args.is_some() || std::env::args_os().any(|a| a == "--");
     if run_too {
         same_run(args, &original, &hooked)?;
     }
@@ -72,11 +72,10 @@ pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
 }
 
 fn same_run(args: &Args, original: &[u8], hooked: &[u8]) -> Result<()> {
-    let stdin = if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        Vec::new()
-    } else {
-        std::io::read_to_string(std::io::stdin()).map(String::into_bytes).unwrap_or_default()
-    };
+    let mut stdin = Vec::new();
+    if !std::io::stdin().is_terminal() {
+        std::io::stdin().read_to_end(&mut stdin).context("standard input")?;
+    }
     let mut config = Config {
         // The same name for both, since a program may print it.
         program: args.original.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
