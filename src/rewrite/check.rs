@@ -14,13 +14,14 @@
 //! It shares no code with the rewriting but the bytes of the hooks, and does not read the Manifest to learn what was
 //! done; it only compares what the Manifest claims. Not wasmtime, no running: 0.1 s for 10 MB.
 
-use wasmparser::{BinaryReader, ConstExpr, Operator, OperatorsReader};
+use wasmparser::{Operator, OperatorsReader};
 
 use super::wrapper::{self, Wrapper};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
-use crate::label::Source;
-use crate::module::{FuncIdx, Module, Section, id, parse};
+use crate::module::{FuncIdx, Module, id, parse};
+
+mod sections;
 
 /// What the check found to be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -310,244 +311,6 @@ impl Pair<'_, '_> {
             }
         }
     }
-
-    /// Compares everything but bodies.
-    fn sections(&self, places: &[Vec<(u32, u32)>]) -> Result<()> {
-        // Sections that may come or go; the rest must pair up in order.
-        let ours = |s: &&Section<'_>| matches!(s.name, Some("name" | "producers" | MANIFEST_SECTION));
-        let had_imports = self.old.section(id::IMPORT).is_some();
-        let mut new = self.new.sections().iter().filter(|s| !ours(s) && (had_imports || s.id != id::IMPORT)).peekable();
-        for a in self.old.sections().iter().filter(|s| !ours(s)) {
-            let note = |s: &Section<'_>| s.name.is_some_and(|n| n.starts_with("metadata.code."));
-            if note(a) && new.peek().is_none_or(|b| b.name != a.name) {
-                continue; // notes that fit no instruction are left out
-            }
-            let Some(b) = new.next() else { return Err(fail(self.new.bytes().len(), "a section is gone")) };
-            if (a.id, a.name) != (b.id, b.name) {
-                return Err(fail(b.whole.start, "the order of sections changed"));
-            }
-            let raw_same = self.old.bytes()[a.contents.clone()] == self.new.bytes()[b.contents.clone()];
-            match a.id {
-                id::CODE => {}
-                id::TYPE | id::IMPORT | id::FUNCTION => self.grown(a, b)?,
-                id::CUSTOM if note(a) => self.notes(a, b, places)?,
-                id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA => self.entries(a, b)?,
-                _ if raw_same => {}
-                _ => return Err(fail(b.whole.start, "a section changed that has no reason to")),
-            }
-        }
-        match new.next() {
-            Some(extra) => Err(fail(extra.whole.start, "a section was added")),
-            None => Ok(()),
-        }
-    }
-
-    /// Types and imports: the original's stand at the beginning, byte for byte.
-    fn grown(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
-        let items = |m: &Module<'_>, s: &Section<'_>| -> Result<(u32, usize)> {
-            let mut r = m.reader(s.contents.clone());
-            Ok((r.read_var_u32()?, r.original_position()))
-        };
-        let ((before, a_start), (after, b_start)) = (items(self.old, a)?, items(self.new, b)?);
-        let old = &self.old.bytes()[a_start..a.contents.end];
-        let same = self.new.bytes()[b_start..b.contents.end].starts_with(old);
-        if after < before || !same {
-            return Err(fail(b.whole.start, "entries changed that should stand as they were"));
-        }
-        Ok(())
-    }
-
-    /// Sections that hold function indices: entry by entry, as wasmparser reads them.
-    fn entries(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
-        let differs = || fail(b.whole.start, "an entry changed in more than its function indices");
-        let (ra, rb) = (self.old.reader(a.contents.clone()), self.new.reader(b.contents.clone()));
-        match a.id {
-            id::START => {
-                let (mut ra, mut rb) = (ra, rb);
-                if self.moved(ra.read_var_u32()?) != rb.read_var_u32()? {
-                    return Err(differs());
-                }
-            }
-            id::EXPORT => {
-                let (x, y) = (wasmparser::ExportSectionReader::new(ra)?, wasmparser::ExportSectionReader::new(rb)?);
-                zip(x, y, b, |mut x, y| {
-                    if x.kind == wasmparser::ExternalKind::Func {
-                        x.index = self.moved(x.index);
-                    }
-                    Ok(x == y)
-                })?;
-            }
-            id::GLOBAL => {
-                let (x, y) = (wasmparser::GlobalSectionReader::new(ra)?, wasmparser::GlobalSectionReader::new(rb)?);
-                zip(x, y, b, |x, y| Ok(x.ty == y.ty && self.expressions(&x.init_expr, &y.init_expr)?))?;
-            }
-            id::TABLE => {
-                let (x, y) = (wasmparser::TableSectionReader::new(ra)?, wasmparser::TableSectionReader::new(rb)?);
-                zip(x, y, b, |x, y| {
-                    use wasmparser::TableInit::{Expr, RefNull};
-                    Ok(x.ty == y.ty
-                        && match (&x.init, &y.init) {
-                            (RefNull, RefNull) => true,
-                            (Expr(x), Expr(y)) => self.expressions(x, y)?,
-                            _ => false,
-                        })
-                })?;
-            }
-            id::DATA => {
-                let (x, y) = (wasmparser::DataSectionReader::new(ra)?, wasmparser::DataSectionReader::new(rb)?);
-                zip(x, y, b, |x, y| {
-                    use wasmparser::DataKind::{Active, Passive};
-                    Ok(x.data == y.data
-                        && match (&x.kind, &y.kind) {
-                            (Passive, Passive) => true,
-                            (
-                                Active { memory_index: m, offset_expr: x },
-                                Active { memory_index: n, offset_expr: y },
-                            ) => m == n && self.expressions(x, y)?,
-                            _ => false,
-                        })
-                })?;
-            }
-            _ => {
-                let (x, y) = (wasmparser::ElementSectionReader::new(ra)?, wasmparser::ElementSectionReader::new(rb)?);
-                zip(x, y, b, |x, y| {
-                    use wasmparser::{ElementItems, ElementKind};
-                    let kinds = match (&x.kind, &y.kind) {
-                        (ElementKind::Passive, ElementKind::Passive)
-                        | (ElementKind::Declared, ElementKind::Declared) => true,
-                        (
-                            ElementKind::Active { table_index: t, offset_expr: x },
-                            ElementKind::Active { table_index: u, offset_expr: y },
-                        ) => t == u && self.expressions(x, y)?,
-                        _ => false,
-                    };
-                    Ok(kinds
-                        && match (x.items, y.items) {
-                            (ElementItems::Functions(x), ElementItems::Functions(y)) => {
-                                zip(x, y, b, |x, y| Ok(self.moved(x) == y)).is_ok()
-                            }
-                            (ElementItems::Expressions(t, x), ElementItems::Expressions(u, y)) => {
-                                t == u && zip(x, y, b, |x, y| self.expressions(&x, &y)).is_ok()
-                            }
-                            _ => false,
-                        })
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn expressions(&self, x: &ConstExpr<'_>, y: &ConstExpr<'_>) -> Result<bool> {
-        let (mut x, mut y) = (x.get_operators_reader(), y.get_operators_reader());
-        while !x.eof() && !y.eof() {
-            let same = match (x.read()?, y.read()?) {
-                (Operator::RefFunc { function_index: x }, Operator::RefFunc { function_index: y }) => {
-                    self.moved(x) == y
-                }
-                (x, y) => x == y,
-            };
-            if !same {
-                return Ok(false);
-            }
-        }
-        Ok(x.eof() && y.eof())
-    }
-
-    /// `metadata.code.*`: the same notes on the same instructions.
-    fn notes(&self, a: &Section<'_>, b: &Section<'_>, places: &[Vec<(u32, u32)>]) -> Result<()> {
-        let (mut x, mut y) = (self.old.reader(a.data.clone()), self.new.reader(b.data.clone()));
-        let differs = |y: &BinaryReader<'_>| {
-            fail(y.original_position(), "a note on an instruction is not where the instruction is")
-        };
-        let functions = x.read_var_u32()?;
-        if functions != y.read_var_u32()? {
-            return Err(differs(&y));
-        }
-        for _ in 0..functions {
-            let func = x.read_var_u32()?;
-            if self.place(func) != y.read_var_u32()? {
-                return Err(differs(&y));
-            }
-            let Some(places) = func.checked_sub(self.from).and_then(|body| places.get(body as usize)) else {
-                return Err(fail(y.original_position(), format!("a note on function {func}, which has no body")));
-            };
-            let notes = x.read_var_u32()?;
-            if notes != y.read_var_u32()? {
-                return Err(differs(&y));
-            }
-            for _ in 0..notes {
-                let (before, after) = (x.read_var_u32()?, y.read_var_u32()?);
-                // An offset that is no operator's start is only asked to stay at its place between operators.
-                if let Ok(found) = places.binary_search_by_key(&before, |(old, _)| *old)
-                    && places[found].1 != after
-                {
-                    return Err(differs(&y));
-                }
-                let (before, after) = (x.read_var_u32()? as usize, y.read_var_u32()? as usize);
-                let (before, after) = (x.read_bytes(before)?, y.read_bytes(after)?);
-                let same = match a.name {
-                    // This kind lists functions with their frequencies.
-                    Some("metadata.code.call_targets") => self.targets(before)? == flat(after)?,
-                    _ => before == after,
-                };
-                if !same {
-                    return Err(differs(&y));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The Manifest calls functions what the original calls them. (Names out of DWARF are left out: whether they are known
-    /// depends on how the compiler was built.)
-    fn labels(&self, manifest: &Manifest) -> Result<()> {
-        let labels = crate::label::label(self.old);
-        for probe in &manifest.probes {
-            let func = match self.shims.iter().find(|(_, shim)| *shim == probe.id.0) {
-                Some((import, _)) => FuncIdx(*import),
-                None => FuncIdx(probe.id.0 - self.by),
-            };
-            let certain = matches!(labels[func].source, Source::Import | Source::NameSection | Source::Export);
-            if certain && labels[func].name != probe.label.name {
-                return Err(fail(8, format!("the Manifest gives function {} another name", func.0)));
-            }
-        }
-        let manifests = self.new.customs(MANIFEST_SECTION).count();
-        if manifests > 1 || self.new.customs("name").count() > 1 {
-            return Err(fail(8, "there is more than one Manifest or name section"));
-        }
-        Ok(())
-    }
-
-    fn targets(&self, note: &[u8]) -> Result<Vec<u32>> {
-        let numbers = flat(note)?;
-        Ok(numbers.into_iter().enumerate().map(|(i, n)| if i % 2 == 0 { self.moved(n) } else { n }).collect())
-    }
-
-    /// Names: every function that had one has it still, and every hooked function has one.
-    fn names(&self, hooked: &[ProbeId]) -> Result<()> {
-        let old = crate::label::names::function_names(self.old, &mut Vec::new());
-        let new = crate::label::names::function_names(self.new, &mut Vec::new());
-        let at = self.new.custom("name").map_or(self.new.bytes().len(), |s| s.whole.start);
-        for (func, name) in &old {
-            if !name.is_empty() && new.get(&self.place(*func)) != Some(name) {
-                return Err(fail(at, format!("function {func} lost its name")));
-            }
-        }
-        match hooked.iter().find(|id| !new.contains_key(&id.0)) {
-            Some(id) => Err(fail(at, format!("function {} is hooked and has no name", id.0))),
-            None => Ok(()),
-        }
-    }
-}
-
-fn flat(numbers: &[u8]) -> Result<Vec<u32>> {
-    let mut reader = BinaryReader::new(numbers, 0);
-    let mut read = Vec::new();
-    while !reader.eof() {
-        read.push(reader.read_var_u32()?);
-    }
-    Ok(read)
 }
 
 fn is_tail_call(operator: &Operator<'_>) -> bool {
@@ -564,24 +327,6 @@ fn locals_of(module: &Module<'_>, func: FuncIdx) -> Result<Vec<wasmparser::ValTy
         types.extend(std::iter::repeat_n(ty, count as usize)); // validated: 50,000 at most
     }
     Ok(types)
-}
-
-/// Compares two lists of the same kind, item by item.
-fn zip<'a, 'b, X: wasmparser::FromReader<'a>, Y: wasmparser::FromReader<'b>>(
-    x: wasmparser::SectionLimited<'a, X>,
-    y: wasmparser::SectionLimited<'b, Y>,
-    section: &Section<'_>,
-    same: impl Fn(X, Y) -> Result<bool>,
-) -> Result<()> {
-    if x.count() != y.count() {
-        return Err(fail(section.whole.start, "entries were added or lost"));
-    }
-    for (i, (x, y)) in x.into_iter().zip(y).enumerate() {
-        if !same(x?, y?)? {
-            return Err(fail(section.whole.start, format!("entry {i} changed in more than its function indices")));
-        }
-    }
-    Ok(())
 }
 
 /// The operators of one body, with a look ahead.

@@ -299,10 +299,11 @@ fn expression(splice: &mut Splice<'_, '_>, expression: &ConstExpr<'_>, moved: &d
 fn start_of_entry(section: &Section<'_>, reader: BinaryReader<'_>, number: u32) -> Result<usize> {
     let mut reader = reader;
     for _ in 0..number {
+        // Only where it ends matters.
         match section.id {
-            id::TYPE => drop(reader.read::<wasmparser::RecGroup>()?),
-            id::FUNCTION => drop(reader.read_var_u32()?),
-            _ => drop(reader.read::<wasmparser::Imports<'_>>()?),
+            id::TYPE => _ = reader.read::<wasmparser::RecGroup>()?,
+            id::FUNCTION => _ = reader.read_var_u32()?,
+            _ => _ = reader.read::<wasmparser::Imports<'_>>()?,
         }
     }
     Ok(reader.original_position())
