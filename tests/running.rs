@@ -5,8 +5,9 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::balance::{assert_balanced, assert_nested, fold, probes};
-use common::host::{Call, Frame, Host, Session};
+use common::host::{Host, Session};
 use common::programs::{self, Program};
+use common::same::{assert_same_call, moved_function};
 use wasmtrace::hook::ProbeId;
 use wasmtrace::rewrite::Rewritten;
 use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio};
@@ -32,7 +33,7 @@ fn every_shape_does_what_it_did() {
             let mut hooked = hooked_host.open(&hooked).unwrap();
             let before = plain.call(&export).expect("it takes no parameters");
             let after = hooked.call(&export).expect("it takes no parameters");
-            assert_same(&export, &case.wasm, &out, (&mut plain, &before), (&mut hooked, &after));
+            assert_same_call(&export, &case.wasm, &out, (&mut plain, &before), (&mut hooked, &after));
             assert_balanced(&out.wasm, hooked.events(), &after);
             assert_was_entered(&export, &out.wasm, &hooked);
         }
@@ -71,46 +72,6 @@ fn hooked(wasm: &[u8]) -> Rewritten {
 fn functions_to_run(wasm: &[u8]) -> Vec<String> {
     let module = module::parse(wasm).unwrap();
     module.exports().iter().map(|(name, _)| (*name).to_owned()).filter(|name| name.starts_with("run")).collect()
-}
-
-fn assert_same(
-    export: &str,
-    original: &[u8],
-    out: &Rewritten,
-    (plain, before): (&mut Session, &Call),
-    (hooked, after): (&mut Session, &Call),
-) {
-    let frames: Vec<Frame> = before.frames.iter().map(|frame| moved(original, out, frame)).collect();
-    // An exception that nobody catches is thrown on by every hooked frame that it crosses, so it ends in the outermost.
-    if !matches!(&before.ending, Ending::Trapped(trap) if trap.code == "exception") {
-        assert_eq!(after.frames, frames, "`{export}` ends elsewhere");
-    }
-    assert_eq!(without_frames(&after.ending), without_frames(&before.ending), "`{export}` ends otherwise");
-    assert_eq!(after.returned, before.returned, "`{export}` returns something else");
-    assert_eq!(hooked.state(), plain.state(), "`{export}` leaves something else behind");
-}
-
-fn without_frames(ending: &Ending) -> Ending {
-    match ending {
-        Ending::Trapped(trap) => Ending::Trapped(Trap { frames: Vec::new(), ..trap.clone() }),
-        other => other.clone(),
-    }
-}
-
-/// A frame of the original as the hooked module must have it: the same instruction of the same function.
-fn moved(original: &[u8], out: &Rewritten, frame: &Frame) -> Frame {
-    let code = |wasm| {
-        let module = module::parse(wasm).unwrap();
-        module.sections().iter().find(|s| s.id == 10).expect("there is a frame, so there is code").contents.start
-    };
-    let old = (frame.offset - code(original)) as u32;
-    let new = out.offsets.instruction(old).expect("the instruction is somewhere");
-    Frame { func: moved_function(original, frame.func), offset: new as usize + code(&out.wasm) }
-}
-
-fn moved_function(original: &[u8], func: u32) -> u32 {
-    let imported = module::parse(original).unwrap().imported_funcs().len() as u32;
-    if func < imported { func } else { func + 3 }
 }
 
 /// The hooked function that was called from outside is among those that were entered.
@@ -190,7 +151,8 @@ fn assert_same_outcome(original: &[u8], plain: &Outcome, hooked: &Outcome, what:
     assert_eq!(hooked.results, plain.results, "results of {what:?}");
     let expected = match &plain.ending {
         Ending::Trapped(trap) => {
-            let frames = trap.frames.iter().map(|f| moved_function(original, *f)).collect();
+            let original = module::parse(original).unwrap();
+            let frames = trap.frames.iter().map(|f| moved_function(&original, *f)).collect();
             Ending::Trapped(Trap { frames, ..trap.clone() })
         }
         other => other.clone(),

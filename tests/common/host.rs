@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use wasmtime::{
-    AnyRef, Caller, Engine, Extern, Func, Instance, Linker, Module, Ref, Rooted, Store, Trap as TrapCode, Val,
-    WasmBacktrace,
+    AnyRef, Caller, Engine, Extern, Func, Instance, Linker, Module, Ref, Rooted, Store, StoreLimits,
+    StoreLimitsBuilder, Trap as TrapCode, Val, WasmBacktrace,
 };
 use wasmtrace::hook::{OBSERVE, ProbeId};
 use wasmtrace::trace::{Ending, Event, EventKind, Trap};
@@ -21,6 +21,9 @@ const HOOKED_STACK: usize = 4 * STACK;
 /// those without events too, but with them it reports other addresses for the first operator of a body.)
 const MOST_EVENTS: usize = 4 << 20;
 
+/// The most that a memory or the heap of a guest grows to; random modules make arrays of any length.
+const MOST_MEMORY: usize = 16 << 20;
+
 /// An engine with every proposal on that wasmtime has. NaNs are made canonical, so that results can be compared by bits.
 pub struct Host {
     engine: Engine,
@@ -28,11 +31,17 @@ pub struct Host {
 
 /// One instance, and all that it has done so far.
 pub struct Session {
-    store: Store<Vec<Event>>,
+    store: Store<Guest>,
     /// There is none if the start function did not return.
     instance: Option<Instance>,
     /// How instantiation ended.
     pub start: Call,
+}
+
+/// What a store knows of its guest.
+struct Guest {
+    events: Vec<Event>,
+    limits: StoreLimits,
 }
 
 /// What one call came to.
@@ -50,8 +59,8 @@ pub struct Call {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
     pub func: u32,
-    /// Where the instruction stands in the file.
-    pub offset: usize,
+    /// Where the instruction stands in the file. The engine knows none where a function begins with running out of stack.
+    pub offset: Option<usize>,
 }
 
 /// The error of `proc_exit`.
@@ -106,33 +115,40 @@ impl Host {
 
     /// Instantiates the module with the imports that shapes may have.
     pub fn open(&self, module: &Module) -> wasmtime::Result<Session> {
-        Session::open(module, &self.linker()?, Store::new(&self.engine, Vec::new()))
+        Session::open(module, &self.linker()?, self.store())
     }
 
     /// Instantiates the module; imports that this host does not know do nothing and are zero or null.
     pub fn open_with_defaults(&self, module: &Module) -> wasmtime::Result<Session> {
         let mut linker = self.linker()?;
-        let mut store = Store::new(&self.engine, Vec::new());
+        let mut store = self.store();
         linker.define_unknown_imports_as_default_values(&mut store, module)?;
         Session::open(module, &linker, store)
     }
 
-    fn linker(&self) -> wasmtime::Result<Linker<Vec<Event>>> {
-        let mut linker: Linker<Vec<Event>> = Linker::new(&self.engine);
+    fn store(&self) -> Store<Guest> {
+        let limits = StoreLimitsBuilder::new().memory_size(MOST_MEMORY).build();
+        let mut store = Store::new(&self.engine, Guest { events: Vec::new(), limits });
+        store.limiter(|guest| &mut guest.limits);
+        store
+    }
+
+    fn linker(&self) -> wasmtime::Result<Linker<Guest>> {
+        let mut linker: Linker<Guest> = Linker::new(&self.engine);
         for hook in ["enter", "exit", "memory-grow"] {
-            linker.func_wrap(OBSERVE, hook, move |mut caller: Caller<'_, Vec<Event>>, id: u32| {
+            linker.func_wrap(OBSERVE, hook, move |mut caller: Caller<'_, Guest>, id: u32| {
                 let kind = match hook {
                     "enter" => EventKind::Enter(ProbeId(id)),
                     "exit" => EventKind::Exit(ProbeId(id)),
                     _ => EventKind::MemoryGrow(id), // that is, pages
                 };
-                let at = caller.data().len() as u64; // the clock of a test ticks once an event
-                caller.data_mut().push(Event { at, kind });
-                if caller.data().len() < MOST_EVENTS { Ok(()) } else { Err(TrapCode::Interrupt.into()) }
+                let events = &mut caller.data_mut().events;
+                events.push(Event { at: events.len() as u64, kind }); // the clock of a test ticks once an event
+                if events.len() < MOST_EVENTS { Ok(()) } else { Err(TrapCode::Interrupt.into()) }
             })?;
         }
         linker.func_wrap("env", "ping", |n: i32| n.wrapping_add(1))?;
-        linker.func_wrap("env", "call_table", |mut caller: Caller<'_, Vec<Event>>, at: u32| {
+        linker.func_wrap("env", "call_table", |mut caller: Caller<'_, Guest>, at: u32| {
             let table = caller.get_export("table").and_then(Extern::into_table).expect("a table is exported");
             match table.get(&mut caller, u64::from(at)) {
                 Some(Ref::Func(Some(func))) => func.call(&mut caller, &[], &mut []),
@@ -148,7 +164,7 @@ impl Host {
 
 impl Session {
     /// The outer error is the engine's refusal; how the start function ended is in the session.
-    fn open(module: &Module, linker: &Linker<Vec<Event>>, mut store: Store<Vec<Event>>) -> wasmtime::Result<Session> {
+    fn open(module: &Module, linker: &Linker<Guest>, mut store: Store<Guest>) -> wasmtime::Result<Session> {
         let pre = linker.instantiate_pre(module)?;
         let (instance, start) = match pre.instantiate(&mut store) {
             Ok(instance) => (Some(instance), Call::returned(Vec::new())),
@@ -205,7 +221,7 @@ impl Session {
 
     /// What the hooks have seen so far.
     pub fn events(&self) -> &[Event] {
-        self.store.data()
+        &self.store.data().events
     }
 }
 
@@ -217,10 +233,7 @@ impl Call {
     /// What an error says of the guest; an error that is none of the guest's comes back.
     fn ended(e: wasmtime::Error) -> wasmtime::Result<Call> {
         let frames = e.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |b| {
-            let frame = |f: &wasmtime::FrameInfo| Frame {
-                func: f.func_index(),
-                offset: f.module_offset().expect("the engine keeps addresses"),
-            };
+            let frame = |f: &wasmtime::FrameInfo| Frame { func: f.func_index(), offset: f.module_offset() };
             b.frames().iter().map(frame).collect()
         });
         let trapped = |code: String| {
@@ -232,6 +245,8 @@ impl Call {
             trapped(format!("{code:?}"))
         } else if e.is::<wasmtime::ThrownException>() {
             trapped("exception".to_owned())
+        } else if !frames.is_empty() {
+            trapped(e.root_cause().to_string())
         } else {
             return Err(e);
         };
@@ -245,7 +260,7 @@ impl Call {
 }
 
 /// A value by its bits; a reference by as much of it as two modules can have in common.
-fn show(store: &mut Store<Vec<Event>>, value: &Val) -> String {
+fn show(store: &mut Store<Guest>, value: &Val) -> String {
     match value {
         Val::F32(bits) => format!("f32 {bits:#010x}"),
         Val::F64(bits) => format!("f64 {bits:#018x}"),
@@ -258,7 +273,7 @@ fn show(store: &mut Store<Vec<Event>>, value: &Val) -> String {
     }
 }
 
-fn signature(store: &Store<Vec<Event>>, func: &Func) -> String {
+fn signature(store: &Store<Guest>, func: &Func) -> String {
     let ty = func.ty(store);
     // Types of the module's own have other numbers in another module.
     let one = |ty: wasmtime::ValType| if ty.is_ref() { "ref".to_owned() } else { ty.to_string() };
@@ -269,7 +284,7 @@ fn signature(store: &Store<Vec<Event>>, func: &Func) -> String {
     )
 }
 
-fn show_any(store: &mut Store<Vec<Event>>, any: &Rooted<AnyRef>) -> String {
+fn show_any(store: &mut Store<Guest>, any: &Rooted<AnyRef>) -> String {
     if let Some(i31) = any.as_i31(&*store).unwrap() {
         return format!("{i31:?}");
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 pub mod balance;
 pub mod host;
 pub mod programs;
+pub mod same;
 
 /// One module of the corpus.
 pub struct Case {

@@ -1,0 +1,53 @@
+//! Oracle 5 of `docs/oracles.md`: the same result.
+
+use wasmtrace::module::{self, FuncIdx, Module};
+use wasmtrace::rewrite::Rewritten;
+use wasmtrace::trace::{Ending, Trap};
+
+use super::host::{Call, Frame, Session};
+
+/// Theorem: a call of a hooked module comes to the same end as without hooks (values returned, kind of trap, exit code), at
+/// the same instructions of the same functions, and leaves behind the same globals, memories and tables.
+pub fn assert_same_call(
+    export: &str,
+    original: &[u8],
+    out: &Rewritten,
+    (plain, before): (&mut Session, &Call),
+    (hooked, after): (&mut Session, &Call),
+) {
+    // An exception that nobody catches is thrown on by every hooked frame that it crosses, so it ends in the outermost.
+    if !matches!(&before.ending, Ending::Trapped(trap) if trap.code == "exception") {
+        assert_eq!(after.frames, moved(original, out, &before.frames), "`{export}` ends elsewhere");
+    }
+    assert_eq!(without_frames(&after.ending), without_frames(&before.ending), "`{export}` ends otherwise");
+    assert_eq!(after.returned, before.returned, "`{export}` returns something else");
+    assert_eq!(hooked.state(), plain.state(), "`{export}` leaves something else behind");
+}
+
+fn without_frames(ending: &Ending) -> Ending {
+    match ending {
+        Ending::Trapped(trap) => Ending::Trapped(Trap { frames: Vec::new(), ..trap.clone() }),
+        other => other.clone(),
+    }
+}
+
+/// Frames of the original as the hooked module must have them: the same instructions of the same functions.
+fn moved(original: &[u8], out: &Rewritten, frames: &[Frame]) -> Vec<Frame> {
+    let [before, after] = [original, &out.wasm].map(|wasm| module::parse(wasm).unwrap());
+    let code = |module: &Module<'_>| {
+        module.sections().iter().find(|s| s.id == 10).expect("there is a frame, so there is code").contents.start
+    };
+    let moved = |frame: &Frame| {
+        let offset = frame.offset.map(|offset| {
+            let old = (offset - code(&before)) as u32;
+            out.offsets.instruction(old).expect("the instruction is somewhere") as usize + code(&after)
+        });
+        Frame { func: moved_function(&before, frame.func), offset }
+    };
+    frames.iter().map(moved).collect()
+}
+
+/// The index of a function in the hooked module.
+pub fn moved_function(original: &Module<'_>, func: u32) -> u32 {
+    if original.is_defined(FuncIdx(func)) { func + 3 } else { func }
+}
