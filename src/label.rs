@@ -12,6 +12,7 @@
 //! lines of hooked functions from there: its DWARF describes the original.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::hook::{MANIFEST_SECTION, Manifest, OBSERVE_API, OBSERVE_OLD, ProbeId};
@@ -81,6 +82,15 @@ impl Label {
     }
 }
 
+/// What debug information says of one function.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subprogram {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) file: Option<Arc<str>>,
+    pub(crate) line: Option<u32>,
+    pub(crate) language: Option<&'static str>,
+}
+
 /// Labels of all functions of a module, imported ones first; and what was wrong with their sources.
 #[derive(Debug, Clone, Default)]
 pub struct Labels {
@@ -112,18 +122,16 @@ pub fn label(module: &Module<'_>) -> Labels {
         exports[func.0 as usize].get_or_insert(name);
     }
     let manifest = read_manifest(module, &mut warnings);
+    let mut debug: HashMap<FuncIdx, Subprogram> = HashMap::new();
     #[cfg(feature = "dwarf")]
-    let debug = if manifest.is_none() { dwarf::subprograms(module, &mut warnings) } else { Default::default() };
+    if manifest.is_none() {
+        debug = dwarf::subprograms(module, &mut warnings);
+    }
 
     let labels = (0..module.func_count())
         .map(FuncIdx)
         .map(|func| {
-            let (mut file, mut line, mut dwarf_name, mut language) = (None, None, None::<Arc<str>>, None);
-            #[cfg(feature = "dwarf")]
-            if let Some(subprogram) = debug.get(&func) {
-                (file, line, dwarf_name, language) =
-                    (subprogram.file.clone(), subprogram.line, subprogram.name.clone(), subprogram.language);
-            }
+            let Subprogram { name: dwarf_name, file, line, language } = debug.remove(&func).unwrap_or_default();
             // An empty name says nothing to anybody, so the next source is asked.
             let from_names = names.get(&func.0).filter(|n| !n.is_empty());
             let from_export = exports[func.0 as usize].filter(|n| !n.is_empty());
@@ -134,15 +142,13 @@ pub fn label(module: &Module<'_>) -> Labels {
                 ((*name).into(), Source::NameSection)
             } else if let Some(name) = from_export {
                 (name.into(), Source::Export)
-            } else if let Some(name) = dwarf_name.take().filter(|n| !n.is_empty()) {
+            } else if let Some(name) = dwarf_name.filter(|n| !n.is_empty()) {
                 (name, Source::Dwarf)
             } else {
                 (format!("func[{}]", func.0).into(), Source::Index)
             };
-            if file.is_none() {
-                line = None;
-            }
-            Label { name, file: file.take(), line, source, language }
+            let line = line.filter(|_| file.is_some());
+            Label { name, file, line, source, language }
         })
         .collect();
     let mut labels = Labels { labels, warnings };

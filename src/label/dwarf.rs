@@ -9,20 +9,12 @@ use std::sync::Arc;
 
 use gimli::{AttributeValue, DebugInfoOffset, EndianSlice, LittleEndian, UnitOffset, constants as dw};
 
+use super::Subprogram;
 use crate::module::{FuncIdx, Module, id};
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
 type Unit<'a> = gimli::Unit<Slice<'a>>;
-
-/// What debug information says of one function.
-#[derive(Debug, Clone)]
-pub(crate) struct Subprogram {
-    pub(crate) name: Option<Arc<str>>,
-    pub(crate) file: Option<Arc<str>>,
-    pub(crate) line: Option<u32>,
-    pub(crate) language: Option<&'static str>,
-}
 
 /// An entry that names something or places it: subprograms, and the scopes around them.
 struct Entry<'a> {
