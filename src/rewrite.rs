@@ -1,8 +1,8 @@
 //! Module + Plan → the hooked module.
 //!
 //! A splice, not a decompilation: whole sections are copied, bodies are copied with edits in between, and every byte
-//! that has no reason to change does not. See [`body`] for what happens inside of a function, [`splice`] for numbers,
-//! [`assemble`] for sections, and [`crate::check`] for the proof that only hooks were added.
+//! that has no reason to change does not. See `body` for what happens inside of a function, `splice` for numbers,
+//! `assemble` for sections, and [`crate::check`] for the proof that only hooks were added.
 
 use std::collections::BTreeMap;
 
