@@ -1,7 +1,8 @@
 //! What holds for the corpus holds for modules that nobody wrote: oracles 1, 2, 3, 5, 6, 11 and 15 of `docs/oracles.md`.
 //!
 //! `smoke` and its like try what fits into a few seconds, with other modules each time; a failure names the seed, which
-//! `.seed(…)` repeats. The long runs take `WASMTRACE_RANDOM` modules, those of the seeds 0, 1, 2 and so on:
+//! `.seed(…)` repeats. The long runs take `WASMTRACE_RANDOM` modules, those of the seeds 0, 1, 2 and so on, or of
+//! a range of seeds such as `7..8`:
 //!
 //! ```text
 //! WASMTRACE_RANDOM=200000 cargo test --test random long -- --ignored --nocapture
@@ -10,6 +11,7 @@
 mod common;
 
 use std::fmt::Display;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -334,18 +336,18 @@ fn never_panics<R>(what: &str, input: &[u8], test: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Tries as many seeds as `WASMTRACE_RANDOM` says, on every core.
+/// Tries the seeds that `WASMTRACE_RANDOM` says, on every core.
 fn for_many_seeds(test: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<()> + Sync) {
-    let seeds: u64 = std::env::var("WASMTRACE_RANDOM").map_or(1000, |n| n.parse().expect("a number"));
+    let seeds = seeds(&std::env::var("WASMTRACE_RANDOM").unwrap_or_else(|_| "1000".to_owned()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let (next, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (next, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
     let begin = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
+                    if seed >= seeds.end {
                         break;
                     }
                     let bytes = bytes_of(seed);
@@ -358,8 +360,17 @@ fn for_many_seeds(test: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<()> 
             });
         }
     });
-    println!("{seeds} seeds in {:.0?} on {threads} threads", begin.elapsed());
+    println!("the seeds {seeds:?} took {:.0?} on {threads} threads", begin.elapsed());
     assert_eq!(failed.into_inner(), 0, "failed seeds; the first lines of each failure are above");
+}
+
+/// A number of seeds, or a range of them: `10758..10759` is one that has failed before.
+fn seeds(text: &str) -> Range<u64> {
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` is no number"));
+    match text.split_once("..") {
+        Some((from, to)) => number(from)..number(to),
+        None => 0..number(text),
+    }
 }
 
 /// 256 bytes to 64 kilobytes, by splitmix64.

@@ -148,3 +148,22 @@ fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
     let e = instrument(&module(999_998, &small), &Options::default()).unwrap_err();
     assert_eq!(e.kind(), wasmtrace::ErrorKind::Limit);
 }
+
+/// The check knows its hooks and nothing else: an import that is slipped in behind them would be counted before the
+/// module's own globals, and everything that is copied would mean something else.
+#[test]
+fn an_import_behind_the_hooks_is_found_out() {
+    let wasm =
+        wat::parse_str("(module (global i32 (i32.const 5)) (func (export \"f\") (result i32) global.get 0))").unwrap();
+    let mut hooked = instrument(&wasm, &Options::default()).unwrap().wasm;
+    let imports =
+        wasmtrace::module::parse(&hooked).unwrap().sections().iter().find(|s| s.id == 2).unwrap().contents.clone();
+    let global = b"\x04evil\x01g\x03\x7f\x00";
+    hooked.splice(imports.end..imports.end, global.iter().copied());
+    hooked[imports.start] += 1;
+    hooked[imports.start - 1] += global.len() as u8;
+    wasmtrace::module::parse(&hooked).expect("it is a module");
+    let e = check::check(&wasm, &hooked).unwrap_err();
+    assert_eq!(e.kind(), wasmtrace::ErrorKind::Check, "{e}");
+    assert_eq!(strip(&hooked).unwrap_err().kind(), wasmtrace::ErrorKind::Restore);
+}

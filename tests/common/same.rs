@@ -17,7 +17,9 @@ pub fn assert_same_call(
 ) {
     // An exception that nobody catches is thrown on by every hooked frame that it crosses, so it ends in the outermost.
     if !matches!(&before.ending, Ending::Trapped(trap) if trap.code == "exception") {
-        assert_eq!(after.frames, moved(original, out, &before.frames), "`{export}` ends elsewhere");
+        let [expected, frames] =
+            [(moved(original, out, &before.frames), before), (after.frames.clone(), after)].map(comparable);
+        assert_eq!(frames, expected, "`{export}` ends elsewhere");
     }
     assert_eq!(without_frames(&after.ending), without_frames(&before.ending), "`{export}` ends otherwise");
     assert_eq!(after.returned, before.returned, "`{export}` returns something else");
@@ -29,6 +31,15 @@ fn without_frames(ending: &Ending) -> Ending {
         Ending::Trapped(trap) => Ending::Trapped(Trap { frames: Vec::new(), ..trap.clone() }),
         other => other.clone(),
     }
+}
+
+/// The frames, without what wasmtime does not always know: where one load gives the address of the next it may compile both
+/// into one, and then reports the second where the first is out of bounds.
+fn comparable((mut frames, call): (Vec<Frame>, &Call)) -> Vec<Frame> {
+    if matches!(&call.ending, Ending::Trapped(trap) if trap.code == "MemoryOutOfBounds") {
+        frames.iter_mut().take(1).for_each(|innermost| innermost.offset = None);
+    }
+    frames
 }
 
 /// Frames of the original as the hooked module must have them: the same instructions of the same functions.
