@@ -26,6 +26,14 @@ pub enum EventKind {
     Exit(ProbeId),
     /// The function that was entered last and is still open is left. (The first generation of hooks names none.)
     ExitInnermost,
+    /// An exception crosses the function, which was entered last of all that are open: it is left without returning.
+    Unwound(ProbeId),
+    /// That many calls of a function, somewhere since the last such event, were too short or too deep to be kept; what
+    /// they called is counted likewise. Totals stay exact.
+    Folded(ProbeId, u32),
+    /// The clock had stood still for that many nanoseconds when it was set next, at this event: what happened since the
+    /// event before may have happened at any time in between.
+    Drift(u64),
     /// `memory.grow` is about to be executed with this many pages, whatever comes of it.
     MemoryGrow(u32),
     /// The guest's own code speaks. Boxed: these are few, and the others are many.
@@ -108,6 +116,8 @@ pub enum Ending {
     Trapped(Trap),
     /// The run was ended from outside, by the signal of this number.
     Interrupted(i32),
+    /// Nobody knows: the recording stops before the run did.
+    Unknown,
 }
 
 /// A trap.
@@ -130,6 +140,7 @@ impl Ending {
             Ending::Exited(code) => *code as u8,
             Ending::Trapped(_) => 134,
             Ending::Interrupted(signal) => 128 + *signal as u8,
+            Ending::Unknown => 1,
         }
     }
 
@@ -140,6 +151,7 @@ impl Ending {
             Ending::Exited(code) => format!("exit code {code}"),
             Ending::Trapped(trap) => format!("trap: {}", trap.message),
             Ending::Interrupted(signal) => format!("ended by signal {signal}"),
+            Ending::Unknown => "the recording stops before the run did".to_owned(),
         }
     }
 }

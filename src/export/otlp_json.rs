@@ -156,6 +156,7 @@ impl<W: Write> OtlpJson<W> {
             End::Trapped { origin: true } => Some("the program trapped here"),
             End::Trapped { origin: false } => Some("the program trapped in a callee"),
             End::Interrupted => Some("the run was ended from outside"),
+            End::Unfinished => Some("the recording stops here"),
         };
         if let Some(message) = status {
             write!(self.line, ",\"status\":{}", json!({ "code": STATUS_ERROR, "message": message }))?;
@@ -207,6 +208,7 @@ impl<W: Write> Sink for OtlpJson<W> {
                         ("log", vec![("log.severity", level.as_str().into()), ("log.message", (*message).into())])
                     }
                     Note::Tags(_) => return Ok(()), // they are written with their span
+                    Note::Folded(..) | Note::Drift(_) => return Ok(()), // they belong to no span
                 };
                 let events = self.events.entry(span.unwrap_or(0)).or_default();
                 if events.len() < MAX_EVENTS {

@@ -71,6 +71,8 @@ pub enum End {
     },
     /// The run was ended from outside while it was open.
     Interrupted,
+    /// The recording stops while it was open.
+    Unfinished,
 }
 
 /// What an event did.
@@ -114,6 +116,10 @@ pub enum Note<'c> {
     Log(Level, &'c str),
     /// Tags were put on the span.
     Tags(&'c [(String, String)]),
+    /// That many calls of the function were counted only. Where they were made is not known.
+    Folded(ProbeId, u32),
+    /// The clock had stood still for that many nanoseconds.
+    Drift(u64),
 }
 
 /// What was not as it should be.
@@ -191,20 +197,34 @@ impl Fold {
                 }
                 self.open(What::Call(*probe), tell);
             }
-            EventKind::Exit(probe) => match self.innermost_call() {
-                Some(at) if self.stack[at].what == What::Call(*probe) => self.close(at, End::Returned, tell),
-                _ => {
-                    if let Some(at) = self.unwind_to(*probe, tell) {
-                        self.close(at, End::Returned, tell);
-                    }
-                }
-            },
+            EventKind::Exit(probe) => self.left(*probe, End::Returned, tell),
+            EventKind::Unwound(probe) => {
+                self.irregular.unwound += 1;
+                self.left(*probe, End::Unwound, tell);
+            }
             EventKind::ExitInnermost => match self.innermost_call() {
                 Some(at) => self.close(at, End::Returned, tell),
                 None => self.irregular.stray_exits += 1,
             },
             EventKind::MemoryGrow(pages) => self.note(Note::MemoryGrow(*pages), tell),
+            EventKind::Folded(probe, calls) => {
+                self.calls += u64::from(*calls);
+                self.note(Note::Folded(*probe, *calls), tell);
+            }
+            EventKind::Drift(nanos) => self.note(Note::Drift(*nanos), tell),
             EventKind::Manual(manual) => self.manual(manual, tell),
+        }
+    }
+
+    /// The innermost open call of `probe` ends; those above it, if any, were crossed by an exception.
+    fn left(&mut self, probe: ProbeId, how: End, tell: &mut impl FnMut(&Change<'_>)) {
+        match self.innermost_call() {
+            Some(at) if self.stack[at].what == What::Call(probe) => self.close(at, how, tell),
+            _ => {
+                if let Some(at) = self.unwind_to(probe, tell) {
+                    self.close(at, how, tell);
+                }
+            }
         }
     }
 
@@ -343,6 +363,7 @@ impl Fold {
                 Ending::Exited(_) => End::Exited,
                 Ending::Trapped(_) => End::Trapped { origin: is_call && std::mem::take(&mut innermost) },
                 Ending::Interrupted(_) => End::Interrupted,
+                Ending::Unknown => End::Unfinished,
             };
             self.close(self.stack.len() - 1, how, tell);
         }

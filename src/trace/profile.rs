@@ -27,6 +27,10 @@ pub struct Profile {
     path: Vec<NodeId>,
     /// `memory.grow`s, and the pages that they asked for.
     grows: (u64, u64),
+    /// Calls that were counted only.
+    folded: HashMap<ProbeId, u64>,
+    /// How often the clock stood still, and for how many nanoseconds in all and at most.
+    drifts: (u64, u64, u64),
     merged: u64,
 }
 
@@ -90,6 +94,8 @@ impl Default for Profile {
             known: HashSet::new(),
             path: Vec::new(),
             grows: (0, 0),
+            folded: HashMap::new(),
+            drifts: (0, 0, 0),
             merged: 0,
         }
     }
@@ -126,6 +132,11 @@ impl Profile {
             Note::MemoryGrow(pages) => {
                 self.grows.0 += 1;
                 self.grows.1 += u64::from(*pages);
+            }
+            Note::Folded(probe, calls) => *self.folded.entry(*probe).or_default() += u64::from(*calls),
+            Note::Drift(nanos) => {
+                let (times, sum, most) = self.drifts;
+                self.drifts = (times + 1, sum + nanos, most.max(*nanos));
             }
             Note::Log(..) => node.logs += 1,
             Note::Metric(_) => node.metrics += 1,
@@ -206,7 +217,7 @@ impl Profile {
             End::Returned => {}
             End::Unwound => node.unwound += 1,
             End::Forgotten => node.forgotten += 1,
-            End::Exited | End::Interrupted => node.cut_off += 1,
+            End::Exited | End::Interrupted | End::Unfinished => node.cut_off += 1,
             End::Trapped { origin } => {
                 node.cut_off += 1;
                 node.trapped |= origin;
@@ -294,9 +305,10 @@ impl Profile {
         self.root().children.iter().map(|c| self[*c].total).sum()
     }
 
-    /// How many calls there were; manual spans are not calls.
+    /// How many calls there were, those that were counted only among them; manual spans are not calls.
     pub fn calls(&self) -> u64 {
-        self.nodes.iter().filter(|n| matches!(n.what, Some(What::Call(_)))).map(|n| n.calls).sum()
+        let kept = self.nodes.iter().filter(|n| matches!(n.what, Some(What::Call(_)))).map(|n| n.calls);
+        kept.sum::<u64>() + self.folded.values().sum::<u64>()
     }
 
     /// How many manual spans there were.
@@ -307,8 +319,21 @@ impl Profile {
     /// How many different functions were called.
     pub fn functions(&self) -> usize {
         let called = self.nodes.iter().filter(|n| n.calls > 0);
-        let calls = called.filter_map(|n| n.what.as_ref()).filter(|w| matches!(w, What::Call(_)));
-        calls.collect::<std::collections::HashSet<_>>().len()
+        let kept = called.filter_map(|n| match n.what {
+            Some(What::Call(probe)) => Some(probe),
+            _ => None,
+        });
+        kept.chain(self.folded.keys().copied()).collect::<HashSet<_>>().len()
+    }
+
+    /// Calls that were counted only, since they were too short or too deep to be kept: of each function.
+    pub fn folded(&self) -> &HashMap<ProbeId, u64> {
+        &self.folded
+    }
+
+    /// How often the clock stood still while events were recorded, for how many nanoseconds in all, and at most.
+    pub fn drifts(&self) -> (u64, u64, u64) {
+        self.drifts
     }
 
     /// How often `memory.grow` was called, and how many pages were asked for in sum.
