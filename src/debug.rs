@@ -1,11 +1,12 @@
 //! Custom sections that speak of functions or of places in the code, carried across the rewriting, by section name.
 
+use std::collections::HashMap;
+
 use crate::hook::{MANIFEST_SECTION, Probe};
 use crate::label::printable;
 use crate::module::{Module, Section};
 use crate::rewrite::offsets::OffsetMap;
 use crate::rewrite::splice::Shift;
-use crate::rewrite::wrapper::Wrapper;
 
 pub(crate) mod hints;
 pub(crate) mod names;
@@ -16,7 +17,10 @@ pub(crate) mod producers;
 pub(crate) struct Carrying<'c, 'a> {
     pub(crate) module: &'c Module<'a>,
     pub(crate) shift: &'c Shift,
-    pub(crate) wrapper: Wrapper,
+    /// How many labels stand around the body of a hooked function.
+    pub(crate) outer_labels: u32,
+    /// Labels that hooks open further inside, by function: each by how many of the original's come before it.
+    pub(crate) inner_labels: HashMap<u32, Vec<u32>>,
     pub(crate) offsets: &'c OffsetMap,
     /// The hooked functions, by ascending id.
     pub(crate) probes: &'c [Probe],
@@ -53,7 +57,7 @@ impl Carrying<'_, '_> {
                 let data = names::carry(self, Some(section));
                 let minimal_name = section.data.start - section.contents.start == 1 + name.len();
                 let inverts = minimal_name
-                    && names::restore(&data, self.shift, self.wrapper, self.probes)
+                    && names::restore(&data, self.shift, self.outer_labels, self.probes)
                         .is_ok_and(|original| original == self.module.bytes()[section.data.clone()]);
                 if inverts { Carried::Names(data) } else { Carried::Data(data) }
             }

@@ -27,9 +27,15 @@ fn narrow(valid: &dyn Fn(WasmFeatures) -> bool, needed: &mut WasmFeatures, candi
 }
 
 /// The features that a hooked module needs and the original does not: none, but that a module with `try_table` needs
-/// reference types for the `exnref` that its wrappers throw on.
+/// reference types for the `exnref` that its wrappers throw on, and one with a buffer beside a memory several memories.
 pub fn added(original: &[u8], hooked: &[u8]) -> Vec<&'static str> {
     let (before, after) = (needed(original), needed(hooked));
-    let declared = |f: &&str| *f == "REFERENCE_TYPES" && before.contains(&"EXCEPTIONS");
+    let has_buffer = crate::module::parse(hooked)
+        .is_ok_and(|module| module.imported_funcs().iter().any(|import| import.module == crate::hook::RECORDER));
+    let declared = |f: &&str| match *f {
+        "REFERENCE_TYPES" => before.contains(&"EXCEPTIONS"),
+        "MULTI_MEMORY" => has_buffer,
+        _ => false,
+    };
     after.into_iter().filter(|f| !before.contains(f) && !declared(f)).collect()
 }

@@ -15,6 +15,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::label::{Label, Source};
 use crate::rewrite::wrapper::Wrapper;
 
+pub mod buffer;
+
+use buffer::Buffer;
+
 /// What a hook says about which function: in the Observe ABI the function's index in the rewritten module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeId(pub u32);
@@ -27,15 +31,23 @@ pub enum HookSet {
     /// `(i32) -> ()`, imported from `dylibso:observe/instrument`.
     #[default]
     Observe,
+    /// Events are written into a memory of their own (see [`buffer`]), and the host is called when that is full. Imports
+    /// `flush: () -> ()` and `memory-grow: (i32) -> ()` from `wasmtrace:recorder`.
+    Buffer,
+    /// The same, but calls below a duration that made no longer ones are counted only. Its `flush` is called
+    /// `flush-counted`: a host that does not know counters does not run such a module.
+    Threshold,
 }
 
-/// A function that a hook set imports; every one of them has the type `(i32) -> ()`.
+/// A function that a hook set imports: `() -> ()` or `(i32) -> ()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HookImport {
     /// Where it is imported from.
     pub module: &'static str,
     /// Its name there.
     pub name: &'static str,
+    /// Whether it takes an `i32`.
+    pub takes_i32: bool,
 }
 
 /// Module of the hooks of the Observe ABI.
@@ -44,29 +56,49 @@ pub const OBSERVE: &str = "dylibso:observe/instrument";
 pub const OBSERVE_API: &str = "dylibso:observe/api";
 /// Module of both in older generations of the ABI, where hooks are called `instrument_…`.
 pub const OBSERVE_OLD: &str = "dylibso_observe";
+/// Module of the functions that the buffer's hook sets import.
+pub const RECORDER: &str = "wasmtrace:recorder";
+
+/// Every hook set.
+pub const HOOK_SETS: [HookSet; 3] = [HookSet::Observe, HookSet::Buffer, HookSet::Threshold];
 
 impl HookSet {
     /// The name on the command line and in the Manifest.
     pub fn name(self) -> &'static str {
         match self {
             HookSet::Observe => "observe",
+            HookSet::Buffer => "buffer",
+            HookSet::Threshold => "threshold",
         }
     }
 
     /// The hook set of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [HookSet::Observe].into_iter().find(|set| set.name() == name)
+        HOOK_SETS.into_iter().find(|set| set.name() == name)
     }
 
     /// What is imported, in the order in which it is appended to the module's own imports.
     pub fn imports(self) -> &'static [HookImport] {
         match self {
             HookSet::Observe => &[
-                HookImport { module: OBSERVE, name: "enter" },
-                HookImport { module: OBSERVE, name: "exit" },
-                HookImport { module: OBSERVE, name: "memory-grow" },
+                HookImport { module: OBSERVE, name: "enter", takes_i32: true },
+                HookImport { module: OBSERVE, name: "exit", takes_i32: true },
+                HookImport { module: OBSERVE, name: "memory-grow", takes_i32: true },
+            ],
+            HookSet::Buffer => &[
+                HookImport { module: RECORDER, name: "flush", takes_i32: false },
+                HookImport { module: RECORDER, name: "memory-grow", takes_i32: true },
+            ],
+            HookSet::Threshold => &[
+                HookImport { module: RECORDER, name: "flush-counted", takes_i32: false },
+                HookImport { module: RECORDER, name: "memory-grow", takes_i32: true },
             ],
         }
+    }
+
+    /// Whether the guest records into a memory of its own.
+    pub fn has_buffer(self) -> bool {
+        self != HookSet::Observe
     }
 }
 
@@ -75,32 +107,77 @@ pub fn is_hook_import(module: &str, name: &str) -> bool {
     match module {
         OBSERVE => matches!(name, "enter" | "exit" | "memory-grow"),
         OBSERVE_OLD => matches!(name, "instrument_enter" | "instrument_exit" | "instrument_memory_grow"),
+        RECORDER => matches!(name, "flush" | "flush-counted" | "memory-grow"),
         _ => false,
     }
 }
 
-/// The operators of one hook set in one module: function indices are known, so the bytes are.
+/// The operators of one hook set in one module: indices are known, so the bytes are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HookCode {
-    enter: u32,
-    exit: u32,
+    write: Write,
     memory_grow: u32,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Write {
+    /// Calls of these imports.
+    Calls {
+        enter: u32,
+        exit: u32,
+    },
+    Buffer(Buffer),
+}
+
 impl HookCode {
-    /// The hooks of the Observe set, imported as functions `first`, `first + 1` and `first + 2`.
-    pub(crate) fn observe(first: u32) -> Self {
-        HookCode { enter: first, exit: first + 1, memory_grow: first + 2 }
+    /// The hooks of a set whose imports begin at function `first`, and whose buffer, if it has one, is that memory.
+    pub(crate) fn new(set: HookSet, first: u32, memory: u32) -> Self {
+        match set {
+            HookSet::Observe => {
+                HookCode { write: Write::Calls { enter: first, exit: first + 1 }, memory_grow: first + 2 }
+            }
+            HookSet::Buffer | HookSet::Threshold => {
+                let threshold = set == HookSet::Threshold;
+                HookCode { write: Write::Buffer(Buffer { memory, flush: first, threshold }), memory_grow: first + 1 }
+            }
+        }
     }
 
-    /// `i32.const id; call $enter`
-    pub(crate) fn enter(&self, id: ProbeId) -> Vec<u8> {
-        call_with(id.0, self.enter)
+    /// How many locals of type `i32` a hooked body needs; `local` below is the first of them.
+    pub(crate) fn locals(&self) -> u32 {
+        matches!(self.write, Write::Buffer(_)) as u32
     }
 
-    /// `i32.const id; call $exit`. Leaves everything on the operand stack where it is.
-    pub(crate) fn exit(&self, id: ProbeId) -> Vec<u8> {
-        call_with(id.0, self.exit)
+    /// How many labels ENTER and EXIT open and close inside of themselves.
+    pub(crate) fn labels(&self) -> (u32, u32) {
+        match self.write {
+            Write::Calls { .. } => (0, 0),
+            Write::Buffer(buffer) => (1, 1 + buffer.threshold as u32),
+        }
+    }
+
+    /// The function `id` is entered: `i32.const id; call $enter` in the Observe set.
+    pub(crate) fn enter(&self, id: ProbeId, local: u32) -> Vec<u8> {
+        match &self.write {
+            Write::Calls { enter, .. } => call_with(id.0, *enter),
+            Write::Buffer(buffer) => buffer.enter(id, local),
+        }
+    }
+
+    /// It is left: `i32.const id; call $exit`. Leaves everything on the operand stack where it is.
+    pub(crate) fn exit(&self, id: ProbeId, local: u32) -> Vec<u8> {
+        match &self.write {
+            Write::Calls { exit, .. } => call_with(id.0, *exit),
+            Write::Buffer(buffer) => buffer.exit(id, local),
+        }
+    }
+
+    /// It is crossed by an exception, which the Observe set does not tell from an exit.
+    pub(crate) fn unwound(&self, id: ProbeId, local: u32) -> Vec<u8> {
+        match &self.write {
+            Write::Calls { exit, .. } => call_with(id.0, *exit),
+            Write::Buffer(buffer) => buffer.unwound(id, local),
+        }
     }
 
     /// `local.tee scratch; call $memory-grow; local.get scratch`: the requested pages are reported, and stay.
@@ -127,19 +204,30 @@ fn call_with(id: u32, func: u32) -> Vec<u8> {
 pub const MANIFEST_SECTION: &str = "wasmtrace.manifest";
 
 /// Version of the Manifest's encoding; a reader refuses what it does not know.
-const MANIFEST_VERSION: u32 = 1;
+const MANIFEST_VERSION: u32 = 2;
 
 /// What a hooked module says of itself: the contents of the custom section [`MANIFEST_SECTION`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     /// The hook set that was written.
     pub hooks: HookSet,
+    /// Where the guest records, if the hook set has a buffer.
+    pub buffer: Option<BufferPlace>,
     /// SHA-256 of the input.
     pub input_sha256: [u8; 32],
     /// Every hooked function, by ascending id.
     pub probes: Vec<Probe>,
     /// What taking the hooks out again needs beyond rules; absent if that was not wanted.
     pub restore: Option<Restore>,
+}
+
+/// Where the buffer of a hooked module is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BufferPlace {
+    /// The name that its memory is exported by: one that the module did not export.
+    pub export: String,
+    /// The offset of the first block.
+    pub first_block: u32,
 }
 
 /// One hooked function.
@@ -203,7 +291,7 @@ impl Manifest {
     /// All integers are unsigned LEB128, all strings are a length in bytes and UTF-8, `vec` is a count and its items:
     ///
     /// ```text
-    /// version=1  hooks:string  sha256:32 bytes  strings:vec(string)
+    /// version=2  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  strings:vec(string)
     /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
     /// restore: 0 | 1 types_appended wrapper:byte shims:vec(import) fates:vec(fate) bodies:vec(position, widths, vec(branch))
     /// fate: 0 kept | 1 edited widths | 2 created | 3 replaced bytes | 4 dropped bytes;   widths: vec(ordinal, width)
@@ -212,6 +300,10 @@ impl Manifest {
         let mut out = Vec::new();
         MANIFEST_VERSION.encode(&mut out);
         self.hooks.name().encode(&mut out);
+        if let Some(buffer) = &self.buffer {
+            buffer.export.encode(&mut out);
+            buffer.first_block.encode(&mut out);
+        }
         out.extend_from_slice(&self.input_sha256);
 
         let mut strings: Vec<&str> = Vec::new();
@@ -319,6 +411,10 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     let at = r.original_position();
     let hooks = r.read_string()?;
     let hooks = HookSet::from_name(hooks).ok_or_else(|| damaged("a hook set that is not known here", at))?;
+    let buffer = match hooks.has_buffer() {
+        true => Some(BufferPlace { export: r.read_string()?.to_owned(), first_block: r.read_var_u32()? }),
+        false => None,
+    };
     let input_sha256 = r.read_bytes(32)?.try_into().expect("read 32 bytes");
 
     // Names of functions may be longer than wasmparser's limit for those of imports and exports.
@@ -351,7 +447,7 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     if !r.eof() {
         return Err(damaged("bytes past the end", r.original_position()));
     }
-    Ok(Manifest { hooks, input_sha256, probes, restore })
+    Ok(Manifest { hooks, buffer, input_sha256, probes, restore })
 }
 
 fn read_restore(r: &mut BinaryReader<'_>) -> Result<Restore> {

@@ -24,12 +24,15 @@ pub(crate) mod id {
     pub(crate) const IMPORT: u8 = 2;
     pub(crate) const FUNCTION: u8 = 3;
     pub(crate) const TABLE: u8 = 4;
+    pub(crate) const MEMORY: u8 = 5;
     pub(crate) const GLOBAL: u8 = 6;
     pub(crate) const EXPORT: u8 = 7;
     pub(crate) const START: u8 = 8;
     pub(crate) const ELEMENT: u8 = 9;
     pub(crate) const CODE: u8 = 10;
     pub(crate) const DATA: u8 = 11;
+    pub(crate) const DATA_COUNT: u8 = 12;
+    pub(crate) const TAG: u8 = 13;
 }
 
 /// One section as it stands in the file.
@@ -335,6 +338,13 @@ impl<'a> Module<'a> {
     /// Whether the function's type is `shared` (proposal "shared-everything threads").
     pub(crate) fn is_shared(&self, func: FuncIdx) -> bool {
         self.types[self.type_index(func) as usize].composite_type.shared
+    }
+
+    /// Every export; [`Module::exports`] holds the functions among them.
+    pub(crate) fn all_exports(&self) -> Vec<wasmparser::Export<'a>> {
+        let Some(section) = self.section(id::EXPORT) else { return Vec::new() };
+        let reader = wasmparser::ExportSectionReader::new(self.reader(section.contents.clone()));
+        reader.expect("validated: there is a count").into_iter().map(|e| e.expect("validated: an export")).collect()
     }
 
     /// Every type with the size of its recursion group.

@@ -10,7 +10,7 @@ use wasm_encoder::Encode;
 
 use crate::debug::Carrying;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::{HookCode, HookSet, Manifest, Probe, ProbeId, is_hook_import};
+use crate::hook::{BufferPlace, HookCode, HookSet, Manifest, Probe, ProbeId, buffer, is_hook_import};
 use crate::label::{Labels, printable};
 use crate::module::{FuncIdx, Module};
 use crate::select::Plan;
@@ -61,6 +61,8 @@ pub struct Rewritten {
 const MAX_FUNCTIONS: usize = 1_000_000;
 const MAX_IMPORTS: usize = 1_000_000;
 const MAX_TYPES: usize = 1_000_000;
+const MAX_EXPORTS: usize = 1_000_000;
+const MAX_MEMORIES: usize = 100;
 
 /// The bodies as they are written.
 #[derive(Debug)]
@@ -85,6 +87,16 @@ struct Layout {
     new_types: Vec<Vec<u8>>,
     /// Imports to append to the import section, encoded.
     new_imports: Vec<u8>,
+    /// The buffer, if the hook set has one, with its memory and its export, encoded.
+    buffer: Option<NewBuffer>,
+}
+
+/// A buffer to be added.
+#[derive(Debug)]
+struct NewBuffer {
+    place: BufferPlace,
+    memory: Vec<u8>,
+    export: Vec<u8>,
 }
 
 /// Writes the hooks that `plan` selects.
@@ -92,8 +104,9 @@ struct Layout {
 /// An empty plan yields the input, byte for byte.
 ///
 /// # Errors
-/// [`ErrorKind::AlreadyHooked`] if the module imports hooks; [`ErrorKind::Limit`] if the hooks' imports would push it
-/// past what engines accept.
+/// [`ErrorKind::Limit`] if the hooks' imports or their memory would push the module past what engines accept;
+/// [`ErrorKind::Unsupported`] if the hook set has a buffer and the module a shared memory: several threads would write into
+/// the one buffer.
 pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Options) -> Result<Rewritten> {
     if plan.is_empty() {
         return Ok(unchanged(module));
@@ -133,6 +146,10 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
                 warnings.push(format!("{} is not hooked: its body would pass the size that engines accept", name()));
                 continue;
             }
+            Some(LeftOut::NoLocal) => {
+                warnings.push(format!("{} is not hooked: it has no room for the local of its hooks", name()));
+                continue;
+            }
             Some(LeftOut::TooManyLocals) => {
                 warnings.push(format!("memory.grow in {} is not reported: it has no room for another local", name()));
             }
@@ -151,16 +168,20 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
 
     let offsets = offset_map(module, &bodies);
     let hook_names: Vec<String> = options.hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name)).collect();
+    let inner_labels = module.defined_funcs().zip(&bodies).filter(|(_, body)| !body.labels.is_empty());
+    let labels_before = layout.code.labels().0 + layout.wrapper.labels();
     let carrying = Carrying {
         module,
         shift: &layout.shift,
-        wrapper: layout.wrapper,
+        outer_labels: labels_before,
+        inner_labels: inner_labels.map(|(func, body)| (func.0, body.labels.clone())).collect(),
         offsets: &offsets,
         probes: &probes,
         hook_names: &hook_names,
     };
     let (wasm, restore) = assemble::assemble(&layout, &carrying, Code { bodies, shims }, options, &mut warnings)?;
-    let manifest = Manifest { hooks: options.hooks, input_sha256: sha256(module.bytes()), probes, restore };
+    let buffer = layout.buffer.as_ref().map(|b| b.place.clone());
+    let manifest = Manifest { hooks: options.hooks, buffer, input_sha256: sha256(module.bytes()), probes, restore };
     let wasm = assemble::with_manifest(wasm, &manifest);
 
     #[cfg(debug_assertions)]
@@ -201,19 +222,26 @@ impl Layout {
         };
         limit("functions", module.func_count() as usize, imports.len() + plan.imports().count(), MAX_FUNCTIONS)?;
         limit("imports", module.import_count(), imports.len(), MAX_IMPORTS)?;
+        let buffer = match options.hooks.has_buffer() {
+            true => {
+                limit("memories", module.memories().len(), 1, MAX_MEMORIES)?;
+                limit("exports", module.all_exports().len(), 1, MAX_EXPORTS)?;
+                Some(NewBuffer::of(module, options.hooks, plan)?)
+            }
+            false => None,
+        };
 
         let first = module.imported_funcs().len() as u32;
         let shims: Vec<u32> = plan.imports().map(|func| func.0).collect();
         let hooks = imports.len() as u32;
         let shift = Shift { imported: first, hooks, shims, first_shim: module.func_count() + hooks };
         let mut types = Types::of(module);
-        let hook_type = types.import_of_i32();
         let mut new_imports = Vec::new();
         for import in imports {
             import.module.encode(&mut new_imports);
             import.name.encode(&mut new_imports);
             new_imports.push(0x00); // a function
-            hook_type.encode(&mut new_imports);
+            types.import(import.takes_i32).encode(&mut new_imports);
         }
         let mut block_types = BTreeMap::new();
         for func in plan.iter() {
@@ -222,14 +250,72 @@ impl Layout {
         limit("types", types.before, types.new.len(), MAX_TYPES)?;
         Ok(Layout {
             shift,
-            code: HookCode::observe(first),
+            code: HookCode::new(options.hooks, first, module.memories().len() as u32),
             wrapper: Wrapper::of(module),
             memory_grow: module.memories().first().is_some_and(|m| !m.memory64),
             block_types,
             new_types: types.new,
             new_imports,
+            buffer,
         })
     }
+
+    /// Sections that the module lacks and that come into being: id, count and entries.
+    fn created(&self, module: &Module<'_>, imports: usize) -> Vec<(u8, Vec<u8>)> {
+        use crate::module::id;
+        let counted = |count: usize, entries: &[u8]| {
+            let mut contents = Vec::new();
+            count.encode(&mut contents);
+            contents.extend_from_slice(entries);
+            contents
+        };
+        let mut created = vec![(id::IMPORT, counted(imports, &self.new_imports))];
+        if let Some(buffer) = &self.buffer {
+            created.extend([(id::MEMORY, counted(1, &buffer.memory)), (id::EXPORT, counted(1, &buffer.export))]);
+        }
+        created.retain(|(id, _)| module.section(*id).is_none());
+        created
+    }
+}
+
+impl NewBuffer {
+    fn of(module: &Module<'_>, hooks: HookSet, plan: &Plan) -> Result<Self> {
+        if module.memories().iter().any(|m| m.shared) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the module has a shared memory: its threads would all record into one buffer; use the hook set observe",
+            ));
+        }
+        let functions = module.func_count() as usize + hooks.imports().len() + plan.imports().count();
+        let exports = module.all_exports();
+        let mut export = "wasmtrace:buffer".to_owned();
+        while exports.iter().any(|e| e.name == export) {
+            export.push('+');
+        }
+        let place = BufferPlace { export, first_block: buffer::first_block(hooks, functions as u32) };
+        Ok(NewBuffer {
+            memory: buffer_memory(place.first_block),
+            export: buffer_export(&place.export, module.memories().len() as u32),
+            place,
+        })
+    }
+}
+
+/// A memory that does not grow, as large as the buffer needs it, as an entry of its section.
+fn buffer_memory(first_block: u32) -> Vec<u8> {
+    let pages = buffer::pages(first_block);
+    let mut memory = vec![0x01]; // with a maximum
+    pages.encode(&mut memory);
+    pages.encode(&mut memory);
+    memory
+}
+
+fn buffer_export(name: &str, memory: u32) -> Vec<u8> {
+    let mut export = Vec::new();
+    name.encode(&mut export);
+    export.push(0x02); // a memory
+    memory.encode(&mut export);
+    export
 }
 
 /// The types that a rewriting can use: those of the module, found by what they are, and new ones behind them.
@@ -237,16 +323,16 @@ struct Types {
     before: usize,
     /// `[] -> results`, for each kind of results that some type has.
     blocks: BTreeMap<Vec<u8>, u32>,
-    /// A type that an import `(i32) -> ()` can have: it must be the host's type, so alone in its group, final, without
-    /// a supertype.
-    import_of_i32: Option<u32>,
+    /// Types that an import `() -> ()` and `(i32) -> ()` can have: it must be the host's type, so alone in its group,
+    /// final, without a supertype.
+    imports: [Option<u32>; 2],
     new: Vec<Vec<u8>>,
 }
 
 impl Types {
     fn of(module: &Module<'_>) -> Self {
         let mut types =
-            Types { before: module.types().len(), blocks: BTreeMap::new(), import_of_i32: None, new: Vec::new() };
+            Types { before: module.types().len(), blocks: BTreeMap::new(), imports: [None; 2], new: Vec::new() };
         for (index, (ty, group)) in module.types().enumerate() {
             let composite = &ty.composite_type;
             let wasmparser::CompositeInnerType::Func(func) = &composite.inner else { continue };
@@ -261,8 +347,12 @@ impl Types {
                 && ty.supertype_idx.is_none()
                 && composite.describes_idx.is_none()
                 && composite.descriptor_idx.is_none();
-            if plain && func.results().is_empty() && func.params() == [wasmparser::ValType::I32] {
-                types.import_of_i32.get_or_insert(index as u32);
+            if plain && func.results().is_empty() {
+                match func.params() {
+                    [] => _ = types.imports[0].get_or_insert(index as u32),
+                    [wasmparser::ValType::I32] => _ = types.imports[1].get_or_insert(index as u32),
+                    _ => {}
+                }
             }
         }
         types
@@ -273,8 +363,12 @@ impl Types {
         (self.before + self.new.len() - 1) as u32
     }
 
-    fn import_of_i32(&mut self) -> u32 {
-        self.import_of_i32.unwrap_or_else(|| self.append(vec![0x60, 1, 0x7f, 0]))
+    fn import(&mut self, takes_i32: bool) -> u32 {
+        let known = self.imports[takes_i32 as usize];
+        let ty: &[u8] = if takes_i32 { &[0x60, 1, 0x7f, 0] } else { &[0x60, 0, 0] };
+        let index = known.unwrap_or_else(|| self.append(ty.to_vec()));
+        self.imports[takes_i32 as usize] = Some(index);
+        index
     }
 
     /// The block type for these results, encoded: none and one are written inline, more need a type.

@@ -15,7 +15,6 @@ use crate::hook::Probe;
 use crate::label::Source;
 use crate::module::Section;
 use crate::rewrite::splice::Shift;
-use crate::rewrite::wrapper::Wrapper;
 
 /// Subsection ids (core specification, appendix "Name Section"; labels from the extended-name-section proposal).
 const MODULE: u8 = 0;
@@ -55,8 +54,14 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
             FUNCTIONS => {}
             LOCALS | LABELS => {
                 let shift = |func| carrying.shift.place(func);
-                let by =
-                    |func| if id == LABELS && label_shift(func) { i64::from(carrying.wrapper.labels()) } else { 0 };
+                let by = |func, label| match id == LABELS && label_shift(func) {
+                    true => {
+                        let inner = carrying.inner_labels.get(&func);
+                        let inner = inner.map_or(0, |before| before.partition_point(|b| *b <= label));
+                        i64::from(carrying.outer_labels) + inner as i64
+                    }
+                    false => 0,
+                };
                 // A damaged subsection is left out: the label stage has warned of it.
                 if let Ok(moved) = indirect(contents, shift, by) {
                     write_subsection(id, &moved, &mut out);
@@ -74,7 +79,7 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
 }
 
 /// The inverse of [`carry`] for a `name` section of canonical form: what stood in the input, if that had that form too.
-pub(crate) fn restore(data: &[u8], shift: &Shift, wrapper: Wrapper, probes: &[Probe]) -> Result<Vec<u8>> {
+pub(crate) fn restore(data: &[u8], shift: &Shift, outer_labels: u32, probes: &[Probe]) -> Result<Vec<u8>> {
     let hooks = shift.imported..shift.imported + shift.hooks;
     let probe = |func: u32| probes.binary_search_by_key(&func, |p| p.id.0).ok().map(|i| &probes[i]);
     let mut out = Vec::new();
@@ -92,7 +97,7 @@ pub(crate) fn restore(data: &[u8], shift: &Shift, wrapper: Wrapper, probes: &[Pr
                 write_functions(&kept, &mut out);
             }
             LOCALS | LABELS => {
-                let by = |func| if id == LABELS && probe(func).is_some() { -i64::from(wrapper.labels()) } else { 0 };
+                let by = |func, _| if id == LABELS && probe(func).is_some() { -i64::from(outer_labels) } else { 0 };
                 write_subsection(id, &indirect(contents, |func| shift.back(func), by)?, &mut out);
             }
             _ => write_subsection(id, contents, &mut out),
@@ -124,7 +129,7 @@ fn is_whole(id: u8, contents: &[u8]) -> bool {
     let mut reader = BinaryReader::new(contents, 0);
     match id {
         MODULE => reader.read_string().is_ok() && reader.eof(),
-        FIELDS => indirect(contents, |index| index, |_| 0).is_ok(),
+        FIELDS => indirect(contents, |index| index, |_, _| 0).is_ok(),
         4..=11 => name_map(contents).is_ok(),
         _ => true,
     }
@@ -143,7 +148,7 @@ pub(crate) fn name_map(contents: &[u8]) -> Result<Vec<(u32, &str)>> {
 }
 
 /// `vec(function, vec(index, name))` with the functions moved, and the inner indices too.
-fn indirect(contents: &[u8], func: impl Fn(u32) -> u32, by: impl Fn(u32) -> i64) -> Result<Vec<u8>> {
+fn indirect(contents: &[u8], func: impl Fn(u32) -> u32, by: impl Fn(u32, u32) -> i64) -> Result<Vec<u8>> {
     let mut reader = BinaryReader::new(contents, 0);
     let count = reader.read_var_u32()?;
     let mut out = Vec::new();
@@ -154,7 +159,8 @@ fn indirect(contents: &[u8], func: impl Fn(u32) -> u32, by: impl Fn(u32) -> i64)
         let names = reader.read_var_u32()?;
         names.encode(&mut out);
         for _ in 0..names {
-            let index = reader.read_var_u32()? as i64 + by(old);
+            let index = reader.read_var_u32()?;
+            let index = i64::from(index) + by(old, index);
             (index.clamp(0, u32::MAX as i64) as u32).encode(&mut out);
             reader.read_unlimited_string()?.encode(&mut out);
         }

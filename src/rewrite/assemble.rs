@@ -7,7 +7,7 @@ use super::{Code, Layout, Options};
 use crate::debug::{Carried, Carrying, describes_original, names, producers};
 use crate::error::Result;
 use crate::hook::{Fate, MANIFEST_SECTION, Manifest, Restore};
-use crate::module::{FuncIdx, Section, id};
+use crate::module::{FuncIdx, Module, Section, id};
 
 /// Writes everything but the Manifest, and notes what taking the hooks out again will need.
 pub(super) fn assemble(
@@ -26,8 +26,9 @@ pub(super) fn assemble(
     let mut restore = Restore { types_appended, wrapper: layout.wrapper, shims, ..Default::default() };
     let mut code = Some(code);
     let (mut seen_names, mut seen_producers) = (false, false);
-    let has_imports = module.section(id::IMPORT).is_some();
     let imports = carrying.hook_names.len();
+    let created = layout.created(module, imports);
+    let buffer = layout.buffer.as_ref();
     let mut stale = Vec::new();
 
     for section in module.sections() {
@@ -35,6 +36,8 @@ pub(super) fn assemble(
             id::TYPE => Growth { entries: layout.new_types.len() as i64, bytes: layout.new_types.concat() },
             id::FUNCTION => Growth { entries: layout.shift.shims.len() as i64, bytes: shim_types(carrying) },
             id::IMPORT => Growth { entries: imports as i64, bytes: layout.new_imports.clone() },
+            id::MEMORY => buffer.map_or_else(Growth::default, |b| Growth { entries: 1, bytes: b.memory.clone() }),
+            id::EXPORT => buffer.map_or_else(Growth::default, |b| Growth { entries: 1, bytes: b.export.clone() }),
             _ => Growth::default(),
         };
         let fate = if let Some(name) = section.name {
@@ -69,12 +72,11 @@ pub(super) fn assemble(
         seen_names |= section.name == Some("name");
         seen_producers |= section.name == Some("producers");
 
-        if section.id == id::TYPE && !has_imports {
-            let mut contents = Vec::new();
-            imports.encode(&mut contents);
-            contents.extend_from_slice(&layout.new_imports);
-            write_section(id::IMPORT, &contents, &mut out);
-            restore.fates.push(Fate::Created);
+        for (new, contents) in &created {
+            if section.id != id::CUSTOM && stands_behind(module, section, *new) {
+                write_section(*new, contents, &mut out);
+                restore.fates.push(Fate::Created);
+            }
         }
     }
     if !seen_names {
@@ -98,6 +100,28 @@ pub(super) fn assemble(
 pub(super) fn with_manifest(mut wasm: Vec<u8>, manifest: &Manifest) -> Vec<u8> {
     write_section(id::CUSTOM, &custom_contents(MANIFEST_SECTION, &manifest.encode()), &mut wasm);
     wasm
+}
+
+/// Whether a new section of that id comes right behind this one: the last of those that come before it in a module.
+fn stands_behind(module: &Module<'_>, section: &Section<'_>, new: u8) -> bool {
+    const ORDER: [u8; 13] = [
+        id::TYPE,
+        id::IMPORT,
+        id::FUNCTION,
+        id::TABLE,
+        id::MEMORY,
+        id::TAG,
+        id::GLOBAL,
+        id::EXPORT,
+        id::START,
+        id::ELEMENT,
+        id::DATA_COUNT,
+        id::CODE,
+        id::DATA,
+    ];
+    let place = |id: u8| ORDER.iter().position(|o| *o == id);
+    let before = module.sections().iter().rfind(|s| s.id != id::CUSTOM && place(s.id) < place(new));
+    before.is_some_and(|before| before.whole == section.whole)
 }
 
 fn copy(file: &[u8], section: &Section<'_>, out: &mut Vec<u8>) -> Fate {

@@ -58,6 +58,8 @@ pub(crate) struct NewBody {
     pub(crate) size_width: u8,
     pub(crate) edits: Vec<Edit>,
     pub(crate) restore: BodyRestore,
+    /// Labels that hooks open inside of the body: for each, how many of the original's come before it.
+    pub(crate) labels: Vec<u32>,
     /// The hooks did not fit: what that means for the user.
     pub(crate) left_out: Option<LeftOut>,
 }
@@ -69,6 +71,8 @@ pub(crate) enum LeftOut {
     TooLarge,
     /// No room for the scratch local: the body's `memory.grow`s do not report.
     TooManyLocals,
+    /// No room for the local that its hooks need: not hooked.
+    NoLocal,
 }
 
 /// Limits of the JavaScript interface's "implementation-defined limits", which wasmparser and all engines keep.
@@ -103,20 +107,30 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
     let start = locals_reader.original_position();
     let mut operators = OperatorsReader::new(locals_reader.get_binary_reader());
 
-    let room_for_scratch = locals < MAX_LOCALS;
-    let scratch = locals as u32;
+    // Behind the function's own locals come those of its hooks, then that of `memory.grow`.
+    let hook_local = locals as u32;
+    let hook_locals = if plan.hooked.is_some() { code.locals() } else { 0 };
+    let room_for_scratch = locals + u64::from(hook_locals) < MAX_LOCALS;
+    let scratch = hook_local + hook_locals;
+    if locals + u64::from(hook_locals) > MAX_LOCALS {
+        let bare = BodyPlan { hooked: None, ..*plan };
+        return Ok(NewBody { left_out: Some(LeftOut::NoLocal), ..write(module, func, &bare, code, shift)? });
+    }
+    let mut labels_opened = 0;
+    let mut labels = Vec::new();
     let mut uses_scratch = false;
     let mut left_out = None;
     let mut branches = Vec::new();
     let mut to_wrapper = 0; // branches to the wrapper so far
     let mut depth = 0u32; // labels open inside the body
-    let exit = plan.hooked.map(|(id, _)| code.exit(id));
+    let exit = plan.hooked.map(|(id, _)| code.exit(id, hook_local));
+    let inner = code.labels().1 as usize;
 
     let mut splice = Splice::new(module.bytes(), range.start, Widths::Note(Vec::new()), OPERATORS);
     splice.copy_to(start);
     splice.out.clear(); // the locals are written at the end, when it is known whether there is one more
     if let Some((id, block_type)) = plan.hooked {
-        let mut opening = code.enter(id);
+        let mut opening = code.enter(id, hook_local);
         opening.extend(plan.wrapper.open(block_type));
         splice.insert(start, &opening);
     }
@@ -130,12 +144,14 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
             Operator::ReturnCall { function_index } => {
                 if let Some(exit) = &exit {
                     splice.insert(at, exit);
+                    labels.extend(std::iter::repeat_n(labels_opened, inner));
                 }
                 splice.number(at + 1..next, function_index, shift.reference(function_index));
             }
             Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => {
                 if let Some(exit) = &exit {
                     splice.insert(at, exit);
+                    labels.extend(std::iter::repeat_n(labels_opened, inner));
                 }
             }
             Operator::Return if exit.is_some() => {
@@ -152,12 +168,15 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
             | Operator::Loop { .. }
             | Operator::If { .. }
             | Operator::Try { .. }
-            | Operator::TryTable { .. } => depth += 1,
+            | Operator::TryTable { .. } => {
+                depth += 1;
+                labels_opened += 1;
+            }
             Operator::Delegate { .. } => depth -= 1,
             Operator::End if depth > 0 => depth -= 1,
             Operator::End => {
-                if let Some(exit) = &exit {
-                    splice.insert(at, &plan.wrapper.close(exit));
+                if let (Some(exit), Some((id, _))) = (&exit, plan.hooked) {
+                    splice.insert(at, &plan.wrapper.close(exit, &code.unwound(id, hook_local)));
                 }
             }
             Operator::MemoryGrow { mem: 0 } if plan.memory_grow => {
@@ -176,11 +195,12 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
     let Splice { out, mut edits, mut widths, .. } = splice;
     let mut head = Vec::new();
     let groups_width = groups_leb.len() as u8;
-    if uses_scratch {
+    let more = hook_locals + uses_scratch as u32;
+    if more > 0 {
         let becomes = widths.of(LOCALS, groups, groups_width, groups + 1);
         write_leb(&mut head, groups + 1, becomes);
         head.extend_from_slice(&module.bytes()[groups_leb.end..start]);
-        head.extend_from_slice(&[1, I32]);
+        head.extend_from_slice(&[more as u8, I32]);
         let grown = (becomes - groups_width) as u32 + 2;
         // Before every operator, so that even the first one's address moves.
         edits.insert(0, offsets::Growth { at: (start - range.start - 1) as u32, by: grown, inserted: false });
@@ -201,6 +221,7 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
         size_width,
         edits: offsets::summed(edits),
         restore: BodyRestore { widths, branches },
+        labels,
         left_out,
     })
 }

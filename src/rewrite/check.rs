@@ -2,7 +2,9 @@
 //!
 //! Theorem: walk the original and the hooked module side by side. Sections are the same, in the same order, except that
 //! function indices of defined functions moved by the number of hook imports, types were appended, the hooks are
-//! imported, imported functions may be called through shims, and the sections `name`, `producers`, `metadata.code.*` and the Manifest say what they said before of the
+//! imported, imported functions may be called through shims, a buffer of the hooks' own may have been added (a memory of
+//! fixed size behind the others, exported under a new name: an instruction of the original cannot name it, since it could
+//! not before, and stands there unchanged), and the sections `name`, `producers`, `metadata.code.*` and the Manifest say what they said before of the
 //! moved functions and instructions. A body is either the same but for function indices, or it is
 //! `ENTER id, block, the original, end, EXIT id, end`, where in the original each `return` is a branch to that block, each
 //! `return_call*` has `EXIT id` before it, and each `memory.grow` of memory 0 may have its hook before it.
@@ -18,7 +20,7 @@ use wasmparser::{Operator, OperatorsReader};
 
 use super::wrapper::{self, Wrapper};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::{HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
+use crate::hook::{BufferPlace, HOOK_SETS, HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId, buffer};
 use crate::module::{FuncIdx, Module, id, parse};
 
 mod sections;
@@ -45,14 +47,19 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
     }
     let old = parse(original)?;
     let new = parse(hooked)?;
-    let hooks = HookSet::Observe.imports();
     let from = old.imported_funcs().len() as u32;
-    let by = hooks.len() as u32;
+    let Some(set) = HOOK_SETS.into_iter().find(|set| imports_hooks(&new, from as usize, *set)) else {
+        let at = new.section(id::IMPORT).map_or(8, |s| s.contents.start);
+        return Err(fail(at, "the hooks of no known set are imported behind the original's functions"));
+    };
+    let by = set.imports().len() as u32;
     let Some(shims) = new.func_count().checked_sub(old.func_count() + by) else {
         return Err(fail(8, "functions were lost"));
     };
-    let mut pair = Pair { old: &old, new: &new, from, by, shims: Vec::new(), code: HookCode::observe(from) };
-    pair.imports(hooks)?;
+    let code = HookCode::new(set, from, old.memories().len() as u32);
+    let mut pair = Pair { old: &old, new: &new, from, by, shims: Vec::new(), code, set };
+    pair.imports()?;
+    let buffer = pair.buffer()?;
     for shim in new.func_count() - shims..new.func_count() {
         let import = pair.shim(FuncIdx(shim))?;
         pair.shims.push((import, shim));
@@ -85,6 +92,9 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         if !manifest.probes.iter().map(|p| p.id).eq(hooked_funcs.iter().copied()) {
             return Err(fail(8, "the Manifest names other functions than those that are hooked"));
         }
+        if manifest.hooks != set || manifest.buffer != buffer {
+            return Err(fail(8, "the Manifest names other hooks, or another buffer, than there are"));
+        }
         if manifest.input_sha256 != super::sha256(original) {
             return Err(fail(8, "the Manifest names another input"));
         }
@@ -93,6 +103,16 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
     pair.sections(&places)?;
     pair.names(&hooked_funcs)?;
     Ok(checked)
+}
+
+/// Whether the functions imported from `from` on are the hooks of that set.
+fn imports_hooks(module: &Module<'_>, from: usize, set: HookSet) -> bool {
+    let imports = module.imported_funcs().get(from..).unwrap_or_default();
+    imports.len() == set.imports().len()
+        && imports
+            .iter()
+            .zip(set.imports())
+            .all(|(import, hook)| (import.module, import.name) == (hook.module, hook.name))
 }
 
 fn fail(offset: usize, what: impl Into<String>) -> Error {
@@ -107,6 +127,7 @@ struct Pair<'p, 'a> {
     /// Imported functions that have a shim, and the shims.
     shims: Vec<(u32, u32)>,
     code: HookCode,
+    set: HookSet,
 }
 
 /// What is known of one pair of bodies that match.
@@ -150,42 +171,63 @@ impl Pair<'_, '_> {
         Err(fail(range.start, format!("function {} is neither the original's nor a shim", shim.0)))
     }
 
-    fn imports(&self, hooks: &[crate::hook::HookImport]) -> Result<()> {
-        let (old, new) = (self.old.imported_funcs(), self.new.imported_funcs());
+    /// What is appended to the imports is the hooks, of their types, and nothing else.
+    fn imports(&self) -> Result<()> {
+        let hooks = self.set.imports();
         let at = self.new.section(id::IMPORT).map_or(8, |s| s.contents.start);
-        if new.len() != old.len() + hooks.len() {
-            return Err(fail(
-                at,
-                format!(
-                    "{} functions are imported, not the original's {} and {} hooks",
-                    new.len(),
-                    old.len(),
-                    hooks.len()
-                ),
-            ));
-        }
-        // What is appended is the hooks and nothing else: not a table or a global that others would be counted behind.
+        // Not a table or a global either, that others would be counted behind.
         if self.new.import_count() != self.old.import_count() + hooks.len() {
             return Err(fail(at, "something else than the hooks is imported"));
         }
-        for (i, (new, hook)) in new[old.len()..].iter().zip(hooks).enumerate() {
-            let ty = self.new.func_type(FuncIdx((old.len() + i) as u32));
-            if (new.module, new.name) != (hook.module, hook.name)
-                || ty.params() != [wasmparser::ValType::I32]
-                || !ty.results().is_empty()
-            {
-                return Err(fail(at, format!("import {} is not the hook {}", old.len() + i, hook.name)));
+        for (func, hook) in (self.from..).zip(hooks) {
+            let ty = self.new.func_type(FuncIdx(func));
+            let params: &[_] = if hook.takes_i32 { &[wasmparser::ValType::I32] } else { &[] };
+            if ty.params() != params || !ty.results().is_empty() {
+                return Err(fail(at, format!("import {func} is not the hook {}", hook.name)));
             }
         }
         Ok(())
+    }
+
+    /// What is appended to the memories and exports is the buffer, and nothing else.
+    fn buffer(&self) -> Result<Option<BufferPlace>> {
+        let (memories, exports) = (self.new.memories(), self.new.all_exports());
+        let (had, exported) = (self.old.memories().len(), self.old.all_exports());
+        let more = self.set.has_buffer() as usize;
+        let at = self.new.section(id::MEMORY).map_or(8, |s| s.contents.start);
+        if memories.len() != had + more || exports.len() != exported.len() + more {
+            return Err(fail(at, "memories or exports were added or lost"));
+        }
+        if !self.set.has_buffer() {
+            return Ok(None);
+        }
+        let first_block = buffer::first_block(self.set, self.new.func_count());
+        let pages = u64::from(buffer::pages(first_block));
+        let (memory, export) = (memories[had], exports[exported.len()]);
+        let fits = wasmparser::MemoryType {
+            memory64: false,
+            shared: false,
+            initial: pages,
+            maximum: Some(pages),
+            page_size_log2: None,
+        };
+        if memory != fits {
+            return Err(fail(at, "the memory behind the original's is not the hooks' buffer"));
+        }
+        // Its name is new: else the module would not be valid.
+        if export.kind != wasmparser::ExternalKind::Memory || export.index as usize != had {
+            return Err(fail(at, "the export behind the original's is not the hooks' buffer"));
+        }
+        Ok(Some(BufferPlace { export: export.name.to_owned(), first_block }))
     }
 
     /// Walks one body in both modules. A hooked one has one of the wrappers; each of them passes its exit on every way
     /// out, so it does not matter which, as long as the rest fits.
     fn body(&self, func: FuncIdx) -> Result<Body> {
         let new_func = FuncIdx(self.place(func.0));
-        let enter = self.code.enter(ProbeId(new_func.0));
         let walk = Walk::new(self.new, new_func)?;
+        let old_locals = self.old.func_type(func).params().len() as u32 + locals_of(self.old, func)?.len() as u32;
+        let enter = self.code.enter(ProbeId(new_func.0), old_locals);
         if !walk.starts_with(&enter) {
             return self.body_in(func, None);
         }
@@ -222,11 +264,11 @@ impl Pair<'_, '_> {
         let mut old = Walk::new(self.old, func)?;
         let mut new = Walk::new(self.new, new_func)?;
         let id = ProbeId(new_func.0);
-        let (enter, exit) = (self.code.enter(id), self.code.exit(id));
         let hooked = wrapper.is_some();
-
-        let params = self.old.func_type(func).params().len() as u32;
-        let scratch = params + old.locals;
+        let local = self.old.func_type(func).params().len() as u32 + old.locals;
+        let hook_locals = if hooked { self.code.locals() } else { 0 };
+        let scratch = local + hook_locals;
+        let (enter, exit) = (self.code.enter(id, local), self.code.exit(id, local));
         let grow = self.code.memory_grow(scratch);
         let mut memory_grows = 0;
         let mut places = Vec::new();
@@ -251,7 +293,7 @@ impl Pair<'_, '_> {
                 && depth == 0
                 && matches!(a, Operator::End)
             {
-                new.skip(&wrapper.close(&exit))?;
+                new.skip(&wrapper.close(&exit, &self.code.unwound(id, local)))?;
                 places.push(((old_at - old_range.start) as u32, (new.at() - new_range.start) as u32));
                 let (last, _) = new.next()?;
                 if !matches!(last, Operator::End) {
@@ -290,9 +332,8 @@ impl Pair<'_, '_> {
             return Err(fail(new.at(), "operators past the end of a body"));
         }
         let mut locals = locals_of(self.old, func)?;
-        if memory_grows > 0 {
-            locals.push(wasmparser::ValType::I32); // the hook's scratch
-        }
+        let more = hook_locals as usize + (memory_grows > 0) as usize; // the hooks' own, and their scratch
+        locals.extend(std::iter::repeat_n(wasmparser::ValType::I32, more));
         if locals != locals_of(self.new, new_func)? {
             return Err(fail(new_range.start, format!("the locals of function {} changed", func.0)));
         }

@@ -27,17 +27,20 @@ pub(super) fn body(module: &Module<'_>, import: FuncIdx, layout: &Layout) -> Vec
     out
 }
 
-/// What stands in a shim's body, its empty list of locals included. The check holds the output against it.
+/// What stands in a shim's body, its locals included. The check holds the output against it.
 pub(super) fn operators(params: u32, import: FuncIdx, id: ProbeId, code: &HookCode) -> Vec<u8> {
-    let mut body = vec![0];
-    body.extend(code.enter(id));
+    let mut body = match code.locals() {
+        0 => vec![0],
+        locals => vec![1, locals as u8, 0x7f],
+    };
+    body.extend(code.enter(id, params));
     for param in 0..params {
         body.push(0x20); // local.get
         param.encode(&mut body);
     }
     body.push(0x10); // call
     import.0.encode(&mut body);
-    body.extend(code.exit(id));
+    body.extend(code.exit(id, params));
     body.push(END);
     body
 }

@@ -219,8 +219,12 @@ pub(crate) fn section<'w>(
             splice.number(contents.start..reader.original_position(), func, moved(func));
         }
         id::EXPORT => {
-            let count = reader.read_var_u32()?;
+            // The count has been read where it changes; what goes from the end is not looked at.
+            let count = if growth.entries == 0 { reader.read_var_u32()? } else { u32::MAX };
             for _ in 0..count {
+                if reader.original_position() >= end {
+                    break;
+                }
                 reader.read_string()?;
                 let kind = reader.read_u8()?;
                 let at = reader.original_position();
@@ -295,7 +299,7 @@ fn expression(splice: &mut Splice<'_, '_>, expression: &ConstExpr<'_>, moved: &d
     Ok(())
 }
 
-/// Where the entry of that number begins in a type, import or function section.
+/// Where the entry of that number begins in a section that grows.
 fn start_of_entry(section: &Section<'_>, reader: BinaryReader<'_>, number: u32) -> Result<usize> {
     let mut reader = reader;
     for _ in 0..number {
@@ -303,6 +307,8 @@ fn start_of_entry(section: &Section<'_>, reader: BinaryReader<'_>, number: u32) 
         match section.id {
             id::TYPE => _ = reader.read::<wasmparser::RecGroup>()?,
             id::FUNCTION => _ = reader.read_var_u32()?,
+            id::MEMORY => _ = reader.read::<wasmparser::MemoryType>()?,
+            id::EXPORT => _ = reader.read::<wasmparser::Export<'_>>()?,
             _ => _ = reader.read::<wasmparser::Imports<'_>>()?,
         }
     }

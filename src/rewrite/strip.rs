@@ -76,6 +76,11 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
         return Err(unexpected("the shims are gone"));
     }
     let shift = Shift { imported: own as u32, hooks: hooks.len() as u32, shims, first_shim };
+    let buffers = manifest.hooks.has_buffer() as i64;
+    let memory = (module.memories().len() as u32)
+        .checked_sub(buffers as u32)
+        .ok_or_else(|| unexpected("the hooks' memory is gone"))?;
+    let hook_code = HookCode::new(manifest.hooks, shift.imported, memory);
     let mut out = Vec::with_capacity(file.len());
     out.extend_from_slice(&file[..8]);
     let mut sections = module.sections().iter().filter(|s| s.name != Some(MANIFEST_SECTION));
@@ -98,17 +103,18 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
                         contents.extend(names::restore(
                             &file[section.data.clone()],
                             &shift,
-                            restore.wrapper,
+                            restore.wrapper.labels() + hook_code.labels().0,
                             &manifest.probes,
                         )?);
                         contents
                     }
-                    (id::CODE, _) => code(module, section, manifest, restore, &shift, widths)?,
+                    (id::CODE, _) => code(module, section, manifest, restore, (&shift, &hook_code), widths)?,
                     _ => {
                         let entries = match section.id {
                             id::TYPE => -(restore.types_appended as i64),
                             id::IMPORT => -(hooks.len() as i64),
                             id::FUNCTION => -(shift.shims.len() as i64),
+                            id::MEMORY | id::EXPORT => -buffers,
                             _ => 0,
                         };
                         let growth = Growth { entries, bytes: Vec::new() };
@@ -134,10 +140,9 @@ fn code(
     section: &Section<'_>,
     manifest: &Manifest,
     restore: &Restore,
-    shift: &Shift,
+    (shift, code): (&Shift, &HookCode),
     widths: &[(u32, u8)],
 ) -> Result<Vec<u8>> {
-    let code = HookCode::observe(shift.imported);
     let mut reader = module.reader(section.contents.clone());
     let count = reader.read_var_u32()?;
     let width = (reader.original_position() - section.contents.start) as u8;
@@ -157,7 +162,7 @@ fn code(
             let noted = restore.bodies.binary_search_by_key(&(position as u32), |(p, _)| *p);
             let noted = noted.map_or(&none, |found| &restore.bodies[found].1);
             let hooked = find(&manifest.probes, func);
-            body(module, func, hooked.map(|id| (id, restore.wrapper)), &code, shift, noted, &mut out)?;
+            body(module, func, hooked.map(|id| (id, restore.wrapper)), code, shift, noted, &mut out)?;
         }
         Ok(out)
     });
@@ -187,13 +192,19 @@ fn body(
     let groups = locals_reader.get_count();
     let groups_leb = range.start..locals_reader.original_position();
     let (mut locals, mut last_group) = (module.func_type(func).params().len() as u32, range.start);
+    let mut last_count = 0;
     for _ in 0..groups {
         last_group = locals_reader.original_position();
-        locals = locals.saturating_add(locals_reader.read()?.0);
+        last_count = locals_reader.read()?.0;
+        locals = locals.saturating_add(last_count);
     }
     let start = locals_reader.original_position();
     let memory_grow = code.memory_grow(locals.saturating_sub(1));
     let mut had_scratch = false;
+    let hook_locals = if hooked.is_some() { code.locals() } else { 0 };
+    // The last group holds the hooks' own and their scratch, if there is one of them.
+    let ours = if groups > 0 { last_count } else { 0 };
+    let local = locals.saturating_sub(if hook_locals > 0 { ours } else { 0 });
     let hooks = shift.imported..shift.imported + shift.hooks;
 
     // The bytes of hooks are looked for where hooks stand; that the guest's own code cannot contain them there follows
@@ -208,10 +219,10 @@ fn body(
     let mut splice = Splice::new(file, range.start, Widths::Recall(&noted.widths), OPERATORS);
     splice.copy_to(start);
     splice.out.clear();
-    let exit = hooked.map(|(id, _)| code.exit(id));
+    let exit = hooked.map(|(id, _)| code.exit(id, local));
     let mut depth = 0u32;
     if let Some((id, wrapper)) = hooked {
-        let enter = code.enter(id);
+        let enter = code.enter(id, local);
         let begin = start + enter.len();
         preceded_by(begin, &enter)?;
         while operators.original_position() < begin {
@@ -257,8 +268,10 @@ fn body(
             }
             Operator::End if depth > 0 => depth -= 1,
             Operator::End | Operator::CatchAll if depth == 0 && exit.is_some() => {
-                let (wrapper, exit) = (hooked.map(|(_, w)| w).unwrap_or_default(), exit.as_deref().unwrap_or_default());
-                if file[at..range.end - 1] != wrapper.close(exit) {
+                let (Some((id, wrapper)), Some(exit)) = (hooked, &exit) else {
+                    unreachable!("an exit is a hooked body's")
+                };
+                if file[at..range.end - 1] != wrapper.close(exit, &code.unwound(id, local)) {
                     return Err(unexpected(format!("function {} does not end in its exit", func.0)));
                 }
                 splice.remove(at..range.end - 1);
@@ -277,7 +290,7 @@ fn body(
 
     let Splice { out: code, mut widths, .. } = splice;
     let mut head = Vec::new();
-    if had_scratch {
+    if had_scratch || hook_locals > 0 {
         let groups_before = groups.checked_sub(1).ok_or_else(|| unexpected("the scratch local is gone"))?;
         let width = widths.of(LOCALS, groups, groups_leb.len() as u8, groups_before);
         write_leb(&mut head, groups_before, width);

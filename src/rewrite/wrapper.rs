@@ -7,18 +7,18 @@
 //! block (result R)                       try (result R)
 //!   block (result exnref)                  …
 //!     try_table (result R)               catch_all
-//!         (catch_all_ref 0)                EXIT id
+//!         (catch_all_ref 0)                UNWOUND id
 //!       …                                  rethrow 0
 //!     end                                end
 //!     br 1                               EXIT id
 //!   end
-//!   EXIT id
+//!   UNWOUND id
 //!   throw_ref
 //! end
 //! EXIT id
 //! ```
 //!
-//! A tail call has left the frame before its callee can throw, so it is exited once. A module with no exception feature
+//! UNWOUND is EXIT in the Observe set, which knows no other. A tail call has left the frame before its callee can throw, so it is exited once. A module with no exception feature
 //! never gains one.
 
 use wasmparser::Operator;
@@ -94,13 +94,13 @@ impl Wrapper {
     }
 
     /// What stands between the body and the function's last `end`.
-    pub(super) fn close(self, exit: &[u8]) -> Vec<u8> {
+    pub(super) fn close(self, exit: &[u8], unwound: &[u8]) -> Vec<u8> {
         match self {
             Wrapper::Block => [&[END], exit].concat(),
             // end, br 1, end; throw_ref; end
-            Wrapper::TryTable => [&[END, 0x0c, 1, END], exit, &[0x0a, END], exit].concat(),
+            Wrapper::TryTable => [&[END, 0x0c, 1, END], unwound, &[0x0a, END], exit].concat(),
             // catch_all; rethrow 0; end
-            Wrapper::LegacyTry => [&[0x19], exit, &[0x09, 0, END], exit].concat(),
+            Wrapper::LegacyTry => [&[0x19], unwound, &[0x09, 0, END], exit].concat(),
         }
     }
 }

@@ -13,8 +13,10 @@ impl Pair<'_, '_> {
     pub(super) fn sections(&self, places: &[Vec<(u32, u32)>]) -> Result<()> {
         // Sections that may come or go; the rest must pair up in order.
         let ours = |s: &&Section<'_>| matches!(s.name, Some("name" | "producers" | MANIFEST_SECTION));
-        let had_imports = self.old.section(id::IMPORT).is_some();
-        let mut new = self.new.sections().iter().filter(|s| !ours(s) && (had_imports || s.id != id::IMPORT)).peekable();
+        // What came into being holds what was appended to nothing, which `imports` and `buffer` have looked at.
+        let grows = |id| id == id::IMPORT || self.set.has_buffer() && matches!(id, id::MEMORY | id::EXPORT);
+        let created = |s: &Section<'_>| grows(s.id) && self.old.section(s.id).is_none();
+        let mut new = self.new.sections().iter().filter(|s| !ours(s) && !created(s)).peekable();
         for a in self.old.sections().iter().filter(|s| !ours(s)) {
             let note = |s: &Section<'_>| s.name.is_some_and(|n| n.starts_with("metadata.code."));
             if note(a) && new.peek().is_none_or(|b| b.name != a.name) {
@@ -28,6 +30,7 @@ impl Pair<'_, '_> {
             match a.id {
                 id::CODE => {}
                 id::TYPE | id::IMPORT | id::FUNCTION => self.grown(a, b)?,
+                id::MEMORY if self.set.has_buffer() => self.grown(a, b)?,
                 id::CUSTOM if note(a) => self.notes(a, b, places)?,
                 id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA => self.entries(a, b)?,
                 _ if raw_same => {}
@@ -40,7 +43,7 @@ impl Pair<'_, '_> {
         }
     }
 
-    /// Types and imports: the original's stand at the beginning, byte for byte.
+    /// Types, imports, functions, memories: the original's stand at the beginning, byte for byte.
     fn grown(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
         let items = |m: &Module<'_>, s: &Section<'_>| -> Result<(u32, usize)> {
             let mut r = m.reader(s.contents.clone());
@@ -68,7 +71,8 @@ impl Pair<'_, '_> {
             }
             id::EXPORT => {
                 let (x, y) = (wasmparser::ExportSectionReader::new(ra)?, wasmparser::ExportSectionReader::new(rb)?);
-                zip(x, y, b, |mut x, y| {
+                // Of those behind, `buffer` knows.
+                zip_first(x, y, b, self.old.all_exports().len(), |mut x, y| {
                     if x.kind == wasmparser::ExternalKind::Func {
                         x.index = self.moved(x.index);
                     }
@@ -258,7 +262,19 @@ fn zip<'a, 'b, X: wasmparser::FromReader<'a>, Y: wasmparser::FromReader<'b>>(
     if x.count() != y.count() {
         return Err(fail(section.whole.start, "entries were added or lost"));
     }
-    for (i, (x, y)) in x.into_iter().zip(y).enumerate() {
+    let count = x.count() as usize;
+    zip_first(x, y, section, count, same)
+}
+
+/// The same for the first `count` items.
+fn zip_first<'a, 'b, X: wasmparser::FromReader<'a>, Y: wasmparser::FromReader<'b>>(
+    x: wasmparser::SectionLimited<'a, X>,
+    y: wasmparser::SectionLimited<'b, Y>,
+    section: &Section<'_>,
+    count: usize,
+    same: impl Fn(X, Y) -> Result<bool>,
+) -> Result<()> {
+    for (i, (x, y)) in x.into_iter().zip(y).take(count).enumerate() {
         if !same(x?, y?)? {
             return Err(fail(section.whole.start, format!("entry {i} changed in more than its function indices")));
         }
