@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::hook::ProbeId;
+use crate::hook::{HookSet, Manifest, Probe, ProbeId};
 use crate::label::Label;
 use crate::trace::Ending;
 use crate::trace::fold::{Change, Irregular, What};
@@ -31,6 +31,26 @@ pub struct Subject {
     pub began: u64,
     /// What each probe means.
     pub labels: std::collections::BTreeMap<ProbeId, Label>,
+    /// How it is recorded.
+    pub recording: Recording,
+}
+
+/// How a trace is recorded: what its times are worth, and what is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// `hook`: each event reads the time; `coarse`, `spin`: see `runtime::ClockMode`.
+    pub clock: String,
+    /// Nanoseconds by which an event's time may lag behind.
+    pub resolution: u64,
+    /// Calls shorter than so many nanoseconds that made no longer ones are counted only.
+    pub min_duration: u64,
+    /// Calls in so many others are counted only.
+    pub max_depth: Option<u32>,
+}
+
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 impl Subject {
@@ -42,6 +62,12 @@ impl Subject {
             }
             What::Manual(name) => name.to_string(),
         }
+    }
+
+    /// The labels, as a recording holds them. `input_sha256` is that of the module before it was hooked.
+    pub fn manifest(&self, input_sha256: [u8; 32]) -> Manifest {
+        let probes = self.labels.iter().map(|(id, label)| Probe { id: *id, label: label.clone() }).collect();
+        Manifest { hooks: HookSet::Observe, buffer: None, input_sha256, probes, restore: None }
     }
 
     /// The label of a function; a manual span has none.

@@ -6,20 +6,26 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::{Engine, ExternType, Instance, Linker, Module, Store, Val, ValType};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::hook::BufferPlace;
 use crate::trace::{Ending, Event, Trap};
 
+mod buffer;
+mod clock;
 mod hooks;
 mod manual;
+mod recorder;
 mod wasi;
 
-use hooks::{Interrupted, Recorder};
+pub use clock::ClockMode;
+use clock::{Clock, HANDOVER};
+use recorder::{Interrupted, Recorder, Settings};
 use wasi::ProcExit;
 
 /// How a module is run.
@@ -46,6 +52,10 @@ pub struct Config {
     /// Bytes of stack that the guest may use *without hooks*. A hooked module gets [`HOOKED_STACK`] times as much, since
     /// a hooked frame is larger, so that it recurses as deep as it would unhooked.
     pub max_wasm_stack: usize,
+    /// The clock of a module that records into a buffer.
+    pub clock: ClockMode,
+    /// In a module with the hook set `threshold`: calls shorter than this, that made no longer ones, are counted only.
+    pub min_duration: Duration,
     /// Set to a signal's number, it ends the guest at its next event.
     pub interrupt: Arc<AtomicI32>,
 }
@@ -64,8 +74,8 @@ const HOST_STACK: usize = 4 << 20;
 /// Events that are consumed at a time.
 const BATCH: usize = 4096;
 
-/// How often the ring is looked into when it was empty; it takes a guest much longer to fill it.
-const IDLE: Duration = Duration::from_micros(200);
+/// How often the ring is looked into when it was empty; it takes a guest longer to fill it.
+const IDLE: Duration = Duration::from_micros(100);
 
 /// How long a guest that was asked to end may go on.
 const GRACE: Duration = Duration::from_secs(1);
@@ -115,6 +125,8 @@ impl Default for Config {
             invoke: None,
             preloads: Vec::new(),
             max_wasm_stack: DEFAULT_WASM_STACK,
+            clock: ClockMode::Coarse,
+            min_duration: Duration::ZERO,
             interrupt: Arc::default(),
         }
     }
@@ -125,8 +137,12 @@ impl Default for Config {
 pub struct Outcome {
     /// How it ended.
     pub ending: Ending,
-    /// Nanoseconds from before instantiation to the end.
+    /// Nanoseconds from before instantiation to the end, without those for which the guest waited for `consume`.
     pub duration: u64,
+    /// Nanoseconds for which it waited: they are in no event's time.
+    pub waited: u64,
+    /// CPU time of the guest's thread, compilation not counted, where the system tells it (Linux).
+    pub guest_cpu: Option<Duration>,
     /// What the invoked function returned, as text.
     pub results: Vec<String>,
     /// The guest had not stopped a second after it was asked to, and was left running. What it did until then was seen.
@@ -142,7 +158,8 @@ struct Host {
     recorder: Recorder,
 }
 
-/// Runs a module to its end. `consume` gets the events, in order, a block at a time, while the guest runs.
+/// Runs a module to its end. `consume` gets the events, in order, a block at a time, while the guest runs; at least four
+/// times a second it is called, with no events if there are none. If it is slower than the guest, the guest waits.
 ///
 /// # Errors
 /// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
@@ -158,7 +175,9 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
     let compile = |parsed: &crate::module::Module<'_>, first_probe| -> Result<Unit> {
         let module =
             Module::from_binary(&engine, parsed.bytes()).map_err(|e| setup("the engine refuses the module", e))?;
-        Ok(Unit { callees: hooks::announced_callees(parsed).into(), module, first_probe })
+        let buffer = hooks::buffer_place(parsed)?;
+        let hooked = crate::rewrite::is_hooked(parsed);
+        Ok(Unit { callees: hooks::announced_callees(parsed).into(), buffer, hooked, module, first_probe })
     };
     let preloads = config
         .preloads
@@ -167,14 +186,19 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
         .map(|(preload, parsed)| Ok((preload.name.clone(), compile(parsed, preload.first_probe)?)))
         .collect::<Result<Vec<_>>>()?;
     let main = compile(&main, 0)?;
+    let units: Vec<&Unit> = preloads.iter().map(|(_, unit)| unit).chain([&main]).filter(|unit| unit.hooked).collect();
+    if units.len() > 1 && units.iter().any(|unit| unit.buffer.is_some()) {
+        return Err(Error::new(
+            ErrorKind::Run,
+            "a module that records into a buffer cannot run together with other hooked modules: nobody could tell in what \
+             order they called each other; hook all of them with the hook set observe",
+        ));
+    }
 
     let (wasi, captured) = wasi::context(config)?;
-    let clock = quanta::Clock::new();
-    let (ring, mut readings) = rtrb::RingBuffer::new(hooks::RING);
-    let text = Arc::new(AtomicUsize::new(0));
-    let recorder = Recorder::new(clock.clone(), ring, text.clone(), config.interrupt.clone());
-    let begin = clock.raw();
-    let mut last = 0;
+    let clock = Arc::new(Clock::new());
+    let settings = Settings { mode: config.clock, min_duration: config.min_duration.as_nanos() as u64 };
+    let (recorder, mut taker) = recorder::recorder(clock.clone(), config.interrupt.clone(), settings);
     let invoke = config.invoke.clone();
     let guest_clock = clock.clone();
     // Not a scoped thread: a guest that does not stop when it is asked to is left behind.
@@ -183,54 +207,71 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
         .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
         .spawn(move || {
             let mut store = Store::new(&engine, Host { wasi, recorder });
+            let until_read = store.data().recorder.read_before_drop();
+            let cpu = thread_cpu();
             let called = call(&mut store, linker, preloads, &main, invoke.as_ref());
-            let end = guest_clock.raw();
-            (called, end) // the store and its end of the ring go here: the reader sees that nothing more will come
+            let cpu = thread_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
+            store.data_mut().recorder.drain();
+            let end = guest_clock.now();
+            drop(until_read);
+            (called, end, cpu)
         })
         .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
 
-    let mut events = Vec::new();
+    let mut events: Vec<Event> = Vec::with_capacity(BATCH);
     let mut asked_to_end = None;
+    let mut consumed = Instant::now();
+    let mut last = 0;
     let abandoned = loop {
-        // In this order: what was pushed before the guest ended is there when that is known.
-        let ended = readings.is_abandoned();
-        let mut bytes = 0;
         events.clear();
-        while events.len() < BATCH
-            && let Ok((reading, kind)) = readings.pop()
-        {
-            bytes += kind.text_len();
-            last = clock.delta_as_nanos(begin, reading).max(last);
-            events.push(Event { at: last, kind });
+        taker.take(&mut events, BATCH);
+        let idle = events.is_empty();
+        if idle {
+            taker.peek(&mut events, false);
         }
-        text.fetch_sub(bytes, Ordering::AcqRel);
-        if !events.is_empty() {
+        last = events.last().map_or(last, |event| event.at);
+        if !events.is_empty() || consumed.elapsed().as_nanos() as u64 > HANDOVER {
             consume(&events);
-        } else if ended {
-            break false;
-        } else {
+            consumed = Instant::now();
+        }
+        if idle {
+            if taker.is_over() {
+                break false;
+            }
             std::thread::sleep(IDLE);
         }
         let signal = config.interrupt.load(Ordering::Relaxed);
         if signal != 0 && asked_to_end.get_or_insert_with(Instant::now).elapsed() > GRACE {
+            events.clear();
+            taker.peek(&mut events, true);
+            consume(&events);
             break true;
         }
     };
-    let (called, end) = if abandoned {
+    let (called, end, guest_cpu) = if abandoned {
         let signal = config.interrupt.load(Ordering::Relaxed);
-        (Ok((Ending::Interrupted(signal), Vec::new())), clock.raw())
+        (Ok((Ending::Interrupted(signal), Vec::new())), clock.now(), None)
     } else {
         guest.join().map_err(|_| Error::new(ErrorKind::Run, "the engine failed on the guest's thread"))?
     };
     let (ending, results) = called?;
     Ok(Outcome {
         ending,
-        duration: clock.delta_as_nanos(begin, end).max(last),
+        duration: end.max(last),
+        waited: clock.waited(),
+        guest_cpu,
         results,
         abandoned,
         stdout: captured.stdout.map(|p| p.contents().to_vec()).unwrap_or_default(),
         stderr: captured.stderr.map(|p| p.contents().to_vec()).unwrap_or_default(),
     })
+}
+
+/// CPU time of the calling thread.
+fn thread_cpu() -> Option<Duration> {
+    // The first number is nanoseconds on a CPU (proc(5)).
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
 }
 
 /// An import that cannot be satisfied.
@@ -279,6 +320,9 @@ fn setup(what: &str, e: wasmtime::Error) -> Error {
 struct Unit {
     module: Module,
     first_probe: u32,
+    hooked: bool,
+    /// Where its buffer is, and how many functions it has.
+    buffer: Option<(BufferPlace, u32)>,
     /// For hooks of the first generation (see [`hooks::announced_callees`]).
     callees: Arc<HashMap<usize, u32>>,
 }

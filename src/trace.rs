@@ -7,6 +7,7 @@ use crate::hook::ProbeId;
 
 pub mod fold;
 pub mod profile;
+pub mod sieve;
 
 /// One thing that was seen.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,98 +1,20 @@
-//! The host's side of the Observe hooks.
+//! The hooks as functions of the host.
 //!
-//! Each is `func_wrap`ped over the store's data: a push into a wait-free ring, no allocation, no lock, no name. The other
-//! end is read by the thread that called [`super::run`], all the time, so that what happened is seen even if the guest
-//! never comes back. When the ring is full the guest waits: nothing is dropped, and memory is bounded.
+//! Those of the Observe set are `func_wrap`ped over the store's data: an event into the ring each, no allocation, no lock, no
+//! name. Those of the buffer make room in it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::ptr::NonNull;
 
-use wasmtime::{Caller, ExternType, Linker, WasmBacktrace};
+use wasmtime::{Caller, Extern, ExternType, Linker, WasmBacktrace};
 
 use super::Unit;
-use crate::hook::{ProbeId, is_hook_import};
+use super::buffer::Buffer;
+use super::recorder::Recorder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hook::buffer::BLOCK;
+use crate::hook::{BufferPlace, MANIFEST_SECTION, Manifest, ProbeId, RECORDER, is_hook_import};
 use crate::trace::EventKind;
-
-/// What a hook writes down: the clock's reading, and what happened.
-pub(super) type Reading = (u64, EventKind);
-
-/// Events that the ring holds, 24 bytes each.
-pub(super) const RING: usize = 64 * 1024;
-
-/// Bytes of text that may wait in the ring; text comes with few events, but may be long.
-const TEXT: usize = 16 << 20;
-
-/// Collects what the hooks see.
-#[derive(Debug)]
-pub(super) struct Recorder {
-    clock: quanta::Clock,
-    ring: rtrb::Producer<Reading>,
-    /// Bytes of text in the ring.
-    text: Arc<AtomicUsize>,
-    /// The number of a signal that asks the guest to end.
-    interrupt: Arc<AtomicI32>,
-}
-
-/// The error that ends the guest after a signal of this number.
-#[derive(Debug)]
-pub(super) struct Interrupted(pub(super) i32);
-
-impl std::fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ended by signal {}", self.0)
-    }
-}
-
-impl std::error::Error for Interrupted {}
-
-impl Recorder {
-    pub(super) fn new(
-        clock: quanta::Clock,
-        ring: rtrb::Producer<Reading>,
-        text: Arc<AtomicUsize>,
-        interrupt: Arc<AtomicI32>,
-    ) -> Self {
-        Recorder { clock, ring, text, interrupt }
-    }
-
-    /// Writes down what happened, now.
-    #[inline]
-    pub(super) fn push(&mut self, kind: EventKind) -> wasmtime::Result<()> {
-        let reading = (self.clock.raw(), kind);
-        if let Err(rtrb::PushError::Full(reading)) = self.ring.push(reading) {
-            self.wait(reading);
-        }
-        match self.interrupt.load(Ordering::Relaxed) {
-            0 => Ok(()),
-            signal => Err(wasmtime::Error::new(Interrupted(signal))),
-        }
-    }
-
-    /// The same for an event that carries this many bytes of text.
-    pub(super) fn push_text(&mut self, kind: EventKind, bytes: usize) -> wasmtime::Result<()> {
-        while self.text.load(Ordering::Acquire) > TEXT && !self.ring.is_abandoned() {
-            std::thread::sleep(FULL);
-        }
-        self.text.fetch_add(bytes, Ordering::AcqRel);
-        self.push(kind)
-    }
-
-    /// Waits for the reader to make room. If it is gone, the guest goes on, and nobody wants its events.
-    #[cold]
-    fn wait(&mut self, mut reading: Reading) {
-        while let Err(rtrb::PushError::Full(again)) = self.ring.push(reading) {
-            if self.ring.is_abandoned() {
-                return;
-            }
-            reading = again;
-            std::thread::sleep(FULL);
-        }
-    }
-}
-
-/// How long the guest sleeps when the ring is full: a small part of what the reader takes for all of it.
-const FULL: std::time::Duration = std::time::Duration::from_micros(50);
 
 /// Gives the linker the hooks, in the spelling and of the types that the module imports: with an id, or, in the first
 /// generation, without.
@@ -110,6 +32,10 @@ pub(super) fn add_to_linker<T: 'static>(
             continue;
         }
         let name_of_hook = name.trim_start_matches("instrument_").replace('_', "-");
+        if from == RECORDER {
+            add_buffer_hook(linker, unit, name, recorder)?;
+            continue;
+        }
         match (name_of_hook.as_str(), ty.params().len()) {
             ("enter", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, id: u32| {
                 recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(first.wrapping_add(id))))
@@ -138,6 +64,73 @@ pub(super) fn add_to_linker<T: 'static>(
     }
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// One of the functions that fill and empty the guest's buffer.
+fn add_buffer_hook<T: 'static>(
+    linker: &mut Linker<T>,
+    unit: &Unit,
+    name: &str,
+    recorder: impl Fn(&mut T) -> &mut Recorder + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    if name == "memory-grow" {
+        linker.func_wrap(RECORDER, name, move |mut caller: Caller<'_, T>, pages: u32| {
+            recorder(caller.data_mut()).push_after_buffer(EventKind::MemoryGrow(pages), 0)
+        })?;
+        return Ok(());
+    }
+    let Some((place, functions)) = unit.buffer.clone() else { return Ok(()) };
+    let threshold = name == "flush-counted";
+    linker.func_wrap(RECORDER, name, move |mut caller: Caller<'_, T>| -> wasmtime::Result<()> {
+        if !recorder(caller.data_mut()).has_buffer() {
+            let Some((buffer, end)) = buffer_of(&mut caller, &place) else {
+                return Err(wasmtime::Error::msg("the module has no buffer where its Manifest says that there is one"));
+            };
+            recorder(caller.data_mut()).begin_buffer(buffer, (place.first_block, end), functions, threshold)?;
+        }
+        recorder(caller.data_mut()).flush()
+    })?;
+    Ok(())
+}
+
+/// The buffer of the instance that calls, and where its last block ends.
+#[expect(unsafe_code, reason = "the promise of `Buffer::new`")]
+fn buffer_of<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> Option<(Buffer, u32)> {
+    let Some(Extern::Memory(memory)) = caller.get_export(&place.export) else { return None };
+    let ty = memory.ty(&*caller);
+    let bytes = u32::try_from(memory.data_size(&*caller)).ok()?;
+    if ty.maximum() != Some(ty.minimum()) || ty.is_64() || !place.first_block.is_multiple_of(BLOCK) {
+        return None;
+    }
+    let blocks = bytes.checked_sub(place.first_block)? / BLOCK;
+    let base = NonNull::new(memory.data_ptr(&*caller)).filter(|base| base.addr().get().is_multiple_of(8))?;
+    // SAFETY: the memory does not grow, so it does not move; the guest's thread keeps the store until everything that was
+    // given this is done with it (`ReadBeforeDrop`).
+    let buffer = unsafe { Buffer::new(base, bytes) };
+    (blocks >= 2).then_some((buffer, place.first_block + blocks * BLOCK))
+}
+
+/// What a module says of its buffer, with how many functions it has, if it has a buffer.
+///
+/// # Errors
+/// [`ErrorKind::Run`] if it imports what belongs to a buffer, and its Manifest knows of none.
+pub(super) fn buffer_place(wasm: &crate::module::Module<'_>) -> Result<Option<(BufferPlace, u32)>> {
+    if !wasm.imported_funcs().iter().any(|import| import.module == RECORDER) {
+        return Ok(None);
+    }
+    let manifest = match wasm.custom(MANIFEST_SECTION) {
+        Some(section) => Manifest::decode(&wasm.bytes()[section.data.clone()], section.data.start)?.buffer,
+        None => None,
+    };
+    let Some(place) = manifest else {
+        return Err(Error::new(
+            ErrorKind::Run,
+            format!(
+                "the module records into a buffer, and the Manifest (`{MANIFEST_SECTION}`) that says where is gone"
+            ),
+        ));
+    };
+    Ok(Some((place, wasm.func_count())))
 }
 
 /// The first generation of hooks stands around direct calls and names nothing: `call $enter; call $f; call $exit`. Where

@@ -9,7 +9,7 @@
 
 use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 
-use super::hooks::Recorder;
+use super::recorder::Recorder;
 use crate::hook::{OBSERVE_API, OBSERVE_OLD};
 use crate::trace::{EventKind, Level, Manual};
 
@@ -81,7 +81,7 @@ pub(super) fn add_to_linker<T: 'static>(
             for said in said(api, &mut caller, params).into_iter().flatten() {
                 let event = EventKind::Manual(Box::new(said));
                 let bytes = event.text_len();
-                recorder(caller.data_mut()).push_text(event, bytes)?;
+                recorder(caller.data_mut()).push_after_buffer(event, bytes)?;
             }
             Ok(())
         })?;

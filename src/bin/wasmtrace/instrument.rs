@@ -55,8 +55,23 @@ pub(crate) struct Args {
 pub(crate) enum Hooks {
     /// Calls of the host, for every host of the Observe ABI
     Observe,
+    /// The guest records into a memory of its own: for `wasmtrace run` and `record`
+    Buffer,
+    /// The same; short calls can be counted only (--min-duration)
+    Threshold,
     /// No hooks: the module as it is
     None,
+}
+
+impl Hooks {
+    pub(crate) fn set(self) -> Option<HookSet> {
+        match self {
+            Hooks::Observe => Some(HookSet::Observe),
+            Hooks::Buffer => Some(HookSet::Buffer),
+            Hooks::Threshold => Some(HookSet::Threshold),
+            Hooks::None => None,
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
@@ -64,7 +79,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         bail!("several inputs need --out-dir");
     }
     let mut options = Options { select: args.select.rules()?, force: args.force, ..Default::default() };
-    options.rewrite.hooks = HookSet::Observe;
+    options.rewrite.hooks = args.hooks.set().unwrap_or_default();
     options.rewrite.restore = !args.no_restore;
 
     let inputs: Vec<Option<&Path>> =
@@ -110,12 +125,12 @@ fn one(
     wasm: &[u8],
     global: &Global,
 ) -> Result<(Vec<u8>, serde_json::Value)> {
-    let (hooked, warnings) = match args.hooks {
-        Hooks::None => {
+    let (hooked, warnings) = match args.hooks.set() {
+        None => {
             wasmtrace::module::parse(wasm)?;
             (wasm.to_vec(), Vec::new())
         }
-        Hooks::Observe => {
+        Some(_) => {
             let Rewritten { wasm: hooked, warnings, .. } = wasmtrace::instrument(wasm, options)?;
             (hooked, warnings)
         }

@@ -17,11 +17,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod completions;
 mod files;
+mod guest;
 mod info;
 mod instrument;
 mod ls;
 mod run;
 mod select;
+mod sinks;
 mod strip;
 mod verify;
 

@@ -1,0 +1,353 @@
+//! What `run` and `record` have in common: which module is run, how, and with which hooks.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, bail};
+use wasmtrace::export::{Recording, Subject};
+use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest, ProbeId};
+use wasmtrace::module::{Module, parse};
+use wasmtrace::runtime::{ClockMode, Config, Invoke, Outcome, Preload};
+use wasmtrace::trace::sieve::Sieve;
+use wasmtrace::trace::{Event, EventKind};
+use wasmtrace::{ErrorKind, Options, label, rewrite};
+
+use crate::instrument::Hooks;
+use crate::select::SelectArgs;
+use crate::{Global, files};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GuestArgs {
+    /// The module, binary or text, hooked or not (`-` is standard input); what follows is the program's, or the
+    /// arguments of the function given by --invoke
+    // One list: with two, clap would take an option in front of the program's first argument for ours.
+    #[arg(value_name = "WASM", required = true, trailing_var_arg = true)]
+    module_and_args: Vec<OsString>,
+    /// Give the guest a directory, under its own name or another
+    #[arg(long = "dir", value_name = "HOST[::GUEST]")]
+    dirs: Vec<String>,
+    /// Set an environment variable of the guest, or pass ours on
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Call this exported function, with ARGS as its arguments
+    #[arg(long, value_name = "FUNCTION")]
+    invoke: Option<String>,
+    /// Instantiate another module first, for the program to import from by this name; hooked like the program
+    #[arg(long = "preload", value_name = "NAME=FILE", value_parser = preload)]
+    preloads: Vec<(String, PathBuf)>,
+    /// What the program is called in its own argument list [default: the file's name]
+    #[arg(long, value_name = "NAME")]
+    argv0: Option<String>,
+    /// WASI options: inherit-env, inherit-network
+    #[arg(short = 'S', long = "wasi", value_name = "OPT[=y|n]", value_delimiter = ',')]
+    wasi: Vec<String>,
+    /// WebAssembly options: max-wasm-stack=BYTES (of the unhooked module)
+    #[arg(short = 'W', long = "wasm", value_name = "OPT=VALUE", value_delimiter = ',')]
+    wasm: Vec<String>,
+    /// The hook set that an unhooked module is given [default: buffer; observe where several modules are hooked]
+    #[arg(long, value_name = "SET")]
+    hooks: Option<Hooks>,
+    /// Where a buffer's events have their times from [default: coarse, or spin where --min-duration wants it]
+    #[arg(long, value_name = "CLOCK", value_enum)]
+    clock: Option<ClockArg>,
+    /// Count calls shorter than this (`10us`, `1ms`) that made no longer ones, and leave them out
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    min_duration: Option<Duration>,
+    /// Count calls that are in N others or more, and leave them out
+    #[arg(long, value_name = "N")]
+    max_depth: Option<u32>,
+    #[command(flatten)]
+    select: SelectArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum ClockArg {
+    /// About 5 µs where calls are dense, 200 µs at most: costs next to nothing
+    Coarse,
+    /// 1 µs: a thread that spins, and wants a core of its own
+    Spin,
+}
+
+/// A module that is ready to run, and what is known of it.
+pub(crate) struct Guest {
+    name: String,
+    main: Vec<u8>,
+    config: Config,
+    pub(crate) subject: Subject,
+    /// The labels and the input's hash, as recordings hold them.
+    pub(crate) manifest: Manifest,
+    /// Functions of the manual API that another compiler hooked: a span, a tag or a log line belongs to what called them.
+    silent: HashSet<ProbeId>,
+    sieve: Sieve,
+}
+
+impl GuestArgs {
+    pub(crate) fn is_unhooked(&self) -> bool {
+        self.hooks == Some(Hooks::None)
+    }
+
+    pub(crate) fn module(&self) -> &Path {
+        Path::new(&self.module_and_args[0])
+    }
+
+    fn args(&self) -> Result<Vec<String>> {
+        let text = |arg: &OsString| {
+            arg.clone().into_string().map_err(|arg| anyhow!("the argument {} is not UTF-8", arg.to_string_lossy()))
+        };
+        self.module_and_args[1..].iter().map(text).collect()
+    }
+}
+
+fn preload(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        _ => Err("NAME=FILE is wanted".to_owned()),
+    }
+}
+
+impl Guest {
+    /// Reads and hooks what is to be run.
+    pub(crate) fn prepare(args: &GuestArgs, global: &Global) -> Result<Guest> {
+        let mut config = config(args)?;
+        let wasm = files::read(Some(args.module()))?;
+        let name = files::name(Some(args.module()));
+        let hooks = Hooking::of(args)?;
+        config.clock = hooks.clock;
+        config.min_duration = args.min_duration.unwrap_or_default();
+        let main = hooked(args, wasm, &hooks, global).with_context(|| name.clone())?;
+        let module = parse(&main).with_context(|| name.clone())?;
+        if args.invoke.is_none()
+            && module.start().is_none()
+            && !module.exports().iter().any(|(name, _)| *name == "_start")
+        {
+            let warning = "the module has no `_start`: give --invoke FUNCTION to call an export of it";
+            global.warn("", &[warning.to_owned()]);
+        }
+        let manifest = manifest(&module);
+        let mut subject = subject(args, &module, manifest.as_ref(), &hooks);
+        let mut first_probe = module.func_count();
+        for (name, path) in &args.preloads {
+            let context = || path.display().to_string();
+            let wasm = hooked(args, files::read(Some(path))?, &hooks, global).with_context(context)?;
+            let module = parse(&wasm).with_context(context)?;
+            let labels = label::probe_labels(&module, &label::label(&module));
+            subject.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
+            let funcs = module.func_count();
+            config.preloads.push(Preload { name: name.clone(), wasm, first_probe });
+            first_probe += funcs;
+        }
+        let silent =
+            subject.labels.iter().filter(|(_, label)| label::is_manual_api(label)).map(|(id, _)| *id).collect();
+        let manifest = subject.manifest(manifest.map_or([0; 32], |m| m.input_sha256));
+        let sieve = Sieve::new(subject.recording.min_duration, args.max_depth);
+        Ok(Guest { name, main, config, subject, manifest, silent, sieve })
+    }
+
+    /// Runs it. `consume` gets what is kept of the events, and is called with none from time to time.
+    pub(crate) fn run(&mut self, mut consume: impl FnMut(&Subject, &[Event])) -> Result<Outcome> {
+        on_signals(self.config.interrupt.clone())?;
+        let Guest { silent, sieve, subject, .. } = self;
+        let mut kept = Vec::new();
+        let outcome = wasmtrace::runtime::run(&self.main, &self.config, |events| {
+            if silent.is_empty() && sieve.is_open() {
+                return consume(subject, events);
+            }
+            kept.clear();
+            for event in events {
+                if let EventKind::Enter(probe) | EventKind::Exit(probe) = &event.kind
+                    && silent.contains(probe)
+                {
+                    continue;
+                }
+                sieve.event(event, &mut |event| kept.push(event.clone()));
+            }
+            consume(subject, &kept);
+        })
+        .with_context(|| self.name.clone())?;
+        kept.clear();
+        sieve.finish(&mut |event| kept.push(event.clone()));
+        consume(subject, &kept);
+        Ok(outcome)
+    }
+}
+
+/// Which hooks are written, and with which clock they are run.
+struct Hooking {
+    /// `None`: the module is run as it is.
+    set: Option<HookSet>,
+    /// Nobody asked for this set: another one will do where it does not fit.
+    by_default: bool,
+    clock: ClockMode,
+}
+
+impl Hooking {
+    fn of(args: &GuestArgs) -> Result<Self> {
+        let several = !args.preloads.is_empty();
+        let by_default = args.hooks.is_none();
+        let asked = match args.clock {
+            Some(ClockArg::Coarse) => Some(ClockMode::Coarse),
+            Some(ClockArg::Spin) => Some(ClockMode::Spin),
+            None => None,
+        };
+        let set = match args.hooks {
+            Some(hooks) => hooks.set(),
+            None if several => Some(HookSet::Observe),
+            None => Some(HookSet::Buffer),
+        };
+        if several && set.is_some_and(HookSet::has_buffer) {
+            bail!(
+                "--preload needs --hooks observe: of two modules that record by themselves nobody can tell in what order they called each other"
+            );
+        }
+        if asked.is_some() && set.is_some_and(|set| !set.has_buffer()) {
+            bail!("--clock is for modules that record into a buffer; with --hooks observe each event reads the time");
+        }
+        // Calls below the threshold are left out where they are made if there is a clock that is fine enough for that.
+        // Else all are recorded, and the short ones are left out here.
+        let clock = asked.unwrap_or(match args.min_duration {
+            Some(least) if nanos(least) < ClockMode::Coarse.resolution() && has_two_cores() => ClockMode::Spin,
+            _ => ClockMode::Coarse,
+        });
+        let fine_enough = args.min_duration.is_some_and(|least| nanos(least) >= clock.resolution());
+        let set = match set {
+            Some(HookSet::Buffer) if fine_enough => Some(HookSet::Threshold),
+            set => set,
+        };
+        Ok(Hooking { set, by_default, clock })
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn has_two_cores() -> bool {
+    std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+}
+
+/// The module with hooks, if it is to have any.
+fn hooked(args: &GuestArgs, wasm: Vec<u8>, hooks: &Hooking, global: &Global) -> Result<Vec<u8>> {
+    let module = parse(&wasm)?;
+    if rewrite::is_hooked(&module) {
+        if args.select.is_given() {
+            bail!("the module is hooked already: a selection has no effect (strip it first)");
+        }
+        return Ok(wasm);
+    }
+    let Some(set) = hooks.set else { return Ok(wasm) };
+    let with = |hooks| -> Result<_> {
+        let options = Options {
+            select: args.select.rules()?,
+            rewrite: rewrite::Options { hooks, restore: false },
+            ..Default::default()
+        };
+        Ok(wasmtrace::instrument(&wasm, &options))
+    };
+    let rewritten = match with(set)? {
+        Err(e) if hooks.by_default && matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit) => {
+            let rewritten = with(HookSet::Observe)??;
+            global.warn("", &[format!("each event calls the host, which is slow: {e}")]);
+            rewritten
+        }
+        rewritten => rewritten?,
+    };
+    // A module that is run here and thrown away needs no warning of what a debugger would see in it.
+    let warnings: Vec<String> =
+        rewritten.warnings.into_iter().filter(|w| !w.starts_with("debug information (")).collect();
+    global.warn("", &warnings);
+    Ok(rewritten.wasm)
+}
+
+fn manifest(module: &Module<'_>) -> Option<Manifest> {
+    let section = module.custom(MANIFEST_SECTION)?;
+    Manifest::decode(&module.bytes()[section.data.clone()], section.data.start).ok()
+}
+
+fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, hooks: &Hooking) -> Subject {
+    let hash = manifest.map(|m| wasmtrace::export::hex(&m.input_sha256));
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+    let program = args.module().file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy()).into_owned();
+    let labels = label::probe_labels(module, &label::label(module));
+    let buffer = manifest.is_some_and(|m| m.hooks.has_buffer());
+    let recording = Recording {
+        clock: if buffer { hooks.clock.name() } else { "hook" }.to_owned(),
+        resolution: if buffer { hooks.clock.resolution() } else { HOOK_RESOLUTION },
+        min_duration: args.min_duration.map_or(0, nanos),
+        max_depth: args.max_depth,
+    };
+    Subject { program, hash: hash.unwrap_or_default(), began, labels, recording }
+}
+
+/// Nanoseconds between the event and its time, where a hook reads the clock itself.
+const HOOK_RESOLUTION: u64 = 100;
+
+fn config(args: &GuestArgs) -> Result<Config> {
+    let mut config = Config { program: program_name(args), ..Default::default() };
+    match &args.invoke {
+        Some(function) => config.invoke = Some(Invoke { function: function.clone(), args: args.args()? }),
+        None => config.args = args.args()?,
+    }
+    for dir in &args.dirs {
+        let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
+        config.dirs.push((host.into(), guest.to_owned()));
+    }
+    for variable in &args.env {
+        match variable.split_once('=') {
+            Some((name, value)) => config.env.push((name.to_owned(), value.to_owned())),
+            None => {
+                let value = std::env::var(variable).with_context(|| format!("the environment variable {variable}"))?;
+                config.env.push((variable.clone(), value));
+            }
+        }
+    }
+    for option in &args.wasi {
+        let (name, value) = option.split_once('=').unwrap_or((option, "y"));
+        let on = match value {
+            "y" | "yes" | "true" => true,
+            "n" | "no" | "false" => false,
+            _ => bail!("-S {name}: y or n is wanted, not `{value}`"),
+        };
+        match name {
+            "inherit-env" => config.inherit_env = on,
+            "inherit-network" => config.inherit_network = on,
+            _ => bail!("there is no option -S {name}; there are inherit-env and inherit-network"),
+        }
+    }
+    for option in &args.wasm {
+        match option.split_once('=') {
+            Some(("max-wasm-stack", bytes)) => {
+                config.max_wasm_stack = bytes.parse().with_context(|| format!("-W max-wasm-stack={bytes}"))?;
+                if !(4096..=1 << 30).contains(&config.max_wasm_stack) {
+                    bail!("-W max-wasm-stack: from 4096 to {} bytes", 1 << 30);
+                }
+            }
+            _ => bail!("there is no option -W {option}; there is max-wasm-stack=BYTES"),
+        }
+    }
+    Ok(config)
+}
+
+fn program_name(args: &GuestArgs) -> String {
+    args.argv0.clone().unwrap_or_else(|| {
+        args.module().file_name().map_or_else(|| "-".to_owned(), |n| n.to_string_lossy().into_owned())
+    })
+}
+
+/// SIGINT and SIGTERM end the guest; what was recorded is still shown.
+fn on_signals(interrupt: Arc<AtomicI32>) -> Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("signals cannot be handled")?;
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if interrupt.swap(signal, Ordering::Relaxed) != 0 {
+                // Asked twice: at once.
+                std::process::exit(128 + signal);
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! Where a trace goes, as the command line says it.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+
+use anyhow::{Context, Result};
+use wasmtrace::export::{Chrome, Destination, FORMATS, Folded, Format, OtlpJson, Sink, Subject, Summary, Tree};
+use wasmtrace::label;
+use wasmtrace::trace::fold::{Change, Fold};
+use wasmtrace::trace::profile::Profile;
+use wasmtrace::trace::{Ending, Event};
+
+pub(crate) fn help() -> String {
+    let lines: Vec<String> = FORMATS.iter().map(|(name, about)| format!("  {name:<10} {about}")).collect();
+    format!("Where the trace goes, repeatable: NAME, or NAME:FILE for a file.\n\n{}", lines.join("\n"))
+}
+
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').parse::<f64>() {
+        Ok(p) if (0.0..=100.0).contains(&p) => Ok(p),
+        _ => Err("a number from 0 to 100 is wanted".to_owned()),
+    }
+}
+
+/// Whether the tree on standard error has colours.
+pub(crate) fn colored() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+        && (std::io::stderr().is_terminal() || anstream::ColorChoice::global() == anstream::ColorChoice::Always)
+}
+
+/// From events to sinks, with the call tree beside.
+pub(crate) struct Pipeline {
+    fold: Fold,
+    pub(crate) profile: Profile,
+    sinks: Sinks,
+}
+
+impl Pipeline {
+    pub(crate) fn new(sinks: Sinks) -> Self {
+        Pipeline { fold: Fold::new(), profile: Profile::new(), sinks }
+    }
+
+    pub(crate) fn events(&mut self, subject: &Subject, events: &[Event]) {
+        let Pipeline { fold, profile, sinks } = self;
+        let mut tell = |change: &Change<'_>| {
+            profile.change(change);
+            sinks.each(|sink| sink.change(subject, change));
+        };
+        events.iter().for_each(|event| fold.event(event, &mut tell));
+    }
+
+    /// Ends the run after `duration`, or with its last event; says which.
+    pub(crate) fn finish(&mut self, subject: &Subject, ending: &Ending, duration: u64) -> u64 {
+        let Pipeline { fold, profile, sinks } = self;
+        let duration = duration.max(fold.last());
+        fold.finish(duration, ending, &mut |change| {
+            profile.change(change);
+            sinks.each(|sink| sink.change(subject, change));
+        });
+        let summary = Summary { ending, duration, profile, irregular: fold.irregular() };
+        sinks.each(|sink| sink.finish(subject, &summary));
+        duration
+    }
+
+    pub(crate) fn irregular(&self) -> &wasmtrace::trace::fold::Irregular {
+        self.fold.irregular()
+    }
+
+    pub(crate) fn sinks(&self) -> &Sinks {
+        &self.sinks
+    }
+}
+
+/// Every sink with where it goes; a sink that fails is not called again.
+pub(crate) struct Sinks {
+    open: Vec<(String, Box<dyn Sink>)>,
+    failed: Vec<(String, std::io::Error)>,
+    pub(crate) shows_ending: bool,
+}
+
+impl Sinks {
+    pub(crate) fn none() -> Self {
+        Sinks { open: Vec::new(), failed: Vec::new(), shows_ending: false }
+    }
+
+    /// Files are opened now: a path that cannot be written is found out before anything is run.
+    pub(crate) fn open(destinations: &[Destination], min_share: f64) -> Result<Self> {
+        let mut sinks = Sinks::none();
+        for destination in destinations {
+            match destination {
+                Destination::None => {}
+                Destination::Tree => {
+                    sinks.shows_ending = true;
+                    let tree = Tree::new(BufWriter::new(std::io::stderr()), min_share / 100.0, colored());
+                    sinks.add("the tree", Box::new(tree));
+                }
+                Destination::File(format, path) => {
+                    let file = File::create(path).with_context(|| path.display().to_string())?;
+                    sinks.add(&path.display().to_string(), format_sink(*format, file)?);
+                }
+            }
+        }
+        Ok(sinks)
+    }
+
+    pub(crate) fn add(&mut self, name: &str, sink: Box<dyn Sink>) {
+        self.open.push((name.to_owned(), sink));
+    }
+
+    fn each(&mut self, mut call: impl FnMut(&mut dyn Sink) -> std::io::Result<()>) {
+        let mut at = 0;
+        while let Some((_, sink)) = self.open.get_mut(at) {
+            match call(sink.as_mut()) {
+                Ok(()) => at += 1,
+                Err(e) => {
+                    let (name, _) = self.open.remove(at);
+                    self.failed.push((name, e));
+                }
+            }
+        }
+    }
+
+    /// Says what failed; whether anything did.
+    pub(crate) fn report(&self) -> bool {
+        for (name, e) in &self.failed {
+            let _ = writeln!(anstream::stderr(), "wasmtrace: the trace is incomplete: {}: {e}", label::printable(name));
+        }
+        !self.failed.is_empty()
+    }
+}
+
+/// The format, written to `out` through a buffer.
+pub(crate) fn format_sink(format: Format, out: impl Write + 'static) -> Result<Box<dyn Sink>> {
+    let out = BufWriter::with_capacity(1 << 16, out);
+    Ok(match format {
+        Format::Chrome => Box::new(Chrome::new(out)),
+        Format::Folded => Box::new(Folded::new(out)),
+        Format::OtlpJson => Box::new(OtlpJson::new(out)?),
+    })
+}
