@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Check,
     /// The module could not be set up to run (missing imports, a missing export, an engine that refuses it).
     Run,
+    /// The recording is damaged, or of a version that is not known: what stands before the offset is sound.
+    Recording,
     /// Reading or writing failed.
     Io,
 }

@@ -7,6 +7,7 @@ use crate::hook::ProbeId;
 
 pub mod fold;
 pub mod profile;
+pub mod recording;
 pub mod sieve;
 
 /// One thing that was seen.
@@ -70,7 +71,48 @@ pub enum Manual {
     /// A line for the log.
     Log(Level, String),
     /// Something that the API does not allow; the guest was not disturbed.
-    Misuse(&'static str),
+    Misuse(Misuse),
+}
+
+/// What the guest's own code may do wrong with the manual API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Misuse {
+    /// A metric that is not in the statsd format.
+    UnknownFormat = 0,
+    /// A log level that does not exist.
+    UnknownLevel = 1,
+    /// Text in a shared memory.
+    SharedMemory = 2,
+    /// Text, and no memory is exported as `memory`.
+    NoMemory = 3,
+    /// Text that does not lie in the memory.
+    OutOfBounds = 4,
+    /// Text that was cut.
+    TooLong = 5,
+    /// Text that is not UTF-8.
+    NotUtf8 = 6,
+}
+
+impl Misuse {
+    /// The misuse of that number.
+    pub fn from_number(number: u8) -> Option<Misuse> {
+        use Misuse::*;
+        let all = [UnknownFormat, UnknownLevel, SharedMemory, NoMemory, OutOfBounds, TooLong, NotUtf8];
+        all.into_iter().find(|m| *m as u8 == number)
+    }
+
+    /// A few words for a person.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Misuse::UnknownFormat => "a metric in an unknown format",
+            Misuse::UnknownLevel => "a log level that does not exist",
+            Misuse::SharedMemory => "text in a shared memory",
+            Misuse::NoMemory => "text without a memory exported as `memory`",
+            Misuse::OutOfBounds => "text out of bounds",
+            Misuse::TooLong => "text that is too long: names and tags 1 KiB, lines 16 KiB",
+            Misuse::NotUtf8 => "text that is not UTF-8",
+        }
+    }
 }
 
 /// How much a log line matters, by the numbers of the manual API.

@@ -11,7 +11,7 @@ use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 
 use super::recorder::Recorder;
 use crate::hook::{OBSERVE_API, OBSERVE_OLD};
-use crate::trace::{EventKind, Level, Manual};
+use crate::trace::{EventKind, Level, Manual, Misuse};
 
 /// Longer names and tags are cut here: they are kept as long as their span is open, or its place in the call tree.
 const LONGEST_NAME: usize = 1 << 10;
@@ -100,7 +100,7 @@ fn said<T>(api: Api, caller: &mut Caller<'_, T>, params: &[Val]) -> [Option<Manu
     // Text is what the last two parameters point at.
     let longest = if matches!(api, Api::SpanEnter | Api::SpanTags) { LONGEST_NAME } else { LONGEST_LINE };
     let text = |caller: &mut Caller<'_, T>| text(caller, integer(params.len() - 2), integer(params.len() - 1), longest);
-    let with_text = |make: fn(String) -> Manual, (text, misuse): (Option<String>, Option<&'static str>)| {
+    let with_text = |make: fn(String) -> Manual, (text, misuse): (Option<String>, Option<Misuse>)| {
         [misuse.map(Manual::Misuse), text.map(make)]
     };
     match api {
@@ -112,42 +112,42 @@ fn said<T>(api: Api, caller: &mut Caller<'_, T>, params: &[Val]) -> [Option<Manu
         }
         Api::SpanTags => with_text(Manual::Tags, text(caller)),
         Api::Statsd => with_text(Manual::Metric, text(caller)),
-        Api::Metric if integer(0) != STATSD => [Some(Manual::Misuse("a metric in an unknown format")), None],
+        Api::Metric if integer(0) != STATSD => [Some(Manual::Misuse(Misuse::UnknownFormat)), None],
         Api::Metric => with_text(Manual::Metric, text(caller)),
         Api::Log => {
             let (message, misuse) = text(caller);
             let level = i32::try_from(integer(0)).ok().and_then(Level::from_number);
-            let misuse = misuse.or(level.is_none().then_some("a log level that does not exist"));
+            let misuse = misuse.or(level.is_none().then_some(Misuse::UnknownLevel));
             [misuse.map(Manual::Misuse), message.map(|m| Manual::Log(level.unwrap_or(Level::Info), m))]
         }
     }
 }
 
 /// The text at that place of the guest's memory, and what is wrong with it.
-fn text<T>(caller: &mut Caller<'_, T>, ptr: u64, len: u64, longest: usize) -> (Option<String>, Option<&'static str>) {
+fn text<T>(caller: &mut Caller<'_, T>, ptr: u64, len: u64, longest: usize) -> (Option<String>, Option<Misuse>) {
     let memory = caller.get_export("memory");
     let data: &[u8] = match &memory {
         Some(wasmtime::Extern::Memory(memory)) => memory.data(&*caller),
         // Reading what other threads may be writing would need unsafe code.
-        Some(wasmtime::Extern::SharedMemory(_)) => return (None, Some("text in a shared memory")),
-        _ => return (None, Some("text without a memory exported as `memory`")),
+        Some(wasmtime::Extern::SharedMemory(_)) => return (None, Some(Misuse::SharedMemory)),
+        _ => return (None, Some(Misuse::NoMemory)),
     };
     let wanted = usize::try_from(ptr).ok().and_then(|p| data.get(p..p.checked_add(usize::try_from(len).ok()?)?));
     match wanted {
         Some(bytes) => decode(bytes, longest),
-        None => (None, Some("text out of bounds")),
+        None => (None, Some(Misuse::OutOfBounds)),
     }
 }
 
-fn decode(bytes: &[u8], longest: usize) -> (Option<String>, Option<&'static str>) {
+fn decode(bytes: &[u8], longest: usize) -> (Option<String>, Option<Misuse>) {
     let cut = &bytes[..bytes.len().min(longest)];
-    let too_long = (cut.len() < bytes.len()).then_some("text that is too long: names and tags 1 KiB, lines 16 KiB");
+    let too_long = (cut.len() < bytes.len()).then_some(Misuse::TooLong);
     match std::str::from_utf8(cut) {
         Ok(text) => (Some(text.to_owned()), too_long),
         // Cutting may have split the last character.
         Err(e) if too_long.is_some() && e.error_len().is_none() => {
             (Some(String::from_utf8_lossy(&cut[..e.valid_up_to()]).into_owned()), too_long)
         }
-        Err(_) => (Some(String::from_utf8_lossy(cut).into_owned()), Some("text that is not UTF-8")),
+        Err(_) => (Some(String::from_utf8_lossy(cut).into_owned()), Some(Misuse::NotUtf8)),
     }
 }

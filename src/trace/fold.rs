@@ -258,7 +258,7 @@ impl Fold {
             }
             Manual::Metric(line) => self.note(Note::Metric(line), tell),
             Manual::Log(level, message) => self.note(Note::Log(*level, message), tell),
-            Manual::Misuse(what) => self.misuse(what),
+            Manual::Misuse(what) => self.misuse(what.as_str()),
         }
     }
 
