@@ -17,7 +17,7 @@ fn header(clock: &str) -> Header {
         file: Some("a.c".into()),
         line: Some(3),
         source: Source::NameSection,
-        language: Some("c"),
+        language: None,
     };
     Header {
         program: "app.wasm".to_owned(),
