@@ -9,24 +9,29 @@ use crate::label::Label;
 use crate::trace::Ending;
 use crate::trace::fold::{Change, Irregular, What};
 use crate::trace::profile::Profile;
+use crate::trace::recording::Header;
 
 mod chrome;
+mod flat;
 mod folded;
 mod otlp_json;
+mod text;
 mod tree;
 
 pub use chrome::Chrome;
+pub use flat::Flat;
 pub use folded::Folded;
 pub use otlp_json::OtlpJson;
-pub use tree::{Tree, duration};
+pub use text::{Look, Sort, duration};
+pub use tree::Tree;
 
 /// What a trace is about: what does not change while it is recorded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Subject {
     /// The program's name, for a person.
     pub program: String,
-    /// SHA-256 of the module before it was hooked, in lower-case hex.
-    pub hash: String,
+    /// SHA-256 of the module before it was hooked, where that is known.
+    pub hash: Option<[u8; 32]>,
     /// When the run began, in nanoseconds since the Unix epoch.
     pub began: u64,
     /// What each probe means.
@@ -48,6 +53,15 @@ pub struct Recording {
     pub max_depth: Option<u32>,
 }
 
+impl Default for Recording {
+    fn default() -> Self {
+        Recording { clock: "hook".to_owned(), resolution: HOOK_RESOLUTION, min_duration: 0, max_depth: None }
+    }
+}
+
+/// Nanoseconds between an event and its time, where a hook reads the clock itself.
+const HOOK_RESOLUTION: u64 = 100;
+
 /// Bytes in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -64,10 +78,20 @@ impl Subject {
         }
     }
 
-    /// The labels, as a recording holds them. `input_sha256` is that of the module before it was hooked.
-    pub fn manifest(&self, input_sha256: [u8; 32]) -> Manifest {
+    /// What a recording begins with.
+    pub fn header(&self) -> Header {
         let probes = self.labels.iter().map(|(id, label)| Probe { id: *id, label: label.clone() }).collect();
-        Manifest { hooks: HookSet::Observe, buffer: None, input_sha256, probes, restore: None }
+        let input_sha256 = self.hash.unwrap_or_default();
+        let Recording { clock, resolution, min_duration, max_depth } = self.recording.clone();
+        Header {
+            program: self.program.clone(),
+            began: self.began,
+            clock,
+            resolution,
+            min_duration,
+            max_depth,
+            manifest: Manifest { hooks: HookSet::Observe, buffer: None, input_sha256, probes, restore: None },
+        }
     }
 
     /// The label of a function; a manual span has none.
@@ -75,6 +99,24 @@ impl Subject {
         match what {
             What::Call(probe) => self.labels.get(probe),
             What::Manual(_) => None,
+        }
+    }
+}
+
+impl From<&Header> for Subject {
+    fn from(header: &Header) -> Self {
+        let Header { program, began, clock, resolution, min_duration, max_depth, manifest } = header;
+        Subject {
+            program: program.clone(),
+            hash: Some(manifest.input_sha256).filter(|hash| *hash != [0; 32]),
+            began: *began,
+            labels: manifest.probes.iter().map(|probe| (probe.id, probe.label.clone())).collect(),
+            recording: Recording {
+                clock: clock.clone(),
+                resolution: *resolution,
+                min_duration: *min_duration,
+                max_depth: *max_depth,
+            },
         }
     }
 }
@@ -148,6 +190,23 @@ impl fmt::Display for UnknownSink {
 
 impl std::error::Error for UnknownSink {}
 
+impl std::str::FromStr for Format {
+    type Err = UnknownSink;
+
+    fn from_str(name: &str) -> Result<Self, UnknownSink> {
+        match name {
+            "chrome" => Ok(Format::Chrome),
+            "folded" => Ok(Format::Folded),
+            "otlp-json" => Ok(Format::OtlpJson),
+            _ => {
+                let files = FORMATS.iter().map(|(name, _)| *name).filter(|name| !matches!(*name, "tree" | "none"));
+                let names: Vec<&str> = files.collect();
+                Err(UnknownSink(format!("there is no format `{name}`; there are {}", names.join(", "))))
+            }
+        }
+    }
+}
+
 impl std::str::FromStr for Destination {
     type Err = UnknownSink;
 
@@ -157,21 +216,19 @@ impl std::str::FromStr for Destination {
             Some((name, file)) => (name, Some(file).filter(|f| !f.is_empty())),
             None => (text, None),
         };
-        let format = match name {
-            "tree" | "none" if file.is_some() => return Err(UnknownSink(format!("`{name}` is not written to a file"))),
-            "tree" => return Ok(Destination::Tree),
-            "none" => return Ok(Destination::None),
-            "chrome" => Format::Chrome,
-            "folded" => Format::Folded,
-            "otlp-json" => Format::OtlpJson,
-            _ => {
+        match (name, file) {
+            ("tree" | "none", Some(_)) => return Err(UnknownSink(format!("`{name}` is not written to a file"))),
+            ("tree", None) => return Ok(Destination::Tree),
+            ("none", None) => return Ok(Destination::None),
+            _ => {}
+        }
+        match (name.parse(), file) {
+            (Ok(format), Some(file)) => Ok(Destination::File(format, file.into())),
+            (Ok(_), None) => Err(UnknownSink(format!("`{name}` is written to a file: {name}:FILE"))),
+            (Err(_), _) => {
                 let names: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
-                return Err(UnknownSink(format!("there is no sink `{name}`; there are {}", names.join(", "))));
+                Err(UnknownSink(format!("there is no sink `{name}`; there are {}", names.join(", "))))
             }
-        };
-        match file {
-            Some(file) => Ok(Destination::File(format, file.into())),
-            None => Err(UnknownSink(format!("`{name}` is written to a file: {name}:FILE"))),
         }
     }
 }

@@ -30,7 +30,7 @@ fn story(name: &str, calls: bool) -> String {
     let hooked = instrument(&case.wasm, &options).unwrap();
     let module = module::parse(&hooked.wasm).unwrap();
     let labels = label::probe_labels(&module, &label::label(&module));
-    let subject = Subject { program: name.to_owned(), hash: String::new(), began: 0, labels };
+    let subject = Subject { program: name.to_owned(), labels, ..Default::default() };
 
     let mut names: BTreeMap<u64, (String, bool)> = BTreeMap::new();
     let mut told: BTreeMap<u64, Vec<(u64, Told)>> = BTreeMap::new();

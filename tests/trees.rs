@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use wasmtrace::export::{Sink, Subject, Summary, Tree};
+use wasmtrace::export::{Look, Sink, Subject, Summary, Tree};
 use wasmtrace::runtime::{Config, Invoke, Stdio};
 use wasmtrace::trace::Event;
 use wasmtrace::trace::fold::Fold;
@@ -20,7 +20,7 @@ fn tree(program: &str, config: Config, min_share: f64) -> String {
     let hooked = instrument(&original, &Options::default()).unwrap().wasm;
     let module = module::parse(&hooked).unwrap();
     let labels = label::probe_labels(&module, &label::label(&module));
-    let subject = Subject { program: program.to_owned(), hash: String::new(), began: 0, labels };
+    let subject = Subject { program: program.to_owned(), labels, ..Default::default() };
 
     let (mut fold, mut profile, mut now) = (Fold::new(), Profile::new(), 0);
     let outcome = wasmtrace::runtime::run(&hooked, &config, |events| {
@@ -36,7 +36,7 @@ fn tree(program: &str, config: Config, min_share: f64) -> String {
 
     let mut text = Vec::new();
     let summary = Summary { ending: &outcome.ending, duration: now, profile: &profile, irregular: fold.irregular() };
-    Tree::new(&mut text, min_share, false).finish(&subject, &summary).unwrap();
+    Tree::new(&mut text, Look { min_share, ..Default::default() }).finish(&subject, &summary).unwrap();
     String::from_utf8(text).unwrap()
 }
 

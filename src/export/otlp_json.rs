@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{Sink, Subject, Summary};
+use super::{Sink, Subject, Summary, hex};
 use crate::hook::ProbeId;
 use crate::label::demangle::without_arguments;
 use crate::trace::Ending;
@@ -85,7 +85,7 @@ impl<W: Write> OtlpJson<W> {
                 ("service.name", subject.program.as_str().into()),
                 ("process.executable.name", subject.program.as_str().into()),
                 ("process.runtime.name", "wasmtime".into()),
-                ("wasm.module.hash", subject.hash.as_str().into()),
+                ("wasm.module.hash", subject.hash.map(|hash| hex(&hash)).unwrap_or_default().into()),
             ])});
             let scope = json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") });
             format!("{{\"resourceSpans\":[{{\"resource\":{resource},\"scopeSpans\":[{{\"scope\":{scope},\"spans\":[")

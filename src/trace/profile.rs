@@ -38,6 +38,13 @@ pub struct Profile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u32);
 
+impl NodeId {
+    /// Its place among all nodes: 0 is the root, the first of [`Profile::nodes`] is 1.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A function or a manual span, on the path where its parent stands.
 #[derive(Debug, Clone, Default)]
 pub struct Node {
@@ -71,6 +78,21 @@ pub struct Node {
     pub tags: Vec<(String, String)>,
     active: u32,
     depth: u32,
+}
+
+/// A function or a manual span, wherever it was called from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Totals {
+    /// What it is.
+    pub what: What,
+    /// How often it was called, or opened; calls that were counted only are among them.
+    pub calls: u64,
+    /// Of these, how many were counted only.
+    pub folded: u64,
+    /// Nanoseconds from entering it to leaving it; nested calls of the same function are not counted twice.
+    pub total: u64,
+    /// Nanoseconds spent in it, and not in what it called.
+    pub own: u64,
 }
 
 /// More paths than this are not told apart: a call on a new path is then added to its caller's node. Keeps memory
@@ -324,6 +346,36 @@ impl Profile {
             _ => None,
         });
         kept.chain(self.folded.keys().copied()).collect::<HashSet<_>>().len()
+    }
+
+    /// What each function took, in the order of their first calls.
+    pub fn by_function(&self) -> Vec<Totals> {
+        let mut all: Vec<Totals> = Vec::new();
+        let mut known: HashMap<&What, usize> = HashMap::new();
+        let nothing = |what: What| Totals { what, calls: 0, folded: 0, total: 0, own: 0 };
+        for node in self.nodes().filter(|n| n.calls > 0) {
+            let what = node.what.as_ref().expect("only the root is nothing");
+            let at = *known.entry(what).or_insert_with(|| {
+                all.push(nothing(what.clone()));
+                all.len() - 1
+            });
+            // No node is below one of the same function, so nothing is counted twice.
+            all[at].calls += node.calls;
+            all[at].total += node.total;
+            all[at].own += node.own;
+        }
+        let mut folded: Vec<(ProbeId, u64)> = self.folded.iter().map(|(probe, calls)| (*probe, *calls)).collect();
+        folded.sort_unstable();
+        for (probe, calls) in folded {
+            let what = What::Call(probe);
+            let at = known.get(&what).copied().unwrap_or_else(|| {
+                all.push(nothing(what));
+                all.len() - 1
+            });
+            all[at].calls += calls;
+            all[at].folded += calls;
+        }
+        all
     }
 
     /// Calls that were counted only, since they were too short or too deep to be kept: of each function.

@@ -1,10 +1,12 @@
 //! Reading modules and writing them: `-` and standard input, `.wat`, whole files or none.
 
 use std::borrow::Cow;
+use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
 use wasmtrace::label::printable;
 
 /// Reads a module from a file, or from standard input for `-` and for no path. Text (`.wat`) is encoded.
@@ -60,16 +62,71 @@ pub(crate) fn name(path: Option<&Path>) -> String {
 /// # Errors
 /// If standard output is a terminal and the bytes are no text; if writing fails.
 pub(crate) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
-    let Some(path) = path.filter(|p| *p != Path::new("-")) else {
-        let mut out = std::io::stdout();
-        if out.is_terminal() && bytes.starts_with(b"\0asm") {
-            bail!("refusing to write a binary to the terminal: give -o FILE, or -t for text");
+    let output = Output::create(path)?;
+    if matches!(output.place, Place::Stdout) && std::io::stdout().is_terminal() && bytes.starts_with(b"\0asm") {
+        bail!("refusing to write a binary to the terminal: give -o FILE, or -t for text");
+    }
+    let mut out = output.writer()?;
+    out.write_all(bytes).and_then(|()| out.flush()).with_context(|| output.name())?;
+    output.keep()
+}
+
+/// Something to be written: a file that appears when it is whole, a device, a pipe, or standard output.
+pub(crate) struct Output {
+    path: PathBuf,
+    place: Place,
+}
+
+enum Place {
+    Stdout,
+    /// A device or a pipe is written to, not replaced.
+    Device(File),
+    /// The file beside, and what it becomes.
+    File(NamedTempFile, PathBuf),
+}
+
+impl Output {
+    /// Standard output for `-` and for no path.
+    pub(crate) fn create(path: Option<&Path>) -> Result<Output> {
+        let Some(path) = path.filter(|p| *p != Path::new("-")) else {
+            return Ok(Output { path: PathBuf::new(), place: Place::Stdout });
+        };
+        let place = place(path).with_context(|| path.display().to_string())?;
+        Ok(Output { path: path.to_owned(), place })
+    }
+
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> String {
+        match self.place {
+            Place::Stdout => "standard output".to_owned(),
+            _ => self.path.display().to_string(),
         }
-        return out.write_all(bytes).and_then(|()| out.flush()).context("standard output");
-    };
-    // A device or a pipe is written to, not replaced; `/dev/stdout` is one even where it leads to a file.
-    if path.metadata().is_ok_and(|m| !m.is_file()) || path.starts_with("/dev") || path.starts_with("/proc") {
-        return std::fs::write(path, bytes).with_context(|| path.display().to_string());
+    }
+
+    pub(crate) fn writer(&self) -> Result<Box<dyn Write>> {
+        let file = match &self.place {
+            Place::Stdout => return Ok(Box::new(std::io::stdout())),
+            Place::Device(file) => file,
+            Place::File(file, _) => file.as_file(),
+        };
+        Ok(Box::new(file.try_clone().with_context(|| self.name())?))
+    }
+
+    /// It is whole: a file appears.
+    pub(crate) fn keep(self) -> Result<()> {
+        let name = self.name();
+        if let Place::File(file, path) = self.place {
+            file.persist(path).map_err(|e| e.error).context(name)?;
+        }
+        Ok(())
+    }
+}
+
+fn place(path: &Path) -> std::io::Result<Place> {
+    // `/dev/stdout` is a device even where it leads to a file.
+    if is_device(path) {
+        // What an ordinary `>` does.
+        return Ok(Place::Device(File::create(path)?));
     }
     // What a link leads to is replaced, not the link.
     let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -83,13 +140,12 @@ pub(crate) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
         let mode = path.metadata().map_or(0o666, |m| m.permissions().mode() & 0o777);
         builder.permissions(std::fs::Permissions::from_mode(mode));
     }
-    let write = || -> std::io::Result<()> {
-        let mut file = builder.tempfile_in(folder).map_err(without_path)?;
-        file.write_all(bytes)?;
-        file.persist(&place).map_err(|e| e.error)?;
-        Ok(())
-    };
-    write().with_context(|| path.display().to_string())
+    Ok(Place::File(builder.tempfile_in(folder).map_err(without_path)?, place))
+}
+
+/// A device or a pipe, or what leads to one.
+pub(crate) fn is_device(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| !m.is_file()) || path.starts_with("/dev") || path.starts_with("/proc")
 }
 
 /// The cause alone: the path of a temporary file says nothing to anybody.

@@ -78,8 +78,6 @@ pub(crate) struct Guest {
     main: Vec<u8>,
     config: Config,
     pub(crate) subject: Subject,
-    /// The labels and the input's hash, as recordings hold them.
-    pub(crate) manifest: Manifest,
     /// Functions of the manual API that another compiler hooked: a span, a tag or a log line belongs to what called them.
     silent: HashSet<ProbeId>,
     sieve: Sieve,
@@ -127,8 +125,7 @@ impl Guest {
             let warning = "the module has no `_start`: give --invoke FUNCTION to call an export of it";
             global.warn("", &[warning.to_owned()]);
         }
-        let manifest = manifest(&module);
-        let mut subject = subject(args, &module, manifest.as_ref(), &hooks);
+        let mut subject = subject(args, &module, manifest(&module).as_ref(), &hooks);
         let mut first_probe = module.func_count();
         for (name, path) in &args.preloads {
             let context = || path.display().to_string();
@@ -142,9 +139,8 @@ impl Guest {
         }
         let silent =
             subject.labels.iter().filter(|(_, label)| label::is_manual_api(label)).map(|(id, _)| *id).collect();
-        let manifest = subject.manifest(manifest.map_or([0; 32], |m| m.input_sha256));
         let sieve = Sieve::new(subject.recording.min_duration, args.max_depth);
-        Ok(Guest { name, main, config, subject, manifest, silent, sieve })
+        Ok(Guest { name, main, config, subject, silent, sieve })
     }
 
     /// Runs it. `consume` gets what is kept of the events, and is called with none from time to time.
@@ -268,22 +264,19 @@ fn manifest(module: &Module<'_>) -> Option<Manifest> {
 }
 
 fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, hooks: &Hooking) -> Subject {
-    let hash = manifest.map(|m| wasmtrace::export::hex(&m.input_sha256));
+    let hash = manifest.map(|m| m.input_sha256);
     let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
     let program = args.module().file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy()).into_owned();
     let labels = label::probe_labels(module, &label::label(module));
     let buffer = manifest.is_some_and(|m| m.hooks.has_buffer());
-    let recording = Recording {
-        clock: if buffer { hooks.clock.name() } else { "hook" }.to_owned(),
-        resolution: if buffer { hooks.clock.resolution() } else { HOOK_RESOLUTION },
-        min_duration: args.min_duration.map_or(0, nanos),
-        max_depth: args.max_depth,
-    };
-    Subject { program, hash: hash.unwrap_or_default(), began, labels, recording }
+    let mut recording =
+        Recording { min_duration: args.min_duration.map_or(0, nanos), max_depth: args.max_depth, ..Default::default() };
+    if buffer {
+        recording.clock = hooks.clock.name().to_owned();
+        recording.resolution = hooks.clock.resolution();
+    }
+    Subject { program, hash, began, labels, recording }
 }
-
-/// Nanoseconds between the event and its time, where a hook reads the clock itself.
-const HOOK_RESOLUTION: u64 = 100;
 
 fn config(args: &GuestArgs) -> Result<Config> {
     let mut config = Config { program: program_name(args), ..Default::default() };

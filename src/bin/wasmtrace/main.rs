@@ -5,10 +5,10 @@
 //! | 0 | it worked |
 //! | 1 | the operation failed; there is no output file |
 //! | 2 | the command line cannot be read |
-//! | `run`: 0 to 255 | the guest's own |
-//! | `run`: 125 | a failure of ours, bad input included |
-//! | `run`: 134 | the guest trapped |
-//! | `run`: 130, 143 | SIGINT, SIGTERM |
+//! | `run`, `record`: 0 to 255 | the guest's own |
+//! | `run`, `record`: 125 | a failure of ours, bad input included |
+//! | `run`, `record`: 134 | the guest trapped |
+//! | `run`, `record`: 130, 143 | SIGINT, SIGTERM |
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,11 +16,15 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod completions;
+mod convert;
 mod files;
 mod guest;
 mod info;
 mod instrument;
 mod ls;
+mod record;
+mod recordings;
+mod report;
 mod run;
 mod select;
 mod sinks;
@@ -60,6 +64,9 @@ enum Color {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Record(record::Args),
+    Report(report::Args),
+    Convert(convert::Args),
     Instrument(instrument::Args),
     Ls(ls::Args),
     Info(info::Args),
@@ -78,9 +85,12 @@ fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never,
     }
     .write_global();
-    let failure = if matches!(cli.command, Command::Run(_)) { 125 } else { 1 };
+    let failure = if matches!(cli.command, Command::Run(_) | Command::Record(_)) { 125 } else { 1 };
     let done = match cli.command {
         Command::Run(args) => run::run(args, &cli.global),
+        Command::Record(args) => record::run(args, &cli.global),
+        Command::Report(args) => report::run(&args, &cli.global),
+        Command::Convert(args) => convert::run(&args, &cli.global),
         Command::Instrument(args) => instrument::run(&args, &cli.global),
         Command::Ls(args) => ls::run(&args, &cli.global),
         Command::Info(args) => info::run(&args, &cli.global),
@@ -119,6 +129,13 @@ impl Global {
     /// Prints what was asked for by `--verbose`.
     fn say(&self, text: &str) {
         if self.verbose {
+            self.note(text);
+        }
+    }
+
+    /// Prints what is good to know.
+    fn note(&self, text: &str) {
+        if !self.quiet {
             let _ = writeln!(anstream::stderr(), "wasmtrace: {}", wasmtrace::label::printable(text));
         }
     }

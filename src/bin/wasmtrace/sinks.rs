@@ -1,10 +1,10 @@
 //! Where a trace goes, as the command line says it.
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal, Write};
+use std::io::{BufWriter, Write};
 
 use anyhow::{Context, Result};
-use wasmtrace::export::{Chrome, Destination, FORMATS, Folded, Format, OtlpJson, Sink, Subject, Summary, Tree};
+use wasmtrace::export::{Chrome, Destination, FORMATS, Folded, Format, Look, OtlpJson, Sink, Subject, Summary, Tree};
 use wasmtrace::label;
 use wasmtrace::trace::fold::{Change, Fold};
 use wasmtrace::trace::profile::Profile;
@@ -22,10 +22,10 @@ pub(crate) fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Whether the tree on standard error has colours.
-pub(crate) fn colored() -> bool {
-    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
-        && (std::io::stderr().is_terminal() || anstream::ColorChoice::global() == anstream::ColorChoice::Always)
+/// Whether what is written to this stream has colours.
+pub(crate) fn colored(stream: &impl anstream::stream::RawStream) -> bool {
+    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
+        && (stream.is_terminal() || anstream::ColorChoice::global() == anstream::ColorChoice::Always)
 }
 
 /// From events to sinks, with the call tree beside.
@@ -49,8 +49,8 @@ impl Pipeline {
         events.iter().for_each(|event| fold.event(event, &mut tell));
     }
 
-    /// Ends the run after `duration`, or with its last event; says which.
-    pub(crate) fn finish(&mut self, subject: &Subject, ending: &Ending, duration: u64) -> u64 {
+    /// Ends the run after `duration`, or with its last event.
+    pub(crate) fn finish(&mut self, subject: &Subject, ending: &Ending, duration: u64) {
         let Pipeline { fold, profile, sinks } = self;
         let duration = duration.max(fold.last());
         fold.finish(duration, ending, &mut |change| {
@@ -59,7 +59,17 @@ impl Pipeline {
         });
         let summary = Summary { ending, duration, profile, irregular: fold.irregular() };
         sinks.each(|sink| sink.finish(subject, &summary));
-        duration
+    }
+
+    /// The time of the last event, or of the end.
+    pub(crate) fn last(&self) -> u64 {
+        self.fold.last()
+    }
+
+    /// The first failure of a sink, where that is a failure of the whole.
+    pub(crate) fn worked(&mut self) -> Result<()> {
+        let failed = self.sinks.failed.drain(..).next();
+        failed.map_or(Ok(()), |(name, e)| Err(anyhow::Error::new(e).context(name)))
     }
 
     pub(crate) fn irregular(&self) -> &wasmtrace::trace::fold::Irregular {
@@ -91,7 +101,9 @@ impl Sinks {
                 Destination::None => {}
                 Destination::Tree => {
                     sinks.shows_ending = true;
-                    let tree = Tree::new(BufWriter::new(std::io::stderr()), min_share / 100.0, colored());
+                    let err = std::io::stderr();
+                    let look = Look { min_share: min_share / 100.0, color: colored(&err), ..Default::default() };
+                    let tree = Tree::new(BufWriter::new(err), look);
                     sinks.add("the tree", Box::new(tree));
                 }
                 Destination::File(format, path) => {

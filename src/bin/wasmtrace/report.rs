@@ -1,0 +1,199 @@
+//! `wasmtrace report`
+
+use std::io::BufWriter;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+use wasmtrace::export::{Flat, Look, Sink, Sort, Subject, Tree, hex};
+use wasmtrace::trace::Ending;
+use wasmtrace::trace::fold::{Irregular, What};
+use wasmtrace::trace::profile::Profile;
+use wasmtrace::trace::recording::End;
+
+use crate::recordings::Recording;
+use crate::sinks::{self, Pipeline, Sinks};
+use crate::{Global, files};
+
+/// Show where the time of a recording went
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Of a recording that is damaged or cut off, what is sound is shown.
+
+Examples:
+  wasmtrace report
+  wasmtrace report --flat --sort self app.wtrace
+  wasmtrace report --json app.wtrace | jq '.functions[0]'")]
+pub(crate) struct Args {
+    /// The recording, `-` for standard input [default: the newest *.wtrace in this folder]
+    #[arg(value_name = "TRACE")]
+    trace: Option<PathBuf>,
+    /// The call tree (the default)
+    #[arg(long, conflicts_with = "flat")]
+    tree: bool,
+    /// One line for each function
+    #[arg(long)]
+    flat: bool,
+    /// What stands first [default: total, with --flat self]
+    #[arg(long, value_name = "BY", value_enum)]
+    sort: Option<SortArg>,
+    /// Sum up what took less than this share of the time, in percent; 0 shows all
+    #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = sinks::percent)]
+    min_share: f64,
+    /// Print all of it as JSON
+    #[arg(long, conflicts_with_all = ["tree", "flat", "sort", "min_share"])]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum SortArg {
+    /// Time from entry to exit
+    Total,
+    /// Time that was not spent in callees
+    #[value(name = "self")]
+    Own,
+    /// Number of calls
+    Calls,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
+    let recording = Recording::open(args.trace.as_deref(), global)?;
+    let sort = match args.sort {
+        Some(SortArg::Total) => Sort::Total,
+        Some(SortArg::Own) => Sort::Own,
+        Some(SortArg::Calls) => Sort::Calls,
+        None if args.flat => Sort::Own,
+        None => Sort::Total,
+    };
+    let out = std::io::stdout();
+    let look = Look { min_share: args.min_share / 100.0, sort, color: sinks::colored(&out) };
+    let out = BufWriter::new(out);
+    let table: Box<dyn Sink> = if args.flat { Box::new(Flat::new(out, look)) } else { Box::new(Tree::new(out, look)) };
+    let mut sinks = Sinks::none();
+    if !args.json {
+        sinks.add("standard output", table);
+    }
+    let subject = recording.subject.clone();
+    let mut pipeline = Pipeline::new(sinks);
+    let replayed = recording.replay(&mut pipeline, global);
+    if args.json {
+        files::print_json(&json_of(&subject, &replayed.end, &pipeline))?;
+    }
+    pipeline.worked()?;
+    replayed.damage.map_or(Ok(0), Err)
+}
+
+fn json_of(subject: &Subject, end: &End, pipeline: &Pipeline) -> Value {
+    let profile = &pipeline.profile;
+    let (drifts, drift_sum, drift_most) = profile.drifts();
+    let (grows, pages) = profile.memory_grows();
+    json!({
+        "schema": "wasmtrace.report/1",
+        "program": subject.program,
+        "module_sha256": subject.hash.map(|hash| hex(&hash)),
+        "began_unix_nanos": subject.began,
+        "duration_nanos": pipeline.last().max(end.duration),
+        "ending": ending(&end.ending),
+        "recording": {
+            "clock": subject.recording.clock,
+            "resolution_nanos": subject.recording.resolution,
+            "min_duration_nanos": subject.recording.min_duration,
+            "max_depth": subject.recording.max_depth,
+            "drifts": { "count": drifts, "sum_nanos": drift_sum, "most_nanos": drift_most },
+        },
+        "calls": profile.calls(),
+        "calls_counted_only": profile.folded().values().sum::<u64>(),
+        "manual_spans": profile.manual_spans(),
+        "memory_grow": { "count": grows, "pages": pages },
+        "irregular": irregular(pipeline.irregular(), profile.merged()),
+        "functions": functions(subject, profile),
+        "tree": tree(subject, profile),
+    })
+}
+
+fn ending(ending: &Ending) -> Value {
+    let mut value = match ending {
+        Ending::Returned => json!({ "kind": "returned" }),
+        Ending::Exited(code) => json!({ "kind": "exited", "code": code }),
+        Ending::Trapped(trap) => {
+            json!({ "kind": "trapped", "trap": trap.code, "message": trap.message, "frames": trap.frames })
+        }
+        Ending::Interrupted(signal) => json!({ "kind": "interrupted", "signal": signal }),
+        Ending::Unknown => json!({ "kind": "unknown" }),
+    };
+    value["text"] = ending.describe().into();
+    value
+}
+
+fn irregular(irregular: &Irregular, merged: u64) -> Value {
+    let misuse: Map<String, Value> = irregular.misuse.iter().map(|(what, n)| ((*what).to_owned(), json!(n))).collect();
+    json!({
+        "stray_exits": irregular.stray_exits,
+        "unwound": irregular.unwound,
+        "stray_span_exits": irregular.stray_span_exits,
+        "spans_never_closed": irregular.forgotten,
+        "spans_refused": irregular.refused,
+        "calls_refused": irregular.refused_calls,
+        "tags_left_out": irregular.tags_left_out,
+        "calls_merged": merged,
+        "misuse": misuse,
+    })
+}
+
+/// What a row is of: a function with where it stands, or a span.
+fn named(subject: &Subject, what: &What) -> Map<String, Value> {
+    let mut row = Map::new();
+    row.insert("name".to_owned(), subject.name(what).into());
+    match what {
+        What::Call(probe) => row.insert("function".to_owned(), probe.0.into()),
+        What::Manual(_) => row.insert("manual".to_owned(), true.into()),
+    };
+    if let Some(label) = subject.label(what) {
+        row.insert("file".to_owned(), json!(label.file.as_deref()));
+        row.insert("line".to_owned(), json!(label.line));
+    }
+    row
+}
+
+fn functions(subject: &Subject, profile: &Profile) -> Vec<Value> {
+    let mut all = profile.by_function();
+    all.sort_by_key(|f| std::cmp::Reverse(f.own));
+    let row = |f: &wasmtrace::trace::profile::Totals| {
+        let mut row = named(subject, &f.what);
+        row.extend([
+            ("calls".to_owned(), f.calls.into()),
+            ("calls_counted_only".to_owned(), f.folded.into()),
+            ("total_nanos".to_owned(), f.total.into()),
+            ("self_nanos".to_owned(), f.own.into()),
+        ]);
+        Value::Object(row)
+    };
+    all.iter().map(row).collect()
+}
+
+/// The nodes, parents before children, each with the place of its parent in this list: a tree in a tree of values may be
+/// deeper than a reader of JSON goes.
+fn tree(subject: &Subject, profile: &Profile) -> Vec<Value> {
+    let row = |node: &wasmtrace::trace::profile::Node| {
+        let what = node.what.as_ref().expect("only the root is nothing");
+        let mut row = named(subject, what);
+        // The root is not in the list.
+        let parent = node.parent.map(|id| id.index()).and_then(|index| index.checked_sub(1));
+        row.extend([
+            ("parent".to_owned(), json!(parent)),
+            ("calls".to_owned(), node.calls.into()),
+            ("total_nanos".to_owned(), node.total.into()),
+            ("self_nanos".to_owned(), node.own.into()),
+            ("recursive".to_owned(), node.recursive.into()),
+            ("unwound".to_owned(), node.unwound.into()),
+            ("open_at_the_end".to_owned(), node.cut_off.into()),
+            ("trapped".to_owned(), node.trapped.into()),
+            ("never_closed".to_owned(), node.forgotten.into()),
+            ("logs".to_owned(), node.logs.into()),
+            ("metrics".to_owned(), node.metrics.into()),
+            ("tags".to_owned(), json!(node.tags)),
+        ]);
+        Value::Object(row)
+    };
+    profile.nodes().map(row).collect()
+}
