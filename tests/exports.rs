@@ -265,9 +265,9 @@ fn formats_agree_on_programs_of_every_language() {
         let spans = assert_formats_agree(&run);
         assert_eq!(status(&spans[0]), StatusCode::Unset);
         assert_eq!(number(attribute(&spans[0].attributes, "wasm.call.count")), spans.len() as i64 - 1);
-        // The exit of a call that an exception crossed looks like any other in this hook set.
+        // The calls that an exception crossed have failed; there are such in one of these programs.
         let failed = spans.iter().filter(|s| status(s) == StatusCode::Error).count();
-        assert_eq!(failed, 0, "{program}");
+        assert_eq!(failed, if program == "cpp_eh_exnref" { 406 } else { 0 }, "{program}");
     }
 }
 

@@ -188,7 +188,7 @@ RUNNER="wasmtrace run" cargo test
 ```
 
 ```console
-$ wasmtrace run tests/cli/modules/app.wat
+$ wasmtrace run --min-share 0 tests/cli/modules/app.wat
 …
 app.wat: 4 calls of 3 functions in 12.3 ms, exit code 0
 
@@ -196,6 +196,7 @@ app.wat: 4 calls of 3 functions in 12.3 ms, exit code 0
   1.0 s   2 µs   100.0%   1  app::main
 …
  7 ns 7 ns  3 % 2   core::id
+…
 $ echo one; echo two >&2
 one
 two
@@ -214,8 +215,8 @@ two
                 (13, "wasmtrace run --sink none --invoke exit tests/cli/modules/ends.wat 3", 3),
                 (14, "false", 1),
                 (16, "RUNNER=\"wasmtrace run\" cargo test", 0),
-                (20, "wasmtrace run tests/cli/modules/app.wat", 0),
-                (28, "echo one; echo two >&2", 0),
+                (20, "wasmtrace run --min-share 0 tests/cli/modules/app.wat", 0),
+                (29, "echo one; echo two >&2", 0),
             ]
         );
         assert_eq!(runnable(commands[0].1).unwrap(), "wasmtrace run --sink none tests/cli/modules/app.wat");
