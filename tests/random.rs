@@ -24,10 +24,10 @@ use common::host::Host;
 use common::same::assert_same_call;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use wasm_smith::Config;
-use wasmtrace::hook::{MANIFEST_SECTION, Manifest};
+use wasmtrace::hook::{HOOK_SETS, HookSet, MANIFEST_SECTION, Manifest};
 use wasmtrace::rewrite::Rewritten;
 use wasmtrace::trace::Ending;
-use wasmtrace::{Options, check, features, instrument, label, module, strip};
+use wasmtrace::{ErrorKind, Options, check, features, instrument, label, module, strip};
 
 const BUDGET: Duration = Duration::from_secs(3);
 
@@ -86,7 +86,21 @@ fn pool(threads: usize) -> ThreadPool {
 }
 
 fn hooked(wasm: &[u8]) -> Rewritten {
-    instrument(wasm, &Options::default()).unwrap()
+    hooked_with(wasm, HookSet::Observe)
+}
+
+/// With this hook set, or with the one that fits every module where this one does not.
+fn hooked_with(wasm: &[u8], hooks: HookSet) -> Rewritten {
+    let options = |hooks| {
+        let rewrite = wasmtrace::rewrite::Options { hooks, ..Default::default() };
+        Options { rewrite, ..Default::default() }
+    };
+    match instrument(wasm, &options(hooks)) {
+        Err(e) if hooks.has_buffer() && matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit) => {
+            instrument(wasm, &options(HookSet::Observe)).unwrap()
+        }
+        out => out.unwrap(),
+    }
 }
 
 /// What was tried: a test that skips everything proves nothing.
@@ -136,7 +150,8 @@ fn a_random_module_is_hooked(u: &mut Unstructured<'_>, seen: &Seen) -> arbitrary
     nothing.select.push("-**").unwrap();
     assert!(instrument(&wasm, &nothing).unwrap().wasm == wasm, "an empty plan changes something");
 
-    let [out, again] = [&ONE, &SEVERAL].map(|threads| threads.install(|| hooked(&wasm)));
+    let set = *u.choose(&HOOK_SETS)?;
+    let [out, again] = [&ONE, &SEVERAL].map(|threads| threads.install(|| hooked_with(&wasm, set)));
     assert!(out.wasm == again.wasm, "the number of threads makes a difference");
     let checked = check::check(&wasm, &out.wasm).unwrap();
     count(&seen.functions, checked.functions as u64);
@@ -229,7 +244,13 @@ struct Victims {
 impl Victims {
     fn new() -> Victims {
         let shapes = common::shapes().into_iter().map(|case| case.wasm);
-        let modules = shapes.flat_map(|wasm| [hooked(&wasm).wasm, wasm]).collect();
+        let modules = shapes
+            .flat_map(|wasm| {
+                let mut all = HOOK_SETS.map(|set| hooked_with(&wasm, set).wasm).to_vec();
+                all.push(wasm);
+                all
+            })
+            .collect();
         let zero = || AtomicU64::new(0);
         Victims { modules, damaged: zero(), valid: zero(), hooked: zero(), stripped: zero() }
     }

@@ -2,42 +2,80 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::balance::{assert_balanced, assert_nested, fold, probes};
 use common::host::{Host, Session};
 use common::programs::{self, Program};
 use common::same::{assert_same_call, moved_function};
-use wasmtrace::hook::ProbeId;
+use wasmtrace::hook::{HOOK_SETS, HookSet, ProbeId};
 use wasmtrace::rewrite::Rewritten;
 use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio};
 use wasmtrace::trace::fold::{End, Fold, Span, What};
-use wasmtrace::trace::profile::{Node, Profile};
+use wasmtrace::trace::profile::{Node, Profile, Totals};
 use wasmtrace::trace::{Ending, Event, EventKind, Trap};
-use wasmtrace::{Options, instrument, module};
+use wasmtrace::{ErrorKind, Options, instrument, module};
 
 /// Theorem: every exported function of a hooked module comes to the same end as without hooks (values returned, kind of
 /// trap, exit code), at the same instructions of the same functions, with the same globals, memories and tables. What
-/// its hooks see is balanced, and begins with the function that was called.
+/// its hooks see is balanced, and begins with the function that was called; and every hook set sees the same.
 #[test]
 fn every_shape_does_what_it_did() {
     let (plain_host, hooked_host) = (Host::plain(), Host::hooked());
+    let with_buffer = AtomicUsize::new(0);
     common::for_each(runnable_shapes(), |case| {
-        let out = hooked(&case.wasm);
-        let (plain, hooked) =
-            (plain_host.compile(&case.wasm).unwrap(), hooked_host.compile(&out.wasm).expect("valid with hooks too"));
+        let outs = hooked_with_each(&case.wasm);
+        with_buffer.fetch_add(outs.len() - 1, Ordering::Relaxed);
+        let plain = plain_host.compile(&case.wasm).unwrap();
+        let compiled: Vec<_> =
+            outs.iter().map(|out| hooked_host.compile(&out.wasm).expect("valid with hooks too")).collect();
         let exports = functions_to_run(&case.wasm);
         assert!(!exports.is_empty(), "nothing to run, and nothing said of it");
         for export in exports {
-            let mut plain = plain_host.open(&plain).unwrap();
-            let mut hooked = hooked_host.open(&hooked).unwrap();
-            let before = plain.call(&export).expect("it takes no parameters");
-            let after = hooked.call(&export).expect("it takes no parameters");
-            assert_same_call(&export, &case.wasm, &out, (&mut plain, &before), (&mut hooked, &after));
-            assert_balanced(&out.wasm, hooked.events(), &after);
-            assert_was_entered(&export, &out.wasm, &hooked);
+            let mut seen = Vec::new();
+            for (out, hooked) in outs.iter().zip(&compiled) {
+                let mut plain = plain_host.open(&plain).unwrap();
+                let mut hooked = hooked_host.open(hooked).unwrap();
+                let before = plain.call(&export).expect("it takes no parameters");
+                let after = hooked.call(&export).expect("it takes no parameters");
+                assert_same_call(&export, &case.wasm, out, (&mut plain, &before), (&mut hooked, &after));
+                assert_balanced(&out.wasm, hooked.events(), &after);
+                assert_was_entered(&export, out, &hooked);
+                seen.push(by_rank(out, hooked.events()));
+            }
+            for other in &seen[1..] {
+                assert_eq!(other, &seen[0], "`{export}`: two hook sets see different things");
+            }
         }
     });
+    assert!(with_buffer.into_inner() > 150, "few shapes can have a buffer");
+}
+
+/// Theorem: where short calls are counted only, all calls are seen or counted, function for function; what is seen nests.
+#[test]
+fn what_is_counted_and_what_is_seen_are_all_calls() {
+    let (every, counting) = (Host::hooked(), Host::counting());
+    let total = AtomicUsize::new(0);
+    common::for_each(runnable_shapes(), |case| {
+        let Ok(out) = hooked_with(&case.wasm, HookSet::Threshold) else { return };
+        let [all, some] = [&every, &counting].map(|host| (host, host.compile(&out.wasm).unwrap()));
+        for export in functions_to_run(&case.wasm) {
+            let [mut all, mut some] = [&all, &some].map(|(host, module)| host.open(module).unwrap());
+            let ended = [&mut all, &mut some].map(|session| session.call(&export).unwrap().ending);
+            assert_eq!(ended[0], ended[1]);
+            assert_nested(&out.wasm, some.events(), &ended[1]);
+            let entered = |session: &Session, id| {
+                session.events().iter().filter(|event| event.kind == EventKind::Enter(id)).count() as u32
+            };
+            for id in probes(&out.wasm) {
+                assert_eq!(some.counted(id) + entered(&some, id), entered(&all, id), "calls of {id:?} in `{export}`");
+                total.fetch_add(some.counted(id) as usize, Ordering::Relaxed);
+            }
+        }
+    });
+    assert!(total.into_inner() > 200, "hardly a call was counted");
 }
 
 /// The shapes that end in each way are there: else the test above would prove less than it says.
@@ -69,42 +107,75 @@ fn hooked(wasm: &[u8]) -> Rewritten {
     instrument(wasm, &Options::default()).unwrap()
 }
 
+fn hooked_with(wasm: &[u8], hooks: HookSet) -> wasmtrace::error::Result<Rewritten> {
+    let rewrite = wasmtrace::rewrite::Options { hooks, ..Default::default() };
+    instrument(wasm, &Options { rewrite, ..Default::default() })
+}
+
+/// With the Observe set first, and with each other that fits the module.
+fn hooked_with_each(wasm: &[u8]) -> Vec<Rewritten> {
+    let mut outs = vec![hooked(wasm)];
+    for set in HOOK_SETS.into_iter().filter(|set| set.has_buffer()) {
+        match hooked_with(wasm, set) {
+            Ok(out) => outs.push(out),
+            Err(e) => assert!(matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit), "{e}"),
+        }
+    }
+    outs
+}
+
+/// Events as two hook sets have them in common: functions by their place among those that are hooked, no times. The Observe
+/// set says of a call that an exception crosses that it ends.
+fn by_rank(out: &Rewritten, events: &[Event]) -> Vec<String> {
+    let probes = probes(&out.wasm);
+    let rank = |id: &ProbeId| probes.binary_search(id).expect("only hooked functions are seen");
+    let one = |event: &Event| match &event.kind {
+        EventKind::Enter(id) => format!("enter {}", rank(id)),
+        EventKind::Exit(id) | EventKind::Unwound(id) => format!("exit {}", rank(id)),
+        other => format!("{other:?}"),
+    };
+    events.iter().map(one).collect()
+}
+
 fn functions_to_run(wasm: &[u8]) -> Vec<String> {
     let module = module::parse(wasm).unwrap();
     module.exports().iter().map(|(name, _)| (*name).to_owned()).filter(|name| name.starts_with("run")).collect()
 }
 
 /// The hooked function that was called from outside is among those that were entered.
-fn assert_was_entered(export: &str, wasm: &[u8], session: &Session) {
-    let module = module::parse(wasm).unwrap();
+fn assert_was_entered(export: &str, out: &Rewritten, session: &Session) {
+    let module = module::parse(&out.wasm).unwrap();
     let (_, func) = module.exports().iter().find(|(name, _)| *name == export).unwrap();
     let started = session.start.ending == Ending::Returned;
-    if started && probes(wasm).contains(&ProbeId(func.0)) {
+    if started && probes(&out.wasm).contains(&ProbeId(func.0)) {
         let enter = EventKind::Enter(ProbeId(func.0));
         assert!(session.events().iter().any(|e| e.kind == enter), "`{export}` was not seen");
     }
 }
 
-/// Theorem: a real program writes the same, reads the same and ends the same without hooks, with hooks made in memory
-/// and with hooks that were written to a file without what restoring needs; and two hooked runs make the same calls.
+/// Theorem: a real program writes the same, reads the same and ends the same without hooks, with those of every hook set
+/// and with hooks that were written to a file without what restoring needs; and all hooked runs make the same calls, call
+/// for call, whoever records them.
 #[test]
 fn every_program_does_what_it_did() {
     for_each_program(|program| {
         let original = &program.case.wasm;
-        let out = hooked(original);
-        let written = written(original);
+        let mut outs = hooked_with_each(original);
+        assert_eq!(outs.len(), HOOK_SETS.len(), "a real program can have a buffer");
+        outs.push(Rewritten { wasm: written(original), ..outs[0].clone() });
         for run in &program.runs {
             let (plain, nothing) = run.of(original);
             assert!(nothing.iter().all(|e| matches!(e.kind, EventKind::Manual(_))), "{nothing:?}");
-            let seen = [run.of(&out.wasm), run.of(&written)];
-            for (hooked, events) in &seen {
-                assert_same_outcome(original, &plain, hooked, &run.args);
-                assert_whole(&out.wasm, events, hooked);
+            let mut trees = Vec::new();
+            for out in &outs {
+                let (hooked, events) = run.of(&out.wasm);
+                assert_same_outcome((original, &plain), (&out.wasm, &hooked), &run.args);
+                assert_whole(&out.wasm, &events, &hooked);
+                trees.push(call_tree(out, &events, &hooked));
             }
             if run.deterministic {
-                let [first, second] = seen.map(|(outcome, events)| call_tree(&out, &events, &outcome));
-                assert!(first == second, "two runs of {:?} make other calls", run.args);
-                assert!(first.lines().count() > 1, "no call was seen:\n{first}");
+                assert!(trees.iter().all(|tree| *tree == trees[0]), "two runs of {:?} make other calls", run.args);
+                assert!(trees[0].lines().count() > 1, "no call was seen:\n{}", trees[0]);
             }
         }
     });
@@ -114,18 +185,49 @@ fn every_program_does_what_it_did() {
 #[test]
 fn every_reactor_does_what_it_did() {
     for_each_program(|program| {
-        let hooked = hooked(&program.case.wasm);
-        for (invoke, result) in &program.calls {
-            let config = invoking(invoke);
-            let (plain, _) = programs::run(&program.case.wasm, &config);
-            let (traced, events) = programs::run(&hooked.wasm, &config);
-            assert_same_outcome(&program.case.wasm, &plain, &traced, std::slice::from_ref(&invoke.function));
-            assert_eq!(traced.results.first(), result.as_ref(), "{invoke:?}");
-            assert_whole(&hooked.wasm, &events, &traced);
-            let tree = call_tree(&hooked, &events, &traced);
-            assert!(tree.contains("_initialize") && tree.contains(&invoke.function), "{tree}");
+        for out in hooked_with_each(&program.case.wasm) {
+            for (invoke, result) in &program.calls {
+                let config = invoking(invoke);
+                let (plain, _) = programs::run(&program.case.wasm, &config);
+                let (traced, events) = programs::run(&out.wasm, &config);
+                let what = std::slice::from_ref(&invoke.function);
+                assert_same_outcome((&program.case.wasm, &plain), (&out.wasm, &traced), what);
+                assert_eq!(traced.results.first(), result.as_ref(), "{invoke:?}");
+                assert_whole(&out.wasm, &events, &traced);
+                let tree = call_tree(&out, &events, &traced);
+                assert!(tree.contains("_initialize") && tree.contains(&invoke.function), "{tree}");
+            }
         }
     });
+}
+
+/// Theorem: with a least duration the guest leaves calls out, and none is lost: seen and counted, they are as many of each
+/// function as without.
+#[test]
+fn short_calls_of_programs_are_counted() {
+    let counted = AtomicU64::new(0);
+    for_each_program(|program| {
+        let out = hooked_with(&program.case.wasm, HookSet::Threshold).unwrap();
+        for run in program.runs.iter().filter(|run| run.deterministic) {
+            let [all, some] = [Duration::ZERO, Duration::from_millis(1)].map(|min_duration| {
+                let (outcome, events) = run.of_with(&out.wasm, |config| config.min_duration = min_duration);
+                assert_nested(&out.wasm, &events, &outcome.ending);
+                profile(&events, &outcome)
+            });
+            assert_eq!(all.folded().len(), 0);
+            let calls = |profile: &Profile| -> BTreeMap<ProbeId, u64> {
+                let function = |totals: Totals| match totals.what {
+                    What::Call(id) => Some((id, totals.calls)),
+                    What::Manual(_) => None,
+                };
+                profile.by_function().into_iter().filter_map(function).collect()
+            };
+            assert_eq!(calls(&some), calls(&all), "{:?}", run.args);
+            assert_eq!((some.calls(), some.functions()), (all.calls(), all.functions()));
+            counted.fetch_add(some.folded().values().sum::<u64>(), Ordering::Relaxed);
+        }
+    });
+    assert!(counted.into_inner() > 10_000, "hardly a call was counted");
 }
 
 fn for_each_program(test: impl Fn(&Program)) {
@@ -145,14 +247,14 @@ fn invoking(invoke: &Invoke) -> Config {
     Config { invoke: Some(invoke.clone()), stdio: Stdio::Capture { stdin: Vec::new() }, ..Config::default() }
 }
 
-fn assert_same_outcome(original: &[u8], plain: &Outcome, hooked: &Outcome, what: &[String]) {
+fn assert_same_outcome((original, plain): (&[u8], &Outcome), (wasm, hooked): (&[u8], &Outcome), what: &[String]) {
     assert_eq!(String::from_utf8_lossy(&hooked.stdout), String::from_utf8_lossy(&plain.stdout), "stdout of {what:?}");
     assert_eq!(String::from_utf8_lossy(&hooked.stderr), String::from_utf8_lossy(&plain.stderr), "stderr of {what:?}");
     assert_eq!(hooked.results, plain.results, "results of {what:?}");
     let expected = match &plain.ending {
         Ending::Trapped(trap) => {
-            let original = module::parse(original).unwrap();
-            let frames = trap.frames.iter().map(|f| moved_function(&original, *f)).collect();
+            let [original, after] = [original, wasm].map(|wasm| module::parse(wasm).unwrap());
+            let frames = trap.frames.iter().map(|f| moved_function(&original, &after, *f)).collect();
             Ending::Trapped(Trap { frames, ..trap.clone() })
         }
         other => other.clone(),
@@ -172,15 +274,20 @@ fn assert_whole(wasm: &[u8], events: &[Event], outcome: &Outcome) {
 
 /// Names and numbers of calls, without times.
 fn call_tree(out: &Rewritten, events: &[Event], outcome: &Outcome) -> String {
+    let profile = profile(events, outcome);
+    let mut text = String::new();
+    write_tree(&mut text, out, &profile, profile.root(), 0);
+    text
+}
+
+fn profile(events: &[Event], outcome: &Outcome) -> Profile {
     let mut profile = Profile::new();
     let mut fold = Fold::new();
     for event in events {
         fold.event(event, &mut |change| profile.change(change));
     }
     fold.finish(outcome.duration, &outcome.ending, &mut |change| profile.change(change));
-    let mut text = String::new();
-    write_tree(&mut text, out, &profile, profile.root(), 0);
-    text
+    profile
 }
 
 fn write_tree(text: &mut String, out: &Rewritten, profile: &Profile, node: &Node, depth: usize) {
@@ -201,7 +308,7 @@ fn name(out: &Rewritten, probe: ProbeId) -> &str {
 /// whole; 134 for a trap), every span that was opened is closed, and those that were open say what cut them off.
 #[test]
 fn every_end_is_told_as_it_was() {
-    let out = hooked(&programs::program("c_exit").wasm);
+    let outs = hooked_with_each(&programs::program("c_exit").wasm);
     let ends = [
         (["exit", "3"], 3, End::Exited),
         (["exit", "200"], 200, End::Exited),
@@ -209,7 +316,7 @@ fn every_end_is_told_as_it_was() {
         (["oob", "0"], 134, End::Trapped { origin: true }),
         (["abort", "0"], 134, End::Trapped { origin: false }), // it is `abort` that traps
     ];
-    for (args, code, how) in ends {
+    for (out, (args, code, how)) in outs.iter().flat_map(|out| ends.map(|end| (out, end))) {
         let (outcome, events) = programs::run(&out.wasm, &given(&args));
         assert_eq!(outcome.ending.exit_code(), code, "{args:?}");
         let (spans, _) = fold(&events, &outcome.ending);
@@ -218,7 +325,7 @@ fn every_end_is_told_as_it_was() {
         let levels: Vec<(&str, End)> = spans
             .iter()
             .filter(|span| span.how != End::Returned)
-            .map(|span| (span_name(&out, span), span.how))
+            .map(|span| (span_name(out, span), span.how))
             .filter(|(name, _)| name.starts_with("level"))
             .collect();
         let cut_off = if how == End::Exited { End::Exited } else { End::Trapped { origin: false } };
@@ -250,14 +357,19 @@ fn hooked_recursion_goes_as_deep() {
             fails = depth;
         }
     }
-    let out = hooked(&plain);
-    let (returned, events) = recurses(&out.wasm, works);
-    assert!(returned, "{works} calls fit the stack without hooks, and do not with them");
-    let deepest = events.iter().scan(0u32, |depth, event| {
-        *depth = if matches!(event.kind, EventKind::Enter(_)) { *depth + 1 } else { *depth - 1 };
-        Some(*depth)
-    });
-    assert!(deepest.max() > Some(works), "the calls were not all seen");
+    for out in hooked_with_each(&plain) {
+        let (returned, events) = recurses(&out.wasm, works);
+        assert!(returned, "{works} calls fit the stack without hooks, and do not with them");
+        let deepest = events.iter().scan(0u32, |depth, event| {
+            *depth = match event.kind {
+                EventKind::Enter(_) => *depth + 1,
+                EventKind::Exit(_) => *depth - 1,
+                _ => *depth,
+            };
+            Some(*depth)
+        });
+        assert!(deepest.max() > Some(works), "the calls were not all seen");
+    }
 }
 
 fn given(args: &[&str]) -> Config {

@@ -5,7 +5,8 @@
 
 mod common;
 
-use wasmtrace::{Options, instrument};
+use wasmtrace::hook::HookSet;
+use wasmtrace::{Options, instrument, rewrite};
 
 /// Longer outputs are repetition; the small shapes beside them show the same.
 const LONGEST: usize = 40_000;
@@ -56,6 +57,29 @@ fn every_shape_becomes_what_was_written_down() {
         // Those of other tests begin with the test's name and `__`.
         let ours = !file.is_dir() && !name.contains("__");
         assert!(!ours || shapes.contains(&name), "{} belongs to no shape", file.display());
+    }
+}
+
+/// The other hook sets differ in what stands for a hook, so a few shapes show all there is.
+#[test]
+fn hooks_that_write_into_a_buffer_are_what_was_written_down() {
+    let shapes = common::shapes();
+    for (name, hooks) in [
+        ("body_falls_through", HookSet::Buffer),
+        ("throw_crosses_a_frame", HookSet::Buffer),
+        ("several_memories", HookSet::Buffer),
+        ("return_call_leaves_before_the_call", HookSet::Buffer),
+        ("memory_grow_on_memory_zero", HookSet::Buffer),
+        ("body_falls_through", HookSet::Threshold),
+    ] {
+        let case = shapes.iter().find(|case| case.name == name).unwrap_or_else(|| panic!("there is no {name}"));
+        let rewrite = rewrite::Options { hooks, ..Default::default() };
+        let out = instrument(&case.wasm, &Options { rewrite, ..Default::default() }).unwrap();
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path(format!("snapshots/{}", hooks.name()));
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!(name, text(&out.wasm)));
     }
 }
 

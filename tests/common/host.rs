@@ -6,10 +6,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use wasmtime::{
-    AnyRef, Caller, Engine, Extern, Func, Instance, Linker, Module, Ref, Rooted, Store, StoreLimits,
+    AnyRef, AsContextMut, Caller, Engine, Extern, Func, Instance, Linker, Module, Ref, Rooted, Store, StoreLimits,
     StoreLimitsBuilder, Trap as TrapCode, Val, WasmBacktrace,
 };
-use wasmtrace::hook::{OBSERVE, ProbeId};
+use wasmtrace::hook::{BufferPlace, MANIFEST_SECTION, Manifest, OBSERVE, ProbeId, RECORDER};
+use wasmtrace::module;
 use wasmtrace::trace::{Ending, Event, EventKind, Trap};
 
 /// Stack for a module without hooks; one with hooks gets four times as much, as `runtime` does it. Small, so that both
@@ -27,11 +28,21 @@ const MOST_MEMORY: usize = 16 << 20;
 /// An engine with every proposal on that wasmtime has. NaNs are made canonical, so that results can be compared by bits.
 pub struct Host {
     engine: Engine,
+    /// In a module with the hook set `threshold`: whether calls that make no others are counted only.
+    counts_only: bool,
+}
+
+/// A module that is ready to be instantiated.
+pub struct Compiled {
+    module: Module,
+    /// Where it records, if it does.
+    buffer: Option<BufferPlace>,
 }
 
 /// One instance, and all that it has done so far.
 pub struct Session {
     store: Store<Guest>,
+    buffer: Option<BufferPlace>,
     /// There is none if the start function did not return.
     instance: Option<Instance>,
     /// How instantiation ended.
@@ -42,6 +53,9 @@ pub struct Session {
 struct Guest {
     events: Vec<Event>,
     limits: StoreLimits,
+    counts_only: bool,
+    /// The buffer's memory, known from the first event on.
+    buffer: Option<wasmtime::Memory>,
 }
 
 /// What one call came to.
@@ -86,6 +100,11 @@ impl Host {
         Host::new(HOOKED_STACK)
     }
 
+    /// For modules that may count calls instead of recording them.
+    pub fn counting() -> Host {
+        Host { counts_only: true, ..Host::hooked() }
+    }
+
     fn new(stack: usize) -> Host {
         let mut config = wasmtime::Config::new();
         config
@@ -106,35 +125,61 @@ impl Host {
             .wasm_extended_const(true)
             .wasm_exceptions(true)
             .wasm_branch_hinting(true);
-        Host { engine: Engine::new(&config).unwrap() }
+        Host { engine: Engine::new(&config).unwrap(), counts_only: false }
     }
 
-    pub fn compile(&self, wasm: &[u8]) -> wasmtime::Result<Module> {
-        Module::from_binary(&self.engine, wasm)
+    pub fn compile(&self, wasm: &[u8]) -> wasmtime::Result<Compiled> {
+        let module = Module::from_binary(&self.engine, wasm)?;
+        let parsed = module::parse(wasm).expect("valid");
+        let manifest = parsed.custom(MANIFEST_SECTION);
+        let manifest = manifest.map(|s| Manifest::decode(&wasm[s.data.clone()], s.data.start).unwrap());
+        Ok(Compiled { module, buffer: manifest.and_then(|manifest| manifest.buffer) })
     }
 
     /// Instantiates the module with the imports that shapes may have.
-    pub fn open(&self, module: &Module) -> wasmtime::Result<Session> {
-        Session::open(module, &self.linker()?, self.store())
+    pub fn open(&self, compiled: &Compiled) -> wasmtime::Result<Session> {
+        Session::open(compiled, &self.linker(compiled)?, self.store())
     }
 
     /// Instantiates the module; imports that this host does not know do nothing and are zero or null.
-    pub fn open_with_defaults(&self, module: &Module) -> wasmtime::Result<Session> {
-        let mut linker = self.linker()?;
+    pub fn open_with_defaults(&self, compiled: &Compiled) -> wasmtime::Result<Session> {
+        let mut linker = self.linker(compiled)?;
         let mut store = self.store();
-        linker.define_unknown_imports_as_default_values(&mut store, module)?;
-        Session::open(module, &linker, store)
+        linker.define_unknown_imports_as_default_values(&mut store, &compiled.module)?;
+        Session::open(compiled, &linker, store)
     }
 
     fn store(&self) -> Store<Guest> {
         let limits = StoreLimitsBuilder::new().memory_size(MOST_MEMORY).build();
-        let mut store = Store::new(&self.engine, Guest { events: Vec::new(), limits });
+        let mut store =
+            Store::new(&self.engine, Guest { events: Vec::new(), limits, counts_only: self.counts_only, buffer: None });
         store.limiter(|guest| &mut guest.limits);
         store
     }
 
-    fn linker(&self) -> wasmtime::Result<Linker<Guest>> {
+    fn linker(&self, compiled: &Compiled) -> wasmtime::Result<Linker<Guest>> {
         let mut linker: Linker<Guest> = Linker::new(&self.engine);
+        if let Some(place) = &compiled.buffer {
+            let flush = |place: BufferPlace| {
+                move |caller: &mut Caller<'_, Guest>| {
+                    let memory =
+                        caller.get_export(&place.export).and_then(Extern::into_memory).expect("it is exported");
+                    caller.data_mut().buffer = Some(memory);
+                    taken(caller, &place)
+                }
+            };
+            for import in ["flush", "flush-counted"] {
+                let flush = flush(place.clone());
+                linker.func_wrap(RECORDER, import, move |mut caller: Caller<'_, Guest>| flush(&mut caller))?;
+            }
+            let flush = flush(place.clone());
+            linker.func_wrap(RECORDER, "memory-grow", move |mut caller: Caller<'_, Guest>, pages: u32| {
+                flush(&mut caller)?;
+                let events = &mut caller.data_mut().events;
+                events.push(Event { at: events.len() as u64, kind: EventKind::MemoryGrow(pages) });
+                Ok(())
+            })?;
+        }
         for hook in ["enter", "exit", "memory-grow"] {
             linker.func_wrap(OBSERVE, hook, move |mut caller: Caller<'_, Guest>, id: u32| {
                 let kind = match hook {
@@ -164,13 +209,29 @@ impl Host {
 
 impl Session {
     /// The outer error is the engine's refusal; how the start function ended is in the session.
-    fn open(module: &Module, linker: &Linker<Guest>, mut store: Store<Guest>) -> wasmtime::Result<Session> {
-        let pre = linker.instantiate_pre(module)?;
+    fn open(compiled: &Compiled, linker: &Linker<Guest>, mut store: Store<Guest>) -> wasmtime::Result<Session> {
+        let pre = linker.instantiate_pre(&compiled.module)?;
         let (instance, start) = match pre.instantiate(&mut store) {
             Ok(instance) => (Some(instance), Call::returned(Vec::new())),
             Err(e) => (None, Call::ended(e)?),
         };
-        Ok(Session { store, instance, start })
+        let mut session = Session { store, buffer: compiled.buffer.clone(), instance, start };
+        session.take();
+        Ok(session)
+    }
+
+    /// Takes what is in the buffer.
+    fn take(&mut self) {
+        if let Some(place) = &self.buffer {
+            // Too many events are noticed by whoever counts them.
+            let _ = taken(&mut self.store, place);
+        }
+    }
+
+    /// How many calls of a function were counted only.
+    pub fn counted(&self, id: ProbeId) -> u32 {
+        let Some(memory) = self.store.data().buffer else { return 0 };
+        word(memory.data(&self.store), 128 + 4 * id.0)
     }
 
     /// Calls an exported function with zeroes and nulls. `None` if it takes what has no default.
@@ -180,7 +241,9 @@ impl Session {
         let ty = func.ty(&self.store);
         let params: Vec<Val> = ty.params().map(|ty| Val::default_for_ty(&ty)).collect::<Option<_>>()?;
         let mut results = vec![Val::I32(0); ty.results().len()];
-        Some(match func.call(&mut self.store, &params, &mut results) {
+        let ended = func.call(&mut self.store, &params, &mut results);
+        self.take();
+        Some(match ended {
             Ok(()) => Call::returned(results.iter().map(|value| show(&mut self.store, value)).collect()),
             Err(e) => Call::ended(e).expect("a call ends in one of the guest's ways"),
         })
@@ -191,7 +254,9 @@ impl Session {
         let Some(instance) = self.instance else { return Vec::new() };
         let exports: Vec<(String, Extern)> =
             instance.exports(&mut self.store).map(|e| (e.name().to_owned(), e.into_extern())).collect();
-        exports.into_iter().filter_map(|(name, item)| Some(format!("{name}: {}", self.item(&item)?))).collect()
+        let buffer = self.buffer.as_ref().map(|place| place.export.clone());
+        let exports = exports.into_iter().filter(|(name, _)| buffer.as_ref() != Some(name));
+        exports.filter_map(|(name, item)| Some(format!("{name}: {}", self.item(&item)?))).collect()
     }
 
     fn item(&mut self, item: &Extern) -> Option<String> {
@@ -223,6 +288,33 @@ impl Session {
     pub fn events(&self) -> &[Event] {
         &self.store.data().events
     }
+}
+
+/// Takes the events in a guest's buffer, and makes room for as many as there is room for at all.
+fn taken(mut store: impl AsContextMut<Data = Guest>, place: &BufferPlace) -> wasmtime::Result<()> {
+    let Some(memory) = store.as_context().data().buffer else { return Ok(()) };
+    let (data, guest) = memory.data_and_store_mut(&mut store);
+    let first = place.first_block;
+    for event in (first..word(data, 0)).step_by(8) {
+        let id = ProbeId(word(data, event) >> 2);
+        let kind = match word(data, event) & 3 {
+            0 => EventKind::Enter(id),
+            1 => EventKind::Exit(id),
+            2 => EventKind::Unwound(id),
+            other => panic!("an event of the kind {other}"),
+        };
+        guest.events.push(Event { at: guest.events.len() as u64, kind });
+    }
+    let end = data.len() as u32;
+    let threshold = if guest.counts_only { u32::MAX } else { 0 };
+    for (at, word) in [(0, first), (4, end), (68, threshold)] {
+        data[at..][..4].copy_from_slice(&word.to_le_bytes());
+    }
+    if guest.events.len() < MOST_EVENTS { Ok(()) } else { Err(TrapCode::Interrupt.into()) }
+}
+
+fn word(memory: &[u8], at: u32) -> u32 {
+    u32::from_le_bytes(memory[at as usize..][..4].try_into().unwrap())
 }
 
 impl Call {

@@ -111,21 +111,25 @@ impl Run {
 
     /// Runs a module in this way, and holds against it what is known of the program.
     pub fn of(&self, wasm: &[u8]) -> (Outcome, Vec<Event>) {
+        self.of_with(wasm, |_| {})
+    }
+
+    /// The same, with something set otherwise.
+    pub fn of_with(&self, wasm: &[u8], set: impl Fn(&mut Config)) -> (Outcome, Vec<Event>) {
         let folder = tempfile::tempdir().unwrap();
         for (name, contents) in &self.files {
             std::fs::write(folder.path().join(name), contents).unwrap();
         }
-        let (outcome, events) = run(
-            wasm,
-            &Config {
-                program: "program".to_owned(),
-                args: self.args.clone(),
-                env: self.env.clone(),
-                dirs: self.preopen.iter().map(|guest| (folder.path().to_owned(), guest.clone())).collect(),
-                stdio: Stdio::Capture { stdin: self.stdin.clone() },
-                ..Config::default()
-            },
-        );
+        let mut config = Config {
+            program: "program".to_owned(),
+            args: self.args.clone(),
+            env: self.env.clone(),
+            dirs: self.preopen.iter().map(|guest| (folder.path().to_owned(), guest.clone())).collect(),
+            stdio: Stdio::Capture { stdin: self.stdin.clone() },
+            ..Config::default()
+        };
+        set(&mut config);
+        let (outcome, events) = run(wasm, &config);
         let args = &self.args;
         assert_eq!(String::from_utf8_lossy(&outcome.stdout), self.stdout, "stdout of {args:?}");
         if let Some(stderr) = &self.stderr {

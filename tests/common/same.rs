@@ -53,12 +53,13 @@ fn moved(original: &[u8], out: &Rewritten, frames: &[Frame]) -> Vec<Frame> {
             let old = (offset - code(&before)) as u32;
             out.offsets.instruction(old).expect("the instruction is somewhere") as usize + code(&after)
         });
-        Frame { func: moved_function(&before, frame.func), offset }
+        Frame { func: moved_function(&before, &after, frame.func), offset }
     };
     frames.iter().map(moved).collect()
 }
 
-/// The index of a function in the hooked module.
-pub fn moved_function(original: &Module<'_>, func: u32) -> u32 {
-    if original.is_defined(FuncIdx(func)) { func + 3 } else { func }
+/// The index of a function in the hooked module: the hooks are imported behind the original's imports.
+pub fn moved_function(original: &Module<'_>, hooked: &Module<'_>, func: u32) -> u32 {
+    let hooks = hooked.imported_funcs().len() - original.imported_funcs().len();
+    if original.is_defined(FuncIdx(func)) { func + hooks as u32 } else { func }
 }
