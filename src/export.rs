@@ -140,6 +140,11 @@ pub struct Summary<'s> {
 /// its memory does not grow with the run. It may fail at any call; it is not called again after that. It must not keep
 /// spans until the end to sort them: a run may have billions.
 pub trait Sink {
+    /// Whether it wants to be told of changes, or of the end alone.
+    fn wants_changes(&self) -> bool {
+        true
+    }
+
     /// Takes one change.
     fn change(&mut self, subject: &Subject, change: &Change<'_>) -> io::Result<()>;
 

@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::balance::{assert_balanced, assert_nested, fold, probes};
+use common::balance::{Closed, assert_balanced, assert_nested, fold, probes};
 use common::host::{Host, Session};
 use common::programs::{self, Program};
 use common::same::{assert_same_call, moved_function};
 use wasmtrace::hook::{HOOK_SETS, HookSet, ProbeId};
 use wasmtrace::rewrite::Rewritten;
 use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio};
-use wasmtrace::trace::fold::{End, Fold, Span, What};
+use wasmtrace::trace::fold::{End, Fold, What};
 use wasmtrace::trace::profile::{Node, Profile, Totals};
 use wasmtrace::trace::{Ending, Event, EventKind, Trap};
 use wasmtrace::{ErrorKind, Options, instrument, module};
@@ -377,7 +377,7 @@ fn given(args: &[&str]) -> Config {
     Config { program: "c_exit".to_owned(), args, stdio: Stdio::Capture { stdin: Vec::new() }, ..Config::default() }
 }
 
-fn span_name<'o>(out: &'o Rewritten, span: &Span) -> &'o str {
+fn span_name<'o>(out: &'o Rewritten, span: &Closed) -> &'o str {
     match &span.what {
         What::Call(probe) => name(out, *probe),
         What::Manual(_) => unreachable!("the program opens no spans"),

@@ -27,8 +27,12 @@ impl<W: Write> Flat<W> {
 }
 
 impl<W: Write> Sink for Flat<W> {
+    fn wants_changes(&self) -> bool {
+        false // the call tree of the summary has it all
+    }
+
     fn change(&mut self, _: &Subject, _: &Change<'_>) -> io::Result<()> {
-        Ok(()) // the call tree of the summary has it all
+        Ok(())
     }
 
     fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {

@@ -133,7 +133,7 @@ impl<W: Write> OtlpJson<W> {
         Ok(())
     }
 
-    fn span(&mut self, subject: &Subject, span: &Span) -> io::Result<()> {
+    fn span(&mut self, subject: &Subject, span: Span<'_>) -> io::Result<()> {
         self.begin(subject, span.number);
         let parent = self.span_id(span.parent.unwrap_or(0));
         let manual;
@@ -166,7 +166,7 @@ impl<W: Write> OtlpJson<W> {
 }
 
 /// `"name":…,"kind":1,"attributes":[…]`
-fn encode_name(subject: &Subject, span: &Span) -> String {
+fn encode_name(subject: &Subject, span: Span<'_>) -> String {
     let name = subject.name(&span.what);
     let mut list: Vec<(&str, Value)> = Vec::new();
     if let What::Call(probe) = &span.what {
@@ -199,7 +199,7 @@ impl<W: Write> Sink for OtlpJson<W> {
     fn change(&mut self, subject: &Subject, change: &Change<'_>) -> io::Result<()> {
         match change {
             Change::Opened { .. } => Ok(()),
-            Change::Closed { span, .. } => self.span(subject, span),
+            Change::Closed { span, .. } => self.span(subject, *span),
             Change::Noted { at, span, note } => {
                 let (name, list) = match note {
                     Note::MemoryGrow(pages) => ("memory.grow", vec![("wasm.memory.grow.pages", Value::from(*pages))]),

@@ -33,14 +33,14 @@ pub enum What {
 }
 
 /// A span that has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span<'s> {
     /// Its number: spans are counted from 1 in the order in which they were opened.
     pub number: u64,
     /// The number of the span that it is in.
     pub parent: Option<u64>,
     /// What it is of.
-    pub what: What,
+    pub what: &'s What,
     /// When it was opened, in nanoseconds since the run began.
     pub start: u64,
     /// When it was closed.
@@ -50,7 +50,7 @@ pub struct Span {
     /// How it ended.
     pub how: End,
     /// The tags that the guest's own code put on it, in order.
-    pub tags: Vec<(String, String)>,
+    pub tags: &'s [(String, String)],
 }
 
 /// How a span ended.
@@ -90,7 +90,7 @@ pub enum Change<'c> {
     /// The open span at this depth (0 is the outermost) was closed; those above it, if any, are now in what it was in.
     Closed {
         /// The span.
-        span: &'c Span,
+        span: Span<'c>,
         /// How many open spans it was in.
         depth: usize,
     },
@@ -157,9 +157,10 @@ struct Open {
     number: u64,
     what: What,
     start: u64,
-    /// From when on its time is not yet counted in the span that it is in. The start, unless a span below has ended.
+    /// Nanoseconds of it that were spent in spans inside of it.
     inside: u64,
-    tags: Vec<(String, String)>,
+    /// Few have any, and many are opened.
+    tags: Option<Box<Vec<(String, String)>>>,
 }
 
 /// The spans that are open, fed with events in order.
@@ -185,8 +186,28 @@ impl Fold {
     }
 
     /// Takes an event, and tells `tell` of what it changes: nothing, one thing, or several.
+    #[inline]
     pub fn event(&mut self, event: &Event, tell: &mut impl FnMut(&Change<'_>)) {
         self.last = self.last.max(event.at);
+        // Nearly all events are these two, of a program that does nothing unusual.
+        match &event.kind {
+            EventKind::Enter(probe) if self.stack.len() < MAX_CALLS && self.open.is_none() => {
+                self.calls += 1;
+                self.open(What::Call(*probe), tell);
+            }
+            EventKind::Exit(probe)
+                if self.open.is_none() && self.stack.last().is_some_and(|open| open.what == What::Call(*probe)) =>
+            {
+                if let Some(open) = self.stack.pop() {
+                    self.closed(&open, self.stack.len(), End::Returned, tell);
+                }
+            }
+            _ => self.unusual(event, tell),
+        }
+    }
+
+    #[cold]
+    fn unusual(&mut self, event: &Event, tell: &mut impl FnMut(&Change<'_>)) {
         match &event.kind {
             // Its exit will be a stray one.
             EventKind::Enter(_) if self.stack.len() >= MAX_CALLS => self.irregular.refused_calls += 1,
@@ -249,9 +270,10 @@ impl Fold {
                 self.note(Note::Tags(&pairs), tell);
                 match self.stack.last_mut() {
                     Some(open) => {
-                        let room = MAX_TAGS.saturating_sub(open.tags.len());
+                        let tags = open.tags.get_or_insert_default();
+                        let room = MAX_TAGS.saturating_sub(tags.len());
                         self.irregular.tags_left_out += pairs.len().saturating_sub(room) as u64;
-                        open.tags.extend(pairs.into_iter().take(room));
+                        tags.extend(pairs.into_iter().take(room));
                     }
                     None => self.misuse("tags outside of every span"),
                 }
@@ -273,10 +295,11 @@ impl Fold {
         tell(&Change::Noted { at: self.last, span: self.stack.last().map(|o| o.number), note });
     }
 
+    #[inline]
     fn open(&mut self, what: What, tell: &mut impl FnMut(&Change<'_>)) {
         self.opened += 1;
         tell(&Change::Opened { number: self.opened, what: &what, at: self.last });
-        self.stack.push(Open { number: self.opened, what, start: self.last, inside: 0, tags: Vec::new() });
+        self.stack.push(Open { number: self.opened, what, start: self.last, inside: 0, tags: None });
     }
 
     /// Where the innermost call is: the top, but for manual spans that it opened.
@@ -321,6 +344,12 @@ impl Fold {
                 }
             }
         }
+        self.closed(&open, at, how, tell);
+    }
+
+    /// `open` was at `at`, and is no more.
+    #[inline]
+    fn closed(&mut self, open: &Open, at: usize, how: End, tell: &mut impl FnMut(&Change<'_>)) {
         // What is above stays open, so its time since it was opened is inside of this span and is counted again, as
         // its own or as that of the span around, from here on: only what lies before it is this span's in the one around.
         let outlived = self.stack.get(at).map_or(0, |child| self.last - child.start);
@@ -331,17 +360,9 @@ impl Fold {
             parent.inside += duration - outlived;
             parent.number
         });
-        let span = Span {
-            number: open.number,
-            parent,
-            what: open.what,
-            start: open.start,
-            end: self.last,
-            own,
-            how,
-            tags: open.tags,
-        };
-        tell(&Change::Closed { span: &span, depth: at });
+        let tags = open.tags.as_ref().map_or(&[][..], |tags| tags.as_slice());
+        let Open { number, ref what, start, .. } = *open;
+        tell(&Change::Closed { span: Span { number, parent, what, start, end: self.last, own, how, tags }, depth: at });
     }
 
     /// Closes what is open at the end of the run, which is at `at` nanoseconds.
@@ -397,12 +418,24 @@ mod tests {
     use super::*;
     use crate::trace::Trap;
 
-    fn fold(events: Vec<(u64, EventKind)>, ending: Ending) -> (Vec<Span>, Irregular) {
+    /// What is kept of a span.
+    struct Kept {
+        what: What,
+        parent: Option<u64>,
+        start: u64,
+        end: u64,
+        own: u64,
+        how: End,
+        tags: Vec<(String, String)>,
+    }
+
+    fn fold(events: Vec<(u64, EventKind)>, ending: Ending) -> (Vec<Kept>, Irregular) {
         let mut fold = Fold::new();
         let mut spans = Vec::new();
         let mut tell = |change: &Change<'_>| {
             if let Change::Closed { span, .. } = change {
-                spans.push((*span).clone());
+                let Span { parent, start, end, own, how, .. } = *span;
+                spans.push(Kept { what: span.what.clone(), parent, start, end, own, how, tags: span.tags.to_vec() });
             }
         };
         for (at, kind) in events {
@@ -422,7 +455,7 @@ mod tests {
     fn close() -> EventKind {
         EventKind::Manual(Box::new(Manual::SpanExit))
     }
-    fn name(span: &Span) -> String {
+    fn name(span: &Kept) -> String {
         match &span.what {
             What::Call(probe) => probe.0.to_string(),
             What::Manual(name) => name.to_string(),

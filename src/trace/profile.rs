@@ -78,6 +78,8 @@ pub struct Node {
     pub tags: Vec<(String, String)>,
     active: u32,
     depth: u32,
+    /// Where the last call from here went: the next one often goes there too.
+    last_callee: Option<(ProbeId, NodeId)>,
 }
 
 /// A function or a manual span, wherever it was called from.
@@ -130,17 +132,22 @@ impl Profile {
     }
 
     /// Takes what an event changed.
+    #[inline]
     pub fn change(&mut self, change: &Change<'_>) {
         match change {
             Change::Opened { what, .. } => self.open(what),
-            Change::Closed { span, depth } => self.close(span, *depth),
+            Change::Closed { span, depth } => self.close(*span, *depth),
             Change::Noted { note, .. } => self.note(note),
         }
     }
 
+    #[inline]
     fn open(&mut self, what: &What) {
         let from = self.path.last().copied().unwrap_or(ROOT);
-        let to = self.step(from, what);
+        let to = match (what, self.nodes[from.0 as usize].last_callee) {
+            (What::Call(probe), Some((last, to))) if *probe == last => to,
+            _ => self.step(from, what),
+        };
         self.path.push(to);
         let node = &mut self.nodes[to.0 as usize];
         node.calls += 1;
@@ -178,10 +185,14 @@ impl Profile {
             What::Call(probe) => self.calls.get(&(from, *probe)),
             What::Manual(name) => self.manual.get(&(from, name.clone())),
         };
-        match known {
+        let to = match known {
             Some(to) => *to,
             None => self.first_step(from, what),
+        };
+        if let What::Call(probe) = what {
+            self.nodes[from.0 as usize].last_callee = Some((*probe, to));
         }
+        to
     }
 
     #[cold]
@@ -224,26 +235,21 @@ impl Profile {
         None
     }
 
-    fn close(&mut self, span: &Span, depth: usize) {
-        if depth >= self.path.len() {
-            return;
-        }
-        let id = self.path.remove(depth);
+    #[inline]
+    fn close(&mut self, span: Span<'_>, depth: usize) {
+        let id = match self.path.len().checked_sub(depth + 1) {
+            Some(0) => self.path.pop().expect("it is not empty"),
+            Some(_) => self.path.remove(depth),
+            None => return,
+        };
         let node = &mut self.nodes[id.0 as usize];
         node.own += span.own;
         node.active -= 1;
         if node.active == 0 {
             node.total += span.end - span.start;
         }
-        match span.how {
-            End::Returned => {}
-            End::Unwound => node.unwound += 1,
-            End::Forgotten => node.forgotten += 1,
-            End::Exited | End::Interrupted | End::Unfinished => node.cut_off += 1,
-            End::Trapped { origin } => {
-                node.cut_off += 1;
-                node.trapped |= origin;
-            }
+        if span.how != End::Returned {
+            node.ended(span.how);
         }
         // What outlives the span is from now on where the span was.
         for above in depth..self.path.len() {
@@ -413,6 +419,22 @@ impl Profile {
         }
         path.reverse();
         path
+    }
+}
+
+impl Node {
+    #[cold]
+    fn ended(&mut self, how: End) {
+        match how {
+            End::Returned => {}
+            End::Unwound => self.unwound += 1,
+            End::Forgotten => self.forgotten += 1,
+            End::Exited | End::Interrupted | End::Unfinished => self.cut_off += 1,
+            End::Trapped { origin } => {
+                self.cut_off += 1;
+                self.trapped |= origin;
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use wasmparser::{Parser, Payload, TypeRef};
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module;
-use wasmtrace::trace::fold::{Change, End, Fold, Irregular, Span, What};
+use wasmtrace::trace::fold::{Change, End, Fold, Irregular, What};
 use wasmtrace::trace::{Ending, Event};
 
 use super::host::{Call, Frame};
@@ -39,19 +39,25 @@ pub fn assert_nested(hooked: &[u8], events: &[Event], ending: &Ending) -> Vec<u3
     let throws = uses_exceptions(hooked);
     assert_eq!(irregular.stray_exits, 0, "exits of functions that were not open");
     assert!(irregular.unwound == 0 || throws, "{} calls without an exit", irregular.unwound);
-    let cut_off = |s: &&Span| matches!(s.how, End::Exited | End::Trapped { .. });
+    let cut_off = |s: &&Closed| matches!(s.how, End::Exited | End::Trapped { .. });
     let open: Vec<u32> = spans.iter().filter(cut_off).map(function).collect();
     assert!(open.is_empty() || *ending != Ending::Returned, "{open:?} are open after a return");
     open
 }
 
+/// What is kept of a span.
+pub struct Closed {
+    pub what: What,
+    pub how: End,
+}
+
 /// The spans of a run in the order in which they were closed, the one that encloses all last.
-pub fn fold(events: &[Event], ending: &Ending) -> (Vec<Span>, Irregular) {
+pub fn fold(events: &[Event], ending: &Ending) -> (Vec<Closed>, Irregular) {
     let mut fold = Fold::new();
     let mut spans = Vec::new();
     let mut tell = |change: &Change<'_>| {
         if let Change::Closed { span, .. } = change {
-            spans.push((*span).clone());
+            spans.push(Closed { what: span.what.clone(), how: span.how });
         }
     };
     for event in events {
@@ -62,7 +68,7 @@ pub fn fold(events: &[Event], ending: &Ending) -> (Vec<Span>, Irregular) {
     (spans, irregular)
 }
 
-fn function(span: &Span) -> u32 {
+fn function(span: &Closed) -> u32 {
     match &span.what {
         What::Call(probe) => probe.0,
         What::Manual(name) => panic!("nobody opened a span `{name}`"),
