@@ -152,15 +152,37 @@ const MAX_CALLS: usize = 4 << 20;
 /// OpenTelemetry's default limit of attributes per span.
 const MAX_TAGS: usize = 128;
 
+/// Numbers alone, for what nearly all are: they are written straight to where they stay.
 #[derive(Debug)]
 struct Open {
     number: u64,
-    what: What,
+    /// The function, if this is a call.
+    call: Option<ProbeId>,
     start: u64,
     /// Nanoseconds of it that were spent in spans inside of it.
     inside: u64,
-    /// Few have any, and many are opened.
-    tags: Option<Box<Vec<(String, String)>>>,
+    /// What few have.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Default)]
+struct More {
+    /// The name of a manual span.
+    name: Arc<str>,
+    tags: Vec<(String, String)>,
+}
+
+impl Open {
+    fn what(&self) -> What {
+        match (self.call, &self.more) {
+            (Some(probe), _) => What::Call(probe),
+            (None, more) => What::Manual(more.as_ref().map_or_else(Default::default, |more| more.name.clone())),
+        }
+    }
+
+    fn tags(&self) -> &[(String, String)] {
+        self.more.as_ref().map_or(&[], |more| &more.tags)
+    }
 }
 
 /// The spans that are open, fed with events in order.
@@ -193,21 +215,24 @@ impl Fold {
         match &event.kind {
             EventKind::Enter(probe) if self.stack.len() < MAX_CALLS && self.open.is_none() => {
                 self.calls += 1;
-                self.open(What::Call(*probe), tell);
+                self.open(Some(*probe), None, tell);
             }
             EventKind::Exit(probe)
-                if self.open.is_none() && self.stack.last().is_some_and(|open| open.what == What::Call(*probe)) =>
+                if self.open.is_none() && self.stack.last().is_some_and(|open| open.call == Some(*probe)) =>
             {
-                if let Some(open) = self.stack.pop() {
-                    self.closed(&open, self.stack.len(), End::Returned, tell);
-                }
+                let at = self.stack.len() - 1;
+                let (around, open) = self.stack.split_at_mut(at);
+                closed(&open[0], around, 0, (self.last, End::Returned), tell);
+                self.stack.truncate(at);
             }
             _ => self.unusual(event, tell),
         }
     }
 
+    /// Without a type of its own for each `tell`, so that the two cases above are the ones it is built into.
     #[cold]
-    fn unusual(&mut self, event: &Event, tell: &mut impl FnMut(&Change<'_>)) {
+    fn unusual(&mut self, event: &Event, mut tell: &mut dyn FnMut(&Change<'_>)) {
+        let tell = &mut tell;
         match &event.kind {
             // Its exit will be a stray one.
             EventKind::Enter(_) if self.stack.len() >= MAX_CALLS => self.irregular.refused_calls += 1,
@@ -216,7 +241,7 @@ impl Fold {
                 if let Some(open) = &mut self.open {
                     *open.entry(*probe).or_default() += 1;
                 }
-                self.open(What::Call(*probe), tell);
+                self.open(Some(*probe), None, tell);
             }
             EventKind::Exit(probe) => self.left(*probe, End::Returned, tell),
             EventKind::Unwound(probe) => {
@@ -240,7 +265,7 @@ impl Fold {
     /// The innermost open call of `probe` ends; those above it, if any, were crossed by an exception.
     fn left(&mut self, probe: ProbeId, how: End, tell: &mut impl FnMut(&Change<'_>)) {
         match self.innermost_call() {
-            Some(at) if self.stack[at].what == What::Call(probe) => self.close(at, how, tell),
+            Some(at) if self.stack[at].call == Some(probe) => self.close(at, how, tell),
             _ => {
                 if let Some(at) = self.unwind_to(probe, tell) {
                     self.close(at, how, tell);
@@ -257,12 +282,13 @@ impl Fold {
             }
             Manual::SpanEnter(name) => {
                 self.manual += 1;
-                self.open(What::Manual(name.as_str().into()), tell);
+                let more = More { name: name.as_str().into(), tags: Vec::new() };
+                self.open(None, Some(Box::new(more)), tell);
             }
             Manual::SpanExit if self.refused_open > 0 => self.refused_open -= 1,
             Manual::SpanExit if self.manual == 0 => self.irregular.stray_span_exits += 1,
             Manual::SpanExit => {
-                let innermost = self.stack.iter().rposition(|o| matches!(o.what, What::Manual(_)));
+                let innermost = self.stack.iter().rposition(|o| o.call.is_none());
                 self.close(innermost.expect("one is counted"), End::Returned, tell);
             }
             Manual::Tags(text) => {
@@ -270,7 +296,7 @@ impl Fold {
                 self.note(Note::Tags(&pairs), tell);
                 match self.stack.last_mut() {
                     Some(open) => {
-                        let tags = open.tags.get_or_insert_default();
+                        let tags = &mut open.more.get_or_insert_default().tags;
                         let room = MAX_TAGS.saturating_sub(tags.len());
                         self.irregular.tags_left_out += pairs.len().saturating_sub(room) as u64;
                         tags.extend(pairs.into_iter().take(room));
@@ -295,16 +321,17 @@ impl Fold {
         tell(&Change::Noted { at: self.last, span: self.stack.last().map(|o| o.number), note });
     }
 
-    #[inline]
-    fn open(&mut self, what: What, tell: &mut impl FnMut(&Change<'_>)) {
+    #[inline(always)]
+    fn open(&mut self, call: Option<ProbeId>, more: Option<Box<More>>, tell: &mut impl FnMut(&Change<'_>)) {
         self.opened += 1;
-        tell(&Change::Opened { number: self.opened, what: &what, at: self.last });
-        self.stack.push(Open { number: self.opened, what, start: self.last, inside: 0, tags: None });
+        let open = Open { number: self.opened, call, start: self.last, inside: 0, more };
+        tell(&Change::Opened { number: open.number, what: &open.what(), at: open.start });
+        self.stack.push(open);
     }
 
     /// Where the innermost call is: the top, but for manual spans that it opened.
     fn innermost_call(&self) -> Option<usize> {
-        self.stack.iter().rposition(|o| matches!(o.what, What::Call(_)))
+        self.stack.iter().rposition(|o| o.call.is_some())
     }
 
     /// Closes the calls above the innermost open call of `probe`, if there is one, and says where that is.
@@ -313,7 +340,7 @@ impl Fold {
         let open = self.open.get_or_insert_with(|| {
             let mut open = HashMap::new();
             for o in stack {
-                if let What::Call(probe) = o.what {
+                if let Some(probe) = o.call {
                     *open.entry(probe).or_default() += 1;
                 }
             }
@@ -325,7 +352,7 @@ impl Fold {
         }
         loop {
             let at = self.innermost_call()?;
-            if self.stack[at].what == What::Call(probe) {
+            if self.stack[at].call == Some(probe) {
                 return Some(at);
             }
             self.irregular.unwound += 1;
@@ -336,33 +363,18 @@ impl Fold {
     /// Closes the open span at `at`, wherever in the stack it is.
     fn close(&mut self, at: usize, how: End, tell: &mut impl FnMut(&Change<'_>)) {
         let open = self.stack.remove(at);
-        match &open.what {
-            What::Manual(_) => self.manual -= 1,
-            What::Call(probe) => {
-                if let Some(count) = self.open.as_mut().and_then(|o| o.get_mut(probe)) {
+        match open.call {
+            None => self.manual -= 1,
+            Some(probe) => {
+                if let Some(count) = self.open.as_mut().and_then(|o| o.get_mut(&probe)) {
                     *count -= 1;
                 }
             }
         }
-        self.closed(&open, at, how, tell);
-    }
-
-    /// `open` was at `at`, and is no more.
-    #[inline]
-    fn closed(&mut self, open: &Open, at: usize, how: End, tell: &mut impl FnMut(&Change<'_>)) {
         // What is above stays open, so its time since it was opened is inside of this span and is counted again, as
         // its own or as that of the span around, from here on: only what lies before it is this span's in the one around.
         let outlived = self.stack.get(at).map_or(0, |child| self.last - child.start);
-        let duration = self.last - open.start;
-        let own = duration.saturating_sub(open.inside + outlived);
-        let parent = at.checked_sub(1).map(|below| {
-            let parent = &mut self.stack[below];
-            parent.inside += duration - outlived;
-            parent.number
-        });
-        let tags = open.tags.as_ref().map_or(&[][..], |tags| tags.as_slice());
-        let Open { number, ref what, start, .. } = *open;
-        tell(&Change::Closed { span: Span { number, parent, what, start, end: self.last, own, how, tags }, depth: at });
+        closed(&open, &mut self.stack[..at], outlived, (self.last, how), tell);
     }
 
     /// Closes what is open at the end of the run, which is at `at` nanoseconds.
@@ -370,7 +382,7 @@ impl Fold {
         self.last = self.last.max(at);
         let mut innermost = true;
         while let Some(open) = self.stack.last() {
-            let is_call = matches!(open.what, What::Call(_));
+            let is_call = open.call.is_some();
             let how = match ending {
                 // Nothing is open after a return, unless exits were lost.
                 Ending::Returned if is_call => {
@@ -404,6 +416,21 @@ impl Fold {
     pub fn irregular(&self) -> &Irregular {
         &self.irregular
     }
+}
+
+/// A span ends, of which `outlived` nanoseconds are those of spans that do not.
+#[inline]
+fn closed(open: &Open, around: &mut [Open], outlived: u64, (end, how): (u64, End), tell: &mut impl FnMut(&Change<'_>)) {
+    let depth = around.len();
+    let duration = end - open.start;
+    let own = duration.saturating_sub(open.inside + outlived);
+    let parent = around.last_mut().map(|parent| {
+        parent.inside += duration - outlived;
+        parent.number
+    });
+    let Open { number, start, .. } = *open;
+    let what = &open.what();
+    tell(&Change::Closed { span: Span { number, parent, what, start, end, own, how, tags: open.tags() }, depth });
 }
 
 /// `key:value`; a tag without a colon is a key alone.

@@ -132,7 +132,7 @@ impl Profile {
     }
 
     /// Takes what an event changed.
-    #[inline]
+    #[inline(always)] // so that a change is never put together in memory
     pub fn change(&mut self, change: &Change<'_>) {
         match change {
             Change::Opened { what, .. } => self.open(what),
@@ -141,12 +141,12 @@ impl Profile {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, what: &What) {
         let from = self.path.last().copied().unwrap_or(ROOT);
         let to = match (what, self.nodes[from.0 as usize].last_callee) {
             (What::Call(probe), Some((last, to))) if *probe == last => to,
-            _ => self.step(from, what),
+            _ => self.other_step(from, what),
         };
         self.path.push(to);
         let node = &mut self.nodes[to.0 as usize];
@@ -155,6 +155,8 @@ impl Profile {
         node.active += 1;
     }
 
+    #[cold]
+    #[inline(never)]
     fn note(&mut self, note: &Note<'_>) {
         let node = &mut self.nodes[self.path.last().unwrap_or(&ROOT).0 as usize];
         match note {
@@ -177,6 +179,11 @@ impl Profile {
                 }
             }
         }
+    }
+
+    #[inline(never)]
+    fn other_step(&mut self, from: NodeId, what: &What) -> NodeId {
+        self.step(from, what)
     }
 
     /// The node of `what` when it is opened in `from`: one that `from` is in, else a child.
@@ -235,7 +242,7 @@ impl Profile {
         None
     }
 
-    #[inline]
+    #[inline(always)]
     fn close(&mut self, span: Span<'_>, depth: usize) {
         let id = match self.path.len().checked_sub(depth + 1) {
             Some(0) => self.path.pop().expect("it is not empty"),
@@ -251,7 +258,15 @@ impl Profile {
         if span.how != End::Returned {
             node.ended(span.how);
         }
-        // What outlives the span is from now on where the span was.
+        if depth < self.path.len() {
+            self.hoist_from(depth);
+        }
+    }
+
+    /// What outlives a span is from now on where the span was.
+    #[cold]
+    #[inline(never)]
+    fn hoist_from(&mut self, depth: usize) {
         for above in depth..self.path.len() {
             self.hoist(above);
         }
