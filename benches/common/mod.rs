@@ -1,0 +1,94 @@
+//! What the benches have in common: the programs, the arguments, the machine's name, medians.
+
+use std::path::Path;
+
+use wasmtrace::hook::HookSet;
+use wasmtrace::runtime::{Config, Invoke, Stdio};
+use wasmtrace::{Options, rewrite};
+
+/// Those of `benches/programs.sh`, with many small calls first; and the one program that does nothing but call.
+const PROGRAMS: [(&str, &str, Option<(&str, &str)>); 5] = [
+    ("lua", "corpus/big/lua.wasm", None),
+    ("sqlite", "corpus/big/sqlite.wasm", None),
+    ("bzip2", "corpus/big/bzip2.wasm", None),
+    ("zstd", "corpus/big/zstd.wasm", None),
+    ("fib", "corpus/real/c_reactor.wasm", Some(("fib", "35"))),
+];
+
+pub struct Program {
+    pub name: &'static str,
+    pub wasm: Vec<u8>,
+    pub invoke: Option<(&'static str, &'static str)>,
+}
+
+impl Program {
+    pub fn config(&self) -> Config {
+        let invoke = self.invoke.map(|(function, arg)| Invoke { function: function.into(), args: vec![arg.into()] });
+        Config { program: self.name.into(), invoke, stdio: Stdio::Capture { stdin: Vec::new() }, ..Config::default() }
+    }
+
+    pub fn hooked(&self, hooks: HookSet) -> Vec<u8> {
+        let rewrite = rewrite::Options { hooks, restore: false };
+        wasmtrace::instrument(&self.wasm, &Options { rewrite, ..Options::default() }).expect("it can be hooked").wasm
+    }
+}
+
+/// The arguments: `--NAME N`, here with its default, and names of programs.
+pub struct Args {
+    pub number: usize,
+    pub programs: Vec<Program>,
+}
+
+impl Args {
+    /// Says which programs are left out because they were not built.
+    pub fn read(option: &str, default: usize) -> Args {
+        let (mut number, mut names) = (default, Vec::new());
+        let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench"); // that one is cargo's
+        while let Some(arg) = args.next() {
+            if arg == option {
+                number = args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect("the option has a number");
+            } else {
+                assert!(
+                    PROGRAMS.iter().any(|(name, ..)| *name == arg),
+                    "there is no program {arg}, and no such option"
+                );
+                names.push(arg);
+            }
+        }
+        let wanted = PROGRAMS.into_iter().filter(|(name, ..)| names.is_empty() || names.iter().any(|n| n == name));
+        let programs = wanted.filter_map(|(name, path, invoke)| {
+            match std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)) {
+                Ok(wasm) => Some(Program { name, wasm, invoke }),
+                Err(e) => {
+                    eprintln!("{name} is left out: {path}: {e} (benches/programs.sh builds it)");
+                    None
+                }
+            }
+        });
+        Args { number, programs: programs.collect() }
+    }
+}
+
+/// What the numbers were measured on.
+pub fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    format!("{}, {cores} cores", model.unwrap_or("an unknown processor"))
+}
+
+/// Median, least and greatest.
+#[derive(Clone, Copy)]
+pub struct Spread {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+}
+
+pub fn spread(values: impl IntoIterator<Item = f64>) -> Spread {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
+    Spread { median, least: values[0], most: values[values.len() - 1] }
+}
