@@ -41,7 +41,7 @@ fn story(name: &str, calls: bool) -> String {
         Change::Closed { span, .. } => {
             let tags: Vec<String> = span.tags.iter().map(|(k, v)| format!(" {k}={v}")).collect();
             let manual = matches!(span.what, What::Manual(_));
-            let name = subject.name(&span.what);
+            let name = subject.name(span.what);
             let name = label::demangle::without_arguments(&name).rsplit(['.', ':']).next().unwrap().to_owned();
             let shown = if manual { format!("«{name}»{}", tags.concat()) } else { name };
             names.insert(span.number, (shown, manual));

@@ -52,7 +52,8 @@ static sqlite3_stmt *prepare(const char *sql) {
   return statement;
 }
 
-int main(void) {
+static int once(void) {
+  seen_length = 0;
   if (sqlite3_open(":memory:", &db) != SQLITE_OK) return 1;
   run("create table city (id integer primary key, name text not null);"
       "create table person (id integer primary key, name text, city integer references city, age integer);"
@@ -92,6 +93,12 @@ int main(void) {
       "select sum(age), count(distinct name), group_concat(distinct age) from person where city between 10 and 60;"
       "pragma integrity_check");
   sqlite3_close(db);
+  return 0;
+}
+
+int main(void) {
+  for (int i = 0; i < 6; i++)
+    if (once()) return 1;
   printf("sqlite %s, %zu bytes of results, %016llx\n", sqlite3_libversion(), seen_length,
          (unsigned long long)checksum(seen, seen_length));
 }

@@ -167,13 +167,13 @@ impl<W: Write> OtlpJson<W> {
 
 /// `"name":…,"kind":1,"attributes":[…]`
 fn encode_name(subject: &Subject, span: Span<'_>) -> String {
-    let name = subject.name(&span.what);
+    let name = subject.name(span.what);
     let mut list: Vec<(&str, Value)> = Vec::new();
     if let What::Call(probe) = &span.what {
         list.push(("code.function.name", without_arguments(&name).into()));
         list.push(("wasm.function.index", i64::from(probe.0).into()));
     }
-    if let Some(label) = subject.label(&span.what) {
+    if let Some(label) = subject.label(span.what) {
         list.extend(label.file.as_deref().map(|f| ("code.file.path", f.into())));
         list.extend(label.line.map(|l| ("code.line.number", l.into())));
     }

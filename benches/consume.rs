@@ -1,0 +1,150 @@
+//! What becomes of events, and what that costs: nanoseconds an event, and bytes.
+//!
+//! ```sh
+//! benches/programs.sh && cargo bench --bench consume
+//! cargo bench --bench consume -- --millions 8 lua
+//! ```
+//!
+//! The first millions of a program's events are kept, and go through each step once a round.
+
+#[allow(dead_code, reason = "each bench needs a part of it")]
+mod common;
+
+use std::hint::black_box;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use common::{Args, Program, machine, spread};
+use wasmtrace::export::{Chrome, Folded, OtlpJson, Sink, Subject, Summary};
+use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest};
+use wasmtrace::module;
+use wasmtrace::runtime;
+use wasmtrace::trace::Ending;
+use wasmtrace::trace::Event;
+use wasmtrace::trace::fold::Fold;
+use wasmtrace::trace::profile::Profile;
+use wasmtrace::trace::recording::{Block, End, Reader, Writer};
+
+const ROUNDS: usize = 7;
+
+fn main() {
+    let Args { number: millions, programs } = Args::read("--millions", 8);
+    println!("{}; {ROUNDS} rounds: median, nanoseconds an event.\n", machine());
+    println!(
+        "| program | events | to spans | to call tree | folded | chrome | otlp-json | to a recording | bytes | from a recording | and to call tree |"
+    );
+    println!("|---|{}", "--:|".repeat(10));
+    for program in &programs {
+        let (subject, events) = events(program, millions * 1_000_000);
+        let recording = write(&subject, &events);
+        let rounds: Vec<[f64; 8]> = (0..ROUNDS).map(|_| round(&subject, &events, &recording)).collect();
+        let step = |i: usize| format!("{:.1}", spread(rounds.iter().map(|r| r[i] / events.len() as f64)).median);
+        println!(
+            "| {} | {:.1} M | {} | {} | {} | {} | {} | {} | {:.2} | {} | {} |",
+            program.name,
+            events.len() as f64 / 1e6,
+            step(0),
+            step(1),
+            step(2),
+            step(3),
+            step(4),
+            step(5),
+            recording.len() as f64 / events.len() as f64,
+            step(6),
+            step(7),
+        );
+    }
+}
+
+/// The first `most` events of a program that records into a buffer.
+fn events(program: &Program, most: usize) -> (Subject, Vec<Event>) {
+    let wasm = program.hooked(HookSet::Buffer);
+    let module = module::parse(&wasm).expect("valid");
+    let section = module.custom(MANIFEST_SECTION).expect("it is hooked");
+    let manifest = Manifest::decode(&wasm[section.data.clone()], 0).expect("ours");
+    let labels = manifest.probes.into_iter().map(|probe| (probe.id, probe.label)).collect();
+    let mut subject = Subject { program: program.name.to_owned(), labels, ..Default::default() };
+    subject.recording.clock = "coarse".to_owned();
+    let config = program.config();
+    let mut events: Vec<Event> = Vec::with_capacity(most);
+    runtime::run(&wasm, &config, |block| {
+        let room = most - events.len();
+        events.extend_from_slice(&block[..block.len().min(room)]);
+        if events.len() == most {
+            config.interrupt.store(2, Ordering::Relaxed);
+        }
+    })
+    .expect("it runs");
+    (subject, events)
+}
+
+/// Nanoseconds that a step takes.
+fn time<T>(step: impl FnOnce() -> T) -> f64 {
+    let begun = Instant::now();
+    black_box(step());
+    begun.elapsed().as_nanos() as f64
+}
+
+fn round(subject: &Subject, events: &[Event], recording: &[u8]) -> [f64; 8] {
+    let out = std::io::sink;
+    [
+        time(|| {
+            let mut spans = 0u64;
+            let mut fold = Fold::new();
+            events.iter().for_each(|event| fold.event(event, &mut |_| spans += 1));
+            spans
+        }),
+        time(|| call_tree(events)),
+        time(|| sink(subject, events, Folded::new(out()))),
+        time(|| sink(subject, events, Chrome::new(out()))),
+        time(|| sink(subject, events, OtlpJson::new(out()).expect("there is randomness"))),
+        time(|| write(subject, events)),
+        time(|| read(recording, |_| {})),
+        time(|| {
+            let (mut fold, mut profile) = (Fold::new(), Profile::new());
+            read(recording, |events| {
+                events.iter().for_each(|event| fold.event(event, &mut |change| profile.change(change)));
+            });
+            profile
+        }),
+    ]
+}
+
+fn call_tree(events: &[Event]) -> Profile {
+    let (mut fold, mut profile) = (Fold::new(), Profile::new());
+    events.iter().for_each(|event| fold.event(event, &mut |change| profile.change(change)));
+    fold.finish(fold.last(), &Ending::Unknown, &mut |change| profile.change(change));
+    profile
+}
+
+/// As the command line does it: every sink has the call tree beside it.
+fn sink(subject: &Subject, events: &[Event], mut sink: impl Sink) {
+    let (mut fold, mut profile) = (Fold::new(), Profile::new());
+    for event in events {
+        fold.event(event, &mut |change| {
+            profile.change(change);
+            sink.change(subject, change).expect("nothing is written");
+        });
+    }
+    let duration = fold.last();
+    fold.finish(duration, &Ending::Unknown, &mut |change| {
+        profile.change(change);
+        sink.change(subject, change).expect("nothing is written");
+    });
+    let summary = Summary { ending: &Ending::Unknown, duration, profile: &profile, irregular: fold.irregular() };
+    sink.finish(subject, &summary).expect("nothing is written");
+}
+
+fn write(subject: &Subject, events: &[Event]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), &subject.header()).expect("memory");
+    events.iter().for_each(|event| writer.event(event).expect("memory"));
+    writer.finish(&End { ending: Ending::Unknown, duration: 0 }).expect("memory")
+}
+
+fn read(recording: &[u8], mut take: impl FnMut(&[Event])) {
+    let mut reader = Reader::open(recording).expect("it was just written");
+    let mut events = Vec::new();
+    while reader.block(&mut events).expect("sound") == Block::Events {
+        take(&events);
+    }
+}
