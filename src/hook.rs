@@ -402,6 +402,10 @@ fn encode_widths(widths: &[(u32, u8)], out: &mut Vec<u8>) {
     }
 }
 
+/// A module has at most a million functions, and so have those that run together; a function has a name and a file.
+const MOST_PROBES: u32 = 1_000_000;
+const MOST_STRINGS: u32 = 2 * MOST_PROBES;
+
 fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     let at = r.original_position();
     let version = r.read_var_u32()?;
@@ -418,12 +422,23 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     let input_sha256 = r.read_bytes(32)?.try_into().expect("read 32 bytes");
 
     // Names of functions may be longer than wasmparser's limit for those of imports and exports.
-    let strings = read_vec(r, |r| Ok(Arc::<str>::from(r.read_unlimited_string()?)))?;
+    let mut count = 0;
+    let strings = read_vec(r, |r| {
+        count += 1;
+        match count {
+            0..=MOST_STRINGS => Ok(Arc::<str>::from(r.read_unlimited_string()?)),
+            _ => Err(damaged("more strings than functions can have", r.original_position())),
+        }
+    })?;
     let string = |r: &BinaryReader<'_>, index: u32| {
         strings.get(index as usize).cloned().ok_or_else(|| damaged("string index out of bounds", r.original_position()))
     };
-    let mut previous = 0u32;
+    let (mut previous, mut count) = (0u32, 0);
     let probes = read_vec(r, |r| {
+        count += 1;
+        if count > MOST_PROBES {
+            return Err(damaged("more functions than a module can have", r.original_position()));
+        }
         let step = r.read_var_u32()?;
         previous = previous.checked_add(step).ok_or_else(|| damaged("probe id out of range", r.original_position()))?;
         let name = r.read_var_u32()?;

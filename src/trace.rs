@@ -91,13 +91,15 @@ pub enum Misuse {
     TooLong = 5,
     /// Text that is not UTF-8.
     NotUtf8 = 6,
+    /// Something in the recorder's buffer that no hook writes.
+    ForeignEvent = 7,
 }
 
 impl Misuse {
     /// The misuse of that number.
     pub fn from_number(number: u8) -> Option<Misuse> {
         use Misuse::*;
-        let all = [UnknownFormat, UnknownLevel, SharedMemory, NoMemory, OutOfBounds, TooLong, NotUtf8];
+        let all = [UnknownFormat, UnknownLevel, SharedMemory, NoMemory, OutOfBounds, TooLong, NotUtf8, ForeignEvent];
         all.into_iter().find(|m| *m as u8 == number)
     }
 
@@ -111,6 +113,7 @@ impl Misuse {
             Misuse::OutOfBounds => "text out of bounds",
             Misuse::TooLong => "text that is too long: names and tags 1 KiB, lines 16 KiB",
             Misuse::NotUtf8 => "text that is not UTF-8",
+            Misuse::ForeignEvent => "something in the recorder's buffer that no hook writes",
         }
     }
 }
@@ -182,7 +185,7 @@ impl Ending {
             Ending::Returned => 0,
             Ending::Exited(code) => *code as u8,
             Ending::Trapped(_) => 134,
-            Ending::Interrupted(signal) => 128 + *signal as u8,
+            Ending::Interrupted(signal) => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(u8::MAX)),
             Ending::Unknown => 1,
         }
     }

@@ -6,7 +6,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use wasmtrace::hook::{MANIFEST_SECTION, Manifest};
+use wasmtrace::hook::{BufferPlace, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
+use wasmtrace::runtime::{self, Config, Invoke};
+use wasmtrace::trace::{EventKind, Manual, Misuse};
 use wasmtrace::{ErrorKind, Options, check, instrument, label, module, select, strip};
 
 /// Far more than anything here takes, in a build without optimisation on a busy machine.
@@ -257,4 +259,83 @@ fn a_hundred_thousand_nested_blocks_do_not_end_the_stack() {
     wasm.section(&types).section(&functions).section(&code);
     let wasm = wasm.finish();
     assert_harmless(&wasm);
+}
+
+/// A module that records as it pleases: its function does `body`, its buffer (memory 0) has `pages`, and its Manifest says
+/// that blocks begin at `first_block`.
+fn forged(set: HookSet, pages: &str, first_block: u32, body: &str) -> Vec<u8> {
+    let flush = if set == HookSet::Threshold { "flush-counted" } else { "flush" };
+    let text = format!(
+        r#"(module (import "wasmtrace:recorder" "{flush}" (func $flush)) (memory (export "b") {pages})
+             (func (export "run") call $flush {body}))"#
+    );
+    let manifest = Manifest {
+        hooks: set,
+        buffer: Some(BufferPlace { export: "b".to_owned(), first_block }),
+        input_sha256: [0; 32],
+        probes: Vec::new(),
+        restore: None,
+    };
+    let custom = wasm_custom(MANIFEST_SECTION, &manifest.encode());
+    [wat::parse_str(text).unwrap(), custom].concat()
+}
+
+fn wasm_custom(name: &str, data: &[u8]) -> Vec<u8> {
+    let (mut contents, mut out) = (Vec::new(), vec![0]);
+    wasm_encoder::Encode::encode(name, &mut contents);
+    contents.extend_from_slice(data);
+    wasm_encoder::Encode::encode(&contents[..], &mut out);
+    out
+}
+
+fn run_forged(wasm: &[u8]) -> Result<Vec<EventKind>, wasmtrace::Error> {
+    let invoke = Some(Invoke { function: "run".to_owned(), args: Vec::new() });
+    let mut seen = Vec::new();
+    let config = Config { invoke, ..Default::default() };
+    runtime::run(wasm, &config, |events| seen.extend(events.iter().map(|event| event.kind.clone())))?;
+    Ok(seen)
+}
+
+/// Theorem: a module whose buffer is not what hooks make of it is run or refused; what no hook wrote is reported, and
+/// nothing outside of the buffer is read.
+#[test]
+fn a_forged_buffer_is_reported_or_refused() {
+    let foreign = EventKind::Manual(Box::new(Manual::Misuse(Misuse::ForeignEvent)));
+    let set = |at: u32, value: u32| format!("(i32.store (i32.const {at}) (i32.const {value}))");
+    // The cursor is moved into the header, backwards, between events, past the block, past the memory; an event of no kind.
+    for body in [
+        set(0, 0),
+        set(0, 8),
+        set(0, 8192 + 4),
+        set(0, 5 << 16),
+        set(0, u32::MAX),
+        set(8192, 3) + &set(0, 8200),
+        set(0, 0) + " call $flush " + &set(0, 8192),
+    ] {
+        for hooks in [HookSet::Buffer, HookSet::Threshold] {
+            let seen = run_forged(&forged(hooks, "17 17", 8192, &body)).unwrap();
+            assert!(seen.contains(&foreign), "{body}: {seen:?}");
+        }
+    }
+    // One that a hook could have written is an event.
+    let event = set(8192, 4) + &set(0, 8200);
+    assert_eq!(run_forged(&forged(HookSet::Buffer, "17 17", 8192, &event)).unwrap(), [EventKind::Enter(ProbeId(1))]);
+    // A buffer that may move, is too small, begins in the header, or between blocks.
+    for (pages, first_block) in
+        [("17", 8192), ("17 18", 8192), ("0 0", 0), ("1 1", 57344), ("17 17", 0), ("17 17", 8200)]
+    {
+        for hooks in [HookSet::Buffer, HookSet::Threshold] {
+            let seen = run_forged(&forged(hooks, pages, first_block, ""));
+            assert!(seen.as_ref().map_or(true, Vec::is_empty), "{pages} {first_block}: {seen:?}");
+        }
+    }
+    // The counters of five thousand functions do not fit in front of the first block.
+    let mut many =
+        String::from(r#"(module (import "wasmtrace:recorder" "flush-counted" (func)) (memory (export "b") 2 2)"#);
+    many += &"(func)".repeat(5000);
+    many += r#"(func (export "run") call 0))"#;
+    let with_manifest = forged(HookSet::Threshold, "17 17", 8192, "");
+    let manifest = data_of(&with_manifest, MANIFEST_SECTION);
+    let many = [wat::parse_str(many).unwrap(), wasm_custom(MANIFEST_SECTION, &with_manifest[manifest])].concat();
+    assert!(run_forged(&many).is_ok_and(|seen| seen.is_empty()));
 }

@@ -97,7 +97,7 @@ fn anything(u: &mut Unstructured<'_>) -> arbitrary::Result<Vec<Event>> {
                 2 => Manual::Tags(text(u)?),
                 3 => Manual::Metric(text(u)?),
                 4 => Manual::Log(Level::from_number(u.int_in_range(1..=5)?).unwrap(), text(u)?),
-                _ => Manual::Misuse(Misuse::from_number(u.int_in_range(0..=6)?).unwrap()),
+                _ => Manual::Misuse(Misuse::from_number(u.int_in_range(0..=7)?).unwrap()),
             })),
         };
         events.push(Event { at, kind });

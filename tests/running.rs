@@ -339,25 +339,44 @@ fn every_end_is_told_as_it_was() {
     }
 }
 
+/// Eight vectors are live around each call: what spills most around a hook.
+const VECTORS: &str = r#"(module
+  (func $down (param v128 v128 v128 v128 v128 v128 v128 v128 i32)
+    (if (local.get 8) (then
+      (call $down (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5) (local.get 6)
+        (local.get 7) (i32.sub (local.get 8) (i32.const 1))))))
+  (func (export "down") (param i32)
+    (call $down (v128.const i64x2 1 2) (v128.const i64x2 1 2) (v128.const i64x2 1 2) (v128.const i64x2 1 2)
+      (v128.const i64x2 1 2) (v128.const i64x2 1 2) (v128.const i64x2 1 2) (v128.const i64x2 1 2) (local.get 0))))"#;
+
 /// Theorem: a program recurses as deep with hooks as it does without.
 #[test]
 fn hooked_recursion_goes_as_deep() {
-    let plain = programs::program("c_exit").wasm;
+    let down = |depth: u32| {
+        let invoke = Invoke { function: "down".to_owned(), args: vec![depth.to_string()] };
+        Config { invoke: Some(invoke), ..Config::default() }
+    };
+    let recurse = |depth: u32| given(&["recurse", &depth.to_string()]);
+    assert_recurses_as_deep(&programs::program("c_exit").wasm, recurse);
+    assert_recurses_as_deep(&wat::parse_str(VECTORS).unwrap(), down);
+}
+
+fn assert_recurses_as_deep(plain: &[u8], config: impl Fn(u32) -> Config) {
     let recurses = |wasm: &[u8], depth: u32| {
-        let (outcome, events) = programs::run(wasm, &given(&["recurse", &depth.to_string()]));
+        let (outcome, events) = programs::run(wasm, &config(depth));
         assert!(outcome.ending == Ending::Returned || outcome.ending.exit_code() == 134, "{:?}", outcome.ending);
         (outcome.ending == Ending::Returned, events)
     };
     let (mut works, mut fails) = (500, 1_000_000);
     while fails - works > 1 {
         let depth = works + (fails - works) / 2;
-        if recurses(&plain, depth).0 {
+        if recurses(plain, depth).0 {
             works = depth;
         } else {
             fails = depth;
         }
     }
-    for out in hooked_with_each(&plain) {
+    for out in hooked_with_each(plain) {
         let (returned, events) = recurses(&out.wasm, works);
         assert!(returned, "{works} calls fit the stack without hooks, and do not with them");
         let deepest = events.iter().scan(0u32, |depth, event| {

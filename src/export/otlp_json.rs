@@ -18,6 +18,12 @@ use crate::trace::fold::{Change, End, Note, Span, What};
 /// Spans a line.
 const BATCH: usize = 512;
 
+/// A line of more bytes is ended too.
+const LONGEST_LINE: usize = 4 << 20;
+
+/// A backtrace is cut off behind so many bytes.
+const LONGEST_STACKTRACE: usize = 64 << 10;
+
 /// OpenTelemetry's default limit of events per span.
 const MAX_EVENTS: usize = 128;
 
@@ -107,7 +113,7 @@ impl<W: Write> OtlpJson<W> {
 
     fn end(&mut self) -> io::Result<()> {
         self.line.push(b'}');
-        if self.spans >= BATCH { self.write_line() } else { Ok(()) }
+        if self.spans >= BATCH || self.line.len() >= LONGEST_LINE { self.write_line() } else { Ok(()) }
     }
 
     fn write_line(&mut self) -> io::Result<()> {
@@ -144,7 +150,7 @@ impl<W: Write> OtlpJson<W> {
                 &manual
             }
         };
-        let (start, end) = (subject.began + span.start, subject.began + span.end);
+        let [start, end] = [span.start, span.end].map(|at| subject.began.saturating_add(at));
         write!(
             self.line,
             ",\"parentSpanId\":\"{parent:016x}\",{name},\"startTimeUnixNano\":\"{start}\",\"endTimeUnixNano\":\"{end}\""
@@ -166,6 +172,22 @@ impl<W: Write> OtlpJson<W> {
 }
 
 /// `"name":…,"kind":1,"attributes":[…]`
+/// One name a line, innermost first.
+fn stacktrace(subject: &Subject, frames: &[u32]) -> String {
+    let mut text = String::new();
+    for frame in frames {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        if text.len() > LONGEST_STACKTRACE {
+            text.push('…');
+            break;
+        }
+        text += &subject.name(&What::Call(ProbeId(*frame)));
+    }
+    text
+}
+
 fn encode_name(subject: &Subject, span: Span<'_>) -> String {
     let name = subject.name(span.what);
     let mut list: Vec<(&str, Value)> = Vec::new();
@@ -213,7 +235,7 @@ impl<W: Write> Sink for OtlpJson<W> {
                 let events = self.events.entry(span.unwrap_or(0)).or_default();
                 if events.len() < MAX_EVENTS {
                     events.push(json!({
-                        "timeUnixNano": (subject.began + at).to_string(), "name": name, "attributes": attributes(&list),
+                        "timeUnixNano": subject.began.saturating_add(*at).to_string(), "name": name, "attributes": attributes(&list),
                     }));
                 } else {
                     *self.dropped.entry(span.unwrap_or(0)).or_default() += 1;
@@ -231,17 +253,16 @@ impl<W: Write> Sink for OtlpJson<W> {
             ("process.exit.code", i64::from(summary.ending.exit_code()).into()),
         ];
         let mut exception = Vec::new();
-        let end = subject.began + summary.duration;
+        let end = subject.began.saturating_add(summary.duration);
         if let Ending::Trapped(trap) = summary.ending {
             list.push(("error.type", trap.code.as_str().into()));
-            let frames: Vec<String> = trap.frames.iter().map(|f| subject.name(&What::Call(ProbeId(*f)))).collect();
             exception.push(json!({
                 "timeUnixNano": end.to_string(),
                 "name": "exception",
                 "attributes": attributes(&[
                     ("exception.type", trap.code.as_str().into()),
                     ("exception.message", trap.message.as_str().into()),
-                    ("exception.stacktrace", frames.join("\n").into()),
+                    ("exception.stacktrace", stacktrace(subject, &trap.frames).into()),
                 ]),
             }));
         } else if summary.ending.exit_code() != 0 {

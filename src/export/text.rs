@@ -174,7 +174,7 @@ pub(super) fn footnotes(
         }
     }
     for (what, count) in &irregular.misuse {
-        writeln!(out, "{red}manual API: {what} ({count} times){reset}")?;
+        writeln!(out, "{red}misuse: {what} ({count} times){reset}")?;
     }
     if irregular.unwound > 0 {
         writeln!(out, "{dim}{} calls did not return: an exception crossed them{reset}", irregular.unwound)?;

@@ -12,8 +12,8 @@ use super::Unit;
 use super::buffer::Buffer;
 use super::recorder::Recorder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::buffer::BLOCK;
-use crate::hook::{BufferPlace, MANIFEST_SECTION, Manifest, ProbeId, RECORDER, is_hook_import};
+use crate::hook::buffer::{BLOCK, first_block};
+use crate::hook::{BufferPlace, HookSet, MANIFEST_SECTION, Manifest, ProbeId, RECORDER, is_hook_import};
 use crate::trace::EventKind;
 
 /// Gives the linker the hooks, in the spelling and of the types that the module imports: with an id, or, in the first
@@ -83,7 +83,9 @@ fn add_buffer_hook<T: 'static>(
     let threshold = name == "flush-counted";
     linker.func_wrap(RECORDER, name, move |mut caller: Caller<'_, T>| -> wasmtime::Result<()> {
         if !recorder(caller.data_mut()).has_buffer() {
-            let Some((buffer, end)) = buffer_of(&mut caller, &place) else {
+            let set = if threshold { HookSet::Threshold } else { HookSet::Buffer };
+            let room = place.first_block >= first_block(set, functions);
+            let Some((buffer, end)) = buffer_of(&mut caller, &place).filter(|_| room) else {
                 return Err(wasmtime::Error::msg("the module has no buffer where its Manifest says that there is one"));
             };
             recorder(caller.data_mut()).begin_buffer(buffer, (place.first_block, end), functions, threshold)?;

@@ -18,7 +18,7 @@ use super::buffer::Buffer;
 use super::clock::{Clock, ClockMode, ClockThread, HANDOVER, Ticker, ticks};
 use crate::hook::ProbeId;
 use crate::hook::buffer::{BLOCK, COUNTERS, CURSOR, EVENT, Kind, LIMIT, THRESHOLD, TICK, meaning};
-use crate::trace::{Event, EventKind};
+use crate::trace::{Event, EventKind, Manual, Misuse};
 
 /// Entries of the ring.
 const RING: usize = 64 * 1024;
@@ -241,6 +241,7 @@ impl Recorder {
     /// Makes room for at least one event at the cursor, and writes the time.
     pub(super) fn flush(&mut self) -> wasmtime::Result<()> {
         self.check()?;
+        self.mend_cursor();
         let Some(blocks) = &mut self.blocks else { return Ok(()) };
         let now = self.clock.now();
         let cursor = blocks.cursor();
@@ -264,11 +265,25 @@ impl Recorder {
 
     /// Hands over what is in the buffer. After each return of the guest to the host, and before what the host sees itself.
     pub(super) fn drain(&mut self) {
+        self.mend_cursor();
         let now = self.clock.now();
         self.hand_over(now);
         if let Some(blocks) = &mut self.blocks {
             // The next event calls for its time, however long the host takes until then.
             blocks.buffer.store(LIMIT, 0);
+        }
+    }
+
+    /// If the cursor stands where no hook leaves it, says so: what was written since is not known. The guest gets room all
+    /// the same.
+    #[inline]
+    fn mend_cursor(&mut self) {
+        let Some(blocks) = &self.blocks else { return };
+        let cursor = blocks.cursor();
+        if blocks.buffer.load(CURSOR) != cursor {
+            blocks.buffer.store(CURSOR, cursor);
+            let now = self.clock.now();
+            self.send(now, Item::Event(foreign()));
         }
     }
 
@@ -315,6 +330,11 @@ impl Recorder {
             std::thread::sleep(FULL_BLOCKS);
         }
     }
+}
+
+/// Something else than hooks wrote into the buffer: the module was tampered with.
+fn foreign() -> EventKind {
+    EventKind::Manual(Box::new(Manual::Misuse(Misuse::ForeignEvent)))
 }
 
 fn ticks_of(nanos: u64) -> u32 {
@@ -448,11 +468,11 @@ impl Taker {
                 let ago = if ago > u32::MAX - AHEAD { 0 } else { u64::from(ago) };
                 last = last.max(now.saturating_sub(ago) * TICK);
             }
-            let Some((id, kind)) = meaning(word) else { continue };
-            let kind = match kind {
-                Kind::Enter => EventKind::Enter(id),
-                Kind::Exit => EventKind::Exit(id),
-                Kind::Unwound => EventKind::Unwound(id),
+            let kind = match meaning(word) {
+                Some((id, Kind::Enter)) => EventKind::Enter(id),
+                Some((id, Kind::Exit)) => EventKind::Exit(id),
+                Some((id, Kind::Unwound)) => EventKind::Unwound(id),
+                None => foreign(),
             };
             events.push(Event { at: last, kind });
         }

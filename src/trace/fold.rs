@@ -147,7 +147,7 @@ pub struct Irregular {
 const MAX_MANUAL: usize = 1_000;
 
 /// At most this many calls are open at a time; no guest comes near with its own stack, but one may call the hooks itself.
-const MAX_CALLS: usize = 4 << 20;
+const MAX_CALLS: usize = 1 << 20;
 
 /// OpenTelemetry's default limit of attributes per span.
 const MAX_TAGS: usize = 128;

@@ -98,8 +98,8 @@ pub struct Totals {
 }
 
 /// More paths than this are not told apart: a call on a new path is then added to its caller's node. Keeps memory
-/// bounded (about 250 MB) for programs whose paths multiply.
-const MAX_NODES: usize = 1 << 20;
+/// bounded (about 130 MB) for programs whose paths multiply.
+const MAX_NODES: usize = 1 << 18;
 
 /// Paths of more different functions than this are not followed further: their calls are added to the node at the end.
 const MAX_DEPTH: u32 = 2_000;
@@ -167,7 +167,7 @@ impl Profile {
             Note::Folded(probe, calls) => *self.folded.entry(*probe).or_default() += u64::from(*calls),
             Note::Drift(nanos) => {
                 let (times, sum, most) = self.drifts;
-                self.drifts = (times + 1, sum + nanos, most.max(*nanos));
+                self.drifts = (times + 1, sum.saturating_add(*nanos), most.max(*nanos));
             }
             Note::Log(..) => node.logs += 1,
             Note::Metric(_) => node.metrics += 1,

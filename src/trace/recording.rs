@@ -38,6 +38,9 @@ const MOST_EVENTS: u32 = 1 << 20;
 /// Longer blocks of events are damaged ones.
 const MOST_BYTES: usize = 4 << 20;
 
+/// A longer text is cut off. (The runner cuts off what a guest says long before.)
+const MOST_TEXT: usize = 64 << 10;
+
 /// What a block of events consists of.
 mod op {
     pub(super) const TIME: u8 = 0x00;
@@ -166,7 +169,7 @@ impl<W: Write> Writer<W> {
     pub fn new(mut out: W, header: &Header) -> io::Result<Self> {
         let mut block = Vec::new();
         VERSION.encode(&mut block);
-        header.program.as_str().encode(&mut block);
+        cut(&header.program).encode(&mut block);
         header.began.encode(&mut block);
         header.clock.as_str().encode(&mut block);
         header.resolution.encode(&mut block);
@@ -253,8 +256,8 @@ impl<W: Write> Writer<W> {
             }
             Ending::Trapped(Trap { code, message, frames }) => {
                 block.push(2);
-                code.as_str().encode(&mut block);
-                message.as_str().encode(&mut block);
+                cut(code).encode(&mut block);
+                cut(message).encode(&mut block);
                 frames.len().encode(&mut block);
                 frames.iter().for_each(|frame| frame.encode(&mut block));
             }
@@ -332,7 +335,7 @@ impl<W: Write> Writer<W> {
 
     fn text(&mut self, op: u8, text: &str) {
         self.block.push(op);
-        text.encode(&mut self.block);
+        cut(text).encode(&mut self.block);
     }
 
     #[cold]
@@ -360,7 +363,7 @@ impl<W: Write> Writer<W> {
                 Manual::Metric(line) => self.text(op::METRIC, line),
                 Manual::Log(level, message) => {
                     self.block.extend([op::LOG, *level as u8]);
-                    message.as_str().encode(&mut self.block);
+                    cut(message).encode(&mut self.block);
                 }
                 Manual::Misuse(misuse) => self.block.extend([op::MISUSE, *misuse as u8]),
             },
@@ -384,6 +387,10 @@ impl<W: Write> Writer<W> {
         self.events = 0;
         write_block(&mut self.out, EVENTS, &head)
     }
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MOST_TEXT)]
 }
 
 /// A block: kind, length, checksum, contents.

@@ -157,8 +157,17 @@ fn without_path(e: std::io::Error) -> std::io::Error {
 /// A JSON value as text, with a line end. JSON lets characters stand that a terminal obeys (U+009B, marks that reorder
 /// text); they are written as escapes, which mean the same.
 pub(crate) fn json_text(value: &serde_json::Value) -> String {
+    escaped(&format!("{value:#}\n"))
+}
+
+/// The same on one line, without its end.
+pub(crate) fn json_line(value: &serde_json::Value) -> String {
+    escaped(&value.to_string())
+}
+
+fn escaped(json: &str) -> String {
     let mut text = String::new();
-    for c in format!("{value:#}\n").chars() {
+    for c in json.chars() {
         // A line end is the layout's: in a string it is an escape already.
         if c == '\n' || matches!(printable(c.encode_utf8(&mut [0; 4])), Cow::Borrowed(_)) {
             text.push(c);

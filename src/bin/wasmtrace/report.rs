@@ -1,14 +1,14 @@
 //! `wasmtrace report`
 
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use wasmtrace::export::{Flat, Look, Sink, Sort, Subject, Tree, hex};
 use wasmtrace::trace::Ending;
 use wasmtrace::trace::fold::{Irregular, What};
-use wasmtrace::trace::profile::Profile;
+use wasmtrace::trace::profile::{Node, Totals};
 use wasmtrace::trace::recording::End;
 
 use crate::recordings::Recording;
@@ -77,13 +77,34 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let mut pipeline = Pipeline::new(sinks);
     let replayed = recording.replay(&mut pipeline, global);
     if args.json {
-        files::print_json(&json_of(&subject, &replayed.end, &pipeline))?;
+        write_json(&subject, &replayed.end, &pipeline).context("standard output")?;
     }
     pipeline.worked()?;
     replayed.damage.map_or(Ok(0), Err)
 }
 
-fn json_of(subject: &Subject, end: &End, pipeline: &Pipeline) -> Value {
+/// One JSON object, its rows one a line. They are written one by one: there may be hundreds of thousands.
+fn write_json(subject: &Subject, end: &End, pipeline: &Pipeline) -> std::io::Result<()> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let head = files::json_text(&head(subject, end, pipeline));
+    write!(out, "{},\n  \"functions\": [", head.trim_end().trim_end_matches('}').trim_end())?;
+    let mut functions = pipeline.profile.by_function();
+    functions.sort_by_key(|f| std::cmp::Reverse(f.own));
+    write_rows(&mut out, functions.iter().map(|f| function(subject, f)))?;
+    write!(out, "],\n  \"tree\": [")?;
+    write_rows(&mut out, pipeline.profile.nodes().map(|n| node(subject, n)))?;
+    writeln!(out, "]\n}}")?;
+    out.flush()
+}
+
+fn write_rows(out: &mut impl Write, rows: impl Iterator<Item = Value>) -> std::io::Result<()> {
+    for (i, row) in rows.enumerate() {
+        write!(out, "{}\n    {}", if i == 0 { "" } else { "," }, files::json_line(&row))?;
+    }
+    write!(out, "\n  ")
+}
+
+fn head(subject: &Subject, end: &End, pipeline: &Pipeline) -> Value {
     let profile = &pipeline.profile;
     let (drifts, drift_sum, drift_most) = profile.drifts();
     let (grows, pages) = profile.memory_grows();
@@ -106,8 +127,6 @@ fn json_of(subject: &Subject, end: &End, pipeline: &Pipeline) -> Value {
         "manual_spans": profile.manual_spans(),
         "memory_grow": { "count": grows, "pages": pages },
         "irregular": irregular(pipeline.irregular(), profile.merged()),
-        "functions": functions(subject, profile),
-        "tree": tree(subject, profile),
     })
 }
 
@@ -140,7 +159,7 @@ fn irregular(irregular: &Irregular, merged: u64) -> Value {
     })
 }
 
-/// What a row is of: a function with where it stands, or a span.
+/// What a row is of: a function, or a span of the guest's own.
 fn named(subject: &Subject, what: &What) -> Map<String, Value> {
     let mut row = Map::new();
     row.insert("name".to_owned(), subject.name(what).into());
@@ -148,52 +167,43 @@ fn named(subject: &Subject, what: &What) -> Map<String, Value> {
         What::Call(probe) => row.insert("function".to_owned(), probe.0.into()),
         What::Manual(_) => row.insert("manual".to_owned(), true.into()),
     };
-    if let Some(label) = subject.label(what) {
-        row.insert("file".to_owned(), json!(label.file.as_deref()));
-        row.insert("line".to_owned(), json!(label.line));
-    }
     row
 }
 
-fn functions(subject: &Subject, profile: &Profile) -> Vec<Value> {
-    let mut all = profile.by_function();
-    all.sort_by_key(|f| std::cmp::Reverse(f.own));
-    let row = |f: &wasmtrace::trace::profile::Totals| {
-        let mut row = named(subject, &f.what);
-        row.extend([
-            ("calls".to_owned(), f.calls.into()),
-            ("calls_counted_only".to_owned(), f.folded.into()),
-            ("total_nanos".to_owned(), f.total.into()),
-            ("self_nanos".to_owned(), f.own.into()),
-        ]);
-        Value::Object(row)
-    };
-    all.iter().map(row).collect()
+fn function(subject: &Subject, f: &Totals) -> Value {
+    let mut row = named(subject, &f.what);
+    if let Some(label) = subject.label(&f.what) {
+        row.insert("file".to_owned(), json!(label.file.as_deref()));
+        row.insert("line".to_owned(), json!(label.line));
+    }
+    row.extend([
+        ("calls".to_owned(), f.calls.into()),
+        ("calls_counted_only".to_owned(), f.folded.into()),
+        ("total_nanos".to_owned(), f.total.into()),
+        ("self_nanos".to_owned(), f.own.into()),
+    ]);
+    Value::Object(row)
 }
 
-/// The nodes, parents before children, each with the place of its parent in this list: a tree in a tree of values may be
+/// Nodes come parents before children, each with the place of its parent in the list: a tree in a tree of values may be
 /// deeper than a reader of JSON goes.
-fn tree(subject: &Subject, profile: &Profile) -> Vec<Value> {
-    let row = |node: &wasmtrace::trace::profile::Node| {
-        let what = node.what.as_ref().expect("only the root is nothing");
-        let mut row = named(subject, what);
-        // The root is not in the list.
-        let parent = node.parent.map(|id| id.index()).and_then(|index| index.checked_sub(1));
-        row.extend([
-            ("parent".to_owned(), json!(parent)),
-            ("calls".to_owned(), node.calls.into()),
-            ("total_nanos".to_owned(), node.total.into()),
-            ("self_nanos".to_owned(), node.own.into()),
-            ("recursive".to_owned(), node.recursive.into()),
-            ("unwound".to_owned(), node.unwound.into()),
-            ("open_at_the_end".to_owned(), node.cut_off.into()),
-            ("trapped".to_owned(), node.trapped.into()),
-            ("never_closed".to_owned(), node.forgotten.into()),
-            ("logs".to_owned(), node.logs.into()),
-            ("metrics".to_owned(), node.metrics.into()),
-            ("tags".to_owned(), json!(node.tags)),
-        ]);
-        Value::Object(row)
-    };
-    profile.nodes().map(row).collect()
+fn node(subject: &Subject, node: &Node) -> Value {
+    let mut row = named(subject, node.what.as_ref().expect("only the root is nothing"));
+    // The root is not in the list.
+    let parent = node.parent.map(|id| id.index()).and_then(|index| index.checked_sub(1));
+    row.extend([
+        ("parent".to_owned(), json!(parent)),
+        ("calls".to_owned(), node.calls.into()),
+        ("total_nanos".to_owned(), node.total.into()),
+        ("self_nanos".to_owned(), node.own.into()),
+        ("recursive".to_owned(), node.recursive.into()),
+        ("unwound".to_owned(), node.unwound.into()),
+        ("open_at_the_end".to_owned(), node.cut_off.into()),
+        ("trapped".to_owned(), node.trapped.into()),
+        ("never_closed".to_owned(), node.forgotten.into()),
+        ("logs".to_owned(), node.logs.into()),
+        ("metrics".to_owned(), node.metrics.into()),
+        ("tags".to_owned(), json!(node.tags)),
+    ]);
+    Value::Object(row)
 }

@@ -4,7 +4,9 @@ use std::io::{self, Read};
 
 use wasmparser::BinaryReader;
 
-use super::{END, EVENTS, End, HEADER, Header, MAGIC, MOST_BYTES, MOST_EVENTS, SLOTS, State, VERSION, checksum, op};
+use super::{
+    END, EVENTS, End, HEADER, Header, MAGIC, MOST_BYTES, MOST_EVENTS, MOST_TEXT, SLOTS, State, VERSION, checksum, op,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{Manifest, ProbeId};
 use crate::trace::{Ending, Event, EventKind, Level, Manual, Misuse, Trap};
@@ -191,7 +193,12 @@ fn end(r: &mut BinaryReader<'_>) -> Result<End> {
 }
 
 fn text(r: &mut BinaryReader<'_>) -> Result<String> {
-    Ok(r.read_unlimited_string()?.to_owned())
+    let at = r.original_position();
+    let text = r.read_unlimited_string()?;
+    if text.len() > MOST_TEXT {
+        return Err(damaged(at, format!("the recording is damaged: a text of {} bytes", text.len())));
+    }
+    Ok(text.to_owned())
 }
 
 fn read_events(r: &mut BinaryReader<'_>, state: &mut State, last: &mut u64, events: &mut Vec<Event>) -> Result<()> {
