@@ -177,7 +177,9 @@ impl Ticker {
     /// By how many nanoseconds the times of events may lag that were written since the last flush, which was at `flushed`.
     pub(super) fn lag(&self, flushed: u64, now: u64) -> u64 {
         if self.threshold || self.mode == ClockMode::Spin {
-            u64::from(ticks(now).wrapping_sub(self.buffer.load(CLOCK))) * TICK
+            // The other thread may have written a later time than `now`.
+            let lag = ticks(now).wrapping_sub(self.buffer.load(CLOCK));
+            if lag > u32::MAX / 2 { 0 } else { u64::from(lag) * TICK }
         } else if self.buffer.load(LIMIT) == 0 {
             // Since then each event would have called.
             self.lowered.load(Ordering::Relaxed).saturating_sub(flushed)

@@ -112,6 +112,8 @@ struct Blocks {
     /// Where the cursor stood at the last flush, and after how many events the next is to be.
     flushed: u32,
     allowed: u32,
+    /// Scatters the flushes: see [`Blocks::stamp`].
+    random: u32,
     last_flush: u64,
     last_handover: u64,
     /// How many functions have a counter.
@@ -226,6 +228,7 @@ impl Recorder {
             from: first,
             flushed: first,
             allowed: 1,
+            random: 0x9e37_79b9,
             last_flush: now,
             last_handover: now,
             counters: if threshold { counters } else { 0 },
@@ -366,13 +369,22 @@ impl Blocks {
         block
     }
 
-    /// Writes the time, and how far the guest may go until it asks for it again.
+    /// Writes the time, and how far the guest may go until it asks for it again: half of what is allowed to one and a half,
+    /// at random. Were it always as many, a loop with as many events would have all its time between the same two of them.
     fn stamp(&mut self) {
         let cursor = self.cursor();
+        // xorshift32 (Marsaglia 2003)
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        let allowed = match self.allowed {
+            1 => 1,
+            allowed => allowed / 2 + self.random % (allowed + 1),
+        };
         self.flushed = cursor;
         self.last_flush = self.ticker.write();
         self.ticker.last_flush.store(self.last_flush, Ordering::Relaxed);
-        self.buffer.store(LIMIT, (cursor + self.allowed * EVENT).min(self.end() - EVENT + 1));
+        self.buffer.store(LIMIT, (cursor + allowed * EVENT).min(self.end() - EVENT + 1));
     }
 }
 

@@ -205,7 +205,9 @@ impl Hooking {
         // Calls below the threshold are left out where they are made if there is a clock that is fine enough for that.
         // Else all are recorded, and the short ones are left out here.
         let clock = asked.unwrap_or(match args.min_duration {
-            Some(least) if nanos(least) < ClockMode::Coarse.resolution() && has_two_cores() => ClockMode::Spin,
+            Some(least) if !least.is_zero() && nanos(least) < ClockMode::Coarse.resolution() && has_two_cores() => {
+                ClockMode::Spin
+            }
             _ => ClockMode::Coarse,
         });
         let fine_enough = args.min_duration.is_some_and(|least| nanos(least) >= clock.resolution());
