@@ -14,6 +14,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::BufferPlace;
+use crate::hook::buffer::{BLOCK, EVENT};
 use crate::trace::{Ending, Event, Trap};
 
 mod buffer;
@@ -21,6 +22,8 @@ mod clock;
 mod hooks;
 mod manual;
 mod recorder;
+mod taker;
+mod timeline;
 mod wasi;
 
 pub use clock::ClockMode;
@@ -71,7 +74,7 @@ pub const DEFAULT_WASM_STACK: usize = 512 << 10;
 /// Stack of the guest's thread beside what the guest uses itself: wasmtime and WASI run on it.
 const HOST_STACK: usize = 4 << 20;
 
-/// Events that are consumed at a time.
+/// Events that are consumed at a time, or a block more.
 const BATCH: usize = 4096;
 
 /// How often the ring is looked into when it was empty; it takes a guest longer to fill it.
@@ -218,7 +221,7 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
         })
         .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
 
-    let mut events: Vec<Event> = Vec::with_capacity(BATCH);
+    let mut events: Vec<Event> = Vec::with_capacity(BATCH + (BLOCK / EVENT) as usize);
     let mut asked_to_end = None;
     let mut consumed = Instant::now();
     let mut last = 0;

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::runtime::{self, ClockMode, Config, Invoke};
+use wasmtrace::trace::fold::{Fold, What};
+use wasmtrace::trace::profile::Profile;
 use wasmtrace::trace::{Event, EventKind};
 use wasmtrace::{Options, instrument, module, rewrite};
 
@@ -128,6 +130,44 @@ fn two_runs_at_once_do_not_meet() {
         [other.join().unwrap(), one]
     });
     assert!(alone[0].len() > 1000 && alone == together);
+}
+
+/// Functions that are called as often, one of which takes nearly all of the time.
+const UNEVEN: &str = r#"(module
+  (func $long (param $n i32) (result i32) (local $x i32)
+    (loop $again
+      (local.set $x (i32.add (i32.rotl (local.get $x) (i32.const 5)) (local.get $n)))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $x))
+  (func $short (param i32) (result i32) (local.get 0))
+  (func (export "run") (local $times i32) (local $sum i32)
+    (local.set $times (i32.const 100000))
+    (loop $again
+      (local.set $sum (call $short (call $short (call $short (i32.add (local.get $sum) (call $long (i32.const 2000)))))))
+      (br_if $again (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))))"#;
+
+/// Theorem: where calls are so dense that a thousand of them pass between two readings of the clock, time still goes to what
+/// took it. (Shared out by the number of calls, the long function would get a quarter.)
+#[test]
+fn time_goes_to_the_function_that_took_it() {
+    let out = hooked(&wat::parse_str(UNEVEN).unwrap(), HookSet::Buffer).unwrap();
+    let invoke = Some(Invoke { function: "run".to_owned(), args: Vec::new() });
+    let (mut fold, mut profile) = (Fold::new(), Profile::new());
+    let outcome = runtime::run(&out.wasm, &Config { invoke, ..Default::default() }, |events: &[Event]| {
+        for event in events {
+            fold.event(event, &mut |change| profile.change(change));
+        }
+    })
+    .unwrap();
+    fold.finish(outcome.duration, &outcome.ending, &mut |change| profile.change(change));
+    let probes = out.manifest.unwrap().probes;
+    let own = |rank: usize| {
+        let all = profile.by_function();
+        all.iter().find(|totals| totals.what == What::Call(probes[rank].id)).unwrap().own as f64
+    };
+    let (long, short, total) = (own(0), own(1), profile.total() as f64);
+    // 1 µs and 3 times 2 ns.
+    assert!(long / total > 0.7 && long > 5.0 * short, "long {long}, short {short} of {total}");
 }
 
 fn wasmtrace(folder: &Path, args: &[&str]) -> Command {

@@ -4,9 +4,10 @@
 //! `flush`, and, where that is not enough, a thread that does nothing else.
 //!
 //! *Coarse*: flushes come so often that the word is fresh, some five microseconds old where calls are dense (the recorder
-//! sees to that), and this thread only lowers the limit when there has been none for 100 µs, so that the next event is
-//! given its time when it comes. It never writes the time, and so never takes a core from the guest. Where calls below a
-//! threshold are counted only, there are no flushes while a call runs, so there it writes the time as well, each 100 µs.
+//! sees to that, and `timeline` shares out what lies between them), and this thread only lowers the limit when there has been
+//! none for 100 µs, so that the next event is given its time when it comes. It never writes the time, and so never takes a
+//! core from the guest. Where calls below a threshold are counted only, there are no flushes while a call runs, so there it
+//! writes the time as well, each 100 µs.
 //!
 //! *Spin*: it writes the time each microsecond, and wants a core of its own for that.
 
@@ -172,6 +173,13 @@ impl Ticker {
         let now = self.clock.now();
         self.buffer.store(CLOCK, ticks(now));
         now
+    }
+
+    /// Since when nothing can have happened in a guest that now calls, if its last flush was at `flushed` and it was asked for
+    /// another one since: each event calls then.
+    pub(super) fn idle_since(&self, flushed: u64) -> Option<u64> {
+        let lowered = self.lowered.load(Ordering::Relaxed);
+        (lowered > flushed && self.buffer.load(LIMIT) == 0).then_some(lowered)
     }
 
     /// By how many nanoseconds the times of events may lag that were written since the last flush, which was at `flushed`.

@@ -8,17 +8,20 @@
 //! # How often the guest calls
 //! A call costs about as much as twenty events. How many events may pass until the next is decided at each: so many that it
 //! takes some [`FLUSH_EVERY`]. Where calls are rare each event has its call and its exact time; where they are dense a whole
-//! block passes.
+//! block passes. Then two events in a row call, so that what lies between them is known exactly: from such pairs the consumer
+//! learns how to share out the time between calls that are far apart (see `timeline`).
 
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::buffer::Buffer;
-use super::clock::{Clock, ClockMode, ClockThread, HANDOVER, Ticker, ticks};
+use super::clock::{Clock, ClockMode, ClockThread, HANDOVER, Ticker};
+use super::taker::Taker;
+use super::timeline::Stamp;
 use crate::hook::ProbeId;
-use crate::hook::buffer::{BLOCK, COUNTERS, CURSOR, EVENT, Kind, LIMIT, THRESHOLD, TICK, meaning};
-use crate::trace::{Event, EventKind, Manual, Misuse};
+use crate::hook::buffer::{BLOCK, COUNTERS, CURSOR, EVENT, LIMIT, THRESHOLD, TICK};
+use crate::trace::{EventKind, Manual, Misuse};
 
 /// Entries of the ring.
 const RING: usize = 64 * 1024;
@@ -32,13 +35,6 @@ const FLUSH_EVERY: u64 = 5_000;
 /// A clock that has not been written for so many nanoseconds has stood still.
 const DRIFT: u64 = 2_000_000;
 
-/// Ticks by which an event's time may be ahead of one that was read later: two threads write the clock.
-const AHEAD: u32 = 10_000_000;
-
-/// Nanoseconds after which an event that lies in the buffer is read there, though the guest has not handed it over: it has
-/// not called since, and nobody knows when it will.
-const LONG_PAST: u64 = 1_000_000_000;
-
 /// How long the guest sleeps when there is no room: a small part of what the consumer takes for all of it.
 const FULL: Duration = Duration::from_micros(50);
 
@@ -47,33 +43,44 @@ const FULL_BLOCKS: Duration = Duration::from_micros(300);
 
 /// What goes through the ring, with its time in nanoseconds.
 #[derive(Debug)]
-enum Item {
+pub(super) enum Item {
     Event(EventKind),
-    /// Events of the buffer, from one offset to another.
-    Written(u32, u32),
-    /// The same, and nothing more comes from that block.
-    WrittenLast(u32, u32),
+    /// The time at an event that will be handed over.
+    Stamp(Stamp),
+    Written(Written),
+}
+
+/// Events of the buffer that are handed over: the consumer is to read them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    /// From one offset to another.
+    pub(super) from: u32,
+    pub(super) to: u32,
+    /// Whether nothing more comes from that block.
+    pub(super) last: bool,
+    /// When all of them had happened: some time before they were handed over, if nothing did since.
+    pub(super) over: u64,
 }
 
 /// What becomes of the guest's memory.
-const OPEN: u8 = 0;
+pub(super) const OPEN: u8 = 0;
 /// The guest is done: the consumer has to read what is left.
-const CLOSING: u8 = 1;
+pub(super) const CLOSING: u8 = 1;
 /// The consumer does not look at it any more.
-const CLOSED: u8 = 2;
+pub(super) const CLOSED: u8 = 2;
 
 /// What both ends know.
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     /// Bytes of text in the ring.
-    text: AtomicUsize,
+    pub(super) text: AtomicUsize,
     /// How many blocks the consumer has read to their end.
-    blocks_read: AtomicU64,
+    pub(super) blocks_read: AtomicU64,
     /// From where on the buffer's events have not been handed over.
-    from: AtomicU32,
+    pub(super) from: AtomicU32,
     /// One of the three above.
-    state: AtomicU8,
-    buffer: OnceLock<Buffer>,
+    pub(super) state: AtomicU8,
+    pub(super) buffer: OnceLock<Buffer>,
     clock: Mutex<Option<ClockThread>>,
 }
 
@@ -112,6 +119,13 @@ struct Blocks {
     /// Where the cursor stood at the last flush, and after how many events the next is to be.
     flushed: u32,
     allowed: u32,
+    /// Whether the consumer gets each flush's time, and shares out what lies between: not where the clock's word is fresh.
+    stamps: bool,
+    /// That of the last flush, until it is sent.
+    stamp: Option<Stamp>,
+    /// Whether the last flush was the first of a pair.
+    pairing: bool,
+    last_pair: u64,
     /// Scatters the flushes: see [`Blocks::stamp`].
     random: u32,
     last_flush: u64,
@@ -136,16 +150,7 @@ impl std::error::Error for Interrupted {}
 pub(super) fn recorder(clock: Arc<Clock>, interrupt: Arc<AtomicI32>, settings: Settings) -> (Recorder, Taker) {
     let (ring, taken) = rtrb::RingBuffer::new(RING);
     let shared = Arc::new(Shared::default());
-    let taker = Taker {
-        clock: clock.clone(),
-        ring: taken,
-        shared: shared.clone(),
-        last: 0,
-        rest: None,
-        peeked: None,
-        // A call that is that old will be written down: the guest does not take it back.
-        long_past: LONG_PAST + settings.min_duration,
-    };
+    let taker = Taker::new(clock.clone(), taken, shared.clone(), settings.min_duration);
     (Recorder { clock, ring, shared, interrupt, settings, blocks: None }, taker)
 }
 
@@ -228,6 +233,10 @@ impl Recorder {
             from: first,
             flushed: first,
             allowed: 1,
+            stamps: mode == ClockMode::Coarse && !threshold,
+            stamp: None,
+            pairing: false,
+            last_pair: 0,
             random: 0x9e37_79b9,
             last_flush: now,
             last_handover: now,
@@ -241,36 +250,45 @@ impl Recorder {
         self.blocks.is_some()
     }
 
-    /// Makes room for at least one event at the cursor, and writes the time.
+    /// Makes room for at least one event at the cursor, and writes the time. The time is read first thing and last, so that a
+    /// pair of flushes measures what lies between them and little else.
     pub(super) fn flush(&mut self) -> wasmtime::Result<()> {
+        let now = self.clock.now();
         self.check()?;
         self.mend_cursor();
         let Some(blocks) = &mut self.blocks else { return Ok(()) };
-        let now = self.clock.now();
         let cursor = blocks.cursor();
         let since = now.saturating_sub(blocks.last_flush);
+        let over = blocks.ticker.idle_since(blocks.last_flush).unwrap_or(now);
         let lag = if cursor > blocks.flushed { blocks.ticker.lag(blocks.last_flush, now) } else { 0 };
-        if cursor + EVENT > blocks.end() || lag > DRIFT || now.saturating_sub(blocks.last_handover) > HANDOVER {
-            self.hand_over(now);
+        let new_block = cursor + EVENT > blocks.end();
+        if new_block || lag > DRIFT || now.saturating_sub(blocks.last_handover) > HANDOVER {
+            self.hand_over(now, over);
             if lag > DRIFT {
                 self.send(now, Item::Event(EventKind::Drift(lag)));
             }
+        } else {
+            self.send_stamp();
         }
         let Some(blocks) = &mut self.blocks else { return Ok(()) };
-        if since < FLUSH_EVERY / 2 {
-            blocks.allowed = (blocks.allowed * 2).min(BLOCK / EVENT);
-        } else if since > FLUSH_EVERY * 2 {
-            blocks.allowed = (blocks.allowed / 4).max(1);
-        }
-        blocks.stamp();
+        blocks.pace(since);
+        blocks.stamp(now, over, new_block);
         Ok(())
+    }
+
+    /// The stamp of the last flush.
+    fn send_stamp(&mut self) {
+        if let Some(stamp) = self.blocks.as_mut().and_then(|blocks| blocks.stamp.take()) {
+            self.send(stamp.returned, Item::Stamp(stamp));
+        }
     }
 
     /// Hands over what is in the buffer. After each return of the guest to the host, and before what the host sees itself.
     pub(super) fn drain(&mut self) {
         self.mend_cursor();
         let now = self.clock.now();
-        self.hand_over(now);
+        let idle = self.blocks.as_ref().and_then(|blocks| blocks.ticker.idle_since(blocks.last_flush));
+        self.hand_over(now, idle.unwrap_or(now));
         if let Some(blocks) = &mut self.blocks {
             // The next event calls for its time, however long the host takes until then.
             blocks.buffer.store(LIMIT, 0);
@@ -290,7 +308,9 @@ impl Recorder {
         }
     }
 
-    fn hand_over(&mut self, now: u64) {
+    /// Hands over what is in the buffer; all of it had happened at `over`.
+    fn hand_over(&mut self, now: u64, over: u64) {
+        self.send_stamp();
         let Some(blocks) = &mut self.blocks else { return };
         let (from, cursor, end) = (blocks.from, blocks.cursor(), blocks.end());
         blocks.last_handover = now;
@@ -299,10 +319,8 @@ impl Recorder {
         let full = cursor + gap + EVENT > end;
         let counters = blocks.counters;
         let buffer = blocks.buffer;
-        match full {
-            true => self.send(now, Item::WrittenLast(from, cursor)),
-            false if cursor > from => self.send(now, Item::Written(from, cursor)),
-            false => {}
+        if full || cursor > from {
+            self.send(now, Item::Written(Written { from, to: cursor, last: full, over }));
         }
         for id in 0..counters {
             let calls = buffer.load(COUNTERS + 4 * id);
@@ -336,7 +354,7 @@ impl Recorder {
 }
 
 /// Something else than hooks wrote into the buffer: the module was tampered with.
-fn foreign() -> EventKind {
+pub(super) fn foreign() -> EventKind {
     EventKind::Manual(Box::new(Manual::Misuse(Misuse::ForeignEvent)))
 }
 
@@ -369,22 +387,47 @@ impl Blocks {
         block
     }
 
-    /// Writes the time, and how far the guest may go until it asks for it again: half of what is allowed to one and a half,
-    /// at random. Were it always as many, a loop with as many events would have all its time between the same two of them.
-    fn stamp(&mut self) {
-        let cursor = self.cursor();
+    /// Decides how many events may pass until the next flush, from how long it took until this one.
+    fn pace(&mut self, since: u64) {
+        if std::mem::take(&mut self.pairing) {
+            return; // the second of a pair says nothing of that
+        }
+        if since < FLUSH_EVERY / 2 {
+            self.allowed = (self.allowed * 2).min(BLOCK / EVENT);
+        } else if since > FLUSH_EVERY * 2 {
+            self.allowed = (self.allowed / 4).max(1);
+        }
+    }
+
+    /// Writes the time, and how far the guest may go until it asks for it again: to the next event, if this is to be the first
+    /// of a pair; else half of what is allowed to one and a half, at random. Were it always as many, a loop with as many
+    /// events would have all its time between the same two of them.
+    fn stamp(&mut self, called: u64, over: u64, new_block: bool) {
+        let at = self.cursor();
         // xorshift32 (Marsaglia 2003)
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;
         self.random ^= self.random << 5;
+        let due = self.stamps && self.allowed > 1 && called.saturating_sub(self.last_pair) > FLUSH_EVERY;
+        // The first stores into a new block wait for it, so a pair is taken from within.
+        self.pairing = due && !new_block;
         let allowed = match self.allowed {
             1 => 1,
+            _ if self.pairing => 1,
+            allowed if due => allowed.min(1 + self.random % (BLOCK / EVENT)),
             allowed => allowed / 2 + self.random % (allowed + 1),
         };
-        self.flushed = cursor;
-        self.last_flush = self.ticker.write();
-        self.ticker.last_flush.store(self.last_flush, Ordering::Relaxed);
-        self.buffer.store(LIMIT, (cursor + allowed * EVENT).min(self.end() - EVENT + 1));
+        self.flushed = at;
+        self.buffer.store(LIMIT, (at + allowed * EVENT).min(self.end() - EVENT + 1));
+        let returned = self.ticker.write();
+        self.last_flush = returned;
+        self.ticker.last_flush.store(returned, Ordering::Relaxed);
+        if self.pairing {
+            self.last_pair = returned;
+        }
+        if self.stamps {
+            self.stamp = Some(Stamp { at, over, called, returned });
+        }
     }
 }
 
@@ -407,134 +450,5 @@ impl Drop for ReadBeforeDrop {
         while self.0.state.load(Ordering::Acquire) != CLOSED {
             std::thread::sleep(FULL);
         }
-    }
-}
-
-/// The consumer's end.
-#[derive(Debug)]
-pub(super) struct Taker {
-    clock: Arc<Clock>,
-    ring: rtrb::Consumer<(u64, Item)>,
-    shared: Arc<Shared>,
-    /// The time of the last event.
-    last: u64,
-    /// What is being read of the buffer.
-    rest: Option<Rest>,
-    /// Up to where the buffer was read though it was not handed over.
-    peeked: Option<u32>,
-    /// Nanoseconds for which an event has to lie in the buffer until it is read without being handed over.
-    long_past: u64,
-}
-
-/// Events of the buffer that have been handed over and not been read.
-#[derive(Debug, Clone, Copy)]
-struct Rest {
-    at: u32,
-    to: u32,
-    /// When they had been written.
-    now: u64,
-    /// Whether the block ends with them.
-    last: bool,
-}
-
-impl Taker {
-    /// Appends what there is to `events`, up to `most` of them. Whether there may be more.
-    pub(super) fn take(&mut self, events: &mut Vec<Event>, most: usize) -> bool {
-        while events.len() < most {
-            if let Some(rest) = self.rest {
-                self.read(rest, events, most);
-                continue;
-            }
-            let Ok((now, item)) = self.ring.pop() else { return false };
-            match item {
-                Item::Event(kind) => {
-                    self.shared.text.fetch_sub(kind.text_len(), Ordering::AcqRel);
-                    self.last = self.last.max(now);
-                    events.push(Event { at: self.last, kind });
-                }
-                Item::Written(from, to) | Item::WrittenLast(from, to) => {
-                    // What was read before it was handed over is not read again.
-                    let at = self.peeked.take().map_or(from, |peeked| peeked.max(from));
-                    self.rest = Some(Rest { at: at.min(to), to, now, last: matches!(item, Item::WrittenLast(..)) });
-                }
-            }
-        }
-        true
-    }
-
-    fn read(&mut self, rest: Rest, events: &mut Vec<Event>, most: usize) {
-        let Some(buffer) = self.shared.buffer.get() else {
-            self.rest = None;
-            return;
-        };
-        let room = (most - events.len()).min((BLOCK / EVENT) as usize) as u32;
-        let to = rest.to.min(rest.at + room * EVENT);
-        let (now, now_word) = (rest.now / TICK, ticks(rest.now));
-        let (mut last, mut last_word) = (self.last, !buffer.load(rest.at.min(buffer.len() - EVENT) + 4));
-        for at in (rest.at..to).step_by(EVENT as usize) {
-            let (word, time) = (buffer.load(at), buffer.load(at + 4));
-            if time != last_word {
-                last_word = time;
-                // They were written before `now`, and not so long before that the word has come round again.
-                let ago = now_word.wrapping_sub(time);
-                let ago = if ago > u32::MAX - AHEAD { 0 } else { u64::from(ago) };
-                last = last.max(now.saturating_sub(ago) * TICK);
-            }
-            let kind = match meaning(word) {
-                Some((id, Kind::Enter)) => EventKind::Enter(id),
-                Some((id, Kind::Exit)) => EventKind::Exit(id),
-                Some((id, Kind::Unwound)) => EventKind::Unwound(id),
-                None => foreign(),
-            };
-            events.push(Event { at: last, kind });
-        }
-        self.last = last;
-        self.rest = Some(Rest { at: to, ..rest });
-        if to >= rest.to {
-            self.rest = None;
-            if rest.last {
-                self.shared.blocks_read.fetch_add(1, Ordering::AcqRel);
-            }
-        }
-    }
-
-    /// Appends what the guest has written and not handed over, if it lies there for long: the guest is busy, or waits, and
-    /// does not call. With `all`, everything that is there: nothing will come any more.
-    pub(super) fn peek(&mut self, events: &mut Vec<Event>, all: bool) {
-        let Some(buffer) = self.shared.buffer.get().copied() else { return };
-        if self.shared.state.load(Ordering::Acquire) != OPEN || self.rest.is_some() || !self.ring.is_empty() {
-            return;
-        }
-        let from = self.shared.from.load(Ordering::Acquire);
-        let cursor = buffer.load(CURSOR) & !(EVENT - 1);
-        let from = self.peeked.map_or(from, |peeked| peeked.max(from));
-        // All of it lies in one block, unless the guest is just moving on, or its cursor is none.
-        if cursor <= from || cursor > buffer.len() || from / BLOCK != (cursor - EVENT) / BLOCK {
-            return;
-        }
-        let now = self.clock.now();
-        let age = u64::from(ticks(now).wrapping_sub(buffer.load(cursor - EVENT + 4))) * TICK;
-        if all || age > self.long_past {
-            self.read(Rest { at: from, to: cursor, now, last: false }, events, usize::MAX);
-            self.peeked = Some(cursor);
-        }
-    }
-
-    /// Whether nothing more will come: everything was taken and the guest's end is gone or waits for just that.
-    pub(super) fn is_over(&mut self) -> bool {
-        // In this order: what was pushed before the guest was done is there when that is known.
-        let gone = self.ring.is_abandoned();
-        let closing = self.shared.state.load(Ordering::Acquire) == CLOSING;
-        if (gone || closing) && self.rest.is_none() && self.ring.is_empty() {
-            self.shared.state.store(CLOSED, Ordering::Release);
-            return true;
-        }
-        false
-    }
-}
-
-impl Drop for Taker {
-    fn drop(&mut self) {
-        self.shared.state.store(CLOSED, Ordering::Release);
     }
 }

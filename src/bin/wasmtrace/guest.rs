@@ -66,7 +66,7 @@ pub(crate) struct GuestArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum ClockArg {
-    /// About 5 µs where calls are dense, 200 µs at most: costs next to nothing
+    /// Read about each 5 µs where calls are dense, shared out between them, 200 µs at most: costs next to nothing
     Coarse,
     /// 1 µs: a thread that spins, and wants a core of its own
     Spin,
