@@ -59,7 +59,8 @@ pub struct Config {
     pub clock: ClockMode,
     /// In a module with the hook set `threshold`: calls shorter than this, that made no longer ones, are counted only.
     pub min_duration: Duration,
-    /// Set to a signal's number, it ends the guest at its next event.
+    /// Set to a signal's number, it ends the guest at its next event, or leaves it behind after a second; set to the
+    /// negative of one, it does not wait for that.
     pub interrupt: Arc<AtomicI32>,
 }
 
@@ -244,7 +245,8 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
             std::thread::sleep(IDLE);
         }
         let signal = config.interrupt.load(Ordering::Relaxed);
-        if signal != 0 && asked_to_end.get_or_insert_with(Instant::now).elapsed() > GRACE {
+        let grace = if signal < 0 { Duration::ZERO } else { GRACE };
+        if signal != 0 && asked_to_end.get_or_insert_with(Instant::now).elapsed() > grace {
             events.clear();
             taker.peek(&mut events, true);
             consume(&events);
@@ -252,7 +254,7 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
         }
     };
     let (called, end, guest_cpu) = if abandoned {
-        let signal = config.interrupt.load(Ordering::Relaxed);
+        let signal = config.interrupt.load(Ordering::Relaxed).abs();
         (Ok((Ending::Interrupted(signal), Vec::new())), clock.now(), None)
     } else {
         guest.join().map_err(|_| Error::new(ErrorKind::Run, "the engine failed on the guest's thread"))?

@@ -217,6 +217,31 @@ fn signals_end_the_guest_and_the_trace_is_still_shown() {
     }
 }
 
+/// Asked twice, a guest that does not stop is not waited for, and its recording is whole all the same.
+#[test]
+fn a_second_signal_is_not_made_to_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = wasmtrace(folder.path(), &["record", "-o", "app.wtrace", "--invoke", "spins"])
+        .arg(module("endless.wat"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    for _ in 0..2 {
+        Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
+        // Two that come together are one.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let mut shown = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{shown}");
+    let report = wasmtrace(folder.path(), &["report", "--min-share", "0", "app.wtrace"]).output().unwrap();
+    let report = String::from_utf8(report.stdout).unwrap();
+    assert!(report.contains("ended by signal 2") && report.contains("  spins  (open at the end)"), "{report}");
+}
+
 /// A module is foreign data. Whatever its names are, nothing in our output moves a cursor, changes a colour or turns text
 /// around; a file's name is no better.
 #[test]

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
-use crate::hook::buffer::{CLOCK, LIMIT, TICK};
+use crate::hook::buffer::{CLOCK, LIMIT, THRESHOLD, TICK};
 
 /// Which clock the guest's events are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -106,6 +106,10 @@ const QUIET: u64 = 10_000_000;
 
 /// Events are handed over at least so often, in nanoseconds: what a killed process loses.
 pub(super) const HANDOVER: u64 = 250_000_000;
+
+/// When nothing has happened for so many nanoseconds, no call that is open counts as short any more: the clock's word comes
+/// round in four times that, and then a long call would look like a short one.
+const LONG_SILENCE: u64 = 100_000_000_000;
 
 /// What the guest's thread and the clock's share.
 #[derive(Debug)]
@@ -198,17 +202,22 @@ impl Ticker {
 
     fn run(&self) {
         while !self.stop.load(Ordering::Acquire) {
+            let now = match self.mode == ClockMode::Spin || self.threshold {
+                true => self.write(),
+                false => self.clock.now(),
+            };
+            let silent = now.saturating_sub(self.last_flush.load(Ordering::Relaxed));
+            if self.threshold && silent > LONG_SILENCE && self.buffer.load(THRESHOLD) != 0 {
+                self.buffer.store(THRESHOLD, 0); // until the next flush
+            }
             match self.mode {
                 ClockMode::Coarse => {
-                    let now = if self.threshold { self.write() } else { self.clock.now() };
-                    let silent = now.saturating_sub(self.last_flush.load(Ordering::Relaxed));
                     self.lower_limit(silent > PERIOD.as_nanos() as u64);
                     let slowly = silent > QUIET && !self.threshold;
                     std::thread::park_timeout(if slowly { SLOW_PERIOD } else { PERIOD });
                 }
                 ClockMode::Spin => {
-                    let now = self.write();
-                    self.lower_limit(now.saturating_sub(self.last_flush.load(Ordering::Relaxed)) > HANDOVER);
+                    self.lower_limit(silent > HANDOVER);
                     let written = Instant::now();
                     while written.elapsed() < Duration::from_micros(1) {
                         std::hint::spin_loop();

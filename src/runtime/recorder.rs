@@ -90,7 +90,7 @@ pub(super) struct Recorder {
     clock: Arc<Clock>,
     ring: rtrb::Producer<(u64, Item)>,
     shared: Arc<Shared>,
-    /// The number of a signal that asks the guest to end.
+    /// The number of a signal that asks the guest to end (see [`super::Config`]).
     interrupt: Arc<AtomicI32>,
     settings: Settings,
     blocks: Option<Blocks>,
@@ -132,6 +132,8 @@ struct Blocks {
     last_handover: u64,
     /// How many functions have a counter.
     counters: u32,
+    /// Ticks below which calls are counted only; 0 if none are.
+    threshold: u32,
 }
 
 /// The error that ends the guest after a signal of this number.
@@ -182,7 +184,7 @@ impl Recorder {
     fn check(&self) -> wasmtime::Result<()> {
         match self.interrupt.load(Ordering::Relaxed) {
             0 => Ok(()),
-            signal => Err(wasmtime::Error::new(Interrupted(signal))),
+            signal => Err(wasmtime::Error::new(Interrupted(signal.abs()))),
         }
     }
 
@@ -241,6 +243,7 @@ impl Recorder {
             last_flush: now,
             last_handover: now,
             counters: if threshold { counters } else { 0 },
+            threshold: if threshold { ticks_of(min_duration) } else { 0 },
         });
         Ok(())
     }
@@ -260,6 +263,9 @@ impl Recorder {
         let cursor = blocks.cursor();
         let since = now.saturating_sub(blocks.last_flush);
         let over = blocks.ticker.idle_since(blocks.last_flush).unwrap_or(now);
+        if blocks.threshold != 0 && blocks.buffer.load(THRESHOLD) == 0 {
+            blocks.buffer.store(THRESHOLD, blocks.threshold); // it was suspended
+        }
         let lag = if cursor > blocks.flushed { blocks.ticker.lag(blocks.last_flush, now) } else { 0 };
         let new_block = cursor + EVENT > blocks.end();
         if new_block || lag > DRIFT || now.saturating_sub(blocks.last_handover) > HANDOVER {

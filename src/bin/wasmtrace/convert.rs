@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use wasmtrace::export::{FORMATS, Format};
 
 use crate::Global;
@@ -38,6 +38,9 @@ fn help() -> String {
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let recording = Recording::open(args.trace.as_deref(), global)?;
+    if let Some(output) = args.output.as_ref().filter(|output| recording.is_at(output)) {
+        bail!("{}: this is the recording itself; nothing is written", output.display());
+    }
     let output = Output::create(args.output.as_deref())?;
     let mut sinks = Sinks::none();
     sinks.add(&output.name(), sinks::format_sink(args.format, output.writer()?)?);

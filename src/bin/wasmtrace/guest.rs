@@ -66,7 +66,7 @@ pub(crate) struct GuestArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum ClockArg {
-    /// Read about each 5 µs where calls are dense, shared out between them, 200 µs at most: costs next to nothing
+    /// Read each 5 µs where calls are dense, else at 200 µs: costs next to nothing
     Coarse,
     /// 1 µs: a thread that spins, and wants a core of its own
     Spin,
@@ -182,6 +182,15 @@ struct Hooking {
 
 impl Hooking {
     fn of(args: &GuestArgs) -> Result<Self> {
+        if args.is_unhooked() {
+            let depth = args.max_depth.is_some();
+            let given = [(args.min_duration.is_some(), "--min-duration"), (depth, "--max-depth")];
+            let given =
+                given.into_iter().chain([(args.clock.is_some(), "--clock"), (args.select.is_given(), "--select")]);
+            if let Some((_, option)) = given.into_iter().find(|(given, _)| *given) {
+                bail!("--hooks none runs the module as it is: {option} has no effect");
+            }
+        }
         let several = !args.preloads.is_empty();
         let by_default = args.hooks.is_none();
         let asked = match args.clock {
@@ -338,9 +347,11 @@ fn on_signals(interrupt: Arc<AtomicI32>) -> Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("signals cannot be handled")?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            if interrupt.swap(signal, Ordering::Relaxed) != 0 {
-                // Asked twice: at once.
-                std::process::exit(128 + signal);
+            // Asked twice, the guest is not waited for; asked again, nor is what was recorded.
+            match interrupt.load(Ordering::Relaxed) {
+                0 => interrupt.store(signal, Ordering::Relaxed),
+                before if before > 0 => interrupt.store(-signal, Ordering::Relaxed),
+                _ => std::process::exit(128 + signal),
             }
         }
     });

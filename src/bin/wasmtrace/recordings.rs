@@ -20,6 +20,7 @@ pub(crate) const EXTENSION: &str = "wtrace";
 /// A recording whose header has been read.
 pub(crate) struct Recording {
     name: String,
+    path: PathBuf,
     reader: Reader<Box<dyn Read>>,
     pub(crate) subject: Subject,
 }
@@ -54,7 +55,12 @@ impl Recording {
         };
         let reader = Reader::open(input).with_context(|| name.clone())?;
         let subject = Subject::from(reader.header());
-        Ok(Recording { name, reader, subject })
+        Ok(Recording { name, path: path.to_owned(), reader, subject })
+    }
+
+    /// Whether it was read from the file at `path`.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        matches!((self.path.canonicalize(), path.canonicalize()), (Ok(own), Ok(other)) if own == other)
     }
 
     /// Plays it into the pipeline, to its end or as far as it is sound.
