@@ -345,7 +345,12 @@ fn call(
             Ok(instance) => instance,
             Err(ending) => return Ok((ending, Vec::new())),
         };
-        linker.instance(&mut *store, name, instance).map_err(no_host_functions)?;
+        let buffer = unit.buffer.as_ref().map(|(place, _)| place.export.as_str());
+        let exports: Vec<_> = instance.exports(&mut *store).map(|e| (e.name().to_owned(), e.into_extern())).collect();
+        // A module's buffer is no other module's business.
+        for (export, item) in exports.into_iter().filter(|(export, _)| Some(export.as_str()) != buffer) {
+            linker.define(&mut *store, name, &export, item).map_err(no_host_functions)?;
+        }
     }
     let instance = match instantiate(store, &mut linker, main)? {
         Ok(instance) => instance,

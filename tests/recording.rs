@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
-use wasmtrace::runtime::{self, ClockMode, Config, Invoke};
+use wasmtrace::runtime::{self, ClockMode, Config, Invoke, Preload};
 use wasmtrace::trace::fold::{Fold, What};
 use wasmtrace::trace::profile::Profile;
 use wasmtrace::trace::{Event, EventKind};
@@ -112,6 +112,29 @@ fn what_the_guest_says_stands_between_its_calls() {
     assert!(open.contains("SpanEnter(\"span\")") && close.contains("SpanExit") && log.contains("Log(Info, \"span\")"));
     assert_eq!((enter, exit, grow), ("enter 0", "exit 0", "MemoryGrow(7)"));
     assert!(grow_in.starts_with("enter") && grow_out.starts_with("exit"));
+}
+
+/// Theorem: another module can import what a hooked one exports, but not the memory that it records into.
+#[test]
+fn no_other_module_can_import_the_buffer() {
+    let library = wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "f")))"#).unwrap();
+    let out = hooked(&library, HookSet::Buffer).unwrap();
+    let buffer = out.manifest.unwrap().buffer.unwrap().export;
+    let run = |memory: &str, size: &str| {
+        let main =
+            format!(r#"(module (import "lib" "{memory}" (memory {size})) (import "lib" "f" (func $f)) (start $f))"#);
+        let preload = Preload { name: "lib".to_owned(), wasm: out.wasm.clone(), first_probe: 0 };
+        let config = Config { preloads: vec![preload], ..Default::default() };
+        let mut calls = 0;
+        let entered = |event: &Event| matches!(event.kind, EventKind::Enter(_));
+        let run = runtime::run(&wat::parse_str(main).unwrap(), &config, |events| {
+            calls += events.iter().filter(|event| entered(event)).count();
+        });
+        run.map(|_| calls)
+    };
+    assert_eq!(run("memory", "1").unwrap(), 1);
+    let refused = run(&buffer, "0").unwrap_err().to_string();
+    assert!(refused.contains(&buffer) && refused.contains("does not have"), "{refused}");
 }
 
 /// Theorem: two runs at the same time in one process do not know of each other.
