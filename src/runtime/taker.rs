@@ -83,7 +83,7 @@ impl Taker {
             self.read_with_clock(from, written.to, now, events);
         } else {
             self.words.clear();
-            self.words.extend((from..written.to).step_by(EVENT as usize).map(|at| buffer.load(at)));
+            buffer.load_events(from, written.to, &mut self.words);
             let mut last = self.last;
             let mut tell = |word, at| {
                 last = last.max(at);

@@ -59,108 +59,151 @@ const LONGEST: f32 = 1_000.0;
 /// What a step takes at the least, in nanoseconds: the hook's own writing of an event.
 const LEAST: f32 = 1.5;
 
+/// How much finer than those scaled steps are added up. More than an hour between two stamps is too much then.
+const FINER: f64 = 65536.0;
+
+/// Parts of a nanosecond in which steps are known: they are added up at each event, which is quicker in whole numbers.
+const PARTS: u32 = 64;
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Kind {
     from: u32,
     to: u32,
-    /// Mean of what was measured, in nanoseconds.
+    /// What such a step takes by itself, in [`PARTS`]; 0 if it was never measured.
+    takes: u32,
+}
+
+/// What was measured of a kind of steps.
+#[derive(Debug, Clone, Copy, Default)]
+struct Measured {
+    /// Mean of it, in nanoseconds.
     mean: f32,
-    /// Of how many steps; 0 for none.
+    /// Of how many steps.
     seen: f32,
 }
 
 /// What is known of steps.
 #[derive(Debug)]
 pub(super) struct Timeline {
+    /// Apart from what they were computed from: these are looked up at each event.
     kinds: Box<[Kind; KINDS]>,
+    measured: Box<[Measured; KINDS]>,
     /// What a measurement takes by itself: the mean of the kind of step that takes least.
     overhead: f32,
     /// How many steps were measured.
-    measured: u32,
+    count: u32,
     /// What each step of a stretch takes, as far as it is known.
-    steps: Vec<f32>,
+    steps: Vec<u32>,
 }
 
 impl Timeline {
     pub(super) fn new() -> Self {
-        Timeline { kinds: Box::new([Kind::default(); KINDS]), overhead: f32::INFINITY, measured: 0, steps: Vec::new() }
+        Timeline {
+            kinds: Box::new([Kind::default(); KINDS]),
+            measured: Box::new([Measured::default(); KINDS]),
+            overhead: f32::INFINITY,
+            count: 0,
+            steps: Vec::new(),
+        }
     }
 
     /// Tells `tell` the time of each event, in order and in whole ticks.
     pub(super) fn share_out(&mut self, stretch: &Stretch<'_>, mut tell: impl FnMut(u32, u64)) {
         let Stretch { words, next, begin, over, end } = *stretch;
         let Some((&first, rest)) = words.split_first() else { return };
-        tell(first, begin / TICK * TICK);
+        let first_tick = begin / TICK * TICK;
+        tell(first, first_tick);
         if rest.is_empty() {
             if over >= end {
                 self.learn(first, next, end.saturating_sub(begin));
             }
             return;
         }
+        let (mut sum, mut unknown) = (0u64, 0u64);
         self.steps.clear();
-        let (mut sum, mut unknown) = (0.0, 0u32);
-        for step in words.windows(2) {
-            let takes = self.known(step[0], step[1]);
-            sum += takes;
-            unknown += u32::from(takes == 0.0);
-            self.steps.push(takes);
-        }
+        let kinds = &*self.kinds;
+        self.steps.extend(words.iter().zip(rest).map(|(&from, &to)| {
+            let takes = known(kinds, from, to);
+            sum += u64::from(takes);
+            unknown += u64::from(takes == 0);
+            takes
+        }));
         // The last step leads out of the stretch, and gets what is left: all of it if the guest was idle.
-        let idle = over < end;
-        let last = if idle { 0.0 } else { self.known(words[words.len() - 1], next) };
-        sum += last;
-        unknown += u32::from(last == 0.0);
-        let span = over.saturating_sub(begin) as f32;
+        let last = if over < end { 0 } else { known(kinds, words[words.len() - 1], next) };
+        sum += u64::from(last);
+        unknown += u64::from(last == 0);
+        let span = over.saturating_sub(begin) as f64 * f64::from(PARTS);
         // If nothing is unknown, the known make up all of the time; else the unknown ones share what is left of it.
-        let scale = if unknown == 0 || sum > span { span / sum.max(LEAST) } else { 1.0 };
-        let unknown_takes = if unknown > 0 { (span - sum * scale).max(0.0) / unknown as f32 } else { 0.0 };
-        let mut passed = 0.0f64;
+        let scale = if unknown == 0 || sum as f64 > span { span / (sum as f64).max(1.0) } else { 1.0 };
+        let unknown_takes = if unknown > 0 { (span - sum as f64 * scale).max(0.0) / unknown as f64 } else { 0.0 };
+        // From here on in parts of parts, so that scaling is a multiplication.
+        let (scale, unknown_takes) = ((scale * FINER) as u64, (unknown_takes * FINER) as u64);
+        let tick = TICK * u64::from(PARTS) * FINER as u64;
+        let (mut at, most) = (first_tick, over.max(begin) / TICK * TICK);
+        let (mut passed, mut next_tick) = ((begin - first_tick) * (tick / TICK), tick);
         for (&word, &takes) in rest.iter().zip(&self.steps) {
-            passed += f64::from(if takes == 0.0 { unknown_takes } else { takes * scale });
-            tell(word, (begin + passed as u64).min(over.max(begin)) / TICK * TICK);
+            let takes = if takes == 0 { unknown_takes } else { u64::from(takes).saturating_mul(scale) };
+            passed = passed.saturating_add(takes);
+            // Most steps are far shorter than a tick: only one that reaches the next needs more than a comparison.
+            if passed >= next_tick {
+                let ticks = passed / tick;
+                at = (first_tick + ticks * TICK).min(most);
+                next_tick = (ticks + 1).saturating_mul(tick);
+            }
+            tell(word, at);
         }
     }
 
-    /// What a step of that kind takes, in nanoseconds; 0 if it is not known.
-    #[inline]
-    fn known(&self, from: u32, to: u32) -> f32 {
-        let kind = &self.kinds[slot(from, to)];
-        match kind.from == from && kind.to == to && kind.seen > 0.0 {
-            true => self.without_overhead(kind.mean),
-            false => 0.0,
-        }
-    }
-
-    fn without_overhead(&self, nanos: f32) -> f32 {
-        (nanos - self.overhead).max(0.0) + LEAST
+    /// What a step takes of which `nanos` were measured.
+    fn without_overhead(&self, nanos: f32) -> u32 {
+        (((nanos - self.overhead).max(0.0) + LEAST) * PARTS as f32) as u32
     }
 
     fn learn(&mut self, from: u32, to: u32, nanos: u64) {
         let took = nanos as f32;
-        self.measured = self.measured.wrapping_add(1);
-        if self.measured < CERTAIN as u32 {
+        self.count = self.count.wrapping_add(1);
+        if self.count < CERTAIN as u32 {
             self.overhead = took.min(self.overhead);
         }
-        let mut kind = self.kinds[slot(from, to)];
-        if kind.from != from || kind.to != to {
-            kind = Kind { from, to, mean: took, seen: 0.0 };
-        } else if kind.seen < CERTAIN && took * 8.0 < kind.mean {
-            kind = Kind { mean: took, seen: 0.0, ..kind }; // the guest had been interrupted
+        let slot = slot(from, to);
+        let mut of = self.measured[slot];
+        // Not the kind that was remembered there; or the guest had been interrupted when it was first measured.
+        if (self.kinds[slot].from, self.kinds[slot].to) != (from, to) || (of.seen < CERTAIN && took * 8.0 < of.mean) {
+            of = Measured { mean: took, seen: 0.0 };
         }
-        kind.seen = (kind.seen + 1.0).min(MEMORY);
+        of.seen = (of.seen + 1.0).min(MEMORY);
         // One in which the guest was interrupted must not count for much.
-        kind.mean += (took.min(LONGEST.max(kind.mean * 16.0)) - kind.mean) / kind.seen;
-        self.kinds[slot(from, to)] = kind;
-        if self.measured.is_multiple_of(512) {
-            let means = self.kinds.iter().filter(|kind| kind.seen >= CERTAIN).map(|kind| kind.mean);
-            let least = means.fold(f32::INFINITY, f32::min);
-            self.overhead = if least.is_finite() { least } else { self.overhead };
+        of.mean += (took.min(LONGEST.max(of.mean * 16.0)) - of.mean) / of.seen;
+        self.measured[slot] = of;
+        self.kinds[slot] = Kind { from, to, takes: self.without_overhead(of.mean) };
+        if self.count.is_multiple_of(512) {
+            self.measure_overhead();
+        }
+    }
+
+    fn measure_overhead(&mut self) {
+        let means = self.measured.iter().filter(|of| of.seen >= CERTAIN).map(|of| of.mean);
+        let least = means.fold(f32::INFINITY, f32::min);
+        if least.is_finite() {
+            self.overhead = least;
+        }
+        for slot in 0..KINDS {
+            if self.measured[slot].seen > 0.0 {
+                self.kinds[slot].takes = self.without_overhead(self.measured[slot].mean);
+            }
         }
     }
 }
 
+/// What a step of that kind takes, in [`PARTS`]; 0 if it is not known.
+#[inline(always)]
+fn known(kinds: &[Kind; KINDS], from: u32, to: u32) -> u32 {
+    let kind = &kinds[slot(from, to)];
+    if (kind.from, kind.to) == (from, to) { kind.takes } else { 0 }
+}
+
 /// Where a kind of step is remembered; of two that fall together the last one measured is.
-#[inline]
+#[inline(always)]
 fn slot(from: u32, to: u32) -> usize {
     let mixed = from.wrapping_mul(0x9e37_79b1) ^ to.wrapping_mul(0x85eb_ca6b);
     (mixed >> 20) as usize % KINDS
