@@ -53,9 +53,6 @@ const MEMORY: f32 = 1024.0;
 /// How often a step is measured until its mean is believed.
 const CERTAIN: f32 = 16.0;
 
-/// A step that takes longer is believed to do so as far as it is not far from what its kind takes, in nanoseconds.
-const LONGEST: f32 = 1_000.0;
-
 /// What a step takes at the least, in nanoseconds: the hook's own writing of an event.
 const LEAST: f32 = 1.5;
 
@@ -172,8 +169,10 @@ impl Timeline {
             of = Measured { mean: took, seen: 0.0 };
         }
         of.seen = (of.seen + 1.0).min(MEMORY);
-        // One in which the guest was interrupted must not count for much.
-        of.mean += (took.min(LONGEST.max(of.mean * 16.0)) - of.mean) / of.seen;
+        // One in which the guest was interrupted must not count for much; but the more are known, the rarer may be those that
+        // really take long.
+        let most = of.mean * (4.0 + of.seen / 16.0);
+        of.mean += (took.min(most) - of.mean) / of.seen;
         self.measured[slot] = of;
         self.kinds[slot] = Kind { from, to, takes: self.without_overhead(of.mean) };
         if self.count.is_multiple_of(512) {
