@@ -91,6 +91,15 @@ pub(crate) fn all_features() -> WasmFeatures {
 /// [`ErrorKind::Malformed`] with the offset of the first byte that is wrong; [`ErrorKind::Unsupported`] for a component
 /// and for a relocatable object file.
 pub fn parse(bytes: &[u8]) -> Result<Module<'_>> {
+    parse_under(bytes, all_features())
+}
+
+/// The same under fewer features: a module that needs another is refused at the byte that needs it. For who knows what
+/// the engine that it is for can run; [`crate::features::needed`] says what a module needs.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn parse_under(bytes: &[u8], features: WasmFeatures) -> Result<Module<'_>> {
     if bytes.is_empty() {
         return Err(Error::at(ErrorKind::Malformed, 0, "the input is empty"));
     }
@@ -112,8 +121,8 @@ pub fn parse(bytes: &[u8]) -> Result<Module<'_>> {
         start: None,
     };
     let mut parser = Parser::new(0);
-    parser.set_features(all_features());
-    let mut validator = Validator::new_with_features(all_features());
+    parser.set_features(features);
+    let mut validator = Validator::new_with_features(features);
     let mut pending = Vec::new();
     let mut section_start = 8; // after magic and version
 

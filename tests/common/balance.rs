@@ -1,48 +1,107 @@
 //! Oracle 6 of `docs/oracles.md`: enters and exits nest.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use wasmparser::{Parser, Payload, TypeRef};
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module;
-use wasmtrace::trace::fold::{Change, End, Fold, Irregular, What};
+use wasmtrace::trace::fold::{Change, End, Fold, Irregular, Span, What};
 use wasmtrace::trace::{Ending, Event};
 
-use super::host::{Call, Frame};
+use super::host::{Call, Frame, World};
 
 /// Theorem: what the hooks of one run see nests. After a return every enter has its exit. After a trap or an exit the
 /// open calls are the hooked frames of the backtrace, but for a frame whose own tail call trapped: that one is closed
 /// already. Where exceptions are about, calls that one crossed may be open besides.
 pub fn assert_balanced(hooked: &[u8], events: &[Event], call: &Call) {
-    let open = assert_nested(hooked, events, &call.ending);
-    let probes = probes(hooked);
-    let frames: Vec<&Frame> = call.frames.iter().filter(|f| probes.contains(&ProbeId(f.func))).collect();
-    let closed_already = frames.first().is_some_and(|innermost| {
-        // The stack may run out before a function's first operator, which is its ENTER.
-        is_tail_call(hooked, innermost) || call.out_of_stack() && open.len() < frames.len()
-    });
-    let frames: Vec<u32> = frames[closed_already as usize..].iter().map(|f| f.func).collect();
-    if uses_exceptions(hooked) {
-        // What an exception that nobody catches crosses is closed by then, if the module catches any.
-        let thrown = matches!(&call.ending, Ending::Trapped(trap) if trap.code == "exception");
-        let mut rest = open.iter();
-        assert!(
-            thrown && open.is_empty() || frames.iter().all(|f| rest.any(|o| o == f)),
-            "of the frames {frames:?} only {open:?} are open"
-        );
-    } else {
-        assert_eq!(open, frames, "the open calls are not the frames of the backtrace");
-    }
+    Known::of(hooked).assert_open(vec![assert_nested(hooked, events, &call.ending)], call, |_| true);
 }
 
 /// The same without a look at the backtrace. Returns the functions that were open at the end, innermost first.
 pub fn assert_nested(hooked: &[u8], events: &[Event], ending: &Ending) -> Vec<u32> {
-    let (spans, irregular) = fold(events, ending);
     let throws = uses_exceptions(hooked);
-    assert_eq!(irregular.stray_exits, 0, "exits of functions that were not open");
-    assert!(irregular.unwound == 0 || throws, "{} calls without an exit", irregular.unwound);
-    let cut_off = |s: &&Closed| matches!(s.how, End::Exited | End::Trapped { .. });
-    let open: Vec<u32> = spans.iter().filter(cut_off).map(function).collect();
+    let open = assert_nested_if(throws, events, ending);
     assert!(open.is_empty() || *ending != Ending::Returned, "{open:?} are open after a return");
     open
+}
+
+fn assert_nested_if(throws: bool, events: &[Event], ending: &Ending) -> Vec<u32> {
+    let mut open = Vec::new();
+    let irregular = fold_into(events, ending, |span| {
+        if matches!(span.how, End::Exited | End::Trapped { .. }) {
+            open.push(function(span.what));
+        }
+    });
+    assert_eq!(irregular.stray_exits, 0, "exits of functions that were not open");
+    assert!(irregular.unwound == 0 || throws, "{} calls without an exit", irregular.unwound);
+    open
+}
+
+/// What the balance of a hooked module needs to know of it.
+pub struct Known {
+    wasm: Vec<u8>,
+    probes: Vec<ProbeId>,
+    throws: bool,
+}
+
+impl Known {
+    pub fn of(hooked: &[u8]) -> Known {
+        Known { wasm: hooked.to_vec(), probes: probes(hooked), throws: uses_exceptions(hooked) }
+    }
+
+    /// What is open in the instances of this module is those frames of the backtrace that are `ours`. Which frame is of
+    /// which instance the engine does not say, so that of several it is as many of each function.
+    fn assert_open(&self, instances: Vec<Vec<u32>>, call: &Call, ours: impl Fn(&Frame) -> bool) {
+        let mut open = instances.concat();
+        let hooked = |f: &&Frame| ours(f) && self.probes.binary_search(&ProbeId(f.func)).is_ok();
+        let frames: Vec<&Frame> = call.frames.iter().filter(hooked).collect();
+        let out_of_stack_here = call.out_of_stack() && call.frames.first().is_some_and(&ours);
+        let closed_already = frames.first().is_some_and(|innermost| {
+            // The stack may run out before a function's first operator, which is its ENTER.
+            is_tail_call(&self.wasm, innermost) || out_of_stack_here && open.len() < frames.len()
+        });
+        let mut frames: Vec<u32> = frames[closed_already as usize..].iter().map(|f| f.func).collect();
+        if instances.len() > 1 {
+            open.sort_unstable();
+            frames.sort_unstable();
+        }
+        if self.throws {
+            // What an exception that nobody catches crosses is closed by then, if the module catches any.
+            let thrown = matches!(&call.ending, Ending::Trapped(trap) if trap.code == "exception");
+            let mut rest = open.iter();
+            assert!(
+                thrown && open.is_empty() || frames.iter().all(|f| rest.any(|o| o == f)),
+                "of the frames {frames:?} only {open:?} are open"
+            );
+        } else {
+            assert_eq!(open, frames, "the open calls are not the frames of the backtrace");
+        }
+    }
+}
+
+/// Theorem: the same of several instances that call each other: what each of them sees nests, and all that is open is all of
+/// the backtrace, module by module. `known` is of each instance.
+pub fn assert_all_balanced(known: &[Arc<Known>], world: &World, call: &Call) {
+    let throws = known.iter().any(|known| known.throws);
+    let mut open: BTreeMap<usize, Vec<Vec<u32>>> = BTreeMap::new();
+    for (at, known) in known.iter().enumerate() {
+        let events = world.events(at);
+        if events.is_empty() {
+            open.entry(world.first_of_its_module(at)).or_default().push(Vec::new());
+            continue;
+        }
+        let of_one = assert_nested_if(throws, events, &call.ending);
+        // An exception of another module that crosses one which knows of none is seen when its caller ends.
+        let crossed = throws && !known.throws;
+        assert!(of_one.is_empty() || crossed || call.ending != Ending::Returned, "{of_one:?} are open after a return");
+        open.entry(world.first_of_its_module(at)).or_default().push(of_one);
+    }
+    if call.ending != Ending::Returned {
+        for (first, open) in open {
+            known[first].assert_open(open, call, |frame| frame.instance == first);
+        }
+    }
 }
 
 /// What is kept of a span.
@@ -53,23 +112,27 @@ pub struct Closed {
 
 /// The spans of a run in the order in which they were closed, the one that encloses all last.
 pub fn fold(events: &[Event], ending: &Ending) -> (Vec<Closed>, Irregular) {
-    let mut fold = Fold::new();
     let mut spans = Vec::new();
+    let irregular = fold_into(events, ending, |span| spans.push(Closed { what: span.what.clone(), how: span.how }));
+    (spans, irregular)
+}
+
+fn fold_into(events: &[Event], ending: &Ending, mut closed: impl FnMut(&Span<'_>)) -> Irregular {
+    let mut fold = Fold::new();
     let mut tell = |change: &Change<'_>| {
         if let Change::Closed { span, .. } = change {
-            spans.push(Closed { what: span.what.clone(), how: span.how });
+            closed(span);
         }
     };
     for event in events {
         fold.event(event, &mut tell);
     }
     fold.finish(fold.last(), ending, &mut tell);
-    let irregular = fold.irregular().clone();
-    (spans, irregular)
+    fold.irregular().clone()
 }
 
-fn function(span: &Closed) -> u32 {
-    match &span.what {
+fn function(what: &What) -> u32 {
+    match what {
         What::Call(probe) => probe.0,
         What::Manual(name) => panic!("nobody opened a span `{name}`"),
     }

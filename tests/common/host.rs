@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use wasmtime::{
-    AnyRef, AsContextMut, Caller, Engine, Extern, Func, Instance, Linker, Module, Ref, Rooted, Store, StoreLimits,
-    StoreLimitsBuilder, Trap as TrapCode, Val, WasmBacktrace,
+    AnyRef, AsContextMut, Caller, Engine, Extern, Func, ImportType, Instance, Linker, Module, Ref, Rooted, Store,
+    StoreLimits, StoreLimitsBuilder, Trap as TrapCode, Val, WasmBacktrace,
 };
 use wasmtrace::hook::{BufferPlace, MANIFEST_SECTION, Manifest, OBSERVE, ProbeId, RECORDER};
 use wasmtrace::module;
@@ -30,32 +30,49 @@ pub struct Host {
     engine: Engine,
     /// In a module with the hook set `threshold`: whether calls that make no others are counted only.
     counts_only: bool,
+    most_memory: usize,
 }
 
 /// A module that is ready to be instantiated.
+#[derive(Clone)]
 pub struct Compiled {
     module: Module,
     /// Where it records, if it does.
     buffer: Option<BufferPlace>,
 }
 
+/// Any number of instances that may import from each other. Each has hooks of its own, so that it is known who tells what.
+pub struct World {
+    store: Store<Guest>,
+    /// What each instance was made of, in the order in which they were made, and which was the first of the same module.
+    made_of: Vec<(Module, usize)>,
+}
+
 /// One instance, and all that it has done so far.
 pub struct Session {
-    store: Store<Guest>,
-    buffer: Option<BufferPlace>,
+    world: World,
     /// There is none if the start function did not return.
     instance: Option<Instance>,
     /// How instantiation ended.
     pub start: Call,
 }
 
-/// What a store knows of its guest.
-struct Guest {
-    events: Vec<Event>,
+/// What a store knows of its guests.
+pub struct Guest {
+    /// What the hooks of each instance have seen.
+    seen: Vec<Seen>,
     limits: StoreLimits,
     counts_only: bool,
+}
+
+/// What the hooks of one instance have seen.
+struct Seen {
+    events: Vec<Event>,
+    place: Option<BufferPlace>,
     /// The buffer's memory, known from the first event on.
     buffer: Option<wasmtime::Memory>,
+    /// Whether there may be events in it.
+    open: bool,
 }
 
 /// What one call came to.
@@ -72,6 +89,8 @@ pub struct Call {
 /// One frame of a backtrace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
+    /// The first instance that was made of the same module: where one was instantiated twice, the engine does not say more.
+    pub instance: usize,
     pub func: u32,
     /// Where the instruction stands in the file. The engine knows none where a function begins with running out of stack.
     pub offset: Option<usize>,
@@ -105,6 +124,11 @@ impl Host {
         Host { counts_only: true, ..Host::hooked() }
     }
 
+    /// For guests that are known, and grow no further than they should.
+    pub fn without_limit(self) -> Host {
+        Host { most_memory: usize::MAX, ..self }
+    }
+
     fn new(stack: usize) -> Host {
         let mut config = wasmtime::Config::new();
         config
@@ -125,7 +149,7 @@ impl Host {
             .wasm_extended_const(true)
             .wasm_exceptions(true)
             .wasm_branch_hinting(true);
-        Host { engine: Engine::new(&config).unwrap(), counts_only: false }
+        Host { engine: Engine::new(&config).unwrap(), counts_only: false, most_memory: MOST_MEMORY }
     }
 
     pub fn compile(&self, wasm: &[u8]) -> wasmtime::Result<Compiled> {
@@ -138,60 +162,19 @@ impl Host {
 
     /// Instantiates the module with the imports that shapes may have.
     pub fn open(&self, compiled: &Compiled) -> wasmtime::Result<Session> {
-        Session::open(compiled, &self.linker(compiled)?, self.store())
+        Session::open(compiled, &self.linker()?, World::new(self))
     }
 
     /// Instantiates the module; imports that this host does not know do nothing and are zero or null.
     pub fn open_with_defaults(&self, compiled: &Compiled) -> wasmtime::Result<Session> {
-        let mut linker = self.linker(compiled)?;
-        let mut store = self.store();
-        linker.define_unknown_imports_as_default_values(&mut store, &compiled.module)?;
-        Session::open(compiled, &linker, store)
+        let mut linker = self.linker()?;
+        let mut world = World::new(self);
+        linker.define_unknown_imports_as_default_values(&mut world.store, &compiled.module)?;
+        Session::open(compiled, &linker, world)
     }
 
-    fn store(&self) -> Store<Guest> {
-        let limits = StoreLimitsBuilder::new().memory_size(MOST_MEMORY).build();
-        let mut store =
-            Store::new(&self.engine, Guest { events: Vec::new(), limits, counts_only: self.counts_only, buffer: None });
-        store.limiter(|guest| &mut guest.limits);
-        store
-    }
-
-    fn linker(&self, compiled: &Compiled) -> wasmtime::Result<Linker<Guest>> {
+    fn linker(&self) -> wasmtime::Result<Linker<Guest>> {
         let mut linker: Linker<Guest> = Linker::new(&self.engine);
-        if let Some(place) = &compiled.buffer {
-            let flush = |place: BufferPlace| {
-                move |caller: &mut Caller<'_, Guest>| {
-                    let memory =
-                        caller.get_export(&place.export).and_then(Extern::into_memory).expect("it is exported");
-                    caller.data_mut().buffer = Some(memory);
-                    taken(caller, &place)
-                }
-            };
-            for import in ["flush", "flush-counted"] {
-                let flush = flush(place.clone());
-                linker.func_wrap(RECORDER, import, move |mut caller: Caller<'_, Guest>| flush(&mut caller))?;
-            }
-            let flush = flush(place.clone());
-            linker.func_wrap(RECORDER, "memory-grow", move |mut caller: Caller<'_, Guest>, pages: u32| {
-                flush(&mut caller)?;
-                let events = &mut caller.data_mut().events;
-                events.push(Event { at: events.len() as u64, kind: EventKind::MemoryGrow(pages) });
-                Ok(())
-            })?;
-        }
-        for hook in ["enter", "exit", "memory-grow"] {
-            linker.func_wrap(OBSERVE, hook, move |mut caller: Caller<'_, Guest>, id: u32| {
-                let kind = match hook {
-                    "enter" => EventKind::Enter(ProbeId(id)),
-                    "exit" => EventKind::Exit(ProbeId(id)),
-                    _ => EventKind::MemoryGrow(id), // that is, pages
-                };
-                let events = &mut caller.data_mut().events;
-                events.push(Event { at: events.len() as u64, kind }); // the clock of a test ticks once an event
-                if events.len() < MOST_EVENTS { Ok(()) } else { Err(TrapCode::Interrupt.into()) }
-            })?;
-        }
         linker.func_wrap("env", "ping", |n: i32| n.wrapping_add(1))?;
         linker.func_wrap("env", "call_table", |mut caller: Caller<'_, Guest>, at: u32| {
             let table = caller.get_export("table").and_then(Extern::into_table).expect("a table is exported");
@@ -207,45 +190,145 @@ impl Host {
     }
 }
 
-impl Session {
-    /// The outer error is the engine's refusal; how the start function ended is in the session.
-    fn open(compiled: &Compiled, linker: &Linker<Guest>, mut store: Store<Guest>) -> wasmtime::Result<Session> {
-        let pre = linker.instantiate_pre(&compiled.module)?;
-        let (instance, start) = match pre.instantiate(&mut store) {
-            Ok(instance) => (Some(instance), Call::returned(Vec::new())),
-            Err(e) => (None, Call::ended(e)?),
-        };
-        let mut session = Session { store, buffer: compiled.buffer.clone(), instance, start };
-        session.take();
-        Ok(session)
+impl World {
+    pub fn new(host: &Host) -> World {
+        let limits = StoreLimitsBuilder::new().memory_size(host.most_memory).build();
+        let guest = Guest { seen: Vec::new(), limits, counts_only: host.counts_only };
+        let mut store = Store::new(&host.engine, guest);
+        store.limiter(|guest| &mut guest.limits);
+        World { store, made_of: Vec::new() }
     }
 
-    /// Takes what is in the buffer.
-    fn take(&mut self) {
-        if let Some(place) = &self.buffer {
-            // Too many events are noticed by whoever counts them.
-            let _ = taken(&mut self.store, place);
+    pub fn store(&mut self) -> &mut Store<Guest> {
+        &mut self.store
+    }
+
+    /// How many instances there are, with those that did not survive their start.
+    pub fn instances(&self) -> usize {
+        self.made_of.len()
+    }
+
+    /// The first instance that was made of the same module.
+    pub fn first_of_its_module(&self, instance: usize) -> usize {
+        self.made_of[instance].1
+    }
+
+    fn first_of(&self, module: &Module) -> Option<usize> {
+        self.made_of.iter().position(|(one, _)| Module::same(one, module))
+    }
+
+    /// Makes an instance. `resolve` finds its imports, but for the hooks. The outer error is the engine's refusal, or says
+    /// that there is no such import; the inner one is how the start function ended, if it did not return.
+    pub fn instantiate(
+        &mut self,
+        compiled: &Compiled,
+        mut resolve: impl FnMut(&mut Store<Guest>, &ImportType<'_>) -> Option<Extern>,
+    ) -> wasmtime::Result<Result<Instance, Call>> {
+        let number = self.instances();
+        let first = self.first_of(&compiled.module).unwrap_or(number);
+        self.made_of.push((compiled.module.clone(), first));
+        let place = compiled.buffer.clone();
+        self.store.data_mut().seen.push(Seen { events: Vec::new(), place, buffer: None, open: false });
+        let mut imports = Vec::new();
+        for import in compiled.module.imports() {
+            let found = match hook(&mut self.store, number, &import) {
+                Some(hook) => Some(Extern::from(hook)),
+                None => resolve(&mut self.store, &import),
+            };
+            let missing = || wasmtime::Error::msg(format!("unknown import {} {}", import.module(), import.name()));
+            imports.push(found.ok_or_else(missing)?);
         }
+        let made = Instance::new(&mut self.store, &compiled.module, &imports);
+        self.collect();
+        match made {
+            Ok(instance) => Ok(Ok(instance)),
+            Err(e) => Ok(Err(self.ended(e)?)),
+        }
+    }
+
+    /// Calls a function; the error is how it ended, if it did not return.
+    pub fn call(&mut self, func: &Func, params: &[Val]) -> Result<Vec<Val>, Call> {
+        let mut results = vec![Val::I32(0); func.ty(&self.store).results().len()];
+        let ended = func.call(&mut self.store, params, &mut results);
+        self.collect();
+        match ended {
+            Ok(()) => Ok(results),
+            Err(e) => Err(self.ended(e).expect("a call ends in one of the guest's ways")),
+        }
+    }
+
+    /// What the hooks of an instance have seen.
+    pub fn events(&self, instance: usize) -> &[Event] {
+        &self.store.data().seen[instance].events
+    }
+
+    /// Forgets what was seen so far.
+    pub fn forget(&mut self) {
+        self.store.data_mut().seen.iter_mut().for_each(|seen| seen.events.clear());
+    }
+
+    /// Takes what is in the buffers.
+    fn collect(&mut self) {
+        for instance in 0..self.instances() {
+            // Too many events are noticed by whoever counts them.
+            let _ = taken(&mut self.store, instance, Then::Closed);
+        }
+    }
+
+    /// What an error says of the guest; an error that is none of the guest's comes back.
+    fn ended(&self, e: wasmtime::Error) -> wasmtime::Result<Call> {
+        let frame = |f: &wasmtime::FrameInfo| Frame {
+            instance: self.first_of(f.module()).expect("it is one of ours"),
+            func: f.func_index(),
+            offset: f.module_offset(),
+        };
+        let frames: Vec<Frame> =
+            e.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |b| b.frames().iter().map(frame).collect());
+        let trapped = |code: String| {
+            Ending::Trapped(Trap { code, message: String::new(), frames: frames.iter().map(|f| f.func).collect() })
+        };
+        let ending = if let Some(Exit(code)) = e.downcast_ref() {
+            Ending::Exited(*code)
+        } else if let Some(code) = e.downcast_ref::<TrapCode>() {
+            trapped(format!("{code:?}"))
+        } else if e.is::<wasmtime::ThrownException>() {
+            trapped("exception".to_owned())
+        } else if !frames.is_empty() {
+            trapped(e.root_cause().to_string())
+        } else {
+            return Err(e);
+        };
+        Ok(Call { ending, returned: Vec::new(), frames })
+    }
+}
+
+impl Session {
+    /// The outer error is the engine's refusal; how the start function ended is in the session.
+    fn open(compiled: &Compiled, linker: &Linker<Guest>, mut world: World) -> wasmtime::Result<Session> {
+        let resolve =
+            |store: &mut Store<Guest>, import: &ImportType<'_>| linker.get(store, import.module(), import.name()).ok();
+        let (instance, start) = match world.instantiate(compiled, resolve)? {
+            Ok(instance) => (Some(instance), Call::returned(Vec::new())),
+            Err(call) => (None, call),
+        };
+        Ok(Session { world, instance, start })
     }
 
     /// How many calls of a function were counted only.
     pub fn counted(&self, id: ProbeId) -> u32 {
-        let Some(memory) = self.store.data().buffer else { return 0 };
-        word(memory.data(&self.store), 128 + 4 * id.0)
+        let Some(memory) = self.world.store.data().seen[0].buffer else { return 0 };
+        word(memory.data(&self.world.store), 128 + 4 * id.0)
     }
 
     /// Calls an exported function with zeroes and nulls. `None` if it takes what has no default.
     pub fn call(&mut self, export: &str) -> Option<Call> {
         let Some(instance) = self.instance else { return Some(self.start.clone()) };
-        let func = instance.get_func(&mut self.store, export).unwrap_or_else(|| panic!("`{export}` is exported"));
-        let ty = func.ty(&self.store);
-        let params: Vec<Val> = ty.params().map(|ty| Val::default_for_ty(&ty)).collect::<Option<_>>()?;
-        let mut results = vec![Val::I32(0); ty.results().len()];
-        let ended = func.call(&mut self.store, &params, &mut results);
-        self.take();
-        Some(match ended {
-            Ok(()) => Call::returned(results.iter().map(|value| show(&mut self.store, value)).collect()),
-            Err(e) => Call::ended(e).expect("a call ends in one of the guest's ways"),
+        let store = &mut self.world.store;
+        let func = instance.get_func(&mut *store, export).unwrap_or_else(|| panic!("`{export}` is exported"));
+        let params: Option<Vec<Val>> = func.ty(&*store).params().map(|ty| Val::default_for_ty(&ty)).collect();
+        Some(match self.world.call(&func, &params?) {
+            Ok(values) => Call::returned(values.iter().map(|value| show(&mut self.world.store, value)).collect()),
+            Err(call) => call,
         })
     }
 
@@ -253,14 +336,14 @@ impl Session {
     pub fn state(&mut self) -> Vec<String> {
         let Some(instance) = self.instance else { return Vec::new() };
         let exports: Vec<(String, Extern)> =
-            instance.exports(&mut self.store).map(|e| (e.name().to_owned(), e.into_extern())).collect();
-        let buffer = self.buffer.as_ref().map(|place| place.export.clone());
+            instance.exports(&mut self.world.store).map(|e| (e.name().to_owned(), e.into_extern())).collect();
+        let buffer = self.world.store.data().seen[0].place.as_ref().map(|place| place.export.clone());
         let exports = exports.into_iter().filter(|(name, _)| buffer.as_ref() != Some(name));
         exports.filter_map(|(name, item)| Some(format!("{name}: {}", self.item(&item)?))).collect()
     }
 
     fn item(&mut self, item: &Extern) -> Option<String> {
-        let store = &mut self.store;
+        let store = &mut self.world.store;
         Some(match item {
             Extern::Global(global) => {
                 let value = global.get(&mut *store);
@@ -286,31 +369,80 @@ impl Session {
 
     /// What the hooks have seen so far.
     pub fn events(&self) -> &[Event] {
-        &self.store.data().events
+        self.world.events(0)
     }
 }
 
-/// Takes the events in a guest's buffer, and makes room for as many as there is room for at all.
-fn taken(mut store: impl AsContextMut<Data = Guest>, place: &BufferPlace) -> wasmtime::Result<()> {
-    let Some(memory) = store.as_context().data().buffer else { return Ok(()) };
+/// The hook that an instance imports, if it is one.
+fn hook(store: &mut Store<Guest>, instance: usize, import: &ImportType<'_>) -> Option<Func> {
+    let name = import.name().to_owned();
+    Some(match (import.module(), import.name()) {
+        (RECORDER, "flush" | "flush-counted") => Func::wrap(store, move |mut caller: Caller<'_, Guest>| {
+            let place = caller.data().seen[instance].place.clone().expect("its Manifest says where");
+            let memory = caller.get_export(&place.export).and_then(Extern::into_memory).expect("it is exported");
+            let seen = &mut caller.data_mut().seen[instance];
+            (seen.buffer, seen.open) = (Some(memory), true);
+            taken(caller, instance, Then::Open)
+        }),
+        (RECORDER, "memory-grow") => Func::wrap(store, move |mut caller: Caller<'_, Guest>, pages: u32| {
+            taken(&mut caller, instance, Then::Open)?;
+            caller.data_mut().seen[instance].see(EventKind::MemoryGrow(pages))
+        }),
+        (OBSERVE, "enter" | "exit" | "memory-grow") => {
+            Func::wrap(store, move |mut caller: Caller<'_, Guest>, id: u32| {
+                caller.data_mut().seen[instance].see(match name.as_str() {
+                    "enter" => EventKind::Enter(ProbeId(id)),
+                    "exit" => EventKind::Exit(ProbeId(id)),
+                    _ => EventKind::MemoryGrow(id), // that is, pages
+                })
+            })
+        }
+        _ => return None,
+    })
+}
+
+impl Seen {
+    fn see(&mut self, kind: EventKind) -> wasmtime::Result<()> {
+        self.events.push(Event { at: self.events.len() as u64, kind }); // the clock of a test ticks once an event
+        if self.events.len() < MOST_EVENTS { Ok(()) } else { Err(TrapCode::Interrupt.into()) }
+    }
+}
+
+/// What becomes of a buffer whose events were taken.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// There is room for as many as there is room for at all.
+    Open,
+    /// It is as new: the next event asks for room.
+    Closed,
+}
+
+/// Takes the events in a guest's buffer.
+fn taken(mut store: impl AsContextMut<Data = Guest>, instance: usize, then: Then) -> wasmtime::Result<()> {
+    let seen = &store.as_context().data().seen[instance];
+    let Some(memory) = seen.buffer.filter(|_| seen.open) else { return Ok(()) };
     let (data, guest) = memory.data_and_store_mut(&mut store);
-    let first = place.first_block;
-    for event in (first..word(data, 0)).step_by(8) {
-        let id = ProbeId(word(data, event) >> 2);
-        let kind = match word(data, event) & 3 {
+    let seen = &mut guest.seen[instance];
+    let first = seen.place.as_ref().expect("it has a buffer").first_block;
+    let mut result = Ok(());
+    let cursor = word(data, 0).max(first) as usize;
+    for event in data[first as usize..cursor].chunks_exact(8) {
+        let word = word(event, 0);
+        let id = ProbeId(word >> 2);
+        result = seen.see(match word & 3 {
             0 => EventKind::Enter(id),
             1 => EventKind::Exit(id),
             2 => EventKind::Unwound(id),
             other => panic!("an event of the kind {other}"),
-        };
-        guest.events.push(Event { at: guest.events.len() as u64, kind });
+        });
     }
-    let end = data.len() as u32;
+    seen.open = then == Then::Open;
+    let (cursor, limit) = if seen.open { (first, data.len() as u32) } else { (0, 0) };
     let threshold = if guest.counts_only { u32::MAX } else { 0 };
-    for (at, word) in [(0, first), (4, end), (68, threshold)] {
+    for (at, word) in [(0, cursor), (4, limit), (68, threshold)] {
         data[at..][..4].copy_from_slice(&word.to_le_bytes());
     }
-    if guest.events.len() < MOST_EVENTS { Ok(()) } else { Err(TrapCode::Interrupt.into()) }
+    result
 }
 
 fn word(memory: &[u8], at: u32) -> u32 {
@@ -318,31 +450,8 @@ fn word(memory: &[u8], at: u32) -> u32 {
 }
 
 impl Call {
-    fn returned(returned: Vec<String>) -> Call {
+    pub fn returned(returned: Vec<String>) -> Call {
         Call { ending: Ending::Returned, returned, frames: Vec::new() }
-    }
-
-    /// What an error says of the guest; an error that is none of the guest's comes back.
-    fn ended(e: wasmtime::Error) -> wasmtime::Result<Call> {
-        let frames = e.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |b| {
-            let frame = |f: &wasmtime::FrameInfo| Frame { func: f.func_index(), offset: f.module_offset() };
-            b.frames().iter().map(frame).collect()
-        });
-        let trapped = |code: String| {
-            Ending::Trapped(Trap { code, message: String::new(), frames: frames.iter().map(|f| f.func).collect() })
-        };
-        let ending = if let Some(Exit(code)) = e.downcast_ref() {
-            Ending::Exited(*code)
-        } else if let Some(code) = e.downcast_ref::<TrapCode>() {
-            trapped(format!("{code:?}"))
-        } else if e.is::<wasmtime::ThrownException>() {
-            trapped("exception".to_owned())
-        } else if !frames.is_empty() {
-            trapped(e.root_cause().to_string())
-        } else {
-            return Err(e);
-        };
-        Ok(Call { ending, returned: Vec::new(), frames })
     }
 
     /// Whether the engine's stack ran out: the one end that hooks may bring about by themselves.

@@ -53,7 +53,7 @@ fn moved(original: &[u8], out: &Rewritten, frames: &[Frame]) -> Vec<Frame> {
             let old = (offset - code(&before)) as u32;
             out.offsets.instruction(old).expect("the instruction is somewhere") as usize + code(&after)
         });
-        Frame { func: moved_function(&before, &after, frame.func), offset }
+        Frame { func: moved_function(&before, &after, frame.func), offset, ..*frame }
     };
     frames.iter().map(moved).collect()
 }

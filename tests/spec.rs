@@ -1,0 +1,181 @@
+//! Theorem: the WebAssembly specification's testsuite keeps every verdict with every function of every module hooked, in each
+//! hook set: values returned, kinds of traps, exhaustion, exceptions, what links and what does not, through any number of
+//! modules that import from each other. What hooks see of each call is balanced, and as much in each set.
+//!
+//! Theorem: every valid module of the suites, whether the engine runs it or not, comes out of each hook set valid, as itself
+//! with hooks and nothing else, and gives its input back, byte for byte. What a suite calls invalid or malformed the parser
+//! refuses under that suite's features; what it does not refuse with every feature on comes out in the same way.
+//!
+//! A file is a test: `cargo test --test spec -- v3/call` runs some of them. After all of them stands the table that the
+//! README has to show. What does not hold without hooks either is listed in `spec/suites.rs`; a list that says too much fails.
+
+mod common;
+
+/// The parts of this test, in `tests/spec/`.
+mod spec {
+    #![allow(unreachable_pub, reason = "modules of a test binary")]
+
+    pub mod hooked;
+    pub mod script;
+    pub mod spectest;
+    pub mod suites;
+    pub mod table;
+    pub mod values;
+}
+
+use std::collections::{BTreeMap, HashMap};
+use std::process::ExitCode;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use spec::hooked::{Flavour, prepared};
+use spec::script::{self, Step, What};
+use spec::suites::{Skipped, Suite, suites};
+use spec::table::{self, Tally};
+use wasmtrace::hook::{HOOK_SETS, HookSet};
+use wasmtrace::module;
+use wast::parser::{self, ParseBuffer};
+
+fn main() -> ExitCode {
+    let suites: &'static [Suite] = suites().leak();
+    let tallies: Arc<Mutex<BTreeMap<String, Tally>>> = Arc::default();
+    let mut trials = Vec::new();
+    for suite in suites {
+        for file in &suite.files {
+            let (path, tallies) = (suite.path(file), tallies.clone());
+            trials.push(Trial::test(path.clone(), move || {
+                let tally = keeps_its_verdicts(suite, &path, file.raw())?;
+                tallies.lock().unwrap().insert(path, tally);
+                Ok(())
+            }));
+        }
+    }
+    let files = trials.len();
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    let tallies = tallies.lock().unwrap();
+    if tallies.len() < files {
+        return conclusion.exit_code();
+    }
+    let table = table::table(suites, &tallies);
+    println!("{table}");
+    if table::in_readme().is_none_or(|shown| shown == table) {
+        return conclusion.exit_code();
+    }
+    eprintln!("error: the README shows another table between `<!-- spec -->` and `<!-- /spec -->`");
+    ExitCode::FAILURE
+}
+
+/// What a file comes to in every suite that it is part of.
+struct Script {
+    /// Line and bytes of the modules that are valid, and of those that are to be refused.
+    valid: Vec<(usize, Vec<u8>)>,
+    refused: Vec<(usize, Vec<u8>)>,
+    /// What is not as the file says, without hooks; and what is otherwise with hooks.
+    without_hooks: Vec<(usize, String)>,
+    with_hooks: Vec<String>,
+    /// The lines of assertions that something comes to us of.
+    assertions: Vec<usize>,
+    tally: Tally,
+}
+
+/// A third of the files are in several suites, word for word: these are played once.
+static PLAYED: LazyLock<Mutex<HashMap<&'static str, Once>>> = LazyLock::new(Mutex::default);
+
+type Once = Arc<OnceLock<Result<Script, String>>>;
+
+fn keeps_its_verdicts(suite: &Suite, path: &str, text: &'static str) -> Result<Tally, Failed> {
+    let once = PLAYED.lock().unwrap().entry(text).or_default().clone();
+    let script = once.get_or_init(|| play(text)).as_ref()?;
+    let mut wrong = script.with_hooks.clone();
+    for (line, wasm) in &script.valid {
+        if let Err(e) = module::parse_under(wasm, suite.features) {
+            wrong.push(format!("line {line}: refused: {e}"));
+        }
+    }
+    let mut without_hooks = script.without_hooks.clone();
+    for (line, wasm) in &script.refused {
+        if module::parse_under(wasm, suite.features).is_ok() {
+            without_hooks.push((*line, "not refused".to_owned()));
+        }
+    }
+    let skipped = Skipped::of(path);
+    let (covered, others): (Vec<_>, Vec<_>) =
+        without_hooks.iter().partition(|(line, why)| skipped.is_some_and(|skipped| skipped.covers(*line, why)));
+    wrong.extend(others.iter().map(|(line, why)| format!("line {line}: without hooks: {why}")));
+    if skipped.is_some_and(|skipped| covered.len() < skipped.least()) {
+        wrong.push(format!("of what is skipped only this is otherwise than the file says: {covered:?}"));
+    }
+    if !wrong.is_empty() {
+        return Err(wrong.join("\n").into());
+    }
+    let is_skipped = |line: &&usize| covered.iter().any(|(skipped, _)| skipped == *line);
+    let skipped = script.assertions.iter().filter(is_skipped).count();
+    Ok(Tally { files: 1, assertions: script.assertions.len() - skipped, skipped, ..script.tally })
+}
+
+fn play(text: &str) -> Result<Script, String> {
+    let mut lexer = wast::lexer::Lexer::new(text);
+    lexer.allow_confusing_unicode(true);
+    let buffer = ParseBuffer::new_with_lexer(lexer).map_err(|e| e.to_string())?;
+    let wast: wast::Wast<'_> = parser::parse(&buffer).map_err(|e| e.to_string())?;
+    let steps = script::steps(text, wast.directives)?;
+
+    let mut script = Script {
+        valid: Vec::new(),
+        refused: Vec::new(),
+        without_hooks: Vec::new(),
+        with_hooks: Vec::new(),
+        assertions: steps.iter().filter(|step| step.is_assertion()).map(|step| step.line).collect(),
+        tally: Tally::default(),
+    };
+    for step in &steps {
+        if let Some(module) = step.valid_module() {
+            script.tally.modules += usize::from(module.hooked[0].as_ref() != Some(&module.wasm));
+            script.tally.shared += usize::from(module.hooked.contains(&None));
+            script.valid.push((step.line, module.wasm.clone()));
+        }
+        match &step.what {
+            What::Refused(None) => script.tally.text += 1,
+            What::Refused(Some(wasm)) => {
+                script.refused.push((step.line, wasm.clone()));
+                if module::parse(wasm).is_ok()
+                    && let Err(why) = prepared(wasm.clone())
+                {
+                    script.with_hooks.push(format!("line {}: {why}", step.line));
+                }
+            }
+            _ => {}
+        }
+    }
+    compare(&steps, &mut script);
+    Ok(script)
+}
+
+/// Plays the steps in every flavour.
+fn compare(steps: &[Step<'_>], script: &mut Script) {
+    let plain = script::play(steps, Flavour::Plain);
+    let wrong = plain.iter().filter_map(|step| Some((step.line, step.verdict.clone().err()?)));
+    script.without_hooks.extend(wrong);
+    let mut observed = Vec::new();
+    for set in HOOK_SETS {
+        let hooked = script::play(steps, Flavour::Hooked(set));
+        for (at, (plain, hooked)) in plain.iter().zip(&hooked).enumerate() {
+            let otherwise = match (&plain.verdict, &hooked.verdict) {
+                (Ok(()), Err(why)) => why.clone(),
+                (Err(why), Ok(())) => format!("not so with hooks: {why}"),
+                _ if set == HookSet::Buffer
+                    && script.tally.shared == 0
+                    && !hooked.exhausted
+                    && hooked.events != observed[at] =>
+                {
+                    format!("{} events, where the set observe has {}", hooked.events, observed[at])
+                }
+                _ => continue,
+            };
+            script.with_hooks.push(format!("line {}: {}: {otherwise}", hooked.line, set.name()));
+        }
+        if set == HookSet::Observe {
+            observed = hooked.iter().map(|step| step.events).collect();
+        }
+    }
+}
