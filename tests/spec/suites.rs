@@ -38,12 +38,12 @@ pub const SKIPPED: &[Skipped] = &[
     Skipped {
         file: "mutable-global/linking.wast",
         what: What::Lines(&[206, 227, 236, 238, 248, 298, 334, 342, 344, 354]),
-        why: "written before bulk memory, which made segments that are out of bounds trap, and keep what was written before",
+        why: "from before segments out of bounds trapped, and kept what stood before them",
     },
     Skipped {
         file: "reference-types/unreached-invalid.wast",
         what: What::Lines(&[539]),
-        why: "a `br_table` to labels of two types behind `unreachable`, which the proposal made valid later on",
+        why: "a `br_table` to two types behind `unreachable`, which became valid later on",
     },
     refused("custom-descriptors/array_new_exact.wast"),
     refused("custom-descriptors/binary-descriptors.wast"),
