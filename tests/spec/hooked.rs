@@ -1,5 +1,6 @@
 //! The modules of the testsuite with every function hooked, in every hook set.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
 use wasmtrace::hook::{HOOK_SETS, HookSet};
@@ -51,9 +52,18 @@ pub struct Ready {
 pub fn prepared(wasm: Vec<u8>) -> Result<Prepared, String> {
     let mut hooked = [const { None }; HOOK_SETS.len()];
     for (set, out) in HOOK_SETS.into_iter().zip(&mut hooked) {
-        *out = hook(&wasm, set).map_err(|why| format!("{}: {why}", set.name()))?;
+        let made = or_panic(|| hook(&wasm, set));
+        *out = made.map_err(|why| format!("{}: {why}", set.name()))?;
     }
     Ok(Prepared { wasm, hooked })
+}
+
+/// What `test` says, or that it panicked.
+pub fn or_panic<T>(test: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(test)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(format!("panicked: {}", said.unwrap_or_default()))
+    })
 }
 
 fn hook(wasm: &[u8], hooks: HookSet) -> Result<Option<Vec<u8>>, String> {

@@ -2,7 +2,6 @@
 //! directive, without hooks or with those of one hook set in every module.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use wasmtime::{Extern, Instance, Val};
@@ -10,7 +9,7 @@ use wasmtrace::trace::Ending;
 use wast::token::Id;
 use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 
-use super::hooked::{Flavour, Prepared, Ready, prepared};
+use super::hooked::{Flavour, Prepared, Ready, or_panic, prepared};
 use super::{spectest, values};
 use crate::common::balance::{Known, assert_all_balanced};
 use crate::common::host::{Call, World};
@@ -149,10 +148,7 @@ pub fn play(steps: &[Step<'_>], flavour: Flavour) -> Vec<Played> {
     let mut played = Vec::new();
     for step in steps {
         stage.world.forget();
-        let verdict = catch_unwind(AssertUnwindSafe(|| stage.step(&step.what))).unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            Err(format!("panicked: {}", said.unwrap_or_default()))
-        });
+        let verdict = or_panic(|| stage.step(&step.what));
         let events = (0..stage.world.instances()).map(|instance| stage.world.events(instance).len()).sum();
         let exhausted = matches!(step.what, What::Do(_, Expected::Trap("call stack exhausted")));
         played.push(Played { line: step.line, verdict, events, exhausted });
