@@ -3,8 +3,9 @@
 //! modules that import from each other. What hooks see of each call is balanced, and as much in each set.
 //!
 //! Theorem: every valid module of the suites, whether the engine runs it or not, comes out of each hook set valid, as itself
-//! with hooks and nothing else, and gives its input back, byte for byte. What a suite calls invalid or malformed the parser
-//! refuses under that suite's features; what it does not refuse with every feature on comes out in the same way.
+//! with hooks and nothing else, needs no feature that its suite does not have, and gives its input back, byte for byte. What
+//! a suite calls invalid or malformed the parser refuses under that suite's features; what it does not refuse with every
+//! feature on comes out in the same way.
 //!
 //! A file is a test: `cargo test --test spec -- v3/call` runs some of them. After all of them stands the table that the
 //! README has to show. What does not hold without hooks either is listed in `spec/suites.rs`; a list that says too much fails.
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use spec::hooked::{Flavour, prepared};
+use spec::hooked::{Flavour, Prepared, prepared};
 use spec::script::{self, Step, What};
 use spec::suites::{Skipped, Suite, suites};
 use spec::table::{self, Tally};
@@ -67,8 +68,8 @@ fn main() -> ExitCode {
 
 /// What a file comes to in every suite that it is part of.
 struct Script {
-    /// Line and bytes of the modules that are valid, and of those that are to be refused.
-    valid: Vec<(usize, Vec<u8>)>,
+    /// The modules that are valid and those that are to be refused, each with its line.
+    valid: Vec<(usize, Arc<Prepared>)>,
     refused: Vec<(usize, Vec<u8>)>,
     /// What is not as the file says, without hooks; and what is otherwise with hooks.
     without_hooks: Vec<(usize, String)>,
@@ -87,9 +88,11 @@ fn keeps_its_verdicts(suite: &Suite, path: &str, text: &'static str) -> Result<T
     let once = PLAYED.lock().unwrap().entry(text).or_default().clone();
     let script = once.get_or_init(|| play(text)).as_ref()?;
     let mut wrong = script.with_hooks.clone();
-    for (line, wasm) in &script.valid {
-        if let Err(e) = module::parse_under(wasm, suite.features) {
+    for (line, module) in &script.valid {
+        if let Err(e) = module::parse_under(&module.wasm, suite.features) {
             wrong.push(format!("line {line}: refused: {e}"));
+        } else if let Some(why) = module.needs_more_than(suite.features) {
+            wrong.push(format!("line {line}: with hooks it is not valid in this suite any more: {why}"));
         }
     }
     let mut without_hooks = script.without_hooks.clone();
@@ -132,7 +135,7 @@ fn play(text: &str) -> Result<Script, String> {
         if let Some(module) = step.valid_module() {
             script.tally.modules += usize::from(module.hooked[0].as_ref() != Some(&module.wasm));
             script.tally.shared += usize::from(module.hooked.contains(&None));
-            script.valid.push((step.line, module.wasm.clone()));
+            script.valid.push((step.line, module.clone()));
         }
         match &step.what {
             What::Refused(None) => script.tally.text += 1,

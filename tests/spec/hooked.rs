@@ -3,8 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
+use wasmparser::WasmFeatures;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
-use wasmtrace::{ErrorKind, Options, check, instrument, rewrite, strip};
+use wasmtrace::{ErrorKind, Options, check, instrument, module, rewrite, strip};
 
 use crate::common::balance::Known;
 use crate::common::host::{Compiled, Host};
@@ -67,7 +68,9 @@ pub fn or_panic<T>(test: impl FnOnce() -> Result<T, String>) -> Result<T, String
 }
 
 fn hook(wasm: &[u8], hooks: HookSet) -> Result<Option<Vec<u8>>, String> {
-    let options = Options { rewrite: rewrite::Options { hooks, ..Default::default() }, ..Default::default() };
+    let mut options = Options { rewrite: rewrite::Options { hooks, ..Default::default() }, ..Default::default() };
+    // Imported functions too in one of them: all that crosses from one module to another then goes through a shim.
+    options.select.imports = hooks == HookSet::Threshold;
     let out = match instrument(wasm, &options) {
         Ok(out) => out.wasm,
         Err(e) if e.kind() == ErrorKind::Unsupported && e.to_string().contains("shared memory") => return Ok(None),
@@ -82,6 +85,15 @@ fn hook(wasm: &[u8], hooks: HookSet) -> Result<Option<Vec<u8>>, String> {
 }
 
 impl Prepared {
+    /// Where an output needs a feature that its suite does not have: a buffer is one memory more than there was.
+    pub fn needs_more_than(&self, suite: WasmFeatures) -> Option<String> {
+        HOOK_SETS.into_iter().zip(&self.hooked).find_map(|(set, wasm)| {
+            let declared = if set.has_buffer() { WasmFeatures::MULTI_MEMORY } else { WasmFeatures::empty() };
+            let refused = module::parse_under(wasm.as_ref()?, suite | declared).err()?;
+            Some(format!("{}: {refused}", set.name()))
+        })
+    }
+
     /// The module in this flavour, ready to run. Where a module is not for the hook set it stays as it is.
     pub fn ready(&self, flavour: Flavour) -> Result<Ready, String> {
         let hooked = HOOK_SETS.into_iter().zip(&self.hooked).find(|(set, _)| flavour == Flavour::Hooked(*set));

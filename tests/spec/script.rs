@@ -57,7 +57,7 @@ pub enum Expected<'a> {
 
 impl Step<'_> {
     /// The module in it that is valid.
-    pub fn valid_module(&self) -> Option<&Prepared> {
+    pub fn valid_module(&self) -> Option<&Arc<Prepared>> {
         match &self.what {
             What::Module(_, module) | What::Definition(_, module) | What::Do(Deed::Instantiate(module), _) => {
                 Some(module)
