@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         }
     }
     let files = trials.len();
+    trials.push(Trial::test("finds_what_is_not_so", || Ok(finds_what_is_not_so()?)));
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     let tallies = tallies.lock().unwrap();
     if tallies.len() < files {
@@ -181,4 +182,55 @@ fn compare(steps: &[Step<'_>], script: &mut Script) {
             observed = hooked.iter().map(|step| step.events).collect();
         }
     }
+}
+
+/// Every directive behind the first claims what is not so.
+const WRONG: &str = r#"(module
+  (func (export "one") (result i32) i32.const 1)
+  (func (export "nan") (result f32) f32.const nan:0x200000)
+  (func (export "vector") (result v128) v128.const i32x4 1 2 3 4)
+  (func (export "null") (result funcref) ref.null func)
+  (func (export "same") (param externref) (result externref) local.get 0)
+  (func (export "trap") unreachable)
+  (global (export "global") i32 i32.const 1))
+(assert_return (invoke "one") (i32.const 2))
+(assert_return (invoke "one"))
+(assert_return (invoke "one") (f32.const 1))
+(assert_return (invoke "one") (either (i32.const 2) (i32.const 3)))
+(assert_return (invoke "nan") (f32.const nan:canonical))
+(assert_return (invoke "nan") (f32.const nan:arithmetic))
+(assert_return (invoke "vector") (v128.const i32x4 1 2 3 5))
+(assert_return (invoke "null") (ref.func))
+(assert_return (invoke "null") (ref.null extern))
+(assert_return (invoke "same" (ref.extern 1)) (ref.extern 2))
+(assert_return (invoke "same" (ref.extern 1)) (ref.null))
+(assert_return (invoke "trap"))
+(assert_return (invoke "nothing"))
+(assert_return (get "global") (i32.const 2))
+(assert_trap (invoke "one") "unreachable")
+(assert_trap (invoke "trap") "integer overflow")
+(assert_trap (module) "unreachable")
+(assert_exhaustion (invoke "trap") "call stack exhausted")
+(assert_exception (invoke "trap"))
+(assert_unlinkable (module) "unknown import")
+(invoke "trap")
+(register "nobody" $nobody)
+(module (import "nobody" "f" (func)))
+(invoke "one")
+"#;
+
+/// Theorem: what is not so is found, in every flavour. (Without this the test would prove nothing where it compares nothing.)
+fn finds_what_is_not_so() -> Result<(), String> {
+    let lines: Vec<usize> = (9..=WRONG.lines().count()).collect();
+    let buffer = ParseBuffer::new(WRONG).map_err(|e| e.to_string())?;
+    let wast: wast::Wast<'_> = parser::parse(&buffer).map_err(|e| e.to_string())?;
+    let steps = script::steps(WRONG, wast.directives)?;
+    for flavour in [Flavour::Plain].into_iter().chain(HOOK_SETS.map(Flavour::Hooked)) {
+        let played = script::play(&steps, flavour);
+        let found: Vec<usize> = played.iter().filter(|step| step.verdict.is_err()).map(|step| step.line).collect();
+        if found != lines {
+            return Err(format!("{flavour:?}: wrong are the lines {lines:?}, found were {found:?}"));
+        }
+    }
+    Ok(())
 }
