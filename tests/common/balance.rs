@@ -1,6 +1,6 @@
 //! Oracle 6 of `docs/oracles.md`: enters and exits nest.
 
-use wasmparser::{Parser, Payload, TypeRef};
+use wasmparser::{Operator, Parser, Payload, TypeRef};
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module;
 use wasmtrace::trace::fold::{Change, End, Fold, Irregular, What};
@@ -83,13 +83,18 @@ pub fn probes(hooked: &[u8]) -> Vec<ProbeId> {
     manifest.probes.into_iter().map(|p| p.id).collect()
 }
 
-/// Whether the module has a tag: without one nothing can be thrown or caught.
+/// Whether exceptions are about: without a tag the module can throw none, but it may catch what an import throws.
 fn uses_exceptions(wasm: &[u8]) -> bool {
     Parser::new(0).parse_all(wasm).any(|payload| match payload.unwrap() {
         Payload::TagSection(_) => true,
         Payload::ImportSection(imports) => {
             imports.into_imports().any(|import| matches!(import.unwrap().ty, TypeRef::Tag(_)))
         }
+        Payload::CodeSectionEntry(body) => body
+            .get_operators_reader()
+            .unwrap()
+            .into_iter()
+            .any(|operator| matches!(operator.unwrap(), Operator::TryTable { .. } | Operator::Try { .. })),
         _ => false,
     })
 }

@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use wasmtime::{
-    AnyRef, AsContextMut, Caller, Engine, Extern, Func, Instance, Linker, Module, Ref, Rooted, Store, StoreLimits,
-    StoreLimitsBuilder, Trap as TrapCode, Val, WasmBacktrace,
+    AnyRef, AsContextMut, Caller, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, Instance, Linker, Module, Ref,
+    Rooted, Store, StoreLimits, StoreLimitsBuilder, Tag, Trap as TrapCode, Val, ValType, WasmBacktrace,
 };
 use wasmtrace::hook::{BufferPlace, MANIFEST_SECTION, Manifest, OBSERVE, ProbeId, RECORDER};
 use wasmtrace::module;
@@ -56,6 +56,8 @@ struct Guest {
     counts_only: bool,
     /// The buffer's memory, known from the first event on.
     buffer: Option<wasmtime::Memory>,
+    /// The tag of what `env.throw` throws.
+    thrown: Option<Tag>,
 }
 
 /// What one call came to.
@@ -138,27 +140,29 @@ impl Host {
 
     /// Instantiates the module with the imports that shapes may have.
     pub fn open(&self, compiled: &Compiled) -> wasmtime::Result<Session> {
-        Session::open(compiled, &self.linker(compiled)?, self.store())
+        let (linker, store) = self.linker(compiled)?;
+        Session::open(compiled, &linker, store)
     }
 
     /// Instantiates the module; imports that this host does not know do nothing and are zero or null.
     pub fn open_with_defaults(&self, compiled: &Compiled) -> wasmtime::Result<Session> {
-        let mut linker = self.linker(compiled)?;
-        let mut store = self.store();
+        let (mut linker, mut store) = self.linker(compiled)?;
         linker.define_unknown_imports_as_default_values(&mut store, &compiled.module)?;
         Session::open(compiled, &linker, store)
     }
 
     fn store(&self) -> Store<Guest> {
         let limits = StoreLimitsBuilder::new().memory_size(MOST_MEMORY).build();
-        let mut store =
-            Store::new(&self.engine, Guest { events: Vec::new(), limits, counts_only: self.counts_only, buffer: None });
+        let counts_only = self.counts_only;
+        let guest = Guest { events: Vec::new(), limits, counts_only, buffer: None, thrown: None };
+        let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limits);
         store
     }
 
-    fn linker(&self, compiled: &Compiled) -> wasmtime::Result<Linker<Guest>> {
+    fn linker(&self, compiled: &Compiled) -> wasmtime::Result<(Linker<Guest>, Store<Guest>)> {
         let mut linker: Linker<Guest> = Linker::new(&self.engine);
+        let mut store = self.store();
         if let Some(place) = &compiled.buffer {
             let flush = |place: BufferPlace| {
                 move |caller: &mut Caller<'_, Guest>| {
@@ -200,10 +204,20 @@ impl Host {
                 _ => panic!("element {at} is no function"),
             }
         })?;
+        let exception = ExnType::new(&self.engine, [ValType::I32])?;
+        let tag = Tag::new(&mut store, &exception.tag_type())?;
+        store.data_mut().thrown = Some(tag);
+        linker.define(&store, "env", "thrown", tag)?;
+        linker.func_wrap("env", "throw", move |mut caller: Caller<'_, Guest>, n: i32| -> wasmtime::Result<()> {
+            let tag = caller.data().thrown.expect("set above");
+            let allocator = ExnRefPre::new(&mut caller, exception.clone());
+            let thrown = ExnRef::new(&mut caller, &allocator, &tag, &[Val::I32(n)])?;
+            Ok(caller.as_context_mut().throw(thrown)?)
+        })?;
         linker.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
             Err(wasmtime::Error::new(Exit(code)))
         })?;
-        Ok(linker)
+        Ok((linker, store))
     }
 }
 
@@ -368,7 +382,7 @@ fn show(store: &mut Store<Guest>, value: &Val) -> String {
 fn signature(store: &Store<Guest>, func: &Func) -> String {
     let ty = func.ty(store);
     // Types of the module's own have other numbers in another module.
-    let one = |ty: wasmtime::ValType| if ty.is_ref() { "ref".to_owned() } else { ty.to_string() };
+    let one = |ty: ValType| if ty.is_ref() { "ref".to_owned() } else { ty.to_string() };
     format!(
         "a function {:?} -> {:?}",
         ty.params().map(one).collect::<Vec<_>>(),
