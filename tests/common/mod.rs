@@ -11,6 +11,7 @@ use wasmtrace::{ErrorKind, Options, instrument, module, rewrite};
 
 pub mod balance;
 pub mod host;
+pub mod node;
 pub mod programs;
 pub mod same;
 
