@@ -1,16 +1,16 @@
 //! Oracle 6 of `docs/oracles.md`: enters and exits nest.
 
-use wasmparser::{Operator, Parser, Payload, TypeRef};
+use wasmparser::{Operator, Parser, Payload};
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module;
 use wasmtrace::trace::fold::{Change, End, Fold, Irregular, What};
-use wasmtrace::trace::{Ending, Event};
+use wasmtrace::trace::{Ending, Event, EventKind};
 
 use super::host::{Call, Frame};
 
 /// Theorem: what the hooks of one run see nests. After a return every enter has its exit. After a trap or an exit the
 /// open calls are the hooked frames of the backtrace, but for a frame whose own tail call trapped: that one is closed
-/// already. Where exceptions are about, calls that one crossed may be open besides.
+/// already. What an exception crosses is closed at that moment, but in a module that catches none.
 pub fn assert_balanced(hooked: &[u8], events: &[Event], call: &Call) {
     let open = assert_nested(hooked, events, &call.ending);
     let probes = probes(hooked);
@@ -20,15 +20,10 @@ pub fn assert_balanced(hooked: &[u8], events: &[Event], call: &Call) {
         is_tail_call(hooked, innermost) || call.out_of_stack() && open.len() < frames.len()
     });
     let frames: Vec<u32> = frames[closed_already as usize..].iter().map(|f| f.func).collect();
-    if uses_exceptions(hooked) {
-        // What an exception that nobody catches crosses is closed by then, if the module catches any.
-        let thrown = matches!(&call.ending, Ending::Trapped(trap) if trap.code == "exception");
-        let mut rest = open.iter();
-        assert!(
-            thrown && open.is_empty() || frames.iter().all(|f| rest.any(|o| o == f)),
-            "of the frames {frames:?} only {open:?} are open"
-        );
-    } else {
+    let thrown = matches!(&call.ending, Ending::Trapped(trap) if trap.code == "exception");
+    if thrown && catches(hooked) {
+        assert_eq!(open, [0; 0], "what the exception crossed is open");
+    } else if !thrown || !frames.is_empty() {
         assert_eq!(open, frames, "the open calls are not the frames of the backtrace");
     }
 }
@@ -36,9 +31,10 @@ pub fn assert_balanced(hooked: &[u8], events: &[Event], call: &Call) {
 /// The same without a look at the backtrace. Returns the functions that were open at the end, innermost first.
 pub fn assert_nested(hooked: &[u8], events: &[Event], ending: &Ending) -> Vec<u32> {
     let (spans, irregular) = fold(events, ending);
-    let throws = uses_exceptions(hooked);
     assert_eq!(irregular.stray_exits, 0, "exits of functions that were not open");
-    assert!(irregular.unwound == 0 || throws, "{} calls without an exit", irregular.unwound);
+    let crossed = events.iter().filter(|event| matches!(event.kind, EventKind::Unwound(_))).count() as u64;
+    assert_eq!(irregular.unwound - crossed, 0, "calls without an exit");
+    assert!(crossed == 0 || catches(hooked), "{crossed} calls are crossed by exceptions, in a module that knows none");
     let cut_off = |s: &&Closed| matches!(s.how, End::Exited | End::Trapped { .. });
     let open: Vec<u32> = spans.iter().filter(cut_off).map(function).collect();
     assert!(open.is_empty() || *ending != Ending::Returned, "{open:?} are open after a return");
@@ -83,13 +79,9 @@ pub fn probes(hooked: &[u8]) -> Vec<ProbeId> {
     manifest.probes.into_iter().map(|p| p.id).collect()
 }
 
-/// Whether exceptions are about: without a tag the module can throw none, but it may catch what an import throws.
-fn uses_exceptions(wasm: &[u8]) -> bool {
+/// Whether the module catches exceptions: its own, or what an import throws.
+fn catches(wasm: &[u8]) -> bool {
     Parser::new(0).parse_all(wasm).any(|payload| match payload.unwrap() {
-        Payload::TagSection(_) => true,
-        Payload::ImportSection(imports) => {
-            imports.into_imports().any(|import| matches!(import.unwrap().ty, TypeRef::Tag(_)))
-        }
         Payload::CodeSectionEntry(body) => body
             .get_operators_reader()
             .unwrap()
