@@ -76,7 +76,8 @@ pub struct Module<'a> {
     exports: Vec<(&'a str, FuncIdx)>,
     bodies: Vec<Range<usize>>,
     memories: Vec<wasmparser::MemoryType>,
-    has_tags: bool,
+    /// Functions whose bodies are valid only where there are exceptions: those that throw or catch are among them.
+    with_exceptions: Vec<FuncIdx>,
     start: Option<FuncIdx>,
 }
 
@@ -117,7 +118,7 @@ pub fn parse_under(bytes: &[u8], features: WasmFeatures) -> Result<Module<'_>> {
         exports: Vec::new(),
         bodies: Vec::new(),
         memories: Vec::new(),
-        has_tags: false,
+        with_exceptions: Vec::new(),
         start: None,
     };
     let mut parser = Parser::new(0);
@@ -161,28 +162,37 @@ pub fn parse_under(bytes: &[u8], features: WasmFeatures) -> Result<Module<'_>> {
         }
         module.note(payload)?;
     }
-    validate_bodies(pending)?;
+    module.with_exceptions = validate_bodies(pending)?;
     Ok(module)
 }
 
 type Pending<'a> = Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>;
 
 /// Validates the bodies, on every core where the feature `parallel` is on. Reports the error with the lowest offset,
-/// so that the message does not depend on the number of threads.
-fn validate_bodies(pending: Pending<'_>) -> Result<()> {
-    let validate_run =
-        |run: Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'_>)>| -> Result<(), wasmparser::Error> {
-            let mut allocations = Default::default();
-            for (func, body) in run {
-                let mut validator = func.into_validator(allocations);
-                validator.validate(&body)?;
+/// so that the message does not depend on the number of threads. Returns the functions whose bodies need exceptions.
+fn validate_bodies(pending: Pending<'_>) -> Result<Vec<FuncIdx>> {
+    let validate_run = |run: Pending<'_>| -> Result<Vec<FuncIdx>, wasmparser::Error> {
+        let mut with_exceptions = Vec::new();
+        let mut allocations = Default::default();
+        for (func, body) in run {
+            // Most bodies do without; to have asked here costs those nothing, where a second look at every operator would.
+            let features = func.features.difference(WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS));
+            let (resources, func_index) = (func.resources.clone(), FuncIdx(func.index));
+            let mut validator = FuncToValidate { features, resources, ..func }.into_validator(allocations);
+            if validator.validate(&body).is_ok() {
                 allocations = validator.into_allocations();
+                continue;
             }
-            Ok(())
-        };
+            let mut validator = func.into_validator(Default::default());
+            validator.validate(&body)?;
+            allocations = validator.into_allocations();
+            with_exceptions.push(func_index);
+        }
+        Ok(with_exceptions)
+    };
     let runs = crate::parallel::runs_of(pending, |(_, body)| body.range().len());
     let results = crate::parallel::map(runs, validate_run);
-    Ok(results.into_iter().collect::<Result<(), _>>()?)
+    Ok(results.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 impl<'a> Module<'a> {
@@ -235,7 +245,6 @@ impl<'a> Module<'a> {
                     }
                 }
             }
-            Payload::TagSection(tags) => self.has_tags |= tags.count() > 0,
             Payload::StartSection { func, .. } => self.start = Some(FuncIdx(func)),
             _ => {}
         }
@@ -250,8 +259,7 @@ impl<'a> Module<'a> {
                 self.func_types.push(ty);
             }
             TypeRef::Memory(memory) => self.memories.push(memory),
-            TypeRef::Tag(_) => self.has_tags = true,
-            TypeRef::Table(_) | TypeRef::Global(_) => {}
+            TypeRef::Table(_) | TypeRef::Global(_) | TypeRef::Tag(_) => {}
         }
     }
 
@@ -361,9 +369,9 @@ impl<'a> Module<'a> {
         self.types.iter().zip(self.group_sizes.iter().copied())
     }
 
-    /// Whether there are tags, so that exceptions can be thrown and caught.
-    pub(crate) fn has_tags(&self) -> bool {
-        self.has_tags
+    /// Functions among which are all that throw or catch exceptions.
+    pub(crate) fn with_exceptions(&self) -> &[FuncIdx] {
+        &self.with_exceptions
     }
 
     /// The memories, imported ones first.

@@ -9,14 +9,15 @@ use std::time::Duration;
 use common::balance::{Closed, assert_balanced, assert_nested, fold, probes};
 use common::host::{Host, Session};
 use common::programs::{self, Program};
-use common::same::{assert_same_call, moved_function};
+use common::same::{assert_same_call, by_rank, moved_function};
+use common::{functions_to_run, hooked_with, hooked_with_each};
 use wasmtrace::hook::{HOOK_SETS, HookSet, ProbeId};
 use wasmtrace::rewrite::Rewritten;
 use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio};
 use wasmtrace::trace::fold::{End, Fold, What};
 use wasmtrace::trace::profile::{Node, Profile, Totals};
 use wasmtrace::trace::{Ending, Event, EventKind, Trap};
-use wasmtrace::{ErrorKind, Options, instrument, module};
+use wasmtrace::{Options, instrument, module};
 
 /// Theorem: every exported function of a hooked module comes to the same end as without hooks (values returned, kind of
 /// trap, exit code), at the same instructions of the same functions, with the same globals, memories and tables. What
@@ -101,45 +102,6 @@ fn shapes_end_in_every_way() {
 
 fn runnable_shapes() -> Vec<common::Case> {
     common::shapes().into_iter().filter(|case| case.not_run.is_none()).collect()
-}
-
-fn hooked(wasm: &[u8]) -> Rewritten {
-    instrument(wasm, &Options::default()).unwrap()
-}
-
-fn hooked_with(wasm: &[u8], hooks: HookSet) -> wasmtrace::error::Result<Rewritten> {
-    let rewrite = wasmtrace::rewrite::Options { hooks, ..Default::default() };
-    instrument(wasm, &Options { rewrite, ..Default::default() })
-}
-
-/// With the Observe set first, and with each other that fits the module.
-fn hooked_with_each(wasm: &[u8]) -> Vec<Rewritten> {
-    let mut outs = vec![hooked(wasm)];
-    for set in HOOK_SETS.into_iter().filter(|set| set.has_buffer()) {
-        match hooked_with(wasm, set) {
-            Ok(out) => outs.push(out),
-            Err(e) => assert!(matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit), "{e}"),
-        }
-    }
-    outs
-}
-
-/// Events as two hook sets have them in common: functions by their place among those that are hooked, no times. The Observe
-/// set says of a call that an exception crosses that it ends.
-fn by_rank(out: &Rewritten, events: &[Event]) -> Vec<String> {
-    let probes = probes(&out.wasm);
-    let rank = |id: &ProbeId| probes.binary_search(id).expect("only hooked functions are seen");
-    let one = |event: &Event| match &event.kind {
-        EventKind::Enter(id) => format!("enter {}", rank(id)),
-        EventKind::Exit(id) | EventKind::Unwound(id) => format!("exit {}", rank(id)),
-        other => format!("{other:?}"),
-    };
-    events.iter().map(one).collect()
-}
-
-fn functions_to_run(wasm: &[u8]) -> Vec<String> {
-    let module = module::parse(wasm).unwrap();
-    module.exports().iter().map(|(name, _)| (*name).to_owned()).filter(|name| name.starts_with("run")).collect()
 }
 
 /// The hooked function that was called from outside is among those that were entered.

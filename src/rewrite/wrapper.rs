@@ -44,10 +44,8 @@ pub(crate) const ALL: [Wrapper; 3] = [Wrapper::Block, Wrapper::TryTable, Wrapper
 impl Wrapper {
     /// The wrapper for a module: by the exceptions that its own code uses.
     pub(super) fn of(module: &Module<'_>) -> Wrapper {
-        if !module.has_tags() {
-            return Wrapper::Block;
-        }
-        let runs = crate::parallel::runs_of(module.defined_funcs(), |func| module.body(*func).len());
+        let functions = module.with_exceptions().iter().copied();
+        let runs = crate::parallel::runs_of(functions, |func| module.body(*func).len());
         let flavours = crate::parallel::map(runs, |run| {
             let (mut new, mut legacy) = (false, false);
             for func in run {

@@ -3,30 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasmparser::{Parser, Payload, TypeRef};
-use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId};
+use wasmparser::{Operator, Parser, Payload};
+use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId, is_hook_import};
 use wasmtrace::module;
 use wasmtrace::trace::fold::{Change, End, Fold, Irregular, Span, What};
-use wasmtrace::trace::{Ending, Event};
+use wasmtrace::trace::{Ending, Event, EventKind};
 
 use super::host::{Call, Frame, World};
 
 /// Theorem: what the hooks of one run see nests. After a return every enter has its exit. After a trap or an exit the
 /// open calls are the hooked frames of the backtrace, but for a frame whose own tail call trapped: that one is closed
-/// already. Where exceptions are about, calls that one crossed may be open besides.
+/// already. What an exception crosses is closed at that moment, but in a module that catches none.
 pub fn assert_balanced(hooked: &[u8], events: &[Event], call: &Call) {
-    Known::of(hooked).assert_open(vec![assert_nested(hooked, events, &call.ending)], call, |_| true);
+    Known::of(hooked).assert_open(vec![assert_nested(hooked, events, &call.ending)], call, true, |_| true);
 }
 
 /// The same without a look at the backtrace. Returns the functions that were open at the end, innermost first.
 pub fn assert_nested(hooked: &[u8], events: &[Event], ending: &Ending) -> Vec<u32> {
-    let throws = uses_exceptions(hooked);
-    let open = assert_nested_if(throws, events, ending);
+    let open = assert_nested_if(catches(hooked), false, events, ending);
     assert!(open.is_empty() || *ending != Ending::Returned, "{open:?} are open after a return");
     open
 }
 
-fn assert_nested_if(throws: bool, events: &[Event], ending: &Ending) -> Vec<u32> {
+/// `unseen`: exceptions of other modules may cross calls of this one, which catches none and does not see it.
+fn assert_nested_if(catches: bool, unseen: bool, events: &[Event], ending: &Ending) -> Vec<u32> {
     let mut open = Vec::new();
     let irregular = fold_into(events, ending, |span| {
         if matches!(span.how, End::Exited | End::Trapped { .. }) {
@@ -34,7 +34,9 @@ fn assert_nested_if(throws: bool, events: &[Event], ending: &Ending) -> Vec<u32>
         }
     });
     assert_eq!(irregular.stray_exits, 0, "exits of functions that were not open");
-    assert!(irregular.unwound == 0 || throws, "{} calls without an exit", irregular.unwound);
+    let crossed = events.iter().filter(|event| matches!(event.kind, EventKind::Unwound(_))).count() as u64;
+    assert!(irregular.unwound == crossed || unseen, "{} calls without an exit", irregular.unwound - crossed);
+    assert!(crossed == 0 || catches, "{crossed} calls are crossed by exceptions, in a module that knows none");
     open
 }
 
@@ -42,17 +44,22 @@ fn assert_nested_if(throws: bool, events: &[Event], ending: &Ending) -> Vec<u32>
 pub struct Known {
     wasm: Vec<u8>,
     probes: Vec<ProbeId>,
-    throws: bool,
+    catches: bool,
+    /// Whether it may have shims: a call of an import that throws is closed when its caller is.
+    imports: bool,
 }
 
 impl Known {
     pub fn of(hooked: &[u8]) -> Known {
-        Known { wasm: hooked.to_vec(), probes: probes(hooked), throws: uses_exceptions(hooked) }
+        let module = module::parse(hooked).unwrap();
+        let imports = module.imported_funcs().iter().any(|i| !is_hook_import(i.module, i.name));
+        Known { wasm: hooked.to_vec(), probes: probes(hooked), catches: catches(hooked), imports }
     }
 
     /// What is open in the instances of this module is those frames of the backtrace that are `ours`. Which frame is of
-    /// which instance the engine does not say, so that of several it is as many of each function.
-    fn assert_open(&self, instances: Vec<Vec<u32>>, call: &Call, ours: impl Fn(&Frame) -> bool) {
+    /// which instance the engine does not say, so that of several it is as many of each function. Unless all of them are
+    /// `seen`, calls that an exception has crossed unseen may be open besides.
+    fn assert_open(&self, instances: Vec<Vec<u32>>, call: &Call, seen: bool, ours: impl Fn(&Frame) -> bool) {
         let mut open = instances.concat();
         let hooked = |f: &&Frame| ours(f) && self.probes.binary_search(&ProbeId(f.func)).is_ok();
         let frames: Vec<&Frame> = call.frames.iter().filter(hooked).collect();
@@ -66,16 +73,14 @@ impl Known {
             open.sort_unstable();
             frames.sort_unstable();
         }
-        if self.throws {
-            // What an exception that nobody catches crosses is closed by then, if the module catches any.
-            let thrown = matches!(&call.ending, Ending::Trapped(trap) if trap.code == "exception");
-            let mut rest = open.iter();
-            assert!(
-                thrown && open.is_empty() || frames.iter().all(|f| rest.any(|o| o == f)),
-                "of the frames {frames:?} only {open:?} are open"
-            );
-        } else {
+        let thrown = matches!(&call.ending, Ending::Trapped(trap) if trap.code == "exception");
+        if thrown && self.catches {
+            assert_eq!(open, [0; 0], "what the exception crossed is open");
+        } else if seen && (!thrown || !frames.is_empty()) {
             assert_eq!(open, frames, "the open calls are not the frames of the backtrace");
+        } else {
+            let mut rest = open.iter();
+            assert!(frames.iter().all(|f| rest.any(|o| o == f)), "of the frames {frames:?} only {open:?} are open");
         }
     }
 }
@@ -83,7 +88,7 @@ impl Known {
 /// Theorem: the same of several instances that call each other: what each of them sees nests, and all that is open is all of
 /// the backtrace, module by module. `known` is of each instance.
 pub fn assert_all_balanced(known: &[Arc<Known>], world: &World, call: &Call) {
-    let throws = known.iter().any(|known| known.throws);
+    let throws = known.iter().any(|known| uses_exceptions(&known.wasm));
     let mut open: BTreeMap<usize, Vec<Vec<u32>>> = BTreeMap::new();
     for (at, known) in known.iter().enumerate() {
         let events = world.events(at);
@@ -91,15 +96,15 @@ pub fn assert_all_balanced(known: &[Arc<Known>], world: &World, call: &Call) {
             open.entry(world.first_of_its_module(at)).or_default().push(Vec::new());
             continue;
         }
-        let of_one = assert_nested_if(throws, events, &call.ending);
-        // An exception of another module that crosses one which knows of none is seen when its caller ends.
-        let crossed = throws && !known.throws;
-        assert!(of_one.is_empty() || crossed || call.ending != Ending::Returned, "{of_one:?} are open after a return");
+        // An exception of another module that crosses one which catches none is seen when its caller ends.
+        let unseen = throws && (known.imports || !known.catches);
+        let of_one = assert_nested_if(known.catches, unseen, events, &call.ending);
+        assert!(of_one.is_empty() || unseen || call.ending != Ending::Returned, "{of_one:?} are open after a return");
         open.entry(world.first_of_its_module(at)).or_default().push(of_one);
     }
     if call.ending != Ending::Returned {
         for (first, open) in open {
-            known[first].assert_open(open, call, |frame| frame.instance == first);
+            known[first].assert_open(open, call, !throws, |frame| frame.instance == first);
         }
     }
 }
@@ -146,12 +151,20 @@ pub fn probes(hooked: &[u8]) -> Vec<ProbeId> {
     manifest.probes.into_iter().map(|p| p.id).collect()
 }
 
-/// Whether the module has a tag: without one nothing can be thrown or caught.
+/// Whether the module catches exceptions: its own, or what an import throws.
+fn catches(wasm: &[u8]) -> bool {
+    any_operator(wasm, |operator| matches!(operator, Operator::TryTable { .. } | Operator::Try { .. }))
+}
+
+/// Whether it throws or catches any.
 fn uses_exceptions(wasm: &[u8]) -> bool {
+    any_operator(wasm, |operator| matches!(operator, Operator::Throw { .. } | Operator::ThrowRef)) || catches(wasm)
+}
+
+fn any_operator(wasm: &[u8], is: impl Fn(&Operator<'_>) -> bool) -> bool {
     Parser::new(0).parse_all(wasm).any(|payload| match payload.unwrap() {
-        Payload::TagSection(_) => true,
-        Payload::ImportSection(imports) => {
-            imports.into_imports().any(|import| matches!(import.unwrap().ty, TypeRef::Tag(_)))
+        Payload::CodeSectionEntry(body) => {
+            body.get_operators_reader().unwrap().into_iter().any(|operator| is(&operator.unwrap()))
         }
         _ => false,
     })

@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use wasmtime::{
-    AnyRef, AsContextMut, Caller, Engine, Extern, Func, ImportType, Instance, Linker, Module, Ref, Rooted, Store,
-    StoreLimits, StoreLimitsBuilder, Trap as TrapCode, Val, WasmBacktrace,
+    AnyRef, AsContextMut, Caller, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, ImportType, Instance, Linker,
+    Module, Ref, Rooted, Store, StoreLimits, StoreLimitsBuilder, Tag, Trap as TrapCode, Val, ValType, WasmBacktrace,
 };
 use wasmtrace::hook::{BufferPlace, MANIFEST_SECTION, Manifest, OBSERVE, ProbeId, RECORDER};
 use wasmtrace::module;
@@ -63,6 +63,8 @@ pub struct Guest {
     seen: Vec<Seen>,
     limits: StoreLimits,
     counts_only: bool,
+    /// The tag of what `env.throw` throws.
+    thrown: Option<Tag>,
 }
 
 /// What the hooks of one instance have seen.
@@ -162,18 +164,20 @@ impl Host {
 
     /// Instantiates the module with the imports that shapes may have.
     pub fn open(&self, compiled: &Compiled) -> wasmtime::Result<Session> {
-        Session::open(compiled, &self.linker()?, World::new(self))
+        let mut world = World::new(self);
+        let linker = self.linker(&mut world)?;
+        Session::open(compiled, &linker, world)
     }
 
     /// Instantiates the module; imports that this host does not know do nothing and are zero or null.
     pub fn open_with_defaults(&self, compiled: &Compiled) -> wasmtime::Result<Session> {
-        let mut linker = self.linker()?;
         let mut world = World::new(self);
+        let mut linker = self.linker(&mut world)?;
         linker.define_unknown_imports_as_default_values(&mut world.store, &compiled.module)?;
         Session::open(compiled, &linker, world)
     }
 
-    fn linker(&self) -> wasmtime::Result<Linker<Guest>> {
+    fn linker(&self, world: &mut World) -> wasmtime::Result<Linker<Guest>> {
         let mut linker: Linker<Guest> = Linker::new(&self.engine);
         linker.func_wrap("env", "ping", |n: i32| n.wrapping_add(1))?;
         linker.func_wrap("env", "call_table", |mut caller: Caller<'_, Guest>, at: u32| {
@@ -182,6 +186,16 @@ impl Host {
                 Some(Ref::Func(Some(func))) => func.call(&mut caller, &[], &mut []),
                 _ => panic!("element {at} is no function"),
             }
+        })?;
+        let exception = ExnType::new(&self.engine, [ValType::I32])?;
+        let tag = Tag::new(&mut world.store, &exception.tag_type())?;
+        world.store.data_mut().thrown = Some(tag);
+        linker.define(&world.store, "env", "thrown", tag)?;
+        linker.func_wrap("env", "throw", move |mut caller: Caller<'_, Guest>, n: i32| -> wasmtime::Result<()> {
+            let tag = caller.data().thrown.expect("set above");
+            let allocator = ExnRefPre::new(&mut caller, exception.clone());
+            let thrown = ExnRef::new(&mut caller, &allocator, &tag, &[Val::I32(n)])?;
+            Ok(caller.as_context_mut().throw(thrown)?)
         })?;
         linker.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
             Err(wasmtime::Error::new(Exit(code)))
@@ -193,7 +207,7 @@ impl Host {
 impl World {
     pub fn new(host: &Host) -> World {
         let limits = StoreLimitsBuilder::new().memory_size(host.most_memory).build();
-        let guest = Guest { seen: Vec::new(), limits, counts_only: host.counts_only };
+        let guest = Guest { seen: Vec::new(), limits, counts_only: host.counts_only, thrown: None };
         let mut store = Store::new(&host.engine, guest);
         store.limiter(|guest| &mut guest.limits);
         World { store, made_of: Vec::new() }
@@ -477,7 +491,7 @@ fn show(store: &mut Store<Guest>, value: &Val) -> String {
 fn signature(store: &Store<Guest>, func: &Func) -> String {
     let ty = func.ty(store);
     // Types of the module's own have other numbers in another module.
-    let one = |ty: wasmtime::ValType| if ty.is_ref() { "ref".to_owned() } else { ty.to_string() };
+    let one = |ty: ValType| if ty.is_ref() { "ref".to_owned() } else { ty.to_string() };
     format!(
         "a function {:?} -> {:?}",
         ty.params().map(one).collect::<Vec<_>>(),

@@ -5,8 +5,13 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use wasmtrace::hook::{HOOK_SETS, HookSet};
+use wasmtrace::rewrite::Rewritten;
+use wasmtrace::{ErrorKind, Options, instrument, module, rewrite};
+
 pub mod balance;
 pub mod host;
+pub mod node;
 pub mod programs;
 pub mod same;
 
@@ -87,6 +92,30 @@ pub fn modules() -> Vec<Case> {
     let mut cases = shapes();
     cases.extend(programs());
     cases
+}
+
+/// The module with every function hooked.
+pub fn hooked_with(wasm: &[u8], hooks: HookSet) -> wasmtrace::error::Result<Rewritten> {
+    let rewrite = rewrite::Options { hooks, ..Default::default() };
+    instrument(wasm, &Options { rewrite, ..Default::default() })
+}
+
+/// With the Observe set first, and with each other that fits the module.
+pub fn hooked_with_each(wasm: &[u8]) -> Vec<Rewritten> {
+    let mut outs = vec![hooked_with(wasm, HookSet::Observe).unwrap()];
+    for set in HOOK_SETS.into_iter().filter(|set| set.has_buffer()) {
+        match hooked_with(wasm, set) {
+            Ok(out) => outs.push(out),
+            Err(e) => assert!(matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit), "{e}"),
+        }
+    }
+    outs
+}
+
+/// The exports of a shape that are to be called.
+pub fn functions_to_run(wasm: &[u8]) -> Vec<String> {
+    let module = module::parse(wasm).unwrap();
+    module.exports().iter().map(|(name, _)| (*name).to_owned()).filter(|name| name.starts_with("run")).collect()
 }
 
 /// Runs a test for each case, and fails with the names of all that failed.

@@ -1,9 +1,11 @@
 //! Oracle 5 of `docs/oracles.md`: the same result.
 
+use wasmtrace::hook::ProbeId;
 use wasmtrace::module::{self, FuncIdx, Module};
 use wasmtrace::rewrite::Rewritten;
-use wasmtrace::trace::{Ending, Trap};
+use wasmtrace::trace::{Ending, Event, EventKind, Trap};
 
+use super::balance::probes;
 use super::host::{Call, Frame, Session};
 
 /// Theorem: a call of a hooked module comes to the same end as without hooks (values returned, kind of trap, exit code), at
@@ -15,6 +17,12 @@ pub fn assert_same_call(
     (plain, before): (&mut Session, &Call),
     (hooked, after): (&mut Session, &Call),
 ) {
+    assert_same_end(export, original, out, before, after);
+    assert_eq!(hooked.state(), plain.state(), "`{export}` leaves something else behind");
+}
+
+/// The same without a look at what is left behind.
+pub fn assert_same_end(export: &str, original: &[u8], out: &Rewritten, before: &Call, after: &Call) {
     // An exception that nobody catches is thrown on by every hooked frame that it crosses, so it ends in the outermost.
     if !matches!(&before.ending, Ending::Trapped(trap) if trap.code == "exception") {
         let [expected, frames] =
@@ -23,7 +31,19 @@ pub fn assert_same_call(
     }
     assert_eq!(without_frames(&after.ending), without_frames(&before.ending), "`{export}` ends otherwise");
     assert_eq!(after.returned, before.returned, "`{export}` returns something else");
-    assert_eq!(hooked.state(), plain.state(), "`{export}` leaves something else behind");
+}
+
+/// Events as two hook sets, and two engines, have them in common: functions by their place among those that are hooked, no
+/// times. The Observe set says of a call that an exception crosses that it ends.
+pub fn by_rank(out: &Rewritten, events: &[Event]) -> Vec<String> {
+    let probes = probes(&out.wasm);
+    let rank = |id: &ProbeId| probes.binary_search(id).expect("only hooked functions are seen");
+    let one = |event: &Event| match &event.kind {
+        EventKind::Enter(id) => format!("enter {}", rank(id)),
+        EventKind::Exit(id) | EventKind::Unwound(id) => format!("exit {}", rank(id)),
+        other => format!("{other:?}"),
+    };
+    events.iter().map(one).collect()
 }
 
 fn without_frames(ending: &Ending) -> Ending {
