@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use wasmtime::{
-    AnyRef, AsContextMut, Caller, Engine, Extern, Func, ImportType, Instance, Linker, Module, Ref, Rooted, Store,
-    StoreLimits, StoreLimitsBuilder, Trap as TrapCode, Val, WasmBacktrace,
+    AnyRef, AsContextMut, Caller, Engine, Extern, Func, ImportType, Instance, Linker, Module, OptLevel, Ref, Rooted,
+    Store, StoreLimits, StoreLimitsBuilder, Trap as TrapCode, Val, WasmBacktrace,
 };
 use wasmtrace::hook::{BufferPlace, MANIFEST_SECTION, Manifest, OBSERVE, ProbeId, RECORDER};
 use wasmtrace::module;
@@ -133,6 +133,8 @@ impl Host {
         let mut config = wasmtime::Config::new();
         config
             .max_wasm_stack(stack)
+            // Much is compiled here, and little of it runs for long.
+            .cranelift_opt_level(OptLevel::None)
             .cranelift_nan_canonicalization(true)
             .wasm_backtrace_max_frames(NonZeroUsize::new(1 << 20))
             .wasm_tail_call(true)
