@@ -58,6 +58,8 @@ pub fn damaged_custom_sections_do_no_harm(u: &mut Unstructured<'_>, modules: &[V
         let parsed = module::parse(&wasm).unwrap();
         let mut there: Vec<&str> = parsed.sections().iter().filter_map(|section| section.name).collect();
         there.extend(READ);
+        // Hosts look every probe up there.
+        there.extend(["name"; 8]);
         let name = there[u.choose_index(there.len())?].to_owned();
         let mut data = parsed.custom(&name).map(|s| wasm[s.data.clone()].to_vec()).unwrap_or_default();
         if data.is_empty() || u.ratio(1, 16)? {
