@@ -69,11 +69,19 @@ pub fn a_module_is_hooked(wasm: &[u8], set: HookSet) -> Hooked {
     Hooked { set, out, functions: checked.functions }
 }
 
+/// Bytes for the types, and a few more.
+const LEAST: usize = 128;
+
 /// How many loops and calls a random module may run through.
 const FUEL: u32 = 1000;
 
 pub fn random(u: &mut Unstructured<'_>) -> arbitrary::Result<Random> {
-    let mut module = wasm_smith::Module::new(config(u)?, u)?;
+    let config = config(u)?;
+    if u.len() < LEAST {
+        // wasm-smith may make empty groups of types for ever.
+        return Err(arbitrary::Error::NotEnoughData);
+    }
+    let mut module = wasm_smith::Module::new(config, u)?;
     let ends = module.ensure_termination(FUEL).is_ok();
     Ok(Random { wasm: module.to_bytes(), ends })
 }
