@@ -1,5 +1,6 @@
 //! What a trace can be written as: the trait [`Sink`] and the table of formats.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::trace::recording::Header;
 mod chrome;
 mod flat;
 mod folded;
+mod json;
 mod otlp_json;
 mod text;
 mod tree;
@@ -21,6 +23,7 @@ mod tree;
 pub use chrome::Chrome;
 pub use flat::Flat;
 pub use folded::Folded;
+pub use json::{json_line, json_text};
 pub use otlp_json::OtlpJson;
 pub use text::{Look, Sort, duration};
 pub use tree::Tree;
@@ -62,6 +65,9 @@ impl Default for Recording {
 /// Nanoseconds between an event and its time, where a hook reads the clock itself.
 const HOOK_RESOLUTION: u64 = 100;
 
+/// Of a name, so many bytes are shown.
+pub const LONGEST_NAME: usize = 1_000;
+
 /// Bytes in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -69,13 +75,21 @@ pub fn hex(bytes: &[u8]) -> String {
 
 impl Subject {
     /// The name for a person: of a function, demangled, and `func[N]` if nothing is known of it; of a manual span, its own.
+    /// No longer than [`LONGEST_NAME`]: thousands of functions may share one name of megabytes.
     pub fn name(&self, what: &What) -> String {
         match what {
-            What::Call(probe) => {
-                self.labels.get(probe).map_or_else(|| format!("func[{}]", probe.0), |l| l.demangled().into_owned())
-            }
-            What::Manual(name) => name.to_string(),
+            What::Call(probe) => self
+                .labels
+                .get(probe)
+                .map_or_else(|| format!("func[{}]", probe.0), |label| json::cut(label.demangled(), LONGEST_NAME)),
+            What::Manual(name) => json::cut(Cow::Borrowed(name), LONGEST_NAME),
         }
+    }
+
+    /// The path of the source file, no longer than that either.
+    pub fn file(&self, what: &What) -> Option<String> {
+        let file = self.label(what)?.file.as_deref()?;
+        Some(json::cut(Cow::Borrowed(file), LONGEST_NAME))
     }
 
     /// What a recording begins with.

@@ -220,7 +220,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 
 /// Control characters, line separators, and the format characters that Unicode TR 36 warns of: directional marks,
 /// embeddings, overrides and isolates, zero-width characters, tags.
-fn is_hostile(c: char) -> bool {
+pub(crate) fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }

@@ -60,6 +60,7 @@ pub struct Rewritten {
 /// Limits of the JavaScript interface's "implementation-defined limits", which wasmparser and all engines keep.
 const MAX_FUNCTIONS: usize = 1_000_000;
 const MAX_IMPORTS: usize = 1_000_000;
+const MAX_TYPE_SIZE: usize = 1_000_000;
 const MAX_TYPES: usize = 1_000_000;
 const MAX_EXPORTS: usize = 1_000_000;
 const MAX_MEMORIES: usize = 100;
@@ -183,12 +184,33 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
     let buffer = layout.buffer.as_ref().map(|b| b.place.clone());
     let manifest = Manifest { hooks: options.hooks, buffer, input_sha256: sha256(module.bytes()), probes, restore };
     let wasm = assemble::with_manifest(wasm, &manifest);
+    if is_near_the_limit_of_types(module)
+        && let Err(e) = crate::module::parse(&wasm)
+    {
+        return Err(Error::new(
+            ErrorKind::Limit,
+            format!("with the hooks the module would be too large: {}", e.message()),
+        ));
+    }
 
     #[cfg(debug_assertions)]
     if let Err(e) = check::check(module.bytes(), &wasm) {
         panic!("the output fails its own check: {e}");
     }
     Ok(Rewritten { wasm, offsets, manifest: Some(manifest), warnings })
+}
+
+/// Engines bound the sizes of the types of all imports and exports together: a function counts as its parameters and results
+/// and one or two more. Where that may be near, the output is validated too.
+fn is_near_the_limit_of_types(module: &Module<'_>) -> bool {
+    let size = |func: FuncIdx| {
+        let ty = module.func_type(func);
+        4 + ty.params().len() + ty.results().len()
+    };
+    let imports = module.imported_funcs().len() as u32;
+    let funcs = (0..imports).map(FuncIdx).chain(module.exports().iter().map(|(_, func)| *func)).map(size);
+    let others = 4 * (module.import_count() + module.all_exports().len());
+    funcs.sum::<usize>() + others > MAX_TYPE_SIZE - 1000
 }
 
 fn unchanged(module: &Module<'_>) -> Rewritten {

@@ -3,16 +3,16 @@
 //! not read; nothing panics, and nothing takes long.
 
 mod common;
+mod theorems;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use theorems::custom_sections::{LONG, assert_harmless, custom, data_of, with_data};
 
 use wasmtrace::hook::{BufferPlace, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::runtime::{self, Config, Invoke};
 use wasmtrace::trace::{EventKind, Manual, Misuse};
 use wasmtrace::{ErrorKind, Options, check, instrument, label, module, select, strip};
-
-/// Far more than anything here takes, in a build without optimisation on a busy machine.
-const LONG: Duration = Duration::from_secs(20);
 
 fn app() -> Vec<u8> {
     wat::parse_file(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/modules/app.wat")).unwrap()
@@ -20,25 +20,6 @@ fn app() -> Vec<u8> {
 
 fn program(name: &str) -> Vec<u8> {
     std::fs::read(common::corpus().join("real").join(name)).unwrap()
-}
-
-/// Where the data of a custom section lies.
-fn data_of(wasm: &[u8], name: &str) -> std::ops::Range<usize> {
-    module::parse(wasm).unwrap().custom(name).unwrap_or_else(|| panic!("no section {name}")).data.clone()
-}
-
-/// The module with other data in a custom section.
-fn with_data(wasm: &[u8], name: &str, data: &[u8]) -> Vec<u8> {
-    let module = module::parse(wasm).unwrap();
-    let section = module.custom(name).unwrap();
-    let mut out = wasm[..section.whole.start].to_vec();
-    let mut contents = Vec::new();
-    wasm_encoder::Encode::encode(name, &mut contents);
-    contents.extend_from_slice(data);
-    out.push(0);
-    wasm_encoder::Encode::encode(&contents[..], &mut out);
-    out.extend_from_slice(&wasm[section.whole.end..]);
-    out
 }
 
 /// Every way to damage `data` that is tried: cut short, a byte changed, a byte too many.
@@ -57,38 +38,6 @@ fn damaged(data: &[u8]) -> Vec<Vec<u8>> {
     // Lengths and counts that are not there.
     all.push([&data[..data.len().min(1)], &[0xff; 4], &[0x0f], data].concat());
     all
-}
-
-/// The module is hooked, whatever it says of itself; gives the warnings.
-fn assert_harmless(wasm: &[u8]) -> Vec<String> {
-    let began = Instant::now();
-    let out = instrument(wasm, &Options::default()).expect("what is damaged is optional");
-    let checked = check::check(wasm, &out.wasm).expect("the output is the input plus hooks");
-    assert_eq!(checked.hooked, checked.functions);
-    assert!(strip(&out.wasm).expect("the hooks can be taken out") == wasm, "strip gives something else");
-    // The old hosts look each probe up in the name section, and read it strictly.
-    let module = module::parse(&out.wasm).unwrap();
-    let named = names_read_strictly(&out.wasm);
-    for probe in &out.manifest.as_ref().unwrap().probes {
-        assert!(named.contains(&probe.id.0), "function {} has no name that a strict reader finds", probe.id.0);
-    }
-    let _ = label::probe_labels(&module, &label::label(&module));
-    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
-    out.warnings
-}
-
-/// The functions that the `name` section names, for a reader that gives up at the first error.
-fn names_read_strictly(wasm: &[u8]) -> Vec<u32> {
-    let range = data_of(wasm, "name");
-    let reader = wasmparser::BinaryReader::new(&wasm[range.clone()], range.start);
-    let mut named = Vec::new();
-    for subsection in wasmparser::NameSectionReader::new(reader) {
-        let Ok(subsection) = subsection else { break };
-        if let wasmparser::Name::Function(names) = subsection {
-            named.extend(names.into_iter().map_while(Result::ok).map(|n| n.index));
-        }
-    }
-    named
 }
 
 #[test]
@@ -276,16 +225,8 @@ fn forged(set: HookSet, pages: &str, first_block: u32, body: &str) -> Vec<u8> {
         probes: Vec::new(),
         restore: None,
     };
-    let custom = wasm_custom(MANIFEST_SECTION, &manifest.encode());
+    let custom = custom(MANIFEST_SECTION, &manifest.encode());
     [wat::parse_str(text).unwrap(), custom].concat()
-}
-
-fn wasm_custom(name: &str, data: &[u8]) -> Vec<u8> {
-    let (mut contents, mut out) = (Vec::new(), vec![0]);
-    wasm_encoder::Encode::encode(name, &mut contents);
-    contents.extend_from_slice(data);
-    wasm_encoder::Encode::encode(&contents[..], &mut out);
-    out
 }
 
 fn run_forged(wasm: &[u8]) -> Result<Vec<EventKind>, wasmtrace::Error> {
@@ -336,6 +277,6 @@ fn a_forged_buffer_is_reported_or_refused() {
     many += r#"(func (export "run") call 0))"#;
     let with_manifest = forged(HookSet::Threshold, "17 17", 8192, "");
     let manifest = data_of(&with_manifest, MANIFEST_SECTION);
-    let many = [wat::parse_str(many).unwrap(), wasm_custom(MANIFEST_SECTION, &with_manifest[manifest])].concat();
+    let many = [wat::parse_str(many).unwrap(), custom(MANIFEST_SECTION, &with_manifest[manifest])].concat();
     assert!(run_forged(&many).is_ok_and(|seen| seen.is_empty()));
 }

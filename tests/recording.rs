@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use common::process::taken;
 use serde_json::Value;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::runtime::{self, ClockMode, Config, Invoke, Preload};
@@ -335,13 +336,6 @@ fn a_damaged_recording_gives_what_is_sound() {
     assert!(0 < sound && sound < all, "{sound} of {all}");
 }
 
-/// The most that a process has held in memory so far, in KiB.
-fn peak(child: &Child) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
-}
-
 /// Theorem: memory does not grow with the run. A billion events, and what is made of them, pass in less than 200 MB:
 /// `cargo test --release --test recording billion -- --ignored --nocapture`.
 #[test]
@@ -357,18 +351,10 @@ fn a_billion_events_pass_in_bounded_memory() {
         &convert("folded"),
         &["run", "--invoke", "fib", &reactor, "43"],
     ] {
-        let began = Instant::now();
-        let mut child = wasmtrace(folder.path(), args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut most = 0;
-        let status = loop {
-            most = peak(&child).map_or(most, |now| now.max(most));
-            match child.try_wait().unwrap() {
-                Some(status) => break status,
-                None => std::thread::sleep(Duration::from_millis(20)),
-            }
-        };
-        println!("{}: {:.1?}, {} MB at most", args[0], began.elapsed(), most >> 10);
-        assert!(status.success(), "{args:?}");
+        let taken = taken(wasmtrace(folder.path(), args).stdout(Stdio::null()).stderr(Stdio::null()));
+        let most = taken.most;
+        println!("{}: {:.1?}, {} MB at most", args[0], taken.time, most >> 10);
+        assert!(taken.status.success(), "{args:?}");
         assert!((1 << 10..200 << 10).contains(&most), "{args:?}: {most} KiB");
     }
     let told = report(folder.path(), "a.wtrace");

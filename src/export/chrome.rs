@@ -5,13 +5,12 @@
 //! duration events (`B`, `E`), which nest. Manual spans need not nest with calls (one that a helper opens outlives it),
 //! so they are asynchronous events (`b`, `e`) with an id, which viewers show in a row of their own.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 
 use serde_json::json;
 
+use super::json::{Encoded, json_line, string};
 use super::{Sink, Subject, Summary};
-use crate::hook::ProbeId;
 use crate::trace::fold::{Change, End, Note, What};
 
 /// Writes Chrome Trace Event JSON.
@@ -19,8 +18,8 @@ pub struct Chrome<W: Write> {
     out: W,
     begun: bool,
     now: u64,
-    /// `"name":…,"args":{…}` of each function, encoded once.
-    encoded: HashMap<ProbeId, String>,
+    /// `"name":…,"args":{…}` of each function.
+    encoded: Encoded,
 }
 
 impl<W: Write> std::fmt::Debug for Chrome<W> {
@@ -32,7 +31,7 @@ impl<W: Write> std::fmt::Debug for Chrome<W> {
 impl<W: Write> Chrome<W> {
     /// Writes to `out`, in small pieces: wrap a file in a `BufWriter`.
     pub fn new(out: W) -> Self {
-        Chrome { out, begun: false, now: 0, encoded: HashMap::new() }
+        Chrome { out, begun: false, now: 0, encoded: Encoded::default() }
     }
 
     fn separator(&mut self) -> io::Result<()> {
@@ -43,7 +42,7 @@ impl<W: Write> Chrome<W> {
     /// One event: everything but its separator.
     fn event(&mut self, event: serde_json::Value) -> io::Result<()> {
         self.separator()?;
-        write!(self.out, "{event}")
+        self.out.write_all(json_line(&event).as_bytes())
     }
 }
 
@@ -53,12 +52,12 @@ fn encode(subject: &Subject, what: &What) -> String {
     let args = match what {
         What::Call(probe) => json!({
             "index": probe.0,
-            "file": label.and_then(|l| l.file.as_deref()),
+            "file": subject.file(what),
             "line": label.and_then(|l| l.line),
         }),
         What::Manual(_) => json!({ "manual": true }),
     };
-    format!("\"name\":{},\"args\":{args}", serde_json::Value::from(subject.name(what)))
+    format!("\"name\":{},\"args\":{}", string(&subject.name(what)), json_line(&args))
 }
 
 /// Nanoseconds as microseconds.
@@ -78,8 +77,9 @@ impl<W: Write> Sink for Chrome<W> {
                 self.separator()?;
                 match what {
                     What::Call(probe) => {
-                        let name = self.encoded.entry(*probe).or_insert_with(|| encode(subject, what));
-                        write!(self.out, "{{\"ph\":\"B\",\"pid\":1,\"tid\":1,\"ts\":{},{name}}}", Micros(*at))
+                        let at = Micros(*at);
+                        let name = self.encoded.of(*probe, || encode(subject, what));
+                        write!(self.out, "{{\"ph\":\"B\",\"pid\":1,\"tid\":1,\"ts\":{at},{name}}}")
                     }
                     What::Manual(_) => {
                         let name = encode(subject, what);
@@ -95,7 +95,7 @@ impl<W: Write> Sink for Chrome<W> {
                     What::Call(_) => self.out.write_all(b"{\"ph\":\"E\",")?,
                     // The end of an asynchronous event is found by name, category and id.
                     What::Manual(name) => {
-                        let name = serde_json::Value::from(&**name);
+                        let name = string(&subject.name(&What::Manual(name.clone())));
                         let number = span.number;
                         write!(self.out, "{{\"ph\":\"e\",\"cat\":\"manual\",\"id\":{number},\"name\":{name},")?;
                     }
@@ -113,7 +113,8 @@ impl<W: Write> Sink for Chrome<W> {
                 if ended.is_some() || !span.tags.is_empty() {
                     let tags: serde_json::Map<_, _> =
                         span.tags.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
-                    write!(self.out, ",\"args\":{}", json!({ "ended": ended, "tags": tags }))?;
+                    let args = json_line(&json!({ "ended": ended, "tags": tags }));
+                    write!(self.out, ",\"args\":{args}")?;
                 }
                 self.out.write_all(b"}")
             }

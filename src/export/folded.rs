@@ -4,7 +4,12 @@
 use std::io::{self, Write};
 
 use super::{Sink, Subject, Summary};
+use crate::label::printable;
 use crate::trace::fold::Change;
+use crate::trace::profile::NodeId;
+
+/// Behind so many bytes of a path, what is called is counted in the frame where the path ends.
+const LONGEST_PATH: usize = 64 << 10;
 
 /// Writes folded stacks.
 pub struct Folded<W: Write> {
@@ -30,15 +35,23 @@ impl<W: Write> Sink for Folded<W> {
     }
 
     fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
-        for node in summary.profile.nodes().filter(|n| n.own > 0) {
-            let path: Vec<String> = summary
-                .profile
-                .path_to(node)
-                .into_iter()
+        let profile = summary.profile;
+        // Depth first, with the path so far: to put each together from its beginning takes as long as all of them are.
+        let mut path = String::new();
+        let mut todo: Vec<(NodeId, usize)> = profile.root().children.iter().rev().map(|id| (*id, 0)).collect();
+        while let Some((id, outer)) = todo.pop() {
+            let node = &profile[id];
+            path.truncate(outer);
+            if let Some(what) = node.what.as_ref().filter(|_| path.len() < LONGEST_PATH) {
+                let separator = if path.is_empty() { "" } else { ";" };
                 // `;` and line ends are the format's own.
-                .map(|what| crate::label::printable(&subject.name(what)).replace(';', ":"))
-                .collect();
-            writeln!(self.out, "{} {}", path.join(";"), node.own)?;
+                let name = printable(&subject.name(what)).replace(';', ":");
+                path.extend([separator, &name]);
+            }
+            if node.own > 0 {
+                writeln!(self.out, "{path} {}", node.own)?;
+            }
+            todo.extend(node.children.iter().rev().map(|child| (*child, path.len())));
         }
         self.out.flush()
     }

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
+use super::json::{Encoded, json_line, string};
 use super::{Sink, Subject, Summary, hex};
 use crate::hook::ProbeId;
 use crate::label::demangle::without_arguments;
@@ -27,6 +28,9 @@ const LONGEST_STACKTRACE: usize = 64 << 10;
 /// OpenTelemetry's default limit of events per span.
 const MAX_EVENTS: usize = 128;
 
+/// The events of open spans wait for their spans' ends; of more bytes than this in all they are counted only.
+const MOST_WAITING: usize = 64 << 20;
+
 const SPAN_KIND_INTERNAL: u8 = 1;
 const STATUS_ERROR: u8 = 2;
 
@@ -40,10 +44,12 @@ pub struct OtlpJson<W: Write> {
     head: Option<String>,
     line: Vec<u8>,
     spans: usize,
-    /// `"name":…,"kind":1,"attributes":[…` of each function, encoded once.
-    encoded: HashMap<ProbeId, String>,
-    /// What happened in spans that are still open, as events; and how much more than [`MAX_EVENTS`].
-    events: HashMap<u64, Vec<Value>>,
+    /// `"name":…,"kind":1,"attributes":[…` of each function.
+    encoded: Encoded,
+    /// What happened in spans that are still open, as events, encoded; of how many bytes in all; and how much more than
+    /// [`MAX_EVENTS`] and [`MOST_WAITING`].
+    events: HashMap<u64, Vec<String>>,
+    waiting: usize,
     dropped: HashMap<u64, u64>,
 }
 
@@ -70,8 +76,9 @@ impl<W: Write> OtlpJson<W> {
             head: None,
             line: Vec::new(),
             spans: 0,
-            encoded: HashMap::new(),
+            encoded: Encoded::default(),
             events: HashMap::new(),
+            waiting: 0,
             dropped: HashMap::new(),
         })
     }
@@ -93,6 +100,7 @@ impl<W: Write> OtlpJson<W> {
                 ("process.runtime.name", "wasmtime".into()),
                 ("wasm.module.hash", subject.hash.map(|hash| hex(&hash)).unwrap_or_default().into()),
             ])});
+            let resource = json_line(&resource);
             let scope = json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") });
             format!("{{\"resourceSpans\":[{{\"resource\":{resource},\"scopeSpans\":[{{\"scope\":{scope},\"spans\":[")
         })
@@ -127,11 +135,12 @@ impl<W: Write> OtlpJson<W> {
     }
 
     /// Writes the events of a span, and how many more there were.
-    fn write_events(&mut self, number: u64, more: Vec<Value>) -> io::Result<()> {
+    fn write_events(&mut self, number: u64, more: Option<String>) -> io::Result<()> {
         let mut events = self.events.remove(&number).unwrap_or_default();
+        self.waiting -= events.iter().map(String::len).sum::<usize>();
         events.extend(more);
         if !events.is_empty() {
-            write!(self.line, ",\"events\":{}", Value::from(events))?;
+            write!(self.line, ",\"events\":[{}]", events.join(","))?;
         }
         if let Some(dropped) = self.dropped.remove(&number) {
             write!(self.line, ",\"droppedEventsCount\":{dropped}")?;
@@ -142,20 +151,16 @@ impl<W: Write> OtlpJson<W> {
     fn span(&mut self, subject: &Subject, span: Span<'_>) -> io::Result<()> {
         self.begin(subject, span.number);
         let parent = self.span_id(span.parent.unwrap_or(0));
-        let manual;
         let name = match (&span.what, span.tags.is_empty()) {
-            (What::Call(probe), true) => self.encoded.entry(*probe).or_insert_with(|| encode_name(subject, span)),
-            _ => {
-                manual = encode_name(subject, span);
-                &manual
-            }
+            (What::Call(probe), true) => self.encoded.of(*probe, || encode_name(subject, span)),
+            _ => encode_name(subject, span).into(),
         };
         let [start, end] = [span.start, span.end].map(|at| subject.began.saturating_add(at));
         write!(
             self.line,
             ",\"parentSpanId\":\"{parent:016x}\",{name},\"startTimeUnixNano\":\"{start}\",\"endTimeUnixNano\":\"{end}\""
         )?;
-        self.write_events(span.number, Vec::new())?;
+        self.write_events(span.number, None)?;
         let status = match span.how {
             End::Returned | End::Forgotten | End::Exited => None,
             End::Unwound => Some("an exception crossed the call"),
@@ -196,12 +201,12 @@ fn encode_name(subject: &Subject, span: Span<'_>) -> String {
         list.push(("wasm.function.index", i64::from(probe.0).into()));
     }
     if let Some(label) = subject.label(span.what) {
-        list.extend(label.file.as_deref().map(|f| ("code.file.path", f.into())));
+        list.extend(subject.file(span.what).map(|f| ("code.file.path", f.into())));
         list.extend(label.line.map(|l| ("code.line.number", l.into())));
     }
     list.extend(span.tags.iter().map(|(key, value)| (key.as_str(), value.as_str().into())));
-    let attributes = attributes(&list);
-    format!("\"name\":{},\"kind\":{SPAN_KIND_INTERNAL},\"attributes\":{attributes}", Value::from(name))
+    let attributes = json_line(&attributes(&list));
+    format!("\"name\":{},\"kind\":{SPAN_KIND_INTERNAL},\"attributes\":{attributes}", string(&name))
 }
 
 /// OTLP's `KeyValue`s: integers are strings in JSON.
@@ -232,13 +237,16 @@ impl<W: Write> Sink for OtlpJson<W> {
                     Note::Tags(_) => return Ok(()), // they are written with their span
                     Note::Folded(..) | Note::Drift(_) => return Ok(()), // they belong to no span
                 };
-                let events = self.events.entry(span.unwrap_or(0)).or_default();
-                if events.len() < MAX_EVENTS {
-                    events.push(json!({
-                        "timeUnixNano": subject.began.saturating_add(*at).to_string(), "name": name, "attributes": attributes(&list),
-                    }));
+                let number = span.unwrap_or(0);
+                let known = self.events.get(&number).map_or(0, Vec::len);
+                if known < MAX_EVENTS && self.waiting < MOST_WAITING {
+                    let time = subject.began.saturating_add(*at).to_string();
+                    let event =
+                        json_line(&json!({ "timeUnixNano": time, "name": name, "attributes": attributes(&list) }));
+                    self.waiting += event.len();
+                    self.events.entry(number).or_default().push(event);
                 } else {
-                    *self.dropped.entry(span.unwrap_or(0)).or_default() += 1;
+                    *self.dropped.entry(number).or_default() += 1;
                 }
                 Ok(())
             }
@@ -252,11 +260,11 @@ impl<W: Write> Sink for OtlpJson<W> {
             ("wasm.call.count", summary.profile.calls().into()),
             ("process.exit.code", i64::from(summary.ending.exit_code()).into()),
         ];
-        let mut exception = Vec::new();
+        let mut exception = None;
         let end = subject.began.saturating_add(summary.duration);
         if let Ending::Trapped(trap) = summary.ending {
             list.push(("error.type", trap.code.as_str().into()));
-            exception.push(json!({
+            exception = Some(json_line(&json!({
                 "timeUnixNano": end.to_string(),
                 "name": "exception",
                 "attributes": attributes(&[
@@ -264,20 +272,21 @@ impl<W: Write> Sink for OtlpJson<W> {
                     ("exception.message", trap.message.as_str().into()),
                     ("exception.stacktrace", stacktrace(subject, &trap.frames).into()),
                 ]),
-            }));
+            })));
         } else if summary.ending.exit_code() != 0 {
             list.push(("error.type", summary.ending.exit_code().to_string().into()));
         }
         write!(
             self.line,
             ",\"name\":{},\"kind\":{SPAN_KIND_INTERNAL},\"startTimeUnixNano\":\"{}\",\"endTimeUnixNano\":\"{end}\",\"attributes\":{}",
-            Value::from(subject.program.as_str()),
+            string(&subject.program),
             subject.began,
-            attributes(&list),
+            json_line(&attributes(&list)),
         )?;
         self.write_events(0, exception)?;
         if summary.ending.exit_code() != 0 {
-            write!(self.line, ",\"status\":{}", json!({ "code": STATUS_ERROR, "message": summary.ending.describe() }))?;
+            let status = json!({ "code": STATUS_ERROR, "message": summary.ending.describe() });
+            write!(self.line, ",\"status\":{}", json_line(&status))?;
         }
         self.end()?;
         self.write_line()?;

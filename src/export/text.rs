@@ -128,10 +128,10 @@ pub(super) fn row(
     let name = name(subject, what);
     write!(out, "{total:>10} {own:>10} {percent:>5.1}% {calls:>10}  {}{name}", "  ".repeat(indent))?;
     if let Some(label) = subject.label(what)
-        && let Some(file) = &label.file
+        && let Some(file) = subject.file(what)
     {
         let line = label.line.map(|l| format!(":{l}")).unwrap_or_default();
-        write!(out, "  {dim}{}{line}{reset}", printable(file))?;
+        write!(out, "  {dim}{}{line}{reset}", printable(&file))?;
     }
     Ok(())
 }

@@ -7,10 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use gimli::{AttributeValue, DebugInfoOffset, EndianSlice, LittleEndian, UnitOffset, constants as dw};
+use gimli::{AttributeValue, DebugInfoOffset, DwarfSections, EndianSlice, LittleEndian, UnitOffset, constants as dw};
 
 use super::Subprogram;
 use crate::module::{FuncIdx, Module, id};
+
+mod units;
+
+use units::Units;
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
@@ -36,16 +40,26 @@ const MAX_CHAIN: usize = 64;
 /// Longer names are damage, or meant to fill the memory: entries may share one.
 const LONGEST_NAME: usize = 16 << 10;
 
+/// The same of paths.
+const LONGEST_PATH: usize = 4 << 10;
+
+/// An entry that says something takes at least so many bytes on average, of which one that says nothing takes one.
+const LEAST_ENTRY: usize = 4;
+
 /// What debug information says of each function that it knows.
 pub(crate) fn subprograms(module: &Module<'_>, warnings: &mut Vec<String>) -> HashMap<FuncIdx, Subprogram> {
     let Some(code) = module.section(id::CODE) else { return HashMap::new() };
     if module.custom(".debug_info").is_none() {
         return HashMap::new();
     }
-    let dwarf = load(module);
+    let sections = load(module);
+    let dwarf = dwarf(&sections);
     let (headers, mut damaged) = headers(&dwarf);
+    let units = Units::new(&sections, &headers);
+    let headers: Vec<_> = headers.into_iter().enumerate().collect();
     let mut entries: HashMap<DebugInfoOffset, Entry<'_>> = HashMap::new();
-    for read in crate::parallel::map(headers, |header| read_unit(&dwarf, header)) {
+    let read = |(place, header)| read_unit(&dwarf, units.unit(place, header));
+    for read in crate::parallel::map(headers, read) {
         entries.extend(read.entries);
         damaged = damaged.or(read.damaged);
     }
@@ -56,6 +70,9 @@ pub(crate) fn subprograms(module: &Module<'_>, warnings: &mut Vec<String>) -> Ha
 
     let starts: Vec<u64> = module.defined_funcs().map(|f| module.body(f).start as u64).collect();
     let mut found = HashMap::new();
+    // Functions may share names too; together they are no longer than the module, or not meant to be read.
+    let mut room = module.bytes().len() + (1 << 20);
+    let mut left_out = 0;
     let mut interned: HashMap<String, Arc<str>> = HashMap::new();
     // By address, so that of two claims to one body the first in the code counts, whatever the order of the map.
     let mut with_code: Vec<_> = entries.iter().filter_map(|(o, e)| Some((e.address?, *o))).collect();
@@ -63,34 +80,51 @@ pub(crate) fn subprograms(module: &Module<'_>, warnings: &mut Vec<String>) -> Ha
     for (address, offset) in with_code {
         let at = code.contents.start as u64 + address;
         let Some(func) = body_at(module, &starts, at) else { continue };
-        found.entry(func).or_insert_with(|| resolve(&entries, offset, &mut interned));
+        found.entry(func).or_insert_with(|| {
+            let mut subprogram = resolve(&entries, offset, &mut interned);
+            let name = subprogram.name.take_if(|name| name.len() > room);
+            room -= subprogram.name.as_ref().map_or(0, |name| name.len());
+            left_out += usize::from(name.is_some());
+            subprogram
+        });
+    }
+    if left_out > 0 {
+        warnings.push(format!(
+            "{left_out} functions have no name: those in the debug information are longer than the module"
+        ));
     }
     found
 }
 
 /// The versions of the units, ascending.
 pub(crate) fn versions(module: &Module<'_>) -> Vec<u16> {
-    let versions: std::collections::BTreeSet<u16> = headers(&load(module)).0.iter().map(|h| h.version()).collect();
+    let sections = load(module);
+    let headers = headers(&dwarf(&sections)).0;
+    let versions: std::collections::BTreeSet<u16> = headers.iter().map(|h| h.version()).collect();
     versions.into_iter().collect()
 }
 
-fn load<'a>(module: &Module<'a>) -> Dwarf<'a> {
-    Dwarf::load(|section| -> Result<_, gimli::Error> {
+fn load<'a>(module: &Module<'a>) -> DwarfSections<Slice<'a>> {
+    DwarfSections::load(|section| -> Result<_, gimli::Error> {
         let data = module.custom(section.name()).map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
-        Ok(EndianSlice::new(data, LittleEndian))
+        Ok(Slice::new(data, LittleEndian))
     })
     .expect("loading a slice cannot fail")
 }
 
+fn dwarf<'a>(sections: &'a DwarfSections<Slice<'a>>) -> Dwarf<'a> {
+    sections.borrow(|section| *section)
+}
+
 /// The units up to the first that is damaged: where the next one would begin is not known then.
-fn headers<'a>(dwarf: &Dwarf<'a>) -> (Vec<gimli::UnitHeader<Slice<'a>>>, Option<gimli::Error>) {
+fn headers<'a>(dwarf: &Dwarf<'a>) -> (Vec<gimli::UnitHeader<Slice<'a>>>, Option<String>) {
     let mut headers = Vec::new();
     let mut units = dwarf.units();
     loop {
         match units.next() {
             Ok(Some(header)) => headers.push(header),
             Ok(None) => return (headers, None),
-            Err(e) => return (headers, Some(e)),
+            Err(e) => return (headers, Some(e.to_string())),
         }
     }
 }
@@ -109,12 +143,13 @@ fn body_at(module: &Module<'_>, starts: &[u64], at: u64) -> Option<FuncIdx> {
 
 struct ReadUnit<'a> {
     entries: Vec<(DebugInfoOffset, Entry<'a>)>,
-    damaged: Option<gimli::Error>,
+    damaged: Option<String>,
 }
 
-fn read_unit<'a>(dwarf: &Dwarf<'a>, header: gimli::UnitHeader<Slice<'a>>) -> ReadUnit<'a> {
+fn read_unit<'a>(dwarf: &Dwarf<'a>, unit: gimli::Result<Unit<'a>>) -> ReadUnit<'a> {
     let mut entries = Vec::new();
-    let damaged = dwarf.unit(header).and_then(|unit| read_entries(dwarf, &unit, &mut entries)).err();
+    let unit = unit.map_err(|e| e.to_string());
+    let damaged = unit.and_then(|unit| read_entries(dwarf, &unit, &mut entries)).err();
     ReadUnit { entries, damaged }
 }
 
@@ -122,14 +157,16 @@ fn read_entries<'a>(
     dwarf: &Dwarf<'a>,
     unit: &Unit<'a>,
     out: &mut Vec<(DebugInfoOffset, Entry<'a>)>,
-) -> gimli::Result<()> {
+) -> Result<(), String> {
     let mut files: HashMap<u64, Option<Arc<str>>> = HashMap::new();
+    let bytes = unit.header.length_including_self();
+    let mut room_for_paths = 16 * bytes;
     let mut language = None;
     let global = |offset: UnitOffset| offset.to_debug_info_offset(&unit.header);
     // The entries around the current one, by depth.
     let mut scopes: Vec<Option<DebugInfoOffset>> = Vec::new();
     let mut cursor = unit.entries();
-    while let Some(die) = cursor.next_dfs()? {
+    while let Some(die) = cursor.next_dfs().map_err(|e| e.to_string())? {
         let depth = die.depth().max(0) as usize;
         scopes.truncate(depth);
         let parent = scopes.last().copied().flatten();
@@ -144,6 +181,8 @@ fn read_entries<'a>(
                 | dw::DW_TAG_enumeration_type
                 | dw::DW_TAG_interface_type
         );
+        // What says nothing of itself, an anonymous namespace perhaps, is not kept either.
+        let kept = kept && !die.attrs().is_empty();
         let here = global(die.offset()).filter(|_| kept);
         // What is not kept stands for what it is in, so that the last one is always the answer.
         scopes.resize(depth, parent);
@@ -178,7 +217,14 @@ fn read_entries<'a>(
                     AttributeValue::FileIndex(index) => Some(index),
                     other => other.udata_value(),
                 })
-                .and_then(|index| files.entry(index).or_insert_with(|| file_path(dwarf, unit, index)).clone());
+                .and_then(|index| {
+                    let read = || {
+                        let path = file_path(dwarf, unit, index).filter(|path| path.len() <= room_for_paths)?;
+                        room_for_paths -= path.len();
+                        Some(path)
+                    };
+                    files.entry(index).or_insert_with(read).clone()
+                });
             let origin = die.attr_value(dw::DW_AT_specification).or_else(|| die.attr_value(dw::DW_AT_abstract_origin));
             entry.origin = match origin {
                 Some(AttributeValue::UnitRef(offset)) => global(offset),
@@ -186,6 +232,9 @@ fn read_entries<'a>(
                 _ => None,
             };
             entry.address = first_address(dwarf, unit, die);
+        }
+        if out.len() > bytes / LEAST_ENTRY {
+            return Err("there are more entries in it than it has room for".to_owned());
         }
         out.push((here, entry));
     }
@@ -205,7 +254,8 @@ fn first_address<'a>(
         return Some(low);
     }
     let mut ranges = dwarf.attr_ranges(unit, die.attr_value(dw::DW_AT_ranges)?).ok()??;
-    while let Ok(Some(range)) = ranges.next() {
+    for _ in 0..MAX_CHAIN {
+        let Ok(Some(range)) = ranges.next() else { break };
         if alive(range.begin) {
             return Some(range.begin);
         }
@@ -217,10 +267,11 @@ fn first_address<'a>(
 fn file_path<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, index: u64) -> Option<Arc<str>> {
     let header = unit.line_program.as_ref()?.header();
     let file = header.file(index)?;
-    let name = dwarf.attr_string(unit, file.path_name()).ok()?.to_string_lossy();
+    let text = |value| dwarf.attr_string(unit, value).ok().filter(|text| text.len() <= LONGEST_PATH);
+    let name = text(file.path_name())?.to_string_lossy();
     let name = name.trim_start_matches("./");
     let directory = (file.directory_index() != 0).then(|| file.directory(header)).flatten();
-    let directory = directory.and_then(|d| dwarf.attr_string(unit, d).ok());
+    let directory = directory.and_then(text);
     Some(match directory {
         Some(directory) if !name.starts_with('/') => {
             format!("{}/{name}", directory.to_string_lossy().trim_end_matches('/')).trim_start_matches("./").into()

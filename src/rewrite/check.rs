@@ -226,7 +226,8 @@ impl Pair<'_, '_> {
     fn body(&self, func: FuncIdx) -> Result<Body> {
         let new_func = FuncIdx(self.place(func.0));
         let walk = Walk::new(self.new, new_func)?;
-        let old_locals = self.old.func_type(func).params().len() as u32 + locals_of(self.old, func)?.len() as u32;
+        let declared: u32 = locals_of(self.old, func)?.iter().map(|(count, _)| count).sum();
+        let old_locals = self.old.func_type(func).params().len() as u32 + declared;
         let enter = self.code.enter(ProbeId(new_func.0), old_locals);
         if !walk.starts_with(&enter) {
             return self.body_in(func, None);
@@ -332,8 +333,8 @@ impl Pair<'_, '_> {
             return Err(fail(new.at(), "operators past the end of a body"));
         }
         let mut locals = locals_of(self.old, func)?;
-        let more = hook_locals as usize + (memory_grows > 0) as usize; // the hooks' own, and their scratch
-        locals.extend(std::iter::repeat_n(wasmparser::ValType::I32, more));
+        let more = hook_locals + (memory_grows > 0) as u32; // the hooks' own, and their scratch
+        add_locals(&mut locals, more, wasmparser::ValType::I32);
         if locals != locals_of(self.new, new_func)? {
             return Err(fail(new_range.start, format!("the locals of function {} changed", func.0)));
         }
@@ -361,13 +362,22 @@ fn is_tail_call(operator: &Operator<'_>) -> bool {
     )
 }
 
-fn locals_of(module: &Module<'_>, func: FuncIdx) -> Result<Vec<wasmparser::ValType>> {
-    let mut types = Vec::new();
+/// The locals, as runs of one type: a body of a few bytes may declare 50,000.
+fn locals_of(module: &Module<'_>, func: FuncIdx) -> Result<Vec<(u32, wasmparser::ValType)>> {
+    let mut runs = Vec::new();
     for group in module.body_reader(func).get_locals_reader()? {
         let (count, ty) = group?;
-        types.extend(std::iter::repeat_n(ty, count as usize)); // validated: 50,000 at most
+        add_locals(&mut runs, count, ty);
     }
-    Ok(types)
+    Ok(runs)
+}
+
+fn add_locals(runs: &mut Vec<(u32, wasmparser::ValType)>, count: u32, ty: wasmparser::ValType) {
+    match runs.last_mut() {
+        Some((before, last)) if *last == ty => *before += count,
+        _ if count > 0 => runs.push((count, ty)),
+        _ => {}
+    }
 }
 
 /// The operators of one body, with a look ahead.

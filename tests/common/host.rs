@@ -7,7 +7,8 @@ use std::num::NonZeroUsize;
 
 use wasmtime::{
     AnyRef, AsContextMut, Caller, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, ImportType, Instance, Linker,
-    Module, Ref, Rooted, Store, StoreLimits, StoreLimitsBuilder, Tag, Trap as TrapCode, Val, ValType, WasmBacktrace,
+    Module, OptLevel, Ref, Rooted, Store, StoreLimits, StoreLimitsBuilder, Tag, Trap as TrapCode, Val, ValType,
+    WasmBacktrace,
 };
 use wasmtrace::hook::{BufferPlace, MANIFEST_SECTION, Manifest, OBSERVE, ProbeId, RECORDER};
 use wasmtrace::module;
@@ -135,6 +136,8 @@ impl Host {
         let mut config = wasmtime::Config::new();
         config
             .max_wasm_stack(stack)
+            // Much is compiled here, and little of it runs for long.
+            .cranelift_opt_level(OptLevel::None)
             .cranelift_nan_canonicalization(true)
             .wasm_backtrace_max_frames(NonZeroUsize::new(1 << 20))
             .wasm_tail_call(true)

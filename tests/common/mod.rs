@@ -1,98 +1,23 @@
-//! The corpus, as tests see it.
+//! What test binaries have in common: the corpus, a host, and what is compared.
 #![allow(unreachable_pub, reason = "a module of several test binaries")]
 #![allow(dead_code, reason = "each test binary uses a part")]
-
-use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::rewrite::Rewritten;
 use wasmtrace::{ErrorKind, Options, instrument, module, rewrite};
 
 pub mod balance;
+pub mod behaviour;
+pub mod corpus;
 pub mod host;
 pub mod node;
+pub mod opinion;
+pub mod process;
 pub mod programs;
 pub mod same;
 
-/// One module of the corpus.
-pub struct Case {
-    /// The file's name without its ending: for a shape, the sentence that it stands for.
-    pub name: String,
-    pub wasm: Vec<u8>,
-    /// What the second line of a shape says, if anything: why it does not run.
-    pub not_run: Option<String>,
-}
-
-pub fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
-}
-
-fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(corpus().join(folder))
-        .expect("the corpus is there")
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| endings.iter().any(|e| path.to_str().unwrap().ends_with(e)))
-        .collect();
-    files.sort();
-    assert!(!files.is_empty(), "no {endings:?} in corpus/{folder}");
-    files
-}
-
-/// The shapes that are to be hooked.
-pub fn shapes() -> Vec<Case> {
-    all_shapes().into_iter().filter_map(|(case, refused)| refused.is_none().then_some(case)).collect()
-}
-
-/// The shapes that are to be refused, with the reason that their second line gives.
-pub fn refused_shapes() -> Vec<(Case, String)> {
-    all_shapes().into_iter().filter_map(|(case, refused)| Some((case, refused?))).collect()
-}
-
-fn all_shapes() -> Vec<(Case, Option<String>)> {
-    files("shapes", &[".wat"])
-        .into_iter()
-        .map(|path| {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let second = text.lines().nth(1).unwrap_or_default();
-            let says =
-                |what: &str| second.strip_prefix(";; ").and_then(|l| l.strip_prefix(what)).map(|l| l.trim().to_owned());
-            let case = Case {
-                name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
-                wasm: wat::parse_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
-                not_run: says("not-run:"),
-            };
-            (case, says("refused:"))
-        })
-        .collect()
-}
-
-/// The real programs.
-pub fn programs() -> Vec<Case> {
-    files("real", &[".wasm", ".wasm.gz"])
-        .into_iter()
-        .map(|path| {
-            let bytes = std::fs::read(&path).unwrap();
-            let name = path.file_name().unwrap().to_str().unwrap().split('.').next().unwrap().to_owned();
-            let wasm = match path.extension().unwrap().to_str() {
-                Some("gz") => {
-                    let mut wasm = Vec::new();
-                    flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut wasm).unwrap();
-                    wasm
-                }
-                _ => bytes,
-            };
-            Case { name, wasm, not_run: None }
-        })
-        .collect()
-}
-
-/// Every module that is to be hooked.
-pub fn modules() -> Vec<Case> {
-    let mut cases = shapes();
-    cases.extend(programs());
-    cases
-}
+#[allow(unused_imports, reason = "each test binary uses a part")]
+pub use corpus::{Case, corpus, files, modules, programs, refused_shapes, shapes};
 
 /// The module with every function hooked.
 pub fn hooked_with(wasm: &[u8], hooks: HookSet) -> wasmtrace::error::Result<Rewritten> {

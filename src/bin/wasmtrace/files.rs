@@ -1,13 +1,13 @@
 //! Reading modules and writing them: `-` and standard input, `.wat`, whole files or none.
 
-use std::borrow::Cow;
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use tempfile::NamedTempFile;
-use wasmtrace::label::printable;
+use wasmtrace::export::json_text;
 
 /// Reads a module from a file, or from standard input for `-` and for no path. Text (`.wat`) is encoded.
 ///
@@ -154,31 +154,30 @@ fn without_path(e: std::io::Error) -> std::io::Error {
     std::io::Error::new(e.kind(), message.split(" at path ").next().unwrap_or_default())
 }
 
-/// A JSON value as text, with a line end. JSON lets characters stand that a terminal obeys (U+009B, marks that reorder
-/// text); they are written as escapes, which mean the same.
-pub(crate) fn json_text(value: &serde_json::Value) -> String {
-    escaped(&format!("{value:#}\n"))
-}
-
-/// The same on one line, without its end.
-pub(crate) fn json_line(value: &serde_json::Value) -> String {
-    escaped(&value.to_string())
-}
-
-fn escaped(json: &str) -> String {
-    let mut text = String::new();
-    for c in json.chars() {
-        // A line end is the layout's: in a string it is an escape already.
-        if c == '\n' || matches!(printable(c.encode_utf8(&mut [0; 4])), Cow::Borrowed(_)) {
-            text.push(c);
-        } else {
-            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
-        }
-    }
-    text
-}
-
 /// Prints a JSON value to standard output.
-pub(crate) fn print_json(value: &serde_json::Value) -> Result<()> {
+pub(crate) fn print_json(value: &Value) -> Result<()> {
     write(None, json_text(value).as_bytes())
+}
+
+/// Prints a JSON object to standard output, of which one list is long: its rows are made and written one by one, since as
+/// values those of a million functions take a gigabyte.
+pub(crate) fn print_json_rows(mut object: Value, list: &str, rows: impl Iterator<Item = Value>) -> Result<()> {
+    object[list] = Value::Array(Vec::new());
+    let text = json_text(&object);
+    // In a string the quotes would be escapes.
+    let place = format!("\"{list}\": [");
+    let (before, after) = text.split_once(&format!("{place}]")).expect("it was just put there");
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let print = || -> std::io::Result<()> {
+        write!(out, "{before}{place}")?;
+        let mut some = false;
+        for row in rows {
+            let row = json_text(&row).trim_end().replace('\n', "\n    ");
+            write!(out, "{}\n    {row}", if some { "," } else { "" })?;
+            some = true;
+        }
+        write!(out, "{}]{after}", if some { "\n  " } else { "" })?;
+        out.flush()
+    };
+    print().context("standard output")
 }

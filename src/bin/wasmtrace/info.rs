@@ -44,11 +44,6 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         wasm[s.data.clone()].iter().skip(1).map(|b| format!("{b:02x}")).collect::<String>()
     });
     let hooks = hooks(&module);
-    let sections: Vec<Value> = module
-        .sections()
-        .iter()
-        .map(|s| json!({ "id": s.id, "name": s.name, "offset": s.whole.start, "bytes": s.whole.len() }))
-        .collect();
     let value = json!({
         "schema": "wasmtrace.info/1",
         "module": name,
@@ -65,13 +60,15 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         "describes_original": hooks.is_some() && !debug.is_empty(),
         "build_id": build_id,
         "hooks": hooks,
-        "sections": sections,
     });
     if args.json {
-        files::print_json(&value)?;
+        let sections = module.sections().iter();
+        let sections =
+            sections.map(|s| json!({ "id": s.id, "name": s.name, "offset": s.whole.start, "bytes": s.whole.len() }));
+        files::print_json_rows(value, "sections", sections)?;
         return Ok(0);
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let list = |items: &[&str], none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
     writeln!(out, "{}: {} bytes, {}", printable(&name), wasm.len(), kind(&module))?;
     writeln!(out, "functions  {} defined, {} imported", module.defined_funcs().len(), module.imported_funcs().len())?;
@@ -115,6 +112,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
             section.name.map_or_else(|| section_name(section.id).to_owned(), |n| format!("\"{}\"", printable(n)));
         writeln!(out, "section    {:>#10x} {:>10} bytes  {what}", section.whole.start, section.whole.len())?;
     }
+    out.flush()?;
     Ok(0)
 }
 

@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     }
     if let Some(path) = &args.report {
         let report = json!({ "schema": "wasmtrace.instrument/1", "modules": reports });
-        files::write(Some(path), files::json_text(&report).as_bytes())?;
+        files::write(Some(path), wasmtrace::export::json_text(&report).as_bytes())?;
     }
     Ok(0)
 }

@@ -52,22 +52,20 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         (func, label, size, plan.contains(func), reason)
     });
     if args.json {
-        let functions: Vec<_> = rows
-            .map(|(func, label, size, hooked, reason)| {
-                json!({
-                    "index": func.0,
-                    "name": label.demangled(),
-                    "raw_name": &*label.name,
-                    "name_from": label.source.as_str(),
-                    "operators": size,
-                    "file": label.file.as_deref(),
-                    "line": label.line,
-                    "hooked": hooked,
-                    "rule": reason,
-                })
+        let functions = rows.map(|(func, label, size, hooked, reason)| {
+            json!({
+                "index": func.0,
+                "name": label.demangled(),
+                "raw_name": &*label.name,
+                "name_from": label.source.as_str(),
+                "operators": size,
+                "file": label.file.as_deref(),
+                "line": label.line,
+                "hooked": hooked,
+                "rule": reason,
             })
-            .collect();
-        files::print_json(&json!({ "schema": "wasmtrace.ls/1", "module": name, "functions": functions }))?;
+        });
+        files::print_json_rows(json!({ "schema": "wasmtrace.ls/1", "module": name }), "functions", functions)?;
         return Ok(0);
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());

@@ -11,9 +11,9 @@ use wasmtrace::trace::fold::{Irregular, What};
 use wasmtrace::trace::profile::{Node, Totals};
 use wasmtrace::trace::recording::End;
 
+use crate::Global;
 use crate::recordings::Recording;
 use crate::sinks::{self, Pipeline, Sinks};
-use crate::{Global, files};
 
 /// Show where the time of a recording went
 #[derive(Debug, clap::Args)]
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
 /// One JSON object, its rows one a line. They are written one by one: there may be hundreds of thousands.
 fn write_json(subject: &Subject, end: &End, pipeline: &Pipeline) -> std::io::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let head = files::json_text(&head(subject, end, pipeline));
+    let head = wasmtrace::export::json_text(&head(subject, end, pipeline));
     write!(out, "{},\n  \"functions\": [", head.trim_end().trim_end_matches('}').trim_end())?;
     let mut functions = pipeline.profile.by_function();
     functions.sort_by_key(|f| std::cmp::Reverse(f.own));
@@ -99,7 +99,7 @@ fn write_json(subject: &Subject, end: &End, pipeline: &Pipeline) -> std::io::Res
 
 fn write_rows(out: &mut impl Write, rows: impl Iterator<Item = Value>) -> std::io::Result<()> {
     for (i, row) in rows.enumerate() {
-        write!(out, "{}\n    {}", if i == 0 { "" } else { "," }, files::json_line(&row))?;
+        write!(out, "{}\n    {}", if i == 0 { "" } else { "," }, wasmtrace::export::json_line(&row))?;
     }
     write!(out, "\n  ")
 }
@@ -173,7 +173,7 @@ fn named(subject: &Subject, what: &What) -> Map<String, Value> {
 fn function(subject: &Subject, f: &Totals) -> Value {
     let mut row = named(subject, &f.what);
     if let Some(label) = subject.label(&f.what) {
-        row.insert("file".to_owned(), json!(label.file.as_deref()));
+        row.insert("file".to_owned(), json!(subject.file(&f.what)));
         row.insert("line".to_owned(), json!(label.line));
     }
     row.extend([

@@ -205,9 +205,10 @@ impl Pair<'_, '_> {
     pub(super) fn labels(&self, manifest: &Manifest) -> Result<()> {
         let labels = crate::label::label(self.old);
         for probe in &manifest.probes {
-            let func = match self.shims.iter().find(|(_, shim)| *shim == probe.id.0) {
-                Some((import, _)) => FuncIdx(*import),
-                None => FuncIdx(probe.id.0 - self.by),
+            // Shims are the last functions, in the order of their imports.
+            let func = match self.shims.binary_search_by_key(&probe.id.0, |(_, shim)| *shim) {
+                Ok(found) => FuncIdx(self.shims[found].0),
+                Err(_) => FuncIdx(probe.id.0 - self.by),
             };
             let certain = matches!(labels[func].source, Source::Import | Source::NameSection | Source::Export);
             if certain && labels[func].name != probe.label.name {
