@@ -53,6 +53,14 @@ pub(super) fn assemble(
                     edited(section, custom_contents(name, &data), Vec::new(), &mut out);
                     Fate::Replaced(file[section.whole.clone()].to_vec())
                 }
+                Carried::Patched { data, script } => {
+                    let mut contents = file[section.contents.start..section.data.start].to_vec();
+                    contents.extend_from_slice(&data);
+                    let Fate::Edited(widths) = edited(section, contents, Vec::new(), &mut out) else {
+                        unreachable!("an edited section is edited")
+                    };
+                    Fate::Patched(widths, script)
+                }
                 Carried::Dropped => Fate::Dropped(file[section.whole.clone()].to_vec()),
             }
         } else if section.id == id::CODE {
@@ -152,8 +160,7 @@ fn write_code(file: &[u8], section: &Section<'_>, code: Code, restore: &mut Rest
     let count = reader.read_var_u32().expect("validated: the code section has a count");
     let width = (reader.original_position() - section.contents.start) as u8;
     let mut widths = Widths::Note(Vec::new());
-    let new_count = count + code.shims.len() as u32;
-    let new_width = if new_count == count { width } else { widths.of(1, count, width, new_count) };
+    let (new_count, new_width) = code_count(count as usize, width, code.shims.len(), &mut widths);
     let bodies = code.bodies.iter().map(|b| b.bytes.len()).chain(code.shims.iter().map(Vec::len));
     let size = new_width as usize + bodies.sum::<usize>();
     write_header(section, size, &mut widths, out);
@@ -168,6 +175,12 @@ fn write_code(file: &[u8], section: &Section<'_>, code: Code, restore: &mut Rest
     let mut noted = widths.into_noted();
     noted.sort_unstable();
     Fate::Edited(noted)
+}
+
+/// The code section's count with the shims in it, and its width: the number of ordinal 1, if there are any.
+pub(super) fn code_count(count: usize, width: u8, shims: usize, widths: &mut Widths<'_>) -> (u32, u8) {
+    let new = (count + shims) as u32;
+    (new, if shims == 0 { width } else { widths.of(1, count as u32, width, new) })
 }
 
 /// The types of the shims are those of their imports.
