@@ -1,0 +1,379 @@
+//! Debug information stays true: oracle 9 of `docs/oracles.md`.
+//!
+//! Theorem: what DWARF said of an instruction of the original, it says of that instruction in the hooked module: file, line,
+//! column, function and inlined frames, for every instruction; and as much of every range and location. Hooks belong to the
+//! line that they stand at: the function's opening line, its closing line, or that of the instruction they are for. Line
+//! tables have the rows that they had. What stood for nothing stands for nothing.
+//!
+//! The readers are gimli and addr2line, which the carrying does not use; the places of instructions are checked by
+//! `tests/rewriting.rs`. Control: with the debug sections left alone, the same comparison fails.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::Case;
+use gimli::{EndianSlice, LittleEndian};
+use wasmparser::OperatorsReader;
+use wasmtrace::hook::HOOK_SETS;
+use wasmtrace::module::{FuncIdx, Module, parse};
+use wasmtrace::rewrite::Rewritten;
+use wasmtrace::rewrite::offsets::OffsetMap;
+use wasmtrace::{Options, instrument, label, rewrite};
+
+type Slice<'a> = EndianSlice<'a, LittleEndian>;
+type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
+
+/// Every program that has DWARF.
+fn with_dwarf() -> Vec<Case> {
+    let mut cases = common::programs();
+    cases.retain(|case| !label::dwarf_versions(&parse(&case.wasm).unwrap()).is_empty());
+    assert!(cases.len() > 8, "{} modules with DWARF", cases.len());
+    cases
+}
+
+/// Every hook set, and one with shims, which change how many functions there are.
+fn every_way() -> Vec<Options> {
+    let mut ways: Vec<Options> = HOOK_SETS
+        .into_iter()
+        .map(|hooks| Options { rewrite: rewrite::Options { hooks, ..Default::default() }, ..Default::default() })
+        .collect();
+    ways.push(Options::default());
+    ways.last_mut().unwrap().select.imports = true;
+    ways
+}
+
+fn dwarf<'a>(module: &Module<'a>) -> Dwarf<'a> {
+    let load = |id: gimli::SectionId| -> Result<_, gimli::Error> {
+        let data = module.custom(id.name()).map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
+        Ok(EndianSlice::new(data, LittleEndian))
+    };
+    Dwarf::load(load).unwrap()
+}
+
+fn code_start(module: &Module<'_>) -> usize {
+    module.sections().iter().find(|s| s.id == 10).unwrap().contents.start
+}
+
+/// Where the operators of a body begin, as addresses.
+fn operators(module: &Module<'_>, func: FuncIdx) -> Vec<u64> {
+    let mut reader = wasmparser::BinaryReader::new_features(
+        &module.bytes()[module.body(func)],
+        module.body(func).start,
+        wasmparser::WasmFeatures::all(),
+    );
+    for _ in 0..reader.read_var_u32().unwrap() {
+        reader.read_var_u32().unwrap();
+        reader.read::<wasmparser::ValType>().unwrap();
+    }
+    let mut operators = OperatorsReader::new(reader);
+    let mut found = Vec::new();
+    while !operators.eof() {
+        found.push((operators.original_position() - code_start(module)) as u64);
+        operators.read().unwrap();
+    }
+    found
+}
+
+/// What a debugger shows for an address.
+struct Reader<'a> {
+    context: addr2line::Context<Slice<'a>>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(module: &Module<'a>) -> Self {
+        Reader { context: addr2line::Context::from_dwarf(dwarf(module)).unwrap() }
+    }
+
+    fn line(&self, address: u64) -> Option<(Option<String>, Option<u32>, Option<u32>)> {
+        let location = self.context.find_location(address).unwrap()?;
+        Some((location.file.map(str::to_owned), location.line, location.column))
+    }
+
+    /// One line a frame, the innermost first.
+    fn frames(&self, address: u64) -> Vec<String> {
+        let mut frames = self.context.find_frames(address).skip_all_loads().unwrap();
+        let mut found = Vec::new();
+        while let Some(frame) = frames.next().unwrap() {
+            let function = frame.function.map(|f| f.raw_name().unwrap().into_owned());
+            let at = frame.location.map(|l| (l.file.map(str::to_owned), l.line, l.column));
+            found.push(format!("{function:?} {at:?}"));
+        }
+        found
+    }
+}
+
+/// How many instructions a reader says something else of than before, with the first.
+fn differences(original: &Module<'_>, hooked: &Module<'_>, offsets: &OffsetMap) -> (usize, usize, String) {
+    let (before, after) = (Reader::new(original), Reader::new(hooked));
+    let (mut known, mut different, mut first) = (0, 0, String::new());
+    for func in original.defined_funcs() {
+        for old in operators(original, func) {
+            let new = u64::from(offsets.instruction(old as u32).expect("an instruction is somewhere"));
+            let (was, is) = (before.frames(old), after.frames(new));
+            assert_same_operator(original, old, hooked, new);
+            known += !was.is_empty() as usize;
+            if was != is || before.line(old) != after.line(new) {
+                different += 1;
+                if first.is_empty() {
+                    first = format!("of {old:#x}, now {new:#x}, was said {was:#?}, and is said {is:#?}");
+                }
+            }
+        }
+    }
+    (known, different, first)
+}
+
+/// The map leads to the instruction: its first byte stands there, but that a `return` became a branch.
+fn assert_same_operator(original: &Module<'_>, old: u64, hooked: &Module<'_>, new: u64) {
+    let was = original.bytes()[code_start(original) + old as usize];
+    let is = hooked.bytes()[code_start(hooked) + new as usize];
+    assert!(was == is || (was, is) == (0x0f, 0x0c), "{was:#x} at {old:#x} became {is:#x} at {new:#x}");
+}
+
+/// Runs a test on every module in every way.
+fn for_each_output(test: impl Fn(&Module<'_>, &Module<'_>, &Rewritten)) {
+    common::for_each(with_dwarf(), |case| {
+        let original = parse(&case.wasm).unwrap();
+        for options in every_way() {
+            let out = instrument(&case.wasm, &options).unwrap();
+            test(&original, &parse(&out.wasm).unwrap(), &out);
+        }
+    });
+}
+
+#[test]
+fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
+    for_each_output(|original, hooked, out| {
+        let (known, different, first) = differences(original, hooked, &out.offsets);
+        assert!(known > 100, "{known} instructions are known");
+        assert_eq!(different, 0, "{first}");
+        assert!(!out.warnings.iter().any(|w| w.contains("debug")), "{:?}", out.warnings);
+    });
+}
+
+/// The control: the comparison tells stale debug information from true.
+#[test]
+fn left_alone_it_would_be_wrong() {
+    common::for_each(with_dwarf(), |case| {
+        let original = parse(&case.wasm).unwrap();
+        let out = instrument(&case.wasm, &Options::default()).unwrap();
+        let stale = with_sections_of(&original, &parse(&out.wasm).unwrap());
+        let (known, different, _) = differences(&original, &parse(&stale).unwrap(), &out.offsets);
+        assert!(different > known / 2, "{different} of {known}");
+    });
+}
+
+/// The hooked module with the debug sections of the original.
+fn with_sections_of(original: &Module<'_>, hooked: &Module<'_>) -> Vec<u8> {
+    let mut out = hooked.bytes()[..8].to_vec();
+    for section in hooked.sections() {
+        let stale = section.name.filter(|n| n.starts_with(".debug_")).and_then(|name| original.custom(name));
+        match stale {
+            Some(stale) => out.extend_from_slice(&original.bytes()[stale.whole.clone()]),
+            None => out.extend_from_slice(&hooked.bytes()[section.whole.clone()]),
+        }
+    }
+    out
+}
+
+/// Code that was inserted before an instruction is of that instruction's line and frames; what a function is entered by is of
+/// the line that it opens with.
+#[test]
+fn hooks_belong_to_the_line_that_they_stand_at() {
+    for_each_output(|original, hooked, out| {
+        let (before, after) = (Reader::new(original), Reader::new(hooked));
+        let moved = hooked.imported_funcs().len() as u32 - original.imported_funcs().len() as u32;
+        let mut entries = 0;
+        for func in original.defined_funcs() {
+            let old = operators(original, func);
+            let map = |old: u64| u64::from(out.offsets.instruction(old as u32).unwrap());
+            let mut originals = old.iter().map(|old| (*old, map(*old))).peekable();
+            let new = operators(hooked, FuncIdx(func.0 + moved));
+            let opens = before.line(old[0] - 1).or_else(|| before.line(old[0]));
+            for address in new {
+                while originals.next_if(|(_, new)| *new < address).is_some() {}
+                let (next, at) = *originals.peek().expect("the last operator is the original's");
+                if at == address {
+                    continue;
+                }
+                let line = after.line(address);
+                if next == old[0] && (old.len() > 1 || line != before.line(next)) {
+                    entries += 1;
+                    assert_eq!(line, opens, "the entry of function {} at {address:#x}", func.0);
+                } else {
+                    assert_eq!(line, before.line(next), "a hook at {address:#x}, before {next:#x}");
+                    assert_eq!(after.frames(address), before.frames(next), "at {address:#x}, before {next:#x}");
+                }
+            }
+        }
+        assert!(entries > 20, "{entries} operators that functions are entered by");
+    });
+}
+
+/// The rows of all line tables, by where their program begins in order: address and all the rest.
+fn rows(dwarf: &Dwarf<'_>) -> Vec<(u64, bool, String)> {
+    let mut rows = Vec::new();
+    let mut seen = BTreeMap::new();
+    let mut units = dwarf.units();
+    while let Some(header) = units.next().unwrap() {
+        let unit = dwarf.unit(header).unwrap();
+        let Some(program) = unit.line_program.clone() else { continue };
+        if seen.insert(program.header().offset().0, ()).is_some() {
+            continue;
+        }
+        let mut program = program.rows();
+        while let Some((_, row)) = program.next_row().unwrap() {
+            let flags = (row.is_stmt(), row.basic_block(), row.prologue_end(), row.epilogue_begin());
+            let what = (row.file_index(), row.line(), row.column(), row.isa(), row.discriminator());
+            rows.push((row.address(), row.end_sequence(), format!("{what:?} {flags:?}")));
+        }
+    }
+    rows
+}
+
+#[test]
+fn line_tables_have_the_rows_that_they_had() {
+    for_each_output(|original, hooked, out| {
+        let (before, after) = (rows(&dwarf(original)), rows(&dwarf(hooked)));
+        assert!(before.len() > 10);
+        assert_eq!(before.len(), after.len());
+        for ((old, old_ends, was), (new, new_ends, is)) in before.iter().zip(&after) {
+            assert_eq!((old_ends, was), (new_ends, is), "{old:#x} and {new:#x}");
+            assert!(follows(&out.offsets, *old, *new), "a row at {old:#x} is now at {new:#x}");
+        }
+    });
+}
+
+fn is_tombstone(address: u64) -> bool {
+    address == 0 || address >= 0xffff_fffe
+}
+
+/// Whether an address went where it should: before what was inserted there or, for the first operator, behind the hook of the
+/// entry; in an empty body that is the last one too, which the exit stands before.
+fn follows(offsets: &OffsetMap, old: u64, new: u64) -> bool {
+    if is_tombstone(old) {
+        return new == old;
+    }
+    let (before, behind) = (offsets.address(old as u32), offsets.instruction(old as u32));
+    before.is_some_and(|before| u64::from(before) <= new) && behind.is_some_and(|behind| new <= u64::from(behind))
+}
+
+/// Every attribute of every entry says what it said: addresses moved, lists of ranges and locations too, and nothing else
+/// changed.
+#[test]
+fn every_entry_says_what_it_said() {
+    for_each_output(|original, hooked, out| {
+        let (before, after) = (dwarf(original), dwarf(hooked));
+        let (mut old_units, mut new_units) = (before.units(), after.units());
+        let mut compared = BTreeMap::<&str, usize>::new();
+        while let Some(header) = old_units.next().unwrap() {
+            let old = before.unit(header).unwrap();
+            let new = after.unit(new_units.next().unwrap().expect("as many units")).unwrap();
+            let (mut old_entries, mut new_entries) = (old.entries(), new.entries());
+            while let Some(was) = old_entries.next_dfs().unwrap() {
+                let is = new_entries.next_dfs().unwrap().expect("as many entries");
+                assert_eq!((was.offset(), was.tag(), was.attrs().len()), (is.offset(), is.tag(), is.attrs().len()));
+                for (a, b) in was.attrs().iter().zip(is.attrs()) {
+                    assert_eq!((a.name(), a.form()), (b.name(), b.form()));
+                    let kind = attribute(&before, &old, &after, &new, a, b, &out.offsets);
+                    *compared.entry(kind).or_default() += 1;
+                }
+                let old_ranges = ranges(&before, &old, was);
+                let new_ranges = ranges(&after, &new, is);
+                assert_eq!(old_ranges.len(), new_ranges.len());
+                for (was, is) in old_ranges.iter().zip(&new_ranges) {
+                    assert!(follow(&out.offsets, *was, *is), "{was:x?} is now {is:x?}, of {:?}", old.name);
+                    *compared.entry("ranges").or_default() += 1;
+                }
+            }
+        }
+        assert!(compared["ranges"] > 10 && compared["address"] > 10 && compared["same"] > 100, "{compared:?}");
+    });
+}
+
+fn follow(offsets: &OffsetMap, was: (u64, u64), is: (u64, u64)) -> bool {
+    if is_tombstone(was.0) {
+        return was == is;
+    }
+    follows(offsets, was.0, is.0) && follows(offsets, was.1, is.1)
+}
+
+fn ranges<'a>(
+    dwarf: &Dwarf<'a>,
+    unit: &gimli::Unit<Slice<'a>>,
+    entry: &gimli::DebuggingInformationEntry<Slice<'a>>,
+) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    let mut ranges = dwarf.die_ranges(unit, entry).unwrap();
+    while let Some(range) = ranges.next().unwrap() {
+        found.push((range.begin, range.end));
+    }
+    found
+}
+
+fn attribute<'a>(
+    before: &Dwarf<'a>,
+    old: &gimli::Unit<Slice<'a>>,
+    after: &Dwarf<'a>,
+    new: &gimli::Unit<Slice<'a>>,
+    a: &gimli::Attribute<Slice<'a>>,
+    b: &gimli::Attribute<Slice<'a>>,
+    offsets: &OffsetMap,
+) -> &'static str {
+    use gimli::constants as dw;
+    let (x, y) = (a.value(), b.value());
+    if let (Some(x), Some(y)) =
+        (before.attr_address(old, x.clone()).unwrap(), after.attr_address(new, y.clone()).unwrap())
+    {
+        assert!(follows(offsets, x, y), "{:?}: {x:#x} is now {y:#x}", a.name());
+        return "address";
+    }
+    if let (Some(mut x), Some(mut y)) =
+        (before.attr_locations(old, x.clone()).unwrap(), after.attr_locations(new, y.clone()).unwrap())
+    {
+        while let Some(was) = x.next().unwrap() {
+            let is = y.next().unwrap().expect("as many locations");
+            assert_eq!(was.data, is.data);
+            let (was, is) = ((was.range.begin, was.range.end), (is.range.begin, is.range.end));
+            assert!(follow(offsets, was, is), "{:?}: {was:x?} is now {is:x?}", a.name());
+        }
+        assert!(y.next().unwrap().is_none());
+        return "locations";
+    }
+    match a.name() {
+        // As ranges, above; and offsets into sections that may have moved, which lead to what has been compared.
+        dw::DW_AT_high_pc | dw::DW_AT_ranges => "range",
+        dw::DW_AT_stmt_list | dw::DW_AT_rnglists_base | dw::DW_AT_loclists_base => "offset",
+        _ => {
+            assert_eq!(x, y, "{:?}", a.name());
+            "same"
+        }
+    }
+}
+
+/// A second opinion, where it is installed: `llvm-dwarfdump --verify` has nothing to say that it had not.
+#[test]
+fn llvm_finds_no_error_that_was_not_there() {
+    let tools = ["llvm-dwarfdump-22", "llvm-dwarfdump"];
+    let Some(tool) = tools.iter().find(|tool| std::process::Command::new(tool).arg("--version").output().is_ok())
+    else {
+        eprintln!("skipped: neither of {tools:?} is installed");
+        return;
+    };
+    let verify = |wasm: &[u8]| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("module.wasm");
+        std::fs::write(&file, wasm).unwrap();
+        let out = std::process::Command::new(tool).arg("--verify").arg(&file).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        let text = text.replace(file.to_str().unwrap(), "");
+        // Addresses and offsets differ; what is wrong does not.
+        regex_lite::Regex::new("0x[0-9a-fA-F]+").unwrap().replace_all(&text, "0x").into_owned()
+    };
+    common::for_each(with_dwarf(), |case| {
+        for options in every_way() {
+            assert_eq!(verify(&case.wasm), verify(&instrument(&case.wasm, &options).unwrap().wasm));
+        }
+    });
+}
