@@ -24,11 +24,12 @@ use wasmtrace::{Options, instrument, label, rewrite};
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
 
-/// Every program that has DWARF.
+/// Every module that has DWARF.
 fn with_dwarf() -> Vec<Case> {
     let mut cases = common::programs();
+    cases.extend(common::dwarf_kinds());
     cases.retain(|case| !label::dwarf_versions(&parse(&case.wasm).unwrap()).is_empty());
-    assert!(cases.len() > 8, "{} modules with DWARF", cases.len());
+    assert!(cases.len() > 30, "{} modules with DWARF", cases.len());
     cases
 }
 
@@ -148,7 +149,8 @@ fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
         let (known, different, first) = differences(original, hooked, &out.offsets);
         assert!(known > 100, "{known} instructions are known");
         assert_eq!(different, 0, "{first}");
-        assert!(!out.warnings.iter().any(|w| w.contains("debug")), "{:?}", out.warnings);
+        let links_cut = out.warnings.iter().filter(|w| w.contains("the link is cut")).count();
+        assert_eq!(links_cut, out.warnings.iter().filter(|w| w.contains("debug")).count(), "{:?}", out.warnings);
     });
 }
 
@@ -288,7 +290,7 @@ fn every_entry_says_what_it_said() {
                 }
             }
         }
-        assert!(compared["ranges"] > 10 && compared["address"] > 10 && compared["same"] > 100, "{compared:?}");
+        assert!(compared["ranges"] > 10 && compared["address"] > 1 && compared["same"] > 5, "{compared:?}");
     });
 }
 
@@ -345,11 +347,130 @@ fn attribute<'a>(
         // As ranges, above; and offsets into sections that may have moved, which lead to what has been compared.
         dw::DW_AT_high_pc | dw::DW_AT_ranges => "range",
         dw::DW_AT_stmt_list | dw::DW_AT_rnglists_base | dw::DW_AT_loclists_base => "offset",
-        _ => {
-            assert_eq!(x, y, "{:?}", a.name());
-            "same"
+        _ if x == y => "same",
+        // A pointer to a function.
+        dw::DW_AT_location => {
+            let (x, y) = (pointer(before, old, &x).unwrap(), pointer(after, new, &y).unwrap());
+            assert!(follows(offsets, x, y), "a pointer to {x:#x} is now one to {y:#x}");
+            "pointer"
+        }
+        // Of a skeleton.
+        dw::DW_AT_GNU_dwo_id => "link",
+        name => panic!("{name:?} was {x:?} and is {y:?}"),
+    }
+}
+
+/// What a location points to that is the value of a pointer.
+fn pointer<'a>(
+    dwarf: &Dwarf<'a>,
+    unit: &gimli::Unit<Slice<'a>>,
+    value: &gimli::AttributeValue<Slice<'a>>,
+) -> Option<u64> {
+    let gimli::AttributeValue::Exprloc(expression) = value else { return None };
+    let mut operations = expression.clone().operations(unit.encoding());
+    let address = match operations.next().unwrap()? {
+        gimli::Operation::Address { address } => address,
+        gimli::Operation::AddressIndex { index } => dwarf.address(unit, index).unwrap(),
+        _ => return None,
+    };
+    matches!(operations.next().unwrap()?, gimli::Operation::StackValue).then_some(address)
+}
+
+/// The value of a template's parameter is an address, and only its type says of what: that of a function moves with it, that
+/// of a thing in memory stays, even in the pool that they share.
+#[test]
+fn pointers_to_functions_move_and_pointers_to_data_stay() {
+    use gimli::constants as dw;
+    let pointers = |module: &Module<'_>| {
+        let dwarf = dwarf(module);
+        let mut found = BTreeMap::<String, Vec<u64>>::new();
+        let mut units = dwarf.units();
+        while let Some(header) = units.next().unwrap() {
+            let unit = dwarf.unit(header).unwrap();
+            let mut entries = unit.entries();
+            while let Some(entry) = entries.next_dfs().unwrap() {
+                let location = entry.attr_value(dw::DW_AT_location);
+                let points = location.and_then(|location| pointer(&dwarf, &unit, &location));
+                if let Some(points) = points.filter(|_| entry.tag() == dw::DW_TAG_template_value_parameter) {
+                    let name = dwarf.attr_string(&unit, entry.attr_value(dw::DW_AT_name).unwrap()).unwrap();
+                    found.entry(name.to_string_lossy().into_owned()).or_default().push(points);
+                }
+            }
+        }
+        found
+    };
+    let mut tried = 0;
+    common::for_each(common::dwarf_kinds(), |case| {
+        let original = parse(&case.wasm).unwrap();
+        let out = instrument(&case.wasm, &Options::default()).unwrap();
+        let (before, after) = (pointers(&original), pointers(&parse(&out.wasm).unwrap()));
+        assert_eq!(before.get("P"), after.get("P"));
+        for (old, new) in before.get("F").iter().zip(&after.get("F")).flat_map(|(a, b)| a.iter().zip(*b)) {
+            assert_ne!(old, new);
+            assert_eq!(out.offsets.address(*old as u32), Some(*new as u32));
+        }
+    });
+    for case in common::dwarf_kinds() {
+        tried += pointers(&parse(&case.wasm).unwrap()).contains_key("F") as usize;
+    }
+    assert!(tried > 15, "{tried} modules have such a pointer");
+}
+
+/// `.debug_aranges` lists code and data, and `.debug_macro` leads to line tables: the code moved, and the tables did.
+#[test]
+fn tables_beside_the_entries_follow_them() {
+    use gimli::constants as dw;
+    let (mut code, mut data, mut macros) = (0, 0, 0);
+    for case in common::dwarf_kinds() {
+        let original = parse(&case.wasm).unwrap();
+        let out = instrument(&case.wasm, &Options::default()).unwrap();
+        let hooked = parse(&out.wasm).unwrap();
+        let starts: Vec<u64> =
+            original.defined_funcs().map(|func| (original.body(func).start - code_start(&original)) as u64).collect();
+        let sets = |module: &Module<'_>| {
+            let mut found = Vec::new();
+            let dwarf = dwarf(module);
+            let mut headers = dwarf.debug_aranges.headers();
+            while let Some(header) = headers.next().unwrap() {
+                let mut entries = header.entries();
+                while let Some(entry) = entries.next().unwrap() {
+                    found.push((entry.address(), entry.address() + entry.length()));
+                }
+            }
+            found
+        };
+        let (before, after) = (sets(&original), sets(&hooked));
+        assert_eq!(before.len(), after.len(), "{}", case.name);
+        for (was, is) in before.iter().zip(&after) {
+            if starts.contains(&was.0) {
+                code += 1;
+                assert!(follow(&out.offsets, *was, *is), "{was:x?} is now {is:x?}");
+            } else {
+                data += 1;
+                assert_eq!(was, is);
+            }
+        }
+
+        let dwarf = dwarf(&hooked);
+        let bytes = hooked.custom(".debug_macro").map(|section| &hooked.bytes()[section.data.clone()]);
+        let mut units = dwarf.units();
+        while let (Some(bytes), Some(header)) = (bytes, units.next().unwrap()) {
+            let unit = dwarf.unit(header).unwrap();
+            let mut entries = unit.entries();
+            let root = entries.next_dfs().unwrap().unwrap();
+            let offset = |name| match root.attr_value(name) {
+                Some(gimli::AttributeValue::DebugMacroRef(offset)) => offset.0,
+                Some(gimli::AttributeValue::DebugLineRef(offset)) => offset.0,
+                other => panic!("{other:?}"),
+            };
+            let at = offset(dw::DW_AT_macros);
+            assert_eq!(bytes[at + 2], 2, "32 bits, and a line table");
+            let table = u32::from_le_bytes(bytes[at + 3..at + 7].try_into().unwrap());
+            assert_eq!(table as usize, offset(dw::DW_AT_stmt_list));
+            macros += 1;
         }
     }
+    assert!(code > 20 && data > 4 && macros == 2, "{code}, {data}, {macros}");
 }
 
 /// A second opinion, where it is installed: `llvm-dwarfdump --verify` has nothing to say that it had not.
