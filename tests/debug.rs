@@ -19,7 +19,7 @@ use wasmtrace::hook::HOOK_SETS;
 use wasmtrace::module::{FuncIdx, Module, parse};
 use wasmtrace::rewrite::Rewritten;
 use wasmtrace::rewrite::offsets::OffsetMap;
-use wasmtrace::{Options, instrument, label, rewrite};
+use wasmtrace::{ErrorKind, Options, check, instrument, label, rewrite, strip};
 
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
@@ -149,8 +149,11 @@ fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
         let (known, different, first) = differences(original, hooked, &out.offsets);
         assert!(known > 100, "{known} instructions are known");
         assert_eq!(different, 0, "{first}");
-        let links_cut = out.warnings.iter().filter(|w| w.contains("the link is cut")).count();
-        assert_eq!(links_cut, out.warnings.iter().filter(|w| w.contains("debug")).count(), "{:?}", out.warnings);
+        assert!(
+            out.warnings.iter().all(|w| !w.contains("debug") || w.contains("links to it are cut")),
+            "{:?}",
+            out.warnings
+        );
     });
 }
 
@@ -471,6 +474,139 @@ fn tables_beside_the_entries_follow_them() {
         }
     }
     assert!(code > 20 && data > 4 && macros == 2, "{code}, {data}, {macros}");
+}
+
+/// The module with `bytes` at an offset of a custom section's data.
+fn with_bytes(wasm: &[u8], section: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
+    let start = parse(wasm).unwrap().custom(section).unwrap().data.start + at;
+    let mut wasm = wasm.to_vec();
+    wasm[start..start + bytes.len()].copy_from_slice(bytes);
+    wasm
+}
+
+/// A unit that cannot be carried is left out, by name; the others are as they were, and so is what `strip` gives back.
+#[test]
+fn a_unit_that_cannot_be_carried_is_left_out_alone() {
+    for name in ["v2_O0", "v3_O1", "v4_O1", "v5_O1", "v4_types"] {
+        let case = common::dwarf_kinds().into_iter().find(|case| case.name == name).unwrap();
+        let original = parse(&case.wasm).unwrap();
+        // The second unit's line table is nowhere.
+        let bytes = &case.wasm[original.custom(".debug_line").unwrap().data.clone()];
+        let second = 4 + u32::from_le_bytes(bytes[..4].try_into().unwrap());
+        let info = original.custom(".debug_info").unwrap().data.clone();
+        let field = second.to_le_bytes();
+        let at = case.wasm[info].windows(4).rposition(|w| w == field).unwrap();
+        let broken = with_bytes(&case.wasm, ".debug_info", at, &(second + 1).to_le_bytes());
+
+        let out = instrument(&broken, &Options::default()).unwrap();
+        let said: Vec<&String> = out.warnings.iter().filter(|w| w.contains("debug information that")).collect();
+        assert_eq!(said.len(), 1, "{:?}", out.warnings);
+        assert!(said[0].contains("the unit other.c (at 0x") && !said[0].contains("shapes.cpp"), "{said:?}");
+        assert!(strip(&out.wasm).unwrap() == broken);
+
+        let hooked = parse(&out.wasm).unwrap();
+        let (before, after) = (Reader::new(&original), Reader::new(&hooked));
+        let (mut kept, mut lost) = (0, 0);
+        for func in original.defined_funcs() {
+            for old in operators(&original, func) {
+                let was = before.frames(old);
+                let is = after.frames(u64::from(out.offsets.instruction(old as u32).unwrap()));
+                match is.is_empty() {
+                    true => lost += was.iter().any(|frame| frame.contains("other.c")) as usize,
+                    false => kept += 1,
+                }
+                assert!(
+                    is == was || is.is_empty() && was.iter().all(|frame| frame.contains("other.c")),
+                    "{was:?} {is:?}"
+                );
+            }
+        }
+        assert!(kept > 100 && lost > 10, "{name}: {kept} kept, {lost} lost");
+    }
+}
+
+/// A module with one function of that many `nop`s, and DWARF 4 that gives its length in that form.
+fn with_length_in(form: u8, nops: usize, length: &[u8]) -> Vec<u8> {
+    use wasm_encoder::{CodeSection, CustomSection, Function, FunctionSection, Module, TypeSection};
+    let mut module = Module::new();
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let (mut funcs, mut code, mut body) = (FunctionSection::new(), CodeSection::new(), Function::new([]));
+    funcs.function(0);
+    for _ in 0..nops {
+        body.instructions().nop();
+    }
+    body.instructions().end();
+    code.function(&body);
+    let size_width = if nops + 2 < 128 { 1 } else { 2 };
+    // A unit with a name and one function with an address and a length.
+    let abbrev = [1, 0x11, 1, 0x03, 0x08, 0, 0, 2, 0x2e, 0, 0x03, 0x08, 0x11, 0x01, 0x12, form, 0, 0, 0];
+    let mut unit = vec![4, 0, 0, 0, 0, 0, 4, 1];
+    unit.extend(b"hand.made\0\x02f\0");
+    unit.extend([1 + size_width, 0, 0, 0]);
+    unit.extend(length);
+    unit.push(0);
+    let mut info = (unit.len() as u32).to_le_bytes().to_vec();
+    info.extend(unit);
+    let section = |name: &'static str, data: &[u8]| CustomSection { name: name.into(), data: data.to_vec().into() };
+    module.section(&types).section(&funcs).section(&code);
+    module.section(&section(".debug_abbrev", &abbrev)).section(&section(".debug_info", &info));
+    module.finish()
+}
+
+/// The length of the function, if the debug information still has one.
+fn length(wasm: &[u8]) -> Option<u64> {
+    let module = parse(wasm).unwrap();
+    let dwarf = dwarf(&module);
+    let unit = dwarf.unit(dwarf.units().next().unwrap()?).unwrap();
+    let mut entries = unit.entries();
+    entries.next_dfs().unwrap();
+    entries.next_dfs().unwrap()?.attr_value(gimli::DW_AT_high_pc)?.udata_value()
+}
+
+#[test]
+fn lengths_grow_within_their_form_or_the_unit_is_left_out() {
+    // data1, data2, data4, data8, udata of one byte, of two, and of one that is padded to two
+    let (one, two) = (|n: u8| vec![n], |n: u8| vec![n | 0x80, 0]);
+    for (form, nops, length_before, fits) in [
+        (0x0b, 100, one(102), true),
+        (0x0b, 250, one(252), false),
+        (0x05, 250, vec![252, 0], true),
+        (0x06, 250, vec![252, 0, 0, 0], true),
+        (0x07, 250, vec![252, 0, 0, 0, 0, 0, 0, 0], true),
+        (0x0f, 100, one(102), true),
+        (0x0f, 120, one(122), false),
+        (0x0f, 120, two(122), true),
+    ] {
+        let wasm = with_length_in(form, nops, &length_before);
+        assert_eq!(length(&wasm), Some(nops as u64 + 2));
+        let out = instrument(&wasm, &Options::default()).unwrap();
+        let module = parse(&out.wasm).unwrap();
+        let body = module.body(FuncIdx(3)).len() as u64;
+        assert_eq!(length(&out.wasm), fits.then_some(body), "form {form:#x}, {nops} nops");
+        let said = out.warnings.iter().any(|w| w.contains("the unit hand.made") && w.contains("no room to grow"));
+        assert_eq!(said, !fits, "{:?}", out.warnings);
+        assert!(strip(&out.wasm).unwrap() == wasm);
+    }
+}
+
+/// The check knows where code went, and takes no debug information that says something else.
+#[test]
+fn debug_information_that_was_tampered_with_is_found_out() {
+    let case = common::dwarf_kinds().into_iter().find(|case| case.name == "v5_O1").unwrap();
+    let original = parse(&case.wasm).unwrap();
+    let out = instrument(&case.wasm, &Options::default()).unwrap();
+    let hooked = parse(&out.wasm).unwrap();
+    check::check(&case.wasm, &out.wasm).unwrap();
+    for name in [".debug_info", ".debug_line", ".debug_addr", ".debug_rnglists", ".debug_loclists"] {
+        let data = &out.wasm[hooked.custom(name).unwrap().data.clone()];
+        for at in (0..data.len()).step_by(data.len() / 7) {
+            let e = check::check(&case.wasm, &with_bytes(&out.wasm, name, at, &[data[at] ^ 1])).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Check, "{name} at {at:#x}: {e}");
+        }
+    }
+    let e = check::check(&case.wasm, &with_sections_of(&original, &hooked)).unwrap_err();
+    assert!(e.to_string().contains("does not follow the code"), "{e}");
 }
 
 /// A second opinion, where it is installed: `llvm-dwarfdump --verify` has nothing to say that it had not.

@@ -137,13 +137,14 @@ pub(crate) fn is_known(name: &str) -> bool {
 /// Carries the debug sections of a module.
 pub(crate) fn carry(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
     let mut dwarf = Dwarf::default();
+    let mut report = Report::default();
     let mut places = [None; NAMES.len()];
     let mut data = [&[][..]; NAMES.len()];
     for section in module.sections() {
         let Some(name) = NAMES.iter().position(|(_, name)| section.name == Some(name)) else { continue };
         if places[name].is_some() {
             // Readers take the first, or the last.
-            dwarf.warnings.push(format!("a second section {} is left out", NAMES[name].1));
+            report.left_out.push(|| format!("a second section {}", NAMES[name].1));
             dwarf.changes.insert(section.whole.start, Change::Dropped);
             continue;
         }
@@ -153,7 +154,7 @@ pub(crate) fn carry(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
     if places.iter().all(Option::is_none) {
         return dwarf;
     }
-    match carry_sections(&Sections { data }, offsets, &mut dwarf.warnings) {
+    match carry_sections(&Sections { data }, offsets, &mut report) {
         Ok(changes) => {
             for ((place, change), data) in places.into_iter().zip(changes).zip(data) {
                 match (place, change) {
@@ -167,17 +168,50 @@ pub(crate) fn carry(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
             }
         }
         Err((name, e)) => {
-            dwarf.warnings.push(format!(
-                "the debug information cannot be carried and is left out: {} at {:#x} of {}",
-                e.what,
-                e.at,
-                name.as_str()
-            ));
+            report = Report::default();
+            report.left_out.push(|| format!("all of it: {} at {:#x} of {}", e.what, e.at, name.as_str()));
             let debug = module.sections().iter().filter(|s| s.name.is_some_and(|name| name.starts_with(".debug_")));
             dwarf.changes.extend(debug.map(|section| (section.whole.start, Change::Dropped)));
         }
     }
+    dwarf.warnings = report.warnings();
     dwarf
+}
+
+/// What is to be told of the carrying.
+#[derive(Debug, Default)]
+struct Report {
+    /// What was left out, and why.
+    left_out: List,
+    /// Units whose entries are in a file of their own.
+    skeletons: List,
+}
+
+/// The first of what may be many.
+#[derive(Debug, Default)]
+struct List {
+    named: Vec<String>,
+    more: usize,
+}
+
+impl List {
+    fn push(&mut self, name: impl FnOnce() -> String) {
+        if self.named.len() < 20 { self.named.push(name()) } else { self.more += 1 }
+    }
+
+    /// A sentence about them, if there are any.
+    fn warning(&self, sentence: &str) -> Option<String> {
+        let more = if self.more > 0 { format!("; and {} more", self.more) } else { String::new() };
+        (!self.named.is_empty()).then(|| format!("{sentence}: {}{more}", self.named.join("; ")))
+    }
+}
+
+impl Report {
+    fn warnings(&self) -> Vec<String> {
+        let left_out = self.left_out.warning("debug information that cannot be carried is left out");
+        let skeletons = "debug information in files of their own describes the original, and the links to it are cut";
+        left_out.into_iter().chain(self.skeletons.warning(skeletons)).collect()
+    }
 }
 
 /// What the units have in common.
@@ -223,7 +257,7 @@ type Changes = Vec<Option<Change>>;
 fn carry_sections(
     sections: &Sections<'_>,
     offsets: &OffsetMap,
-    warnings: &mut Vec<String>,
+    report: &mut Report,
 ) -> Result<Changes, (Name, Uncarried)> {
     let of = |name| move |e| (name, e);
     let mut patches: [Patches; NAMES.len()] = Default::default();
@@ -233,7 +267,9 @@ fn carry_sections(
     let programs = lines::programs(sections.get(Name::Line)).map_err(of(Name::Line))?;
     lines::open(&programs, &mut addresses);
     let mut lines = lines::carry(&programs, &addresses);
-    warnings.append(&mut lines.warnings);
+    for (at, e) in &lines.left_out {
+        report.left_out.push(|| format!("the line table at {at:#x} of .debug_line: {} at {:#x}", e.what, e.at));
+    }
     patches[Name::Line as usize] = std::mem::take(&mut lines.patches);
 
     let mut headers = units::headers(sections.get(Name::Info), Name::Info).map_err(of(Name::Info))?;
@@ -265,10 +301,7 @@ fn carry_sections(
         match carried {
             Ok(unit) => {
                 if unit.is_skeleton {
-                    warnings.push(format!(
-                        "the unit {} leads to a file of its own, which describes the original: the link is cut",
-                        dropped::name(sections, header)
-                    ));
+                    report.skeletons.push(|| dropped::name(sections, header));
                 }
                 patches[header.section as usize].append(unit.entries);
                 for (name, list) in lists.iter().zip(unit.lists) {
@@ -287,12 +320,7 @@ fn carry_sections(
 
     let abbrevs = sections.get(Name::Abbrev).len();
     for (header, e) in &left_out {
-        warnings.push(format!(
-            "the debug information of the unit {} cannot be carried and is left out: {} at {:#x}",
-            dropped::name(sections, header),
-            e.what,
-            e.at
-        ));
+        report.left_out.push(|| format!("the unit {}: {} at {:#x}", dropped::name(sections, header), e.what, e.at));
         let patches = &mut patches[header.section as usize];
         dropped::empty(sections, header, abbrevs as u64, patches)
             .filter(|()| abbrevs > 0)
@@ -340,7 +368,7 @@ fn carry_sections(
         Ok(carried) => *patches = carried,
         Err(e) => {
             let name = name.as_str();
-            warnings.push(format!("the section {name} cannot be carried and is left out: {} at {:#x}", e.what, e.at));
+            report.left_out.push(|| format!("the section {name}: {} at {:#x}", e.what, e.at));
             dropped.push(name);
         }
     };

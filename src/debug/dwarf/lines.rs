@@ -55,8 +55,8 @@ pub(super) struct Lines {
     /// Where programs begin, and where that went.
     pub(super) starts: Vec<u64>,
     pub(super) growth: Growth,
-    /// What could not be carried.
-    pub(super) warnings: Vec<String>,
+    /// Programs that could not be carried, by where they begin, and why.
+    pub(super) left_out: Vec<(usize, Uncarried)>,
 }
 
 /// The programs of the section; an error if their lengths do not add up.
@@ -274,10 +274,7 @@ pub(super) fn carry(programs: &[Program<'_>], addresses: &Addresses<'_>) -> Line
     });
     for (program, result) in carried.into_iter().flatten() {
         let mut patches = result.unwrap_or_else(|e| {
-            lines.warnings.push(format!(
-                "the line table at {:#x} of .debug_line cannot be carried and is left out: {} at {:#x}",
-                program.start, e.what, e.at
-            ));
+            lines.left_out.push((program.start, e));
             program.emptied()
         });
         patches.settle().expect("the changes of a program come one after the other");
