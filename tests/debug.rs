@@ -609,6 +609,44 @@ fn debug_information_that_was_tampered_with_is_found_out() {
     assert!(e.to_string().contains("does not follow the code"), "{e}");
 }
 
+/// An engine that reads debug information says of a trap in a hooked module what it says of it in the original: functions,
+/// files, lines and columns, frames that were inlined too. The module is the one that the tool writes.
+#[test]
+fn the_engines_backtrace_is_the_one_of_the_original() {
+    let host = common::host::Host::with_sources();
+    let backtrace = |wasm: &[u8]| {
+        let compiled = host.compile(wasm).unwrap();
+        host.open(&compiled).unwrap().call("trap").unwrap().sources
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut cases = common::dwarf_kinds();
+    cases.retain(|case| !case.name.ends_with("wasm64"));
+    common::for_each(cases, |case| {
+        let of_original = backtrace(&case.wasm);
+        assert!(
+            of_original.iter().any(|frame| frame.contains("shapes.cpp") && frame.contains(":Some(")),
+            "{of_original:?}"
+        );
+        for hooks in HOOK_SETS {
+            let (file, out) = (folder.path().join("in.wasm"), folder.path().join("out.wasm"));
+            std::fs::write(&file, &case.wasm).unwrap();
+            let tool = std::process::Command::new(env!("CARGO_BIN_EXE_wasmtrace"))
+                .args(["instrument", "--hooks", hooks.name()])
+                .arg(&file)
+                .arg("-o")
+                .arg(&out)
+                .output()
+                .unwrap();
+            assert!(tool.status.success(), "{}", String::from_utf8_lossy(&tool.stderr));
+            let hooked = std::fs::read(&out).unwrap();
+            assert_eq!(backtrace(&hooked), of_original);
+            // The control, as above.
+            let stale = with_sections_of(&parse(&case.wasm).unwrap(), &parse(&hooked).unwrap());
+            assert_ne!(backtrace(&stale), of_original);
+        }
+    });
+}
+
 /// A second opinion, where it is installed: `llvm-dwarfdump --verify` has nothing to say that it had not.
 #[test]
 fn llvm_finds_no_error_that_was_not_there() {

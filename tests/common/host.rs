@@ -84,6 +84,8 @@ pub struct Call {
     pub returned: Vec<String>,
     /// The WebAssembly frames of an end that was no return, innermost first.
     pub frames: Vec<Frame>,
+    /// What the engine says of those frames by their debug information, inlined ones too, if it was asked to.
+    pub sources: Vec<String>,
 }
 
 /// One frame of a backtrace.
@@ -129,9 +131,19 @@ impl Host {
         Host { most_memory: usize::MAX, ..self }
     }
 
+    /// For modules whose debug information the engine is to read.
+    pub fn with_sources() -> Host {
+        Host::of(HOOKED_STACK, wasmtime::WasmBacktraceDetails::Enable)
+    }
+
     fn new(stack: usize) -> Host {
+        Host::of(stack, wasmtime::WasmBacktraceDetails::Disable)
+    }
+
+    fn of(stack: usize, details: wasmtime::WasmBacktraceDetails) -> Host {
         let mut config = wasmtime::Config::new();
         config
+            .wasm_backtrace_details(details)
             .max_wasm_stack(stack)
             .cranelift_nan_canonicalization(true)
             .wasm_backtrace_max_frames(NonZeroUsize::new(1 << 20))
@@ -298,7 +310,12 @@ impl World {
         } else {
             return Err(e);
         };
-        Ok(Call { ending, returned: Vec::new(), frames })
+        let sources = e.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |b| {
+            let symbol =
+                |s: &wasmtime::FrameSymbol| format!("{:?} {:?}:{:?}:{:?}", s.name(), s.file(), s.line(), s.column());
+            b.frames().iter().flat_map(|f| f.symbols()).map(symbol).collect()
+        });
+        Ok(Call { ending, returned: Vec::new(), frames, sources })
     }
 }
 
@@ -451,7 +468,7 @@ fn word(memory: &[u8], at: u32) -> u32 {
 
 impl Call {
     pub fn returned(returned: Vec<String>) -> Call {
-        Call { ending: Ending::Returned, returned, frames: Vec::new() }
+        Call { ending: Ending::Returned, returned, frames: Vec::new(), sources: Vec::new() }
     }
 
     /// Whether the engine's stack ran out: the one end that hooks may bring about by themselves.
