@@ -590,6 +590,23 @@ fn lengths_grow_within_their_form_or_the_unit_is_left_out() {
     }
 }
 
+/// A shim may be the function whose count needs another byte, in front of all code.
+#[test]
+fn the_map_is_right_where_the_count_of_bodies_becomes_longer() {
+    let functions = "(func call 0)".repeat(127);
+    let wasm = wat::parse_str(format!("(module (import \"a\" \"b\" (func)) {functions})")).unwrap();
+    let mut options = Options::default();
+    options.select.imports = true;
+    let out = instrument(&wasm, &options).unwrap();
+    let (original, hooked) = (parse(&wasm).unwrap(), parse(&out.wasm).unwrap());
+    for func in original.defined_funcs() {
+        for old in operators(&original, func) {
+            let new = u64::from(out.offsets.instruction(old as u32).unwrap());
+            assert_same_operator(&original, old, &hooked, new);
+        }
+    }
+}
+
 /// The check knows where code went, and takes no debug information that says something else.
 #[test]
 fn debug_information_that_was_tampered_with_is_found_out() {

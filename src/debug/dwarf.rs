@@ -20,8 +20,10 @@ mod addresses;
 mod aranges;
 mod cursor;
 mod dropped;
+mod frames;
 mod lines;
 mod lists;
+mod pointers;
 mod units;
 
 use abbrev::{Abbrevs, Encoding};
@@ -376,11 +378,7 @@ fn carry_sections(
     section(Name::Aranges, aranges, &mut patches[Name::Aranges as usize]);
     let macros = carry_macros(sections.get(Name::Macro), macros, &lines);
     section(Name::Macro, macros, &mut patches[Name::Macro as usize]);
-    let frames = if sections.get(Name::Frame).is_empty() {
-        Ok(Patches::default())
-    } else {
-        Err(Uncarried { at: 0, what: "frames are not carried yet" })
-    };
+    let frames = frames::carry(sections.get(Name::Frame), &addresses);
     section(Name::Frame, frames, &mut patches[Name::Frame as usize]);
 
     NAMES

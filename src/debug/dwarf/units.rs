@@ -104,8 +104,8 @@ pub(super) struct Carried {
 /// One unit while it is walked.
 pub(super) struct Unit<'c> {
     pub(super) context: &'c Context<'c>,
-    header: &'c Header,
-    abbrevs: &'c Abbrevs,
+    pub(super) header: &'c Header,
+    pub(super) abbrevs: &'c Abbrevs,
     pub(super) encoding: Encoding,
     /// What offsets in lists count from, as long as they do not say otherwise: the unit's own first address.
     pub(super) base: u64,
@@ -216,7 +216,7 @@ impl<'c> Unit<'c> {
         Ok(address)
     }
 
-    fn pooled(&self, index: u64) -> Result<(usize, u64)> {
+    pub(super) fn pooled(&self, index: u64) -> Result<(usize, u64)> {
         let size = self.encoding.address_size;
         let at = self.addr_base.and_then(|base| base.checked_add(index.checked_mul(u64::from(size))?));
         let at = at.and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
@@ -254,12 +254,12 @@ impl<'c> Unit<'c> {
         Ok(())
     }
 
-    fn data(&self) -> &'c [u8] {
+    pub(super) fn data(&self) -> &'c [u8] {
         &self.context.sections.get(self.header.section)[..self.header.end]
     }
 
     /// The attribute and form of a step that has one.
-    fn attribute(&self, step: &Step, cursor: &Cursor<'_>) -> Result<Option<(u64, u64)>> {
+    pub(super) fn attribute(&self, step: &Step, cursor: &Cursor<'_>) -> Result<Option<(u64, u64)>> {
         match step {
             Step::Look { form: dw::FORM_INDIRECT, .. } => cursor.fail("a form that stands with the entry"),
             Step::Look { attribute, form } => Ok(Some((*attribute, *form))),
@@ -466,7 +466,7 @@ impl<'c> Unit<'c> {
     }
 
     /// Writes a field of the unit anew if it changes.
-    fn patch(&mut self, at: usize, width: u8, old: u64, new: impl FnOnce(&mut Self) -> u64) -> Result<()> {
+    pub(super) fn patch(&mut self, at: usize, width: u8, old: u64, new: impl FnOnce(&mut Self) -> u64) -> Result<()> {
         let value = new(self);
         if value > highest(width) {
             return Err(Uncarried { at, what: "an address that has no room to move" });
@@ -475,77 +475,5 @@ impl<'c> Unit<'c> {
             self.out.entries.fixed(at, width, value);
         }
         Ok(())
-    }
-
-    /// A location that is a pointer (the value of a template's parameter, as LLVM writes it): addresses of data do not move,
-    /// those of functions do, and only the type tells which it is.
-    fn address_of(&mut self, at: usize, expression: &[u8], ty: Option<u64>) -> Result<()> {
-        let size = self.encoding.address_size;
-        let mut operand = Cursor::new(expression, 1);
-        let in_place = expression[0] == 0x03;
-        let (index, address) = if in_place {
-            (0, operand.number(size)?)
-        } else {
-            let index = operand.uleb()?;
-            (index, self.pooled(index)?.1)
-        };
-        if operand.at + 1 != expression.len() || self.is_tombstone(address) {
-            return Ok(());
-        }
-        match self.points_to_code(ty) {
-            Some(true) if in_place => self.patch(at + 1, size, address, |unit| unit.moved(address)),
-            Some(true) => self.pooled_code(index).map(|_| ()),
-            Some(false) => Ok(()),
-            // It may be a function: then it would point to another. As a tombstone it points to nothing.
-            None if self.context.addresses.begins_a_body(address) && in_place => {
-                self.out.entries.fixed(at + 1, size, highest(size));
-                Ok(())
-            }
-            None if self.context.addresses.begins_a_body(address) => {
-                Err(Uncarried { at, what: "an address that may be one of code or of data" })
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Whether a type, at that offset of the unit, leads to that of a function; `None` if it leads out of the unit.
-    fn points_to_code(&self, ty: Option<u64>) -> Option<bool> {
-        let mut next = ty?;
-        for _ in 0..16 {
-            let at = self.header.start.checked_add(usize::try_from(next).ok()?)?;
-            let mut cursor = Cursor::new(self.data(), at);
-            let abbrev = self.abbrevs.get(cursor.uleb().ok()?)?;
-            if abbrev.tag == dw::TAG_SUBROUTINE_TYPE {
-                return Some(true);
-            }
-            if !dw::TAGS_OF_TYPES.contains(&abbrev.tag) {
-                return Some(false);
-            }
-            let mut found = None;
-            for step in &abbrev.steps {
-                if let Some((dw::AT_TYPE, form)) = self.attribute(step, &cursor).ok()? {
-                    found = Some(self.reference(form, &mut cursor.clone()).ok()?);
-                }
-                step.skip(&mut cursor, self.encoding).ok()?;
-            }
-            match found {
-                Some(further) => next = further?,
-                // A pointer to nothing in particular is one to data.
-                None => return Some(false),
-            }
-        }
-        None
-    }
-
-    /// A reference to an entry of the same unit.
-    fn reference(&self, form: u64, cursor: &mut Cursor<'_>) -> Result<Option<u64>> {
-        Ok(match form {
-            dw::FORM_REF1 => Some(cursor.number(1)?),
-            dw::FORM_REF2 => Some(cursor.number(2)?),
-            dw::FORM_REF4 => Some(cursor.number(4)?),
-            dw::FORM_REF8 => Some(cursor.number(8)?),
-            dw::FORM_REF_UDATA => Some(cursor.uleb()?),
-            _ => None,
-        })
     }
 }
