@@ -525,6 +525,68 @@ fn a_unit_that_cannot_be_carried_is_left_out_alone() {
     }
 }
 
+/// Damage is not made worse: whatever stands in the debug sections, a reader says of an instruction of the output what it
+/// said of it in the original, or less. (Where what it could not read is left out, it may read the rest: that is true.)
+#[test]
+fn damaged_debug_information_never_says_something_new() {
+    let mut tried = (0, 0);
+    for name in ["v2_O1", "v4_O1", "v4_types", "v5_O1", "v5_aranges"] {
+        let case = common::dwarf_kinds().into_iter().find(|case| case.name == name).unwrap();
+        let module = parse(&case.wasm).unwrap();
+        for section in module.sections() {
+            let Some(name) = section.name.filter(|name| name.starts_with(".debug_")) else { continue };
+            let data = &case.wasm[section.data.clone()];
+            for at in (0..data.len()).step_by(data.len().div_ceil(29)) {
+                for value in [data[at] ^ 1, 0xff, data[at].wrapping_add(0x40)] {
+                    let damaged = with_bytes(&case.wasm, name, at, &[value]);
+                    let out = instrument(&damaged, &Options::default()).expect("what is damaged is optional");
+                    assert!(strip(&out.wasm).unwrap() == damaged);
+                    let what = format!("{value:#x} at {at:#x} of {name} of {}: {:?}", case.name, out.warnings);
+                    let (original, hooked) = (parse(&damaged).unwrap(), parse(&out.wasm).unwrap());
+                    tried.0 += 1;
+                    tried.1 += says_nothing_new([&module, &original, &hooked], &out.offsets, &what) as usize;
+                }
+            }
+        }
+    }
+    assert!(tried.0 > 2000 && tried.1 > tried.0 / 2, "{tried:?}");
+}
+
+/// Of a module before it was damaged, after, and hooked; whether anything is said of it at all.
+fn says_nothing_new([sound, original, hooked]: [&Module<'_>; 3], offsets: &OffsetMap, what: &str) -> bool {
+    let truth = addr2line::Context::from_dwarf(dwarf(sound)).unwrap();
+    let Ok(before) = addr2line::Context::from_dwarf(dwarf(original)) else { return false };
+    let after = addr2line::Context::from_dwarf(dwarf(hooked)).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let frames = |context: &addr2line::Context<Slice<'_>>,
+                  address|
+     -> Result<Vec<(Option<String>, Option<String>)>, gimli::Error> {
+        let mut frames = context.find_frames(address).skip_all_loads()?;
+        let mut found = Vec::new();
+        while let Some(frame) = frames.next()? {
+            let function = frame.function.map(|f| f.raw_name().map(|name| name.into_owned())).transpose()?;
+            let at = frame.location.map(|l| format!("{:?}", (l.file, l.line, l.column)));
+            found.push((function, at));
+        }
+        Ok(found)
+    };
+    let mut known = false;
+    for func in original.defined_funcs() {
+        for old in operators(original, func) {
+            let Ok(was) = frames(&before, old) else { continue };
+            known |= !was.is_empty();
+            let new = u64::from(offsets.instruction(old as u32).unwrap());
+            let is = frames(&after, new).unwrap_or_else(|e| panic!("{what}: {e} at {new:#x}"));
+            let said = |frame: &(Option<String>, Option<String>)| {
+                was.iter().chain(&frames(&truth, old).unwrap()).any(|(function, at)| {
+                    (frame.0.is_none() || frame.0 == *function) && (frame.1.is_none() || frame.1 == *at)
+                })
+            };
+            assert!(is.iter().all(said), "{what}: {old:#x} was {was:#?}, {new:#x} is {is:#?}");
+        }
+    }
+    known
+}
+
 /// A module with one function of that many `nop`s, and DWARF 4 that gives its length in that form.
 fn with_length_in(form: u8, nops: usize, length: &[u8]) -> Vec<u8> {
     use wasm_encoder::{CodeSection, CustomSection, Function, FunctionSection, Module, TypeSection};

@@ -169,7 +169,7 @@ impl Unit<'_> {
             // Ranges lack a kind that locations have in the middle; after it they are the same, moved by one.
             let code = cursor.u8()?;
             let code = match kind {
-                Kind::Ranges if code >= 5 => code + 1,
+                Kind::Ranges if code >= 5 => code.saturating_add(1),
                 _ => code,
             };
             match code {
