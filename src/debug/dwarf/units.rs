@@ -1,7 +1,7 @@
 //! `.debug_info` and `.debug_types`: units of entries, whose addresses and lengths are patched where they stand, so that
 //! nothing that points into these sections moves.
 
-use rustc_hash::FxHashSet;
+use std::collections::HashSet;
 
 use super::abbrev::{Abbrevs, Encoding, Step, block, dw, takes_location};
 use super::addresses::{Near, highest, is_tombstone};
@@ -114,7 +114,7 @@ pub(super) struct Unit<'c> {
     list_bases: [Option<u64>; 2],
     near: Near,
     /// Lists that have been walked.
-    pub(super) seen: FxHashSet<(Name, u64)>,
+    pub(super) seen: HashSet<(Name, u64)>,
     pub(super) out: Carried,
 }
 
@@ -149,7 +149,7 @@ pub(super) fn carry(context: &Context<'_>, header: &Header) -> Result<Carried> {
         addr_base: None,
         list_bases: [None; 2],
         near: 0,
-        seen: FxHashSet::default(),
+        seen: HashSet::new(),
         out: Carried::default(),
     };
     let mut cursor = Cursor::new(&context.sections.get(header.section)[..header.end], rest.entries);
