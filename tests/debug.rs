@@ -328,14 +328,11 @@ fn attribute<'a>(
 ) -> &'static str {
     use gimli::constants as dw;
     let (x, y) = (a.value(), b.value());
-    if let (Some(x), Some(y)) =
-        (before.attr_address(old, x.clone()).unwrap(), after.attr_address(new, y.clone()).unwrap())
-    {
+    if let (Some(x), Some(y)) = (before.attr_address(old, x).unwrap(), after.attr_address(new, y).unwrap()) {
         assert!(follows(offsets, x, y), "{:?}: {x:#x} is now {y:#x}", a.name());
         return "address";
     }
-    if let (Some(mut x), Some(mut y)) =
-        (before.attr_locations(old, x.clone()).unwrap(), after.attr_locations(new, y.clone()).unwrap())
+    if let (Some(mut x), Some(mut y)) = (before.attr_locations(old, x).unwrap(), after.attr_locations(new, y).unwrap())
     {
         while let Some(was) = x.next().unwrap() {
             let is = y.next().unwrap().expect("as many locations");
@@ -370,7 +367,7 @@ fn pointer<'a>(
     value: &gimli::AttributeValue<Slice<'a>>,
 ) -> Option<u64> {
     let gimli::AttributeValue::Exprloc(expression) = value else { return None };
-    let mut operations = expression.clone().operations(unit.encoding());
+    let mut operations = expression.operations(unit.encoding());
     let address = match operations.next().unwrap()? {
         gimli::Operation::Address { address } => address,
         gimli::Operation::AddressIndex { index } => dwarf.address(unit, index).unwrap(),
@@ -552,14 +549,15 @@ fn damaged_debug_information_never_says_something_new() {
     assert!(tried.0 > 2000 && tried.1 > tried.0 / 2, "{tried:?}");
 }
 
+/// A function, and a place in a file, where they are known.
+type Frame = (Option<String>, Option<String>);
+
 /// Of a module before it was damaged, after, and hooked; whether anything is said of it at all.
 fn says_nothing_new([sound, original, hooked]: [&Module<'_>; 3], offsets: &OffsetMap, what: &str) -> bool {
     let truth = addr2line::Context::from_dwarf(dwarf(sound)).unwrap();
     let Ok(before) = addr2line::Context::from_dwarf(dwarf(original)) else { return false };
     let after = addr2line::Context::from_dwarf(dwarf(hooked)).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let frames = |context: &addr2line::Context<Slice<'_>>,
-                  address|
-     -> Result<Vec<(Option<String>, Option<String>)>, gimli::Error> {
+    let frames = |context: &addr2line::Context<Slice<'_>>, address| -> Result<Vec<Frame>, gimli::Error> {
         let mut frames = context.find_frames(address).skip_all_loads()?;
         let mut found = Vec::new();
         while let Some(frame) = frames.next()? {
@@ -576,7 +574,7 @@ fn says_nothing_new([sound, original, hooked]: [&Module<'_>; 3], offsets: &Offse
             known |= !was.is_empty();
             let new = u64::from(offsets.instruction(old as u32).unwrap());
             let is = frames(&after, new).unwrap_or_else(|e| panic!("{what}: {e} at {new:#x}"));
-            let said = |frame: &(Option<String>, Option<String>)| {
+            let said = |frame: &Frame| {
                 was.iter().chain(&frames(&truth, old).unwrap()).any(|(function, at)| {
                     (frame.0.is_none() || frame.0 == *function) && (frame.1.is_none() || frame.1 == *at)
                 })
