@@ -26,7 +26,7 @@ pub(crate) struct Carrying<'c, 'a> {
     pub(crate) inner_labels: HashMap<u32, Vec<u32>>,
     pub(crate) offsets: &'c OffsetMap,
     /// What becomes of the debug information.
-    pub(crate) dwarf: &'c Dwarf,
+    pub(crate) dwarf: Dwarf,
     /// The hooked functions, by ascending id.
     pub(crate) probes: &'c [Probe],
     /// Names of the functions that were imported for the hooks, from index `shift.imported` on.
@@ -34,7 +34,7 @@ pub(crate) struct Carrying<'c, 'a> {
 }
 
 /// What becomes of a custom section.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Carried {
     /// It stays as it is.
     Raw,
@@ -43,20 +43,17 @@ pub(crate) enum Carried {
     /// Its data changes, and the original bytes are kept for `strip`.
     Data(Vec<u8>),
     /// Its data changes, and the script of [`patch::restore`] takes that back.
-    Patched { data: Vec<u8>, script: Vec<u8> },
+    Patched(patch::Patches),
     /// It is left out.
     Dropped,
 }
 
 impl Carrying<'_, '_> {
     /// Decides what becomes of a custom section. `seen_names` says whether an earlier `name` section was carried.
-    pub(crate) fn carry(&self, section: &Section<'_>, seen_names: bool, warnings: &mut Vec<String>) -> Carried {
+    pub(crate) fn carry(&mut self, section: &Section<'_>, seen_names: bool, warnings: &mut Vec<String>) -> Carried {
         let name = section.name.expect("only custom sections are carried");
-        match self.dwarf.change(section.whole.start) {
-            Some(Change::Patched(patches)) => {
-                let data = &self.module.bytes()[section.data.clone()];
-                return Carried::Patched { data: patches.apply(data), script: patches.script(data) };
-            }
+        match self.dwarf.take(section.whole.start) {
+            Some(Change::Patched(patches)) => return Carried::Patched(patches),
             Some(Change::Dropped) => return Carried::Dropped,
             None => {}
         }

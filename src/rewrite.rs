@@ -172,17 +172,17 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
     let mut dwarf = crate::debug::dwarf::carry(module, &offsets);
     warnings.append(&mut dwarf.warnings);
     let labels_before = layout.code.labels().0 + layout.wrapper.labels();
-    let carrying = Carrying {
+    let mut carrying = Carrying {
         module,
         shift: &layout.shift,
         outer_labels: labels_before,
         inner_labels: inner_labels.map(|(func, body)| (func.0, body.labels.clone())).collect(),
         offsets: &offsets,
-        dwarf: &dwarf,
+        dwarf,
         probes: &probes,
         hook_names: &hook_names,
     };
-    let (wasm, restore) = assemble::assemble(&layout, &carrying, Code { bodies, shims }, options, &mut warnings)?;
+    let (wasm, restore) = assemble::assemble(&layout, &mut carrying, Code { bodies, shims }, options, &mut warnings)?;
     let buffer = layout.buffer.as_ref().map(|b| b.place.clone());
     let manifest = Manifest { hooks: options.hooks, buffer, input_sha256: sha256(module.bytes()), probes, restore };
     let wasm = assemble::with_manifest(wasm, &manifest);

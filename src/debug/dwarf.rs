@@ -129,6 +129,11 @@ impl Dwarf {
     pub(crate) fn change(&self, section_start: usize) -> Option<&Change> {
         self.changes.get(&section_start)
     }
+
+    /// The same, for whoever needs it no more: changes may be as large as what they are of.
+    pub(crate) fn take(&mut self, section_start: usize) -> Option<Change> {
+        self.changes.remove(&section_start)
+    }
 }
 
 /// Whether a section of that name is known here; others are copied.

@@ -102,6 +102,10 @@ impl Patches {
 
     /// Takes over the changes of others.
     pub(crate) fn append(&mut self, other: Patches) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
         let more = self.blobs.len() as u64;
         self.blobs.extend(other.blobs);
         self.patches.extend(other.patches.into_iter().map(|mut patch| {
@@ -121,7 +125,11 @@ impl Patches {
         }
         // Stable, so that insertions at one place stay in the order in which they were made, before what they stand before.
         let blobs = &self.blobs;
-        self.patches.sort_by_key(|p| (p.at, p.old_len(blobs) > 0));
+        let place = |p: &Patch| (p.at, p.old_len(blobs) > 0);
+        // As a rule they have been made in order.
+        if !self.patches.is_sorted_by_key(place) {
+            self.patches.sort_by_key(place);
+        }
         self.patches.dedup_by(|a, b| a == b && a.old > 0);
         for pair in self.patches.windows(2) {
             if pair[0].at as usize + pair[0].old_len(&self.blobs) > pair[1].at as usize {
@@ -149,24 +157,35 @@ impl Patches {
 
     /// The data as it is with the changes.
     pub(crate) fn apply(&self, data: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.new_length(data.len()));
+        self.apply_to(data, &mut out);
+        out
+    }
+
+    /// How long data of that length is with the changes.
+    pub(crate) fn new_length(&self, length: usize) -> usize {
+        let grown = |p: &Patch| p.new_len(&self.blobs) as i64 - p.old_len(&self.blobs) as i64;
+        (length as i64 + self.patches.iter().map(grown).sum::<i64>()) as usize
+    }
+
+    /// Appends the data as it is with the changes.
+    pub(crate) fn apply_to(&self, data: &[u8], out: &mut Vec<u8>) {
         debug_assert!(self.sorted);
-        let mut out = Vec::with_capacity((data.len() as i64 + self.growth().total()) as usize);
         let mut copied = 0;
         for patch in &self.patches {
             out.extend_from_slice(&data[copied..patch.at as usize]);
             copied = patch.at as usize + patch.old_len(&self.blobs);
             match patch.kind {
                 Kind::Fixed => out.extend_from_slice(&patch.value.to_le_bytes()[..patch.new as usize]),
-                Kind::Leb => write_leb(&mut out, patch.value, patch.new),
+                Kind::Leb => write_leb(out, patch.value, patch.new),
                 Kind::Instruction(opcode) => {
                     out.push(opcode);
-                    write_leb(&mut out, patch.value, patch.new - 1);
+                    write_leb(out, patch.value, patch.new - 1);
                 }
                 Kind::Blob => out.extend_from_slice(&self.blobs[patch.value as usize].1),
             }
         }
         out.extend_from_slice(&data[copied..]);
-        out
     }
 
     /// What takes the changes back.
@@ -175,10 +194,11 @@ impl Patches {
     /// step: (unchanged bytes · 4 + kind):leb, then
     ///   0, 1  a field of 4 or 8 bytes: how much more than the last such field it moved, as zigzag leb
     ///   2     new length, old length, old bytes
+    ///   3     a leb that is as wide as it was: how much more than the last such one it moved, as zigzag leb
     /// ```
     pub(crate) fn script(&self, data: &[u8]) -> Vec<u8> {
         debug_assert!(self.sorted);
-        let (mut out, mut copied, mut last) = (Vec::new(), 0, 0i64);
+        let (mut out, mut copied, mut last, mut last_leb) = (Vec::new(), 0, 0i64, 0i64);
         for patch in &self.patches {
             let gap = (patch.at as usize - copied) as u64;
             let end = patch.at as usize + patch.old_len(&self.blobs);
@@ -187,9 +207,13 @@ impl Patches {
             if patch.kind == Kind::Fixed && matches!(patch.old, 4 | 8) {
                 (gap * 4 + (patch.old == 8) as u64).encode(&mut out);
                 let moved = patch.value.wrapping_sub(field(old)) as i64;
-                let step = moved.wrapping_sub(last);
-                ((step << 1 ^ step >> 63) as u64).encode(&mut out);
+                zigzag(moved.wrapping_sub(last)).encode(&mut out);
                 last = moved;
+            } else if patch.kind == Kind::Leb && patch.old == patch.new {
+                (gap * 4 + 3).encode(&mut out);
+                let moved = patch.value.wrapping_sub(leb(old)) as i64;
+                zigzag(moved.wrapping_sub(last_leb)).encode(&mut out);
+                last_leb = moved;
             } else {
                 (gap * 4 + 2).encode(&mut out);
                 patch.new_len(&self.blobs).encode(&mut out);
@@ -198,6 +222,19 @@ impl Patches {
         }
         out
     }
+}
+
+fn zigzag(number: i64) -> u64 {
+    (number << 1 ^ number >> 63) as u64
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+/// The value of an unsigned LEB128, of which only 64 bits count.
+fn leb(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f))
 }
 
 fn field(bytes: &[u8]) -> u64 {
@@ -213,8 +250,8 @@ fn field(bytes: &[u8]) -> u64 {
 pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
     let misfit = || Error::new(ErrorKind::Restore, "a section is not the one that the Manifest speaks of;");
     let mut reader = BinaryReader::new(script, 0);
-    let (mut out, mut at, mut last) = (Vec::with_capacity(new.len()), 0usize, 0i64);
-    let take = |at: &mut usize, len: usize| {
+    let (mut out, mut at, mut last, mut last_leb) = (Vec::with_capacity(new.len()), 0usize, 0i64, 0i64);
+    let take = |at: &mut usize, len: usize| -> Option<&[u8]> {
         let bytes = new.get(*at..at.checked_add(len)?)?;
         *at += len;
         Some(bytes)
@@ -225,8 +262,7 @@ pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
         match step % 4 {
             kind @ (0 | 1) => {
                 let width = if kind == 0 { 4 } else { 8 };
-                let zigzag = reader.read_var_u64()?;
-                last = last.wrapping_add((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64));
+                last = last.wrapping_add(unzigzag(reader.read_var_u64()?));
                 let value = field(take(&mut at, width).ok_or_else(misfit)?).wrapping_sub(last as u64);
                 out.extend_from_slice(&value.to_le_bytes()[..width]);
             }
@@ -236,7 +272,15 @@ pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
                 let old = reader.read_var_u32()? as usize;
                 out.extend_from_slice(reader.read_bytes(old)?);
             }
-            _ => return Err(misfit()),
+            _ => {
+                last_leb = last_leb.wrapping_add(unzigzag(reader.read_var_u64()?));
+                let rest = &new[at..];
+                let width = rest.iter().position(|byte| byte & 0x80 == 0).ok_or_else(misfit)? + 1;
+                let bytes = take(&mut at, width).ok_or_else(misfit)?;
+                // One that was carried has ten bytes at most.
+                let width = u8::try_from(width).map_err(|_| misfit())?;
+                write_leb(&mut out, leb(bytes).wrapping_sub(last_leb as u64), width);
+            }
         }
     }
     out.extend_from_slice(&new[at..]);
