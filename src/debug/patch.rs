@@ -18,7 +18,7 @@ pub(crate) struct Patch {
     /// How many bytes it writes.
     new: u8,
     kind: Kind,
-    value: u64,
+    value: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,25 +68,44 @@ fn write_leb(out: &mut Vec<u8>, mut value: u64, width: u8) {
 impl Patches {
     /// Writes a number of fixed width.
     pub(crate) fn fixed(&mut self, at: usize, width: u8, value: u64) {
-        self.push(Patch { at: at as u32, old: width, new: width, kind: Kind::Fixed, value });
+        match u32::try_from(value) {
+            Ok(value) => self.push(Patch { at: at as u32, old: width, new: width, kind: Kind::Fixed, value }),
+            Err(_) => self.replace(at, usize::from(width), value.to_le_bytes()[..usize::from(width)].to_vec()),
+        }
     }
 
     /// Writes an unsigned LEB128 for one of `width` bytes, as wide as that if it has room.
     pub(crate) fn leb(&mut self, at: usize, width: usize, value: u64) {
         // Nobody pads numbers to more than ten bytes but to do harm.
         let old = width.min(255) as u8;
-        self.push(Patch { at: at as u32, old, new: old.max(leb_width(value)), kind: Kind::Leb, value });
+        let new = old.max(leb_width(value));
+        match u32::try_from(value) {
+            Ok(value) => self.push(Patch { at: at as u32, old, new, kind: Kind::Leb, value }),
+            Err(_) => {
+                let mut bytes = Vec::new();
+                write_leb(&mut bytes, value, new);
+                self.replace(at, usize::from(old), bytes);
+            }
+        }
     }
 
     /// Inserts an instruction of one byte with an unsigned LEB128 for its operand.
     pub(crate) fn instruction(&mut self, at: usize, opcode: u8, operand: u64) {
         let new = 1 + leb_width(operand);
-        self.push(Patch { at: at as u32, old: 0, new, kind: Kind::Instruction(opcode), value: operand });
+        let kind = Kind::Instruction(opcode);
+        match u32::try_from(operand) {
+            Ok(value) => self.push(Patch { at: at as u32, old: 0, new, kind, value }),
+            Err(_) => {
+                let mut bytes = vec![opcode];
+                write_leb(&mut bytes, operand, new - 1);
+                self.replace(at, 0, bytes);
+            }
+        }
     }
 
     /// Writes `bytes` for the `old` bytes at `at`.
     pub(crate) fn replace(&mut self, at: usize, old: usize, bytes: Vec<u8>) {
-        let value = self.blobs.len() as u64;
+        let value = self.blobs.len() as u32;
         self.blobs.push((old as u32, bytes));
         self.push(Patch { at: at as u32, old: 0, new: 0, kind: Kind::Blob, value });
     }
@@ -106,7 +125,7 @@ impl Patches {
             *self = other;
             return;
         }
-        let more = self.blobs.len() as u64;
+        let more = self.blobs.len() as u32;
         self.blobs.extend(other.blobs);
         self.patches.extend(other.patches.into_iter().map(|mut patch| {
             if patch.kind == Kind::Blob {
@@ -123,12 +142,11 @@ impl Patches {
         if self.sorted {
             return Ok(());
         }
-        // Stable, so that insertions at one place stay in the order in which they were made, before what they stand before.
         let blobs = &self.blobs;
         let place = |p: &Patch| (p.at, p.old_len(blobs) > 0);
-        // As a rule they have been made in order.
+        // Insertions are made in order, and come before what they stand before.
         if !self.patches.is_sorted_by_key(place) {
-            self.patches.sort_by_key(place);
+            self.patches.sort_unstable_by_key(place);
         }
         self.patches.dedup_by(|a, b| a == b && a.old > 0);
         for pair in self.patches.windows(2) {
@@ -176,11 +194,11 @@ impl Patches {
             out.extend_from_slice(&data[copied..patch.at as usize]);
             copied = patch.at as usize + patch.old_len(&self.blobs);
             match patch.kind {
-                Kind::Fixed => out.extend_from_slice(&patch.value.to_le_bytes()[..patch.new as usize]),
-                Kind::Leb => write_leb(out, patch.value, patch.new),
+                Kind::Fixed => out.extend_from_slice(&u64::from(patch.value).to_le_bytes()[..patch.new as usize]),
+                Kind::Leb => write_leb(out, u64::from(patch.value), patch.new),
                 Kind::Instruction(opcode) => {
                     out.push(opcode);
-                    write_leb(out, patch.value, patch.new - 1);
+                    write_leb(out, u64::from(patch.value), patch.new - 1);
                 }
                 Kind::Blob => out.extend_from_slice(&self.blobs[patch.value as usize].1),
             }
@@ -206,12 +224,12 @@ impl Patches {
             copied = end;
             if patch.kind == Kind::Fixed && matches!(patch.old, 4 | 8) {
                 (gap * 4 + (patch.old == 8) as u64).encode(&mut out);
-                let moved = patch.value.wrapping_sub(field(old)) as i64;
+                let moved = u64::from(patch.value).wrapping_sub(field(old)) as i64;
                 zigzag(moved.wrapping_sub(last)).encode(&mut out);
                 last = moved;
             } else if patch.kind == Kind::Leb && patch.old == patch.new {
                 (gap * 4 + 3).encode(&mut out);
-                let moved = patch.value.wrapping_sub(leb(old)) as i64;
+                let moved = u64::from(patch.value).wrapping_sub(leb(old)) as i64;
                 zigzag(moved.wrapping_sub(last_leb)).encode(&mut out);
                 last_leb = moved;
             } else {
