@@ -693,7 +693,9 @@ fn the_engines_backtrace_is_the_one_of_the_original() {
     let host = common::host::Host::with_sources();
     let backtrace = |wasm: &[u8]| {
         let compiled = host.compile(wasm).unwrap();
-        host.open(&compiled).unwrap().call("trap").unwrap().sources
+        let mut session = host.open(&compiled).unwrap();
+        session.call("trap").unwrap();
+        session.sources().to_vec()
     };
     let folder = tempfile::tempdir().unwrap();
     let mut cases = common::dwarf_kinds();

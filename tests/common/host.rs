@@ -63,6 +63,8 @@ pub struct Guest {
     seen: Vec<Seen>,
     limits: StoreLimits,
     counts_only: bool,
+    /// What the engine says of the frames of the last end that was no return, by their debug information, if it was asked to.
+    sources: Vec<String>,
 }
 
 /// What the hooks of one instance have seen.
@@ -84,8 +86,6 @@ pub struct Call {
     pub returned: Vec<String>,
     /// The WebAssembly frames of an end that was no return, innermost first.
     pub frames: Vec<Frame>,
-    /// What the engine says of those frames by their debug information, inlined ones too, if it was asked to.
-    pub sources: Vec<String>,
 }
 
 /// One frame of a backtrace.
@@ -205,7 +205,7 @@ impl Host {
 impl World {
     pub fn new(host: &Host) -> World {
         let limits = StoreLimitsBuilder::new().memory_size(host.most_memory).build();
-        let guest = Guest { seen: Vec::new(), limits, counts_only: host.counts_only };
+        let guest = Guest { seen: Vec::new(), limits, counts_only: host.counts_only, sources: Vec::new() };
         let mut store = Store::new(&host.engine, guest);
         store.limiter(|guest| &mut guest.limits);
         World { store, made_of: Vec::new() }
@@ -288,7 +288,7 @@ impl World {
     }
 
     /// What an error says of the guest; an error that is none of the guest's comes back.
-    fn ended(&self, e: wasmtime::Error) -> wasmtime::Result<Call> {
+    fn ended(&mut self, e: wasmtime::Error) -> wasmtime::Result<Call> {
         let frame = |f: &wasmtime::FrameInfo| Frame {
             instance: self.first_of(f.module()).expect("it is one of ours"),
             func: f.func_index(),
@@ -310,12 +310,12 @@ impl World {
         } else {
             return Err(e);
         };
-        let sources = e.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |b| {
+        self.store.data_mut().sources = e.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |b| {
             let symbol =
                 |s: &wasmtime::FrameSymbol| format!("{:?} {:?}:{:?}:{:?}", s.name(), s.file(), s.line(), s.column());
             b.frames().iter().flat_map(|f| f.symbols()).map(symbol).collect()
         });
-        Ok(Call { ending, returned: Vec::new(), frames, sources })
+        Ok(Call { ending, returned: Vec::new(), frames })
     }
 }
 
@@ -382,6 +382,11 @@ impl Session {
             }
             _ => return None,
         })
+    }
+
+    /// What the engine says of the frames of the last end that was no return.
+    pub fn sources(&self) -> &[String] {
+        &self.world.store.data().sources
     }
 
     /// What the hooks have seen so far.
@@ -468,7 +473,7 @@ fn word(memory: &[u8], at: u32) -> u32 {
 
 impl Call {
     pub fn returned(returned: Vec<String>) -> Call {
-        Call { ending: Ending::Returned, returned, frames: Vec::new(), sources: Vec::new() }
+        Call { ending: Ending::Returned, returned, frames: Vec::new() }
     }
 
     /// Whether the engine's stack ran out: the one end that hooks may bring about by themselves.
