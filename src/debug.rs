@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
+use self::dwarf::{Change, Dwarf};
 use crate::hook::{MANIFEST_SECTION, Probe};
 use crate::label::printable;
 use crate::module::{Module, Section};
 use crate::rewrite::offsets::OffsetMap;
 use crate::rewrite::splice::Shift;
 
+pub(crate) mod dwarf;
 pub(crate) mod hints;
 pub(crate) mod names;
+pub(crate) mod patch;
 pub(crate) mod producers;
 
 /// What is known of the rewriting when custom sections are carried.
@@ -22,6 +25,8 @@ pub(crate) struct Carrying<'c, 'a> {
     /// Labels that hooks open further inside, by function: each by how many of the original's come before it.
     pub(crate) inner_labels: HashMap<u32, Vec<u32>>,
     pub(crate) offsets: &'c OffsetMap,
+    /// What becomes of the debug information.
+    pub(crate) dwarf: Dwarf,
     /// The hooked functions, by ascending id.
     pub(crate) probes: &'c [Probe],
     /// Names of the functions that were imported for the hooks, from index `shift.imported` on.
@@ -29,7 +34,7 @@ pub(crate) struct Carrying<'c, 'a> {
 }
 
 /// What becomes of a custom section.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Carried {
     /// It stays as it is.
     Raw,
@@ -37,14 +42,21 @@ pub(crate) enum Carried {
     Names(Vec<u8>),
     /// Its data changes, and the original bytes are kept for `strip`.
     Data(Vec<u8>),
+    /// Its data changes, and the script of [`patch::restore`] takes that back.
+    Patched(patch::Patches),
     /// It is left out.
     Dropped,
 }
 
 impl Carrying<'_, '_> {
     /// Decides what becomes of a custom section. `seen_names` says whether an earlier `name` section was carried.
-    pub(crate) fn carry(&self, section: &Section<'_>, seen_names: bool, warnings: &mut Vec<String>) -> Carried {
+    pub(crate) fn carry(&mut self, section: &Section<'_>, seen_names: bool, warnings: &mut Vec<String>) -> Carried {
         let name = section.name.expect("only custom sections are carried");
+        match self.dwarf.take(section.whole.start) {
+            Some(Change::Patched(patches)) => return Carried::Patched(patches),
+            Some(Change::Dropped) => return Carried::Dropped,
+            None => {}
+        }
         match name {
             "name" if seen_names => {
                 warnings.push(format!(
@@ -84,5 +96,5 @@ impl Carrying<'_, '_> {
 
 /// Whether a section's data points into the code section in a way that is not carried yet.
 pub(crate) fn describes_original(name: &str) -> bool {
-    name.starts_with(".debug_") || name == "sourceMappingURL"
+    name.starts_with(".debug_") && !dwarf::is_known(name) || name == "sourceMappingURL"
 }

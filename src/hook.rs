@@ -204,7 +204,7 @@ fn call_with(id: u32, func: u32) -> Vec<u8> {
 pub const MANIFEST_SECTION: &str = "wasmtrace.manifest";
 
 /// Version of the Manifest's encoding; a reader refuses what it does not know.
-const MANIFEST_VERSION: u32 = 2;
+const MANIFEST_VERSION: u32 = 3;
 
 /// What a hooked module says of itself: the contents of the custom section [`MANIFEST_SECTION`].
 #[derive(Debug, Clone, PartialEq)]
@@ -267,6 +267,8 @@ pub(crate) enum Fate {
     Replaced(Vec<u8>),
     /// Not in the output: the whole original section.
     Dropped(Vec<u8>),
+    /// Changed in places: widths as above, and the script that takes the changes back (see [`crate::debug::patch`]).
+    Patched(Vec<(u32, u8)>, Vec<u8>),
 }
 
 /// What cannot be computed back in one body.
@@ -291,10 +293,11 @@ impl Manifest {
     /// All integers are unsigned LEB128, all strings are a length in bytes and UTF-8, `vec` is a count and its items:
     ///
     /// ```text
-    /// version=2  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  strings:vec(string)
+    /// version=3  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  strings:vec(string)
     /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
     /// restore: 0 | 1 types_appended wrapper:byte shims:vec(import) fates:vec(fate) bodies:vec(position, widths, vec(branch))
-    /// fate: 0 kept | 1 edited widths | 2 created | 3 replaced bytes | 4 dropped bytes;   widths: vec(ordinal, width)
+    /// fate: 0 kept | 1 edited widths | 2 created | 3 replaced bytes | 4 dropped bytes | 5 patched widths script
+    /// widths: vec(ordinal, width);   script: what takes the changes back (`debug/patch.rs`)
     /// ```
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -377,6 +380,11 @@ impl Restore {
                 Fate::Dropped(bytes) => {
                     out.push(4);
                     bytes.as_slice().encode(out);
+                }
+                Fate::Patched(widths, script) => {
+                    out.push(5);
+                    encode_widths(widths, out);
+                    script.as_slice().encode(out);
                 }
             }
         }
@@ -482,6 +490,7 @@ fn read_restore(r: &mut BinaryReader<'_>) -> Result<Restore> {
                 2 => Fate::Created,
                 3 => Fate::Replaced(bytes(r)?),
                 4 => Fate::Dropped(bytes(r)?),
+                5 => Fate::Patched(read_widths(r)?, bytes(r)?),
                 _ => return Err(damaged("unknown fate of a section", r.original_position() - 1)),
             })
         })?,

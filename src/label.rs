@@ -9,7 +9,7 @@
 //! 5. its index: `func[17]`
 //!
 //! File and line come from DWARF whatever gives the name. A module that carries our [`Manifest`] takes names, files and
-//! lines of hooked functions from there: its DWARF describes the original.
+//! lines of hooked functions from there: its DWARF was read when it was hooked.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -26,7 +26,7 @@ pub(crate) mod wrapper;
 
 use body::{BodyPlan, LeftOut, NewBody};
 use offsets::{BodyMap, OffsetMap};
-use splice::Shift;
+use splice::{Shift, Widths};
 use wrapper::Wrapper;
 
 /// What is to be written, besides which functions are hooked.
@@ -167,20 +167,23 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
             .map(|import| Probe { id: ProbeId(layout.shift.reference(import.0)), label: labels[import].clone() }),
     );
 
-    let offsets = offset_map(module, &bodies);
+    let offsets = offset_map(module, &bodies, &shims);
     let hook_names: Vec<String> = options.hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name)).collect();
     let inner_labels = module.defined_funcs().zip(&bodies).filter(|(_, body)| !body.labels.is_empty());
+    let mut dwarf = crate::debug::dwarf::carry(module, &offsets);
+    warnings.append(&mut dwarf.warnings);
     let labels_before = layout.code.labels().0 + layout.wrapper.labels();
-    let carrying = Carrying {
+    let mut carrying = Carrying {
         module,
         shift: &layout.shift,
         outer_labels: labels_before,
         inner_labels: inner_labels.map(|(func, body)| (func.0, body.labels.clone())).collect(),
         offsets: &offsets,
+        dwarf,
         probes: &probes,
         hook_names: &hook_names,
     };
-    let (wasm, restore) = assemble::assemble(&layout, &carrying, Code { bodies, shims }, options, &mut warnings)?;
+    let (wasm, restore) = assemble::assemble(&layout, &mut carrying, Code { bodies, shims }, options, &mut warnings)?;
     let buffer = layout.buffer.as_ref().map(|b| b.place.clone());
     let manifest = Manifest { hooks: options.hooks, buffer, input_sha256: sha256(module.bytes()), probes, restore };
     let wasm = assemble::with_manifest(wasm, &manifest);
@@ -452,12 +455,13 @@ fn uses_memory_grow(module: &Module<'_>) -> bool {
     })
 }
 
-fn offset_map(module: &Module<'_>, bodies: &[NewBody]) -> OffsetMap {
+fn offset_map(module: &Module<'_>, bodies: &[NewBody], shims: &[Vec<u8>]) -> OffsetMap {
     let Some(code) = module.section(crate::module::id::CODE) else { return OffsetMap::default() };
     let old_base = code.contents.start;
-    let mut at = module.body(module.defined_funcs().next().expect("there is a body")).start
-        - body::size_width_of(module, module.defined_funcs().next().expect("there is a body")) as usize
-        - old_base;
+    let first = module.defined_funcs().next().expect("there is a body");
+    let count_width = module.body(first).start - body::size_width_of(module, first) as usize - old_base;
+    let mut at =
+        assemble::code_count(bodies.len(), count_width as u8, shims.len(), &mut Widths::Note(Vec::new())).1 as usize;
     let maps = module.defined_funcs().zip(bodies).map(|(func, body)| {
         let old = module.body(func);
         let new_start = (at + body.size_width as usize) as u32;
@@ -465,8 +469,11 @@ fn offset_map(module: &Module<'_>, bodies: &[NewBody]) -> OffsetMap {
         BodyMap {
             old: (old.start - old_base) as u32..(old.end - old_base) as u32,
             new_start,
+            enter: body.enter,
             edits: body.edits.clone(),
         }
     });
-    OffsetMap::new(maps.collect())
+    let maps = maps.collect();
+    let shims: usize = shims.iter().map(Vec::len).sum();
+    OffsetMap::new(maps, (code.contents.len() as u32, (at + shims) as u32))
 }

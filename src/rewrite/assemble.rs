@@ -4,6 +4,7 @@ use wasm_encoder::Encode;
 
 use super::splice::{self, Growth, Widths, write_leb};
 use super::{Code, Layout, Options};
+use crate::debug::patch::Patches;
 use crate::debug::{Carried, Carrying, describes_original, names, producers};
 use crate::error::Result;
 use crate::hook::{Fate, MANIFEST_SECTION, Manifest, Restore};
@@ -12,14 +13,16 @@ use crate::module::{FuncIdx, Module, Section, id};
 /// Writes everything but the Manifest, and notes what taking the hooks out again will need.
 pub(super) fn assemble(
     layout: &Layout,
-    carrying: &Carrying<'_, '_>,
+    carrying: &mut Carrying<'_, '_>,
     code: Code,
     options: &Options,
     warnings: &mut Vec<String>,
 ) -> Result<(Vec<u8>, Option<Restore>)> {
     let module = carrying.module;
     let file = module.bytes();
-    let mut out = Vec::with_capacity(file.len() + file.len() / 8 + 4096);
+    let bodies: usize = code.bodies.iter().map(|body| body.bytes.len()).sum();
+    let more_code = bodies.saturating_sub(module.section(id::CODE).map_or(0, |code| code.contents.len()));
+    let mut out = Vec::with_capacity(file.len() + more_code + file.len() / 8 + 4096);
     out.extend_from_slice(&file[..8]);
     let shims = layout.shift.shims.clone();
     let types_appended = layout.new_types.len() as u32;
@@ -53,6 +56,7 @@ pub(super) fn assemble(
                     edited(section, custom_contents(name, &data), Vec::new(), &mut out);
                     Fate::Replaced(file[section.whole.clone()].to_vec())
                 }
+                Carried::Patched(patches) => patched(file, section, &patches, options.restore, &mut out),
                 Carried::Dropped => Fate::Dropped(file[section.whole.clone()].to_vec()),
             }
         } else if section.id == id::CODE {
@@ -139,6 +143,17 @@ fn edited(section: &Section<'_>, contents: Vec<u8>, noted: Vec<(u32, u8)>, out: 
     Fate::Edited(noted)
 }
 
+/// Writes a section whose data is patched, behind its name as it stands.
+fn patched(file: &[u8], section: &Section<'_>, patches: &Patches, restore: bool, out: &mut Vec<u8>) -> Fate {
+    let data = &file[section.data.clone()];
+    let name = &file[section.contents.start..section.data.start];
+    let mut widths = Widths::Note(Vec::new());
+    write_header(section, name.len() + patches.new_length(data.len()), &mut widths, out);
+    out.extend_from_slice(name);
+    patches.apply_to(data, out);
+    Fate::Patched(widths.into_noted(), if restore { patches.script(data) } else { Vec::new() })
+}
+
 fn write_header(section: &Section<'_>, size: usize, widths: &mut Widths<'_>, out: &mut Vec<u8>) {
     let width = (section.contents.start - section.whole.start - 1) as u8;
     let width = widths.of(0, section.contents.len() as u32, width, size as u32);
@@ -152,8 +167,7 @@ fn write_code(file: &[u8], section: &Section<'_>, code: Code, restore: &mut Rest
     let count = reader.read_var_u32().expect("validated: the code section has a count");
     let width = (reader.original_position() - section.contents.start) as u8;
     let mut widths = Widths::Note(Vec::new());
-    let new_count = count + code.shims.len() as u32;
-    let new_width = if new_count == count { width } else { widths.of(1, count, width, new_count) };
+    let (new_count, new_width) = code_count(count as usize, width, code.shims.len(), &mut widths);
     let bodies = code.bodies.iter().map(|b| b.bytes.len()).chain(code.shims.iter().map(Vec::len));
     let size = new_width as usize + bodies.sum::<usize>();
     write_header(section, size, &mut widths, out);
@@ -168,6 +182,12 @@ fn write_code(file: &[u8], section: &Section<'_>, code: Code, restore: &mut Rest
     let mut noted = widths.into_noted();
     noted.sort_unstable();
     Fate::Edited(noted)
+}
+
+/// The code section's count with the shims in it, and its width: the number of ordinal 1, if there are any.
+pub(super) fn code_count(count: usize, width: u8, shims: usize, widths: &mut Widths<'_>) -> (u32, u8) {
+    let new = (count + shims) as u32;
+    (new, if shims == 0 { width } else { widths.of(1, count as u32, width, new) })
 }
 
 /// The types of the shims are those of their imports.

@@ -57,6 +57,8 @@ pub(crate) struct NewBody {
     /// The width of the size field.
     pub(crate) size_width: u8,
     pub(crate) edits: Vec<Edit>,
+    /// Where the hook of the entry stands, if there is one: at the first operator, counted from the old body's start.
+    pub(crate) enter: Option<u32>,
     pub(crate) restore: BodyRestore,
     /// Labels that hooks open inside of the body: for each, how many of the original's come before it.
     pub(crate) labels: Vec<u32>,
@@ -220,6 +222,7 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
         bytes,
         size_width,
         edits: offsets::summed(edits),
+        enter: plan.hooked.map(|_| (start - range.start) as u32),
         restore: BodyRestore { widths, branches },
         labels,
         left_out,

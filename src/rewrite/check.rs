@@ -4,7 +4,7 @@
 //! function indices of defined functions moved by the number of hook imports, types were appended, the hooks are
 //! imported, imported functions may be called through shims, a buffer of the hooks' own may have been added (a memory of
 //! fixed size behind the others, exported under a new name: an instruction of the original cannot name it, since it could
-//! not before, and stands there unchanged), and the sections `name`, `producers`, `metadata.code.*` and the Manifest say what they said before of the
+//! not before, and stands there unchanged), and the sections `name`, `producers`, `metadata.code.*`, `.debug_*` and the Manifest say what they said before of the
 //! moved functions and instructions. A body is either the same but for function indices, or it is
 //! `ENTER id, block, the original, end, EXIT id, end`, where in the original each `return` is a branch to that block, each
 //! `return_call*` has `EXIT id` before it, and each `memory.grow` of memory 0 may have its hook before it.
@@ -13,12 +13,15 @@
 //! function's label (in whatever instruction) lands on the block; a `return` has become such a branch; a tail call has
 //! its own. So the check needs no second list of ways out.
 //!
-//! It shares no code with the rewriting but the bytes of the hooks, and does not read the Manifest to learn what was
+//! It shares no code with the rewriting but the bytes of the hooks and how debug information is carried (across a map of
+//! offsets that it draws for itself; what that gives is tested by a reader of another make), and does not read the Manifest to learn what was
 //! done; it only compares what the Manifest claims. Not wasmtime, no running: 0.1 s for 10 MB.
 
 use wasmparser::{Operator, OperatorsReader};
 
+use super::offsets::{BodyMap, Growth, OffsetMap, summed};
 use super::wrapper::{self, Wrapper};
+use crate::debug::dwarf;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BufferPlace, HOOK_SETS, HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId, buffer};
 use crate::module::{FuncIdx, Module, id, parse};
@@ -72,7 +75,7 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         Some(section) => Some(Manifest::decode(&hooked[section.data.clone()], section.data.start)?),
         None => None,
     };
-    let mut places = Vec::new();
+    let (mut places, mut maps) = (Vec::new(), Vec::new());
     let mut checked = Checked { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
     let mut hooked_funcs = Vec::new();
     let funcs: Vec<FuncIdx> = old.defined_funcs().collect();
@@ -86,6 +89,7 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
             hooked_funcs.push(ProbeId(func.0 + by));
         }
         places.push(body.places);
+        maps.push(body.map);
     }
     hooked_funcs.extend(pair.shims.iter().map(|(_, shim)| ProbeId(*shim)));
     if let Some(manifest) = &manifest {
@@ -100,7 +104,9 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         }
         pair.labels(manifest)?;
     }
-    pair.sections(&places)?;
+    let length = |module: &Module<'_>| module.section(id::CODE).map_or(0, |code| code.contents.len() as u32);
+    let offsets = OffsetMap::new(maps, (length(&old), length(&new)));
+    pair.sections(&places, &dwarf::carry(&old, &offsets))?;
     pair.names(&hooked_funcs)?;
     Ok(checked)
 }
@@ -136,6 +142,8 @@ struct Body {
     memory_grows: usize,
     /// For each original operator: its offset from the body's start, before and after.
     places: Vec<(u32, u32)>,
+    /// Where bytes were added, as found here.
+    map: BodyMap,
 }
 
 impl Pair<'_, '_> {
@@ -273,9 +281,20 @@ impl Pair<'_, '_> {
         let grow = self.code.memory_grow(scratch);
         let mut memory_grows = 0;
         let mut places = Vec::new();
+        let mut growths = Vec::new();
+        let mut grown = |at: usize, by: usize, inserted: bool| {
+            if by > 0 {
+                growths.push(Growth { at: (at - old_range.start) as u32, by: by as u32, inserted });
+            }
+        };
+        let first = old.at();
+        let more_locals = (new.at() - new_range.start).saturating_sub(first - old_range.start);
+        grown(first - 1, more_locals, false);
         if let Some((wrapper, block_type)) = wrapper {
+            let open = wrapper.open(block_type);
             new.skip(&enter)?;
-            new.skip(&wrapper.open(block_type))?;
+            new.skip(&open)?;
+            grown(first, enter.len() + open.len(), true);
         }
         let mut depth = 0u32;
         loop {
@@ -286,15 +305,19 @@ impl Pair<'_, '_> {
                     return Err(fail(new.at(), "a tail call without an exit before it"));
                 }
                 new.skip(&exit)?;
+                grown(old_at, exit.len(), true);
             } else if matches!(a, Operator::MemoryGrow { mem: 0 }) && new.starts_with(&grow) {
                 new.skip(&grow)?;
+                grown(old_at, grow.len(), true);
                 memory_grows += 1;
             }
             if let Some((wrapper, _)) = wrapper
                 && depth == 0
                 && matches!(a, Operator::End)
             {
-                new.skip(&wrapper.close(&exit, &self.code.unwound(id, local)))?;
+                let close = wrapper.close(&exit, &self.code.unwound(id, local));
+                new.skip(&close)?;
+                grown(old_at, close.len(), true);
                 places.push(((old_at - old_range.start) as u32, (new.at() - new_range.start) as u32));
                 let (last, _) = new.next()?;
                 if !matches!(last, Operator::End) {
@@ -305,6 +328,9 @@ impl Pair<'_, '_> {
             let new_at = new.at();
             places.push(((old_at - old_range.start) as u32, (new_at - new_range.start) as u32));
             let (b, b_end) = new.next()?;
+            // A number that became longer stands behind the operator's first byte; what was a `return` is longer as a whole.
+            let longer = (b_end - new_at).saturating_sub(a_end - old_at);
+            grown(if matches!(a, Operator::Return) { old_at } else { old_at + 1 }, longer, false);
             match (&a, &b) {
                 (Operator::Return, Operator::Br { relative_depth }) if hooked && *relative_depth == depth => {}
                 (Operator::Return, _) if hooked => return Err(fail(new_at, "a return that does not pass the exit")),
@@ -338,7 +364,14 @@ impl Pair<'_, '_> {
         if locals != locals_of(self.new, new_func)? {
             return Err(fail(new_range.start, format!("the locals of function {} changed", func.0)));
         }
-        Ok(Body { hooked, memory_grows, places })
+        let base = |module: &Module<'_>| module.section(id::CODE).map_or(0, |code| code.contents.start);
+        let map = BodyMap {
+            old: (old_range.start - base(self.old)) as u32..(old_range.end - base(self.old)) as u32,
+            new_start: (new_range.start - base(self.new)) as u32,
+            enter: hooked.then_some((first - old_range.start) as u32),
+            edits: summed(growths),
+        };
+        Ok(Body { hooked, memory_grows, places, map })
     }
 
     /// Whether a block type is `[] -> ` the results of the function.

@@ -9,6 +9,8 @@ use std::ops::Range;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OffsetMap {
     bodies: Vec<BodyMap>,
+    /// How long the code section's contents were, and are.
+    lengths: (u32, u32),
 }
 
 /// What happened to one body, `old` and `new_start` without the size field.
@@ -16,6 +18,8 @@ pub struct OffsetMap {
 pub(crate) struct BodyMap {
     pub(crate) old: Range<u32>,
     pub(crate) new_start: u32,
+    /// Where the first insertion stands if that is what the function is entered by: its first operator.
+    pub(crate) enter: Option<u32>,
     /// By ascending place; at one place insertions come first.
     pub(crate) edits: Vec<Edit>,
 }
@@ -50,8 +54,8 @@ pub(crate) fn summed(growths: Vec<Growth>) -> Vec<Edit> {
 }
 
 impl OffsetMap {
-    pub(crate) fn new(bodies: Vec<BodyMap>) -> Self {
-        OffsetMap { bodies }
+    pub(crate) fn new(bodies: Vec<BodyMap>, lengths: (u32, u32)) -> Self {
+        OffsetMap { bodies, lengths }
     }
 
     /// Where an address goes that stands for a place in the program, as in DWARF: to the start of what was inserted
@@ -75,6 +79,16 @@ impl OffsetMap {
     pub(crate) fn body(&self, position: usize) -> &BodyMap {
         &self.bodies[position]
     }
+
+    /// Every body, in order.
+    pub(crate) fn bodies(&self) -> &[BodyMap] {
+        &self.bodies
+    }
+
+    /// How long the code section's contents were, and are.
+    pub(crate) fn lengths(&self) -> (u32, u32) {
+        self.lengths
+    }
 }
 
 impl BodyMap {
@@ -91,11 +105,13 @@ mod tests {
 
     #[test]
     fn an_address_stops_before_what_was_inserted_and_an_instruction_after_it() {
-        let map = OffsetMap::new(vec![BodyMap {
+        let body = BodyMap {
             old: 10..20,
             new_start: 30,
+            enter: None,
             edits: vec![Edit { at: 1, total: 6, inserted: true }, Edit { at: 4, total: 7, inserted: false }],
-        }]);
+        };
+        let map = OffsetMap::new(vec![body], (20, 47));
         assert_eq!((map.address(11), map.instruction(11)), (Some(31), Some(37)));
         assert_eq!((map.address(14), map.instruction(14)), (Some(40), Some(40)));
         assert_eq!((map.address(15), map.instruction(15)), (Some(42), Some(42)));

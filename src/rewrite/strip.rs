@@ -6,7 +6,7 @@ use wasmparser::{Operator, OperatorsReader};
 use super::body::{LOCALS, OPERATORS, SIZE, size_width_of};
 use super::splice::{self, Growth, Shift, Splice, Widths, write_leb};
 use super::wrapper::Wrapper;
-use crate::debug::names;
+use crate::debug::{names, patch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BodyRestore, Fate, HookCode, MANIFEST_SECTION, Manifest, Probe, ProbeId, Restore};
 use crate::module::{FuncIdx, Module, Section, id, parse};
@@ -95,6 +95,11 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
             Fate::Created => {}
             Fate::Replaced(bytes) => out.extend_from_slice(bytes),
             Fate::Dropped(_) => unreachable!("handled above"),
+            Fate::Patched(widths, script) => {
+                let mut contents = file[section.contents.start..section.data.start].to_vec();
+                contents.extend(patch::restore(&file[section.data.clone()], script)?);
+                edited_back(section, &contents, widths, &mut out);
+            }
             Fate::Edited(widths) => {
                 let contents = match (section.id, section.name) {
                     (id::CUSTOM, Some("name")) => {
@@ -121,11 +126,7 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
                         splice::section(file, section, &|f| shift.back(f), &growth, Widths::Recall(widths))?.0
                     }
                 };
-                let width = (section.contents.start - section.whole.start - 1) as u8;
-                let width = Widths::Recall(widths).of(0, section.contents.len() as u32, width, contents.len() as u32);
-                out.push(section.id);
-                write_leb(&mut out, contents.len() as u32, width);
-                out.extend_from_slice(&contents);
+                edited_back(section, &contents, widths, &mut out);
             }
         }
     }
@@ -133,6 +134,15 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
         return Err(unexpected("a section was added;"));
     }
     Ok(out)
+}
+
+/// Writes the contents that a changed section had, with its size.
+fn edited_back(section: &Section<'_>, contents: &[u8], widths: &[(u32, u8)], out: &mut Vec<u8>) {
+    let width = (section.contents.start - section.whole.start - 1) as u8;
+    let width = Widths::Recall(widths).of(0, section.contents.len() as u32, width, contents.len() as u32);
+    out.push(section.id);
+    write_leb(out, contents.len() as u32, width);
+    out.extend_from_slice(contents);
 }
 
 fn code(

@@ -79,9 +79,20 @@ pub fn programs() -> Vec<Case> {
         .collect()
 }
 
+/// One small program with DWARF of every version and kind.
+pub fn dwarf_kinds() -> Vec<Case> {
+    let case = |path: PathBuf| Case {
+        name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
+        wasm: std::fs::read(&path).unwrap(),
+        not_run: None,
+    };
+    files("dwarf", &[".wasm"]).into_iter().map(case).collect()
+}
+
 /// Every module that is to be hooked.
 pub fn modules() -> Vec<Case> {
     let mut cases = shapes();
     cases.extend(programs());
+    cases.extend(dwarf_kinds());
     cases
 }

@@ -66,6 +66,8 @@ pub struct Guest {
     counts_only: bool,
     /// The tag of what `env.throw` throws.
     thrown: Option<Tag>,
+    /// What the engine says of the frames of the last end that was no return, by their debug information, if it was asked to.
+    sources: Vec<String>,
 }
 
 /// What the hooks of one instance have seen.
@@ -132,9 +134,19 @@ impl Host {
         Host { most_memory: usize::MAX, ..self }
     }
 
+    /// For modules whose debug information the engine is to read.
+    pub fn with_sources() -> Host {
+        Host::of(HOOKED_STACK, wasmtime::WasmBacktraceDetails::Enable)
+    }
+
     fn new(stack: usize) -> Host {
+        Host::of(stack, wasmtime::WasmBacktraceDetails::Disable)
+    }
+
+    fn of(stack: usize, details: wasmtime::WasmBacktraceDetails) -> Host {
         let mut config = wasmtime::Config::new();
         config
+            .wasm_backtrace_details(details)
             .max_wasm_stack(stack)
             // Much is compiled here, and little of it runs for long.
             .cranelift_opt_level(OptLevel::None)
@@ -210,7 +222,8 @@ impl Host {
 impl World {
     pub fn new(host: &Host) -> World {
         let limits = StoreLimitsBuilder::new().memory_size(host.most_memory).build();
-        let guest = Guest { seen: Vec::new(), limits, counts_only: host.counts_only, thrown: None };
+        let counts_only = host.counts_only;
+        let guest = Guest { seen: Vec::new(), limits, counts_only, thrown: None, sources: Vec::new() };
         let mut store = Store::new(&host.engine, guest);
         store.limiter(|guest| &mut guest.limits);
         World { store, made_of: Vec::new() }
@@ -293,7 +306,7 @@ impl World {
     }
 
     /// What an error says of the guest; an error that is none of the guest's comes back.
-    fn ended(&self, e: wasmtime::Error) -> wasmtime::Result<Call> {
+    fn ended(&mut self, e: wasmtime::Error) -> wasmtime::Result<Call> {
         let frame = |f: &wasmtime::FrameInfo| Frame {
             instance: self.first_of(f.module()).expect("it is one of ours"),
             func: f.func_index(),
@@ -315,6 +328,11 @@ impl World {
         } else {
             return Err(e);
         };
+        self.store.data_mut().sources = e.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |b| {
+            let symbol =
+                |s: &wasmtime::FrameSymbol| format!("{:?} {:?}:{:?}:{:?}", s.name(), s.file(), s.line(), s.column());
+            b.frames().iter().flat_map(|f| f.symbols()).map(symbol).collect()
+        });
         Ok(Call { ending, returned: Vec::new(), frames })
     }
 }
@@ -382,6 +400,11 @@ impl Session {
             }
             _ => return None,
         })
+    }
+
+    /// What the engine says of the frames of the last end that was no return.
+    pub fn sources(&self) -> &[String] {
+        &self.world.store.data().sources
     }
 
     /// What the hooks have seen so far.

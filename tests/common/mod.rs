@@ -17,7 +17,7 @@ pub mod programs;
 pub mod same;
 
 #[allow(unused_imports, reason = "each test binary uses a part")]
-pub use corpus::{Case, corpus, files, modules, programs, refused_shapes, shapes};
+pub use corpus::{Case, corpus, dwarf_kinds, files, modules, programs, refused_shapes, shapes};
 
 /// The module with every function hooked.
 pub fn hooked_with(wasm: &[u8], hooks: HookSet) -> wasmtrace::error::Result<Rewritten> {

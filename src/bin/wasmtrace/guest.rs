@@ -262,7 +262,7 @@ fn hooked(args: &GuestArgs, wasm: Vec<u8>, hooks: &Hooking, global: &Global) -> 
         }
         rewritten => rewritten?,
     };
-    // A module that is run here and thrown away needs no warning of what a debugger would see in it.
+    // A module that is run here and thrown away needs no warning of what a source map would say of it.
     let warnings: Vec<String> =
         rewritten.warnings.into_iter().filter(|w| !w.starts_with("debug information (")).collect();
     global.warn("", &warnings);

@@ -3,6 +3,7 @@
 use wasmparser::{BinaryReader, ConstExpr, Operator};
 
 use super::{Pair, fail};
+use crate::debug::dwarf::{Change, Dwarf};
 use crate::error::Result;
 use crate::hook::{MANIFEST_SECTION, Manifest, ProbeId};
 use crate::label::Source;
@@ -10,7 +11,7 @@ use crate::module::{FuncIdx, Module, Section, id};
 
 impl Pair<'_, '_> {
     /// Compares everything but bodies.
-    pub(super) fn sections(&self, places: &[Vec<(u32, u32)>]) -> Result<()> {
+    pub(super) fn sections(&self, places: &[Vec<(u32, u32)>], dwarf: &Dwarf) -> Result<()> {
         // Sections that may come or go; the rest must pair up in order.
         let ours = |s: &&Section<'_>| matches!(s.name, Some("name" | "producers" | MANIFEST_SECTION));
         // What came into being holds what was appended to nothing, which `imports` and `buffer` have looked at.
@@ -22,9 +23,18 @@ impl Pair<'_, '_> {
             if note(a) && new.peek().is_none_or(|b| b.name != a.name) {
                 continue; // notes that fit no instruction are left out
             }
+            if matches!(dwarf.change(a.whole.start), Some(Change::Dropped)) {
+                continue;
+            }
             let Some(b) = new.next() else { return Err(fail(self.new.bytes().len(), "a section is gone")) };
             if (a.id, a.name) != (b.id, b.name) {
                 return Err(fail(b.whole.start, "the order of sections changed"));
+            }
+            if let Some(Change::Patched(patches)) = dwarf.change(a.whole.start) {
+                if patches.apply(&self.old.bytes()[a.data.clone()]) != self.new.bytes()[b.data.clone()] {
+                    return Err(fail(b.whole.start, "debug information that does not follow the code"));
+                }
+                continue;
             }
             let raw_same = self.old.bytes()[a.contents.clone()] == self.new.bytes()[b.contents.clone()];
             match a.id {
