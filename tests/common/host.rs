@@ -210,7 +210,7 @@ impl Host {
             let tag = caller.data().thrown.expect("set above");
             let allocator = ExnRefPre::new(&mut caller, exception.clone());
             let thrown = ExnRef::new(&mut caller, &allocator, &tag, &[Val::I32(n)])?;
-            Ok(caller.as_context_mut().throw(thrown)?)
+            caller.as_context_mut().throw(thrown)
         })?;
         linker.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
             Err(wasmtime::Error::new(Exit(code)))
