@@ -223,7 +223,7 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
         .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
 
     let mut events: Vec<Event> = Vec::with_capacity(BATCH + (BLOCK / EVENT) as usize);
-    let mut asked_to_end = None;
+    let mut asked_to_end: Option<Instant> = None;
     let mut consumed = Instant::now();
     let mut last = 0;
     let abandoned = loop {
@@ -246,7 +246,11 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
         }
         let signal = config.interrupt.load(Ordering::Relaxed);
         let grace = if signal < 0 { Duration::ZERO } else { GRACE };
-        if signal != 0 && asked_to_end.get_or_insert_with(Instant::now).elapsed() > grace {
+        let since = asked_to_end.filter(|_| signal != 0);
+        if signal != 0 && (since.is_none() || !idle) {
+            // While there is something to take, it may be us that the guest waits for.
+            asked_to_end = Some(Instant::now());
+        } else if since.is_some_and(|since| since.elapsed() > grace) {
             events.clear();
             taker.peek(&mut events, true);
             consume(&events);

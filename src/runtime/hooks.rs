@@ -101,7 +101,11 @@ fn buffer_of<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> Option<(Buff
     let Some(Extern::Memory(memory)) = caller.get_export(&place.export) else { return None };
     let ty = memory.ty(&*caller);
     let bytes = u32::try_from(memory.data_size(&*caller)).ok()?;
-    if ty.maximum() != Some(ty.minimum()) || ty.is_64() || !place.first_block.is_multiple_of(BLOCK) {
+    if ty.maximum() != Some(ty.minimum())
+        || ty.is_64()
+        || !place.first_block.is_multiple_of(BLOCK)
+        || !bytes.is_multiple_of(8)
+    {
         return None;
     }
     let blocks = bytes.checked_sub(place.first_block)? / BLOCK;

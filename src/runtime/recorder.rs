@@ -69,6 +69,9 @@ pub(super) const CLOSING: u8 = 1;
 /// The consumer does not look at it any more.
 pub(super) const CLOSED: u8 = 2;
 
+/// In the place of an offset: the guest is just handing over.
+pub(super) const MOVING: u32 = u32::MAX;
+
 /// What both ends know.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -319,6 +322,8 @@ impl Recorder {
         self.send_stamp();
         let Some(blocks) = &mut self.blocks else { return };
         let (from, cursor, end) = (blocks.from, blocks.cursor(), blocks.end());
+        // Whoever looks into the buffer finds nothing until the cursor has moved on: what lies there is handed over.
+        self.shared.from.store(MOVING, Ordering::Release);
         blocks.last_handover = now;
         // The cursor never stands right behind an event that was handed over: the guest could take it back.
         let gap = if cursor > from { EVENT } else { 0 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::clock::{Clock, ticks};
-use super::recorder::{CLOSED, CLOSING, Item, OPEN, Shared, Written, foreign};
+use super::recorder::{CLOSED, CLOSING, Item, MOVING, OPEN, Shared, Written, foreign};
 use super::timeline::{Stamp, Stretch, Timeline, UNKNOWN};
 use crate::hook::buffer::{BLOCK, CURSOR, EVENT, Kind, TICK, meaning};
 use crate::trace::{Event, EventKind};
@@ -113,9 +113,9 @@ impl Taker {
 
     /// Reads events with the times that the clock's word gave them.
     fn read_with_clock(&mut self, from: u32, to: u32, now: u64, events: &mut Vec<Event>) {
-        let Some(buffer) = self.shared.buffer.get() else { return };
+        let Some(buffer) = self.shared.buffer.get().filter(|_| from < to) else { return };
         let (now, now_word) = (now / TICK, ticks(now));
-        let (mut last, mut last_word) = (self.last, !buffer.load(from.min(buffer.len() - EVENT) + 4));
+        let (mut last, mut last_word) = (self.last, !buffer.load(from + 4));
         for at in (from..to).step_by(EVENT as usize) {
             let (word, time) = (buffer.load(at), buffer.load(at + 4));
             if time != last_word {
@@ -137,9 +137,13 @@ impl Taker {
         if self.shared.state.load(Ordering::Acquire) != OPEN || !self.ring.is_empty() {
             return;
         }
-        let from = self.shared.from.load(Ordering::Acquire);
+        let handed_over = self.shared.from.load(Ordering::Acquire);
         let cursor = buffer.load(CURSOR) & !(EVENT - 1);
-        let from = self.peeked.map_or(from, |peeked| peeked.max(from));
+        // In this order: had the guest moved on in between, its cursor could be another block's, or its events in the ring.
+        if handed_over == MOVING || self.shared.from.load(Ordering::Acquire) != handed_over || !self.ring.is_empty() {
+            return;
+        }
+        let from = self.peeked.map_or(handed_over, |peeked| peeked.max(handed_over));
         // All of it lies in one block, unless the guest is just moving on, or its cursor is none.
         if cursor <= from || cursor > buffer.len() || from / BLOCK != (cursor - EVENT) / BLOCK {
             return;

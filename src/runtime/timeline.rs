@@ -5,8 +5,12 @@
 //! that calls a function of a thousand instructions and one of three, both would seem to take the same. So the consumer
 //! learns how long each kind of step takes, from pairs of stamps with one step between them, and shares out by that. A kind is
 //! which event comes after which. The pairs are chosen by a count of events and at random, so each kind is measured as often,
-//! in proportion, as it occurs, and its mean is not biased. Stamps themselves are exact, so an error never leaves the few
-//! microseconds between two of them.
+//! in proportion, as it occurs, and its mean is not biased. Stamps themselves are exact, so the time of an event is never
+//! wrong by more than the few microseconds between two of them.
+//!
+//! What a mean cannot tell: a function that takes longer when one caller calls it than another has the same mean for both,
+//! and a step that once in a thousand times takes a thousand times as long has no mean worth the name. `--clock spin`
+//! measures such programs.
 //!
 //! The road not taken: stamps at random *times*, by a thread that writes the clock's word. They need no model, but a sleeping
 //! thread comes round once in 150 µs only, which leaves a run of a millisecond with seven of them, and one that spins wants
@@ -132,7 +136,12 @@ impl Timeline {
         let span = over.saturating_sub(begin) as f64 * f64::from(PARTS);
         // If nothing is unknown, the known make up all of the time; else the unknown ones share what is left of it.
         let scale = if unknown == 0 || sum as f64 > span { span / (sum as f64).max(1.0) } else { 1.0 };
-        let unknown_takes = if unknown > 0 { (span - sum as f64 * scale).max(0.0) / unknown as f64 } else { 0.0 };
+        let mut unknown_takes = if unknown > 0 { (span - sum as f64 * scale).max(0.0) / unknown as f64 } else { 0.0 };
+        if over < end {
+            // It is the last step that took long, and not the others that are not known.
+            let known = (words.len() as u64 - unknown).max(1);
+            unknown_takes = unknown_takes.min((sum / known).max(u64::from(PARTS)) as f64);
+        }
         // From here on in parts of parts, so that scaling is a multiplication.
         let (scale, unknown_takes) = ((scale * FINER) as u64, (unknown_takes * FINER) as u64);
         let tick = TICK * u64::from(PARTS) * FINER as u64;
@@ -267,6 +276,9 @@ mod tests {
         }
         let stretch = Stretch { words: &[1, 2, 1, 2], next: 1, begin: 0, over: 150_000, end: 9_000_000 };
         assert_close(times(&mut timeline, stretch), [0, 1_000, 1_000, 2_000]);
+        // Nor does a step that is not known take what the idle one took.
+        let stretch = Stretch { words: &[1, 2, 5, 2], next: 1, begin: 0, over: 150_000, end: 9_000_000 };
+        assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 4_000));
         // Known steps never reach into the time in which nothing happened.
         let stretch = Stretch { words: &[1, 2, 1, 2], next: 1, begin: 0, over: 200, end: 9_000_000 };
         assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 200));

@@ -186,7 +186,7 @@ impl Hooking {
             let depth = args.max_depth.is_some();
             let given = [(args.min_duration.is_some(), "--min-duration"), (depth, "--max-depth")];
             let given =
-                given.into_iter().chain([(args.clock.is_some(), "--clock"), (args.select.is_given(), "--select")]);
+                given.into_iter().chain([(args.clock.is_some(), "--clock"), (args.select.is_given(), "a selection")]);
             if let Some((_, option)) = given.into_iter().find(|(given, _)| *given) {
                 bail!("--hooks none runs the module as it is: {option} has no effect");
             }

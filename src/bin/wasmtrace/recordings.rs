@@ -55,7 +55,8 @@ impl Recording {
         };
         let reader = Reader::open(input).with_context(|| name.clone())?;
         let subject = Subject::from(reader.header());
-        Ok(Recording { name, path: path.to_owned(), reader, subject })
+        let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path }.to_owned();
+        Ok(Recording { name, path, reader, subject })
     }
 
     /// Whether it was read from the file at `path`.
