@@ -9,7 +9,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 const WASMTRACE: &str = env!("CARGO_BIN_EXE_wasmtrace");
 const MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/modules");
@@ -185,22 +185,25 @@ fn a_link_stays_a_link() {
     assert!(std::fs::read(here.join("target")).unwrap().starts_with(b"\0asm"));
 }
 
+/// A guest that never ends, once it says that it runs, and the rest of what it says.
+fn endless(folder: &Path, args: &[&str]) -> (Child, impl Sized) {
+    let mut command = wasmtrace(folder, args);
+    command.arg(module("endless.wat")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    let mut guest = BufReader::new(child.stdout.take().unwrap());
+    guest.read_line(&mut line).unwrap();
+    assert_eq!(line, "running\n");
+    (child, guest)
+}
+
 /// A signal ends the guest at its next event, or after a second, and what was recorded is shown.
 #[test]
 fn signals_end_the_guest_and_the_trace_is_still_shown() {
     for (signal, function, code) in [("INT", "calls", 130), ("TERM", "calls", 143), ("INT", "spins", 130)] {
         let folder = tempfile::tempdir().unwrap();
         let args = ["run", "--min-share", "0", "--sink", "tree", "--sink", "chrome:trace.json", "--invoke", function];
-        let mut child = wasmtrace(folder.path(), &args)
-            .arg(module("endless.wat"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut guest = BufReader::new(child.stdout.take().unwrap());
-        guest.read_line(&mut line).unwrap();
-        assert_eq!(line, "running\n");
+        let (mut child, _guest) = endless(folder.path(), &args);
         let killed = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
         assert!(killed.success());
         let mut shown = String::new();
@@ -221,14 +224,7 @@ fn signals_end_the_guest_and_the_trace_is_still_shown() {
 #[test]
 fn a_second_signal_is_not_made_to_wait() {
     let folder = tempfile::tempdir().unwrap();
-    let mut child = wasmtrace(folder.path(), &["record", "-o", "app.wtrace", "--invoke", "spins"])
-        .arg(module("endless.wat"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (mut child, _guest) = endless(folder.path(), &["record", "-o", "app.wtrace", "--invoke", "spins"]);
     for _ in 0..2 {
         Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
         // Two that come together are one.
