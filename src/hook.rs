@@ -143,12 +143,21 @@ impl HookCode {
         }
     }
 
-    /// How many locals of type `i32` a hooked body needs; `local` below is the first of them.
-    pub(crate) fn locals(&self) -> u32 {
-        matches!(self.write, Write::Buffer(_)) as u32
+    /// Whether a function that catches says so where it does ([`HookCode::landed`]). Where it cannot, each function that an
+    /// exception crosses has to tell.
+    pub(crate) fn tells_landings(&self) -> bool {
+        matches!(self.write, Write::Buffer(_))
     }
 
-    /// How many labels ENTER and EXIT open and close inside of themselves.
+    /// How many locals of type `i32` a hooked body needs.
+    pub(crate) fn locals(&self, catches: bool) -> u32 {
+        match self.write {
+            Write::Calls { .. } => 0,
+            Write::Buffer(_) => 1 + catches as u32,
+        }
+    }
+
+    /// How many labels ENTER and EXIT open and close inside of themselves. Of LANDED it is as many as of ENTER.
     pub(crate) fn labels(&self) -> (u32, u32) {
         match self.write {
             Write::Calls { .. } => (0, 0),
@@ -156,27 +165,27 @@ impl HookCode {
         }
     }
 
-    /// The function `id` is entered: `i32.const id; call $enter` in the Observe set.
-    pub(crate) fn enter(&self, id: ProbeId, local: u32) -> Vec<u8> {
+    /// The function is entered: `i32.const id; call $enter` in the Observe set.
+    pub(crate) fn enter(&self, frame: Frame) -> Vec<u8> {
         match &self.write {
-            Write::Calls { enter, .. } => call_with(id.0, *enter),
-            Write::Buffer(buffer) => buffer.enter(id, local),
+            Write::Calls { enter, .. } => frame.call(*enter),
+            Write::Buffer(buffer) => buffer.enter(frame),
         }
     }
 
-    /// It is left: `i32.const id; call $exit`. Leaves everything on the operand stack where it is.
-    pub(crate) fn exit(&self, id: ProbeId, local: u32) -> Vec<u8> {
+    /// It is left: `i32.const id; call $exit`. Leaves everything on the operand stack where it is, as all of these do.
+    pub(crate) fn exit(&self, frame: Frame) -> Vec<u8> {
         match &self.write {
-            Write::Calls { exit, .. } => call_with(id.0, *exit),
-            Write::Buffer(buffer) => buffer.exit(id, local),
+            Write::Calls { exit, .. } => frame.call(*exit),
+            Write::Buffer(buffer) => buffer.exit(frame),
         }
     }
 
-    /// It is crossed by an exception, which the Observe set does not tell from an exit.
-    pub(crate) fn unwound(&self, id: ProbeId, local: u32) -> Vec<u8> {
+    /// It may have caught an exception. Nothing where functions tell for themselves that they are crossed.
+    pub(crate) fn landed(&self, frame: Frame) -> Vec<u8> {
         match &self.write {
-            Write::Calls { exit, .. } => call_with(id.0, *exit),
-            Write::Buffer(buffer) => buffer.unwound(id, local),
+            Write::Calls { .. } => Vec::new(),
+            Write::Buffer(buffer) => buffer.landed(frame),
         }
     }
 
@@ -192,19 +201,37 @@ impl HookCode {
     }
 }
 
-fn call_with(id: u32, func: u32) -> Vec<u8> {
-    let mut code = vec![0x41];
-    (id as i32).encode(&mut code);
-    code.push(0x10);
-    func.encode(&mut code);
-    code
+/// One body that has hooks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame {
+    /// What its hooks say of it. `None`: it is not hooked, but catches, and others that are have to know.
+    pub(crate) id: Option<ProbeId>,
+    /// The first of the locals that [`HookCode::locals`] asks for.
+    pub(crate) local: u32,
+    /// Whether it catches exceptions, and says so.
+    pub(crate) catches: bool,
+}
+
+impl Frame {
+    /// `i32.const id; call func`
+    fn call(&self, func: u32) -> Vec<u8> {
+        let Some(id) = self.id else { return Vec::new() };
+        let mut code = vec![0x41];
+        (id.0 as i32).encode(&mut code);
+        code.push(0x10);
+        func.encode(&mut code);
+        code
+    }
 }
 
 /// Name of the custom section that holds the [`Manifest`].
 pub const MANIFEST_SECTION: &str = "wasmtrace.manifest";
 
 /// Version of the Manifest's encoding; a reader refuses what it does not know.
-const MANIFEST_VERSION: u32 = 3;
+const MANIFEST_VERSION: u32 = 4;
+
+/// The version before: only what the buffer's hooks write has changed since.
+const OBSERVE_SINCE: u32 = 3;
 
 /// What a hooked module says of itself: the contents of the custom section [`MANIFEST_SECTION`].
 #[derive(Debug, Clone, PartialEq)]
@@ -293,7 +320,7 @@ impl Manifest {
     /// All integers are unsigned LEB128, all strings are a length in bytes and UTF-8, `vec` is a count and its items:
     ///
     /// ```text
-    /// version=3  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  strings:vec(string)
+    /// version=4  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  strings:vec(string)
     /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
     /// restore: 0 | 1 types_appended wrapper:byte shims:vec(import) fates:vec(fate) bodies:vec(position, widths, vec(branch))
     /// fate: 0 kept | 1 edited widths | 2 created | 3 replaced bytes | 4 dropped bytes | 5 patched widths script
@@ -417,12 +444,16 @@ const MOST_STRINGS: u32 = 2 * MOST_PROBES;
 fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     let at = r.original_position();
     let version = r.read_var_u32()?;
-    if version != MANIFEST_VERSION {
-        return Err(damaged(format!("version {version} is not known here"), at));
+    let unknown = || damaged(format!("version {version} is not known here"), at);
+    if !(OBSERVE_SINCE..=MANIFEST_VERSION).contains(&version) {
+        return Err(unknown());
     }
-    let at = r.original_position();
+    let set_at = r.original_position();
     let hooks = r.read_string()?;
-    let hooks = HookSet::from_name(hooks).ok_or_else(|| damaged("a hook set that is not known here", at))?;
+    let hooks = HookSet::from_name(hooks).ok_or_else(|| damaged("a hook set that is not known here", set_at))?;
+    if hooks.has_buffer() && version != MANIFEST_VERSION {
+        return Err(unknown());
+    }
     let buffer = match hooks.has_buffer() {
         true => Some(BufferPlace { export: r.read_string()?.to_owned(), first_block: r.read_var_u32()? }),
         false => None,

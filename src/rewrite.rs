@@ -18,6 +18,7 @@ use crate::select::Plan;
 mod assemble;
 pub(crate) mod body;
 pub mod check;
+mod landings;
 pub mod offsets;
 mod shims;
 pub(crate) mod splice;
@@ -25,6 +26,7 @@ pub mod strip;
 pub(crate) mod wrapper;
 
 use body::{BodyPlan, LeftOut, NewBody};
+use landings::Landings;
 use offsets::{BodyMap, OffsetMap};
 use splice::{Shift, Widths};
 use wrapper::Wrapper;
@@ -80,6 +82,8 @@ struct Layout {
     shift: Shift,
     code: HookCode,
     wrapper: Wrapper,
+    /// The functions that tell where they have caught an exception, hooked or not, if the hook set has an event for that.
+    landings: BTreeMap<FuncIdx, Landings>,
     /// Whether `memory.grow` is hooked: memory 0 exists and is addressed by i32.
     memory_grow: bool,
     /// The block type of each hooked function's results, encoded, by the function's type.
@@ -142,13 +146,17 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
     let mut probes = Vec::new();
     for (func, body) in module.defined_funcs().zip(&bodies) {
         let name = || printable(&labels[func].name).into_owned();
+        let lost = match plan.contains(func) {
+            true => "is not hooked",
+            false => "does not tell when it has caught an exception",
+        };
         match body.left_out {
             Some(LeftOut::TooLarge) => {
-                warnings.push(format!("{} is not hooked: its body would pass the size that engines accept", name()));
+                warnings.push(format!("{} {lost}: its body would pass the size that engines accept", name()));
                 continue;
             }
             Some(LeftOut::NoLocal) => {
-                warnings.push(format!("{} is not hooked: it has no room for the local of its hooks", name()));
+                warnings.push(format!("{} {lost}: it has no room for the local of its hooks", name()));
                 continue;
             }
             Some(LeftOut::TooManyLocals) => {
@@ -268,15 +276,22 @@ impl Layout {
             new_imports.push(0x00); // a function
             types.import(import.takes_i32).encode(&mut new_imports);
         }
+        let code = HookCode::new(options.hooks, first, module.memories().len() as u32);
+        let (wrapper, landings) = match code.tells_landings() {
+            true => (Wrapper::Block, landings(module)),
+            false => (Wrapper::of(module), BTreeMap::new()),
+        };
         let mut block_types = BTreeMap::new();
-        for func in plan.iter() {
+        let throwing_imports = plan.imports().filter(|_| wrapper != Wrapper::Block);
+        for func in plan.iter().chain(landings.keys().copied()).chain(throwing_imports) {
             block_types.entry(module.type_index(func)).or_insert_with(|| types.block(module.func_type(func).results()));
         }
         limit("types", types.before, types.new.len(), MAX_TYPES)?;
         Ok(Layout {
             shift,
-            code: HookCode::new(options.hooks, first, module.memories().len() as u32),
-            wrapper: Wrapper::of(module),
+            code,
+            wrapper,
+            landings,
             memory_grow: module.memories().first().is_some_and(|m| !m.memory64),
             block_types,
             new_types: types.new,
@@ -301,6 +316,12 @@ impl Layout {
         created.retain(|(id, _)| module.section(*id).is_none());
         created
     }
+}
+
+/// Where which functions may have caught an exception. A shared one cannot tell.
+fn landings(module: &Module<'_>) -> BTreeMap<FuncIdx, Landings> {
+    let funcs = module.with_exceptions().iter().filter(|func| !module.is_shared(**func));
+    funcs.filter_map(|func| Some((*func, Landings::of(module, *func)?))).collect()
 }
 
 impl NewBuffer {
@@ -434,11 +455,12 @@ fn value_types(types: &[wasmparser::ValType]) -> Vec<u8> {
 }
 
 fn write_body(module: &Module<'_>, func: FuncIdx, plan: &Plan, layout: &Layout) -> Result<NewBody> {
-    let hooked = plan.contains(func).then(|| {
-        let block_type = &layout.block_types[&module.type_index(func)];
-        (ProbeId(layout.shift.place(func.0)), block_type.as_slice())
-    });
-    let plan = BodyPlan { hooked, wrapper: layout.wrapper, memory_grow: layout.memory_grow && !module.is_shared(func) };
+    let landings = layout.landings.get(&func);
+    let id = plan.contains(func).then(|| ProbeId(layout.shift.place(func.0)));
+    let has_hooks = id.is_some() || landings.is_some();
+    let hooked = has_hooks.then(|| (id, layout.block_types[&module.type_index(func)].as_slice()));
+    let memory_grow = layout.memory_grow && !module.is_shared(func);
+    let plan = BodyPlan { hooked, landings, wrapper: layout.wrapper, memory_grow };
     body::rewrite(module, func, &plan, &layout.code, &layout.shift)
 }
 

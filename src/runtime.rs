@@ -17,6 +17,7 @@ use crate::hook::BufferPlace;
 use crate::hook::buffer::{BLOCK, EVENT};
 use crate::trace::{Ending, Event, Trap};
 
+mod activations;
 mod buffer;
 mod clock;
 mod hooks;

@@ -15,7 +15,7 @@ use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::runtime::{self, ClockMode, Config, Invoke, Preload};
 use wasmtrace::trace::fold::{Fold, What};
 use wasmtrace::trace::profile::Profile;
-use wasmtrace::trace::{Event, EventKind};
+use wasmtrace::trace::{Ending, Event, EventKind};
 use wasmtrace::{Options, instrument, module, rewrite};
 
 const WASMTRACE: &str = env!("CARGO_BIN_EXE_wasmtrace");
@@ -28,9 +28,9 @@ fn hooked(wasm: &[u8], hooks: HookSet) -> wasmtrace::error::Result<rewrite::Rewr
 }
 
 /// What a run's events say, without times and without the shift of indices; `None` if the runner cannot run the module.
-fn seen(out: &rewrite::Rewritten, config: &Config) -> Option<(Vec<String>, wasmtrace::trace::Ending)> {
+fn seen(out: &rewrite::Rewritten, config: &Config) -> Option<(Vec<String>, Ending)> {
     let probes = &out.manifest.as_ref()?.probes;
-    let mut lines = Vec::new();
+    let (mut lines, mut open) = (Vec::new(), Vec::new());
     let mut last = 0;
     let outcome = runtime::run(&out.wasm, config, |events: &[Event]| {
         for event in events {
@@ -38,8 +38,14 @@ fn seen(out: &rewrite::Rewritten, config: &Config) -> Option<(Vec<String>, wasmt
             last = event.at;
             let rank = |id| probes.binary_search_by_key(&id, |probe| probe.id).expect("only hooked functions are seen");
             lines.extend(match &event.kind {
-                EventKind::Enter(id) => Some(format!("enter {}", rank(*id))),
-                EventKind::Exit(id) | EventKind::Unwound(id) => Some(format!("exit {}", rank(*id))),
+                EventKind::Enter(id) => {
+                    open.push(rank(*id));
+                    Some(format!("enter {}", rank(*id)))
+                }
+                EventKind::Exit(id) | EventKind::Unwound(id) => {
+                    assert_eq!(open.pop(), Some(rank(*id)), "what ends is not what is innermost");
+                    Some(format!("exit {}", rank(*id)))
+                }
                 EventKind::Drift(_) => None,
                 other => Some(format!("{other:?}")),
             });
@@ -47,6 +53,10 @@ fn seen(out: &rewrite::Rewritten, config: &Config) -> Option<(Vec<String>, wasmt
     });
     let outcome = outcome.ok()?;
     assert!(last <= outcome.duration, "an event after the end");
+    // What nobody catches is open at the end, but in the Observe set, where each call that it crosses is left.
+    if matches!(&outcome.ending, Ending::Trapped(trap) if trap.code == "uncaught_exception") {
+        lines.extend(open.iter().rev().map(|rank| format!("exit {rank}")));
+    }
     Some((lines, outcome.ending))
 }
 

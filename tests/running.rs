@@ -12,8 +12,9 @@ use common::programs::{self, Program};
 use common::same::{assert_same_call, by_rank, moved_function};
 use common::{functions_to_run, hooked_with, hooked_with_each};
 use wasmtrace::hook::{HOOK_SETS, HookSet, ProbeId};
-use wasmtrace::rewrite::Rewritten;
+use wasmtrace::rewrite::{self, Rewritten};
 use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio};
+use wasmtrace::select::Rules;
 use wasmtrace::trace::fold::{End, Fold, What};
 use wasmtrace::trace::profile::{Node, Profile, Totals};
 use wasmtrace::trace::{Ending, Event, EventKind, Trap};
@@ -44,7 +45,7 @@ fn every_shape_does_what_it_did() {
                 assert_same_call(&export, &case.wasm, out, (&mut plain, &before), (&mut hooked, &after));
                 assert_balanced(&out.wasm, hooked.events(), &after);
                 assert_was_entered(&export, out, &hooked);
-                seen.push(by_rank(out, hooked.events()));
+                seen.push(by_rank(out, hooked.events(), &after.ending));
             }
             for other in &seen[1..] {
                 assert_eq!(other, &seen[0], "`{export}`: two hook sets see different things");
@@ -52,6 +53,43 @@ fn every_shape_does_what_it_did() {
         }
     });
     assert!(with_buffer.into_inner() > 150, "few shapes can have a buffer");
+}
+
+/// Theorem: where only some functions are hooked, what is seen is the same in every hook set, and nests: a function that is not
+/// hooked may be the one that catches an exception.
+#[test]
+fn some_functions_are_seen_alike_by_every_hook_set() {
+    let host = Host::hooked();
+    let (compared, crossed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    common::for_each(runnable_shapes(), |case| {
+        let funcs = module::parse(&case.wasm).unwrap().func_count();
+        for (step, first) in [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2)] {
+            let mut select = Rules::default();
+            (first..funcs.min(100)).step_by(step).for_each(|func| select.push(&format!("+idx:{func}")).unwrap());
+            let outs = HOOK_SETS.iter().filter_map(|&hooks| {
+                let rewrite = rewrite::Options { hooks, ..Default::default() };
+                instrument(&case.wasm, &Options { select: select.clone(), rewrite, ..Default::default() }).ok()
+            });
+            let outs: Vec<_> = outs.filter(|out| !probes(&out.wasm).is_empty()).collect();
+            for export in functions_to_run(&case.wasm) {
+                let mut seen = Vec::new();
+                for out in &outs {
+                    let mut session = host.open(&host.compile(&out.wasm).unwrap()).unwrap();
+                    let call = session.call(&export).unwrap();
+                    assert_balanced(&out.wasm, session.events(), &call);
+                    seen.push(by_rank(out, session.events(), &call.ending));
+                    let unwound = session.events().iter().filter(|e| matches!(e.kind, EventKind::Unwound(_)));
+                    crossed.fetch_add(unwound.count(), Ordering::Relaxed);
+                }
+                for other in seen.iter().skip(1) {
+                    assert_eq!(other, &seen[0], "`{export}` of {first}, {}, …: hook sets differ", first + step as u32);
+                    compared.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    });
+    let [compared, crossed] = [compared, crossed].map(AtomicUsize::into_inner);
+    assert!(compared > 800 && crossed > 100, "{compared} runs, {crossed} calls crossed");
 }
 
 /// Theorem: where short calls are counted only, all calls are seen or counted, function for function; what is seen nests.

@@ -57,18 +57,36 @@ fn event(lines: &[&str]) -> Option<(String, usize)> {
     let local = operand(2, "local.tee ")?;
     let label = operand(6, "if ;; label = ")?;
     let flush = operand(7, "call ")?;
-    let word: u32 = operand(13, "i32.const ")?.parse().ok()?;
-    let written = format!(
+    let (said, number) = match operand(13, "i32.const ") {
+        Some(word) => (word.parse::<u32>().ok()?, None),
+        None => (2, Some(operand(13, "local.get ")?)),
+    };
+    let word = match number {
+        Some(number) => format!("local.get {number}|i32.const 2|i32.shl|i32.const 2|i32.or"),
+        None => format!("i32.const {}", said as i32),
+    };
+    let mut written = format!(
         "i32.const 0|i32.load{memory}|local.tee {local}|i32.const 0|i32.load{memory} offset=4|i32.ge_u|if ;; label = {label}\
-         |call {flush}|i32.const 0|i32.load{memory}|local.set {local}|end|local.get {local}|i32.const {word}|i32.store{memory}\
+         |call {flush}|i32.const 0|i32.load{memory}|local.set {local}|end|local.get {local}|{word}|i32.store{memory}\
          |local.get {local}|i32.const 0|i32.load{memory} offset=64|i32.store{memory} offset=4\
          |i32.const 0|local.get {local}|i32.const 8|i32.add|i32.store{memory}"
     );
+    let into = if memory.is_empty() { " 0" } else { memory };
+    let event = match said & 3 {
+        0 => format!("ENTER {} (local {local}, memory{into})", said >> 2),
+        1 => format!("EXIT {} (local {local}, memory{into})", said >> 2),
+        2 => format!("LANDED {} (local {local}, memory{into})", number?),
+        _ => {
+            let number = operand(29, "local.tee ")?;
+            written += &format!(
+                "|i32.const 0|i32.const 0|i32.load{memory} offset=8|i32.const 1|i32.add|local.tee {number}\
+                 |i32.store{memory} offset=8"
+            );
+            format!("ENTER {} CATCHING {number} (local {local}, memory{into})", said >> 2)
+        }
+    };
     let operators: Vec<&str> = written.split('|').collect();
     let same = lines.len() >= operators.len() && lines.iter().zip(&operators).all(|(line, op)| line.trim() == *op);
-    let kind = ["ENTER", "EXIT", "UNWOUND"].get(word as usize & 3)?;
-    let into = if memory.is_empty() { " 0" } else { memory };
-    let event = format!("{kind} {} (local {local}, memory{into})", word >> 2);
     (same && flush.ends_with("flush")).then_some((event, operators.len()))
 }
 

@@ -54,11 +54,12 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
             FUNCTIONS => {}
             LOCALS | LABELS => {
                 let shift = |func| carrying.shift.place(func);
-                let by = |func, label| match id == LABELS && label_shift(func) {
+                let by = |func, label| match id == LABELS {
                     true => {
+                        let outer = if label_shift(func) { carrying.outer_labels } else { 0 };
                         let inner = carrying.inner_labels.get(&func);
                         let inner = inner.map_or(0, |before| before.partition_point(|b| *b <= label));
-                        i64::from(carrying.outer_labels) + inner as i64
+                        i64::from(outer) + inner as i64
                     }
                     false => 0,
                 };

@@ -15,6 +15,8 @@
 //!                                        )
 //! ```
 //!
+//! Where a function catches exceptions there is more: see `wrapper` and `landings`.
+//!
 //! Since the block takes the place of the function's label, every branch that named that label (`br`, `br_if`,
 //! `br_table`, `br_on_*`, a catch clause, `delegate`) names the block as it stands. The road not taken is an exit before
 //! each `return` and each branch to the function's label: it needs the operand types at each of them, and a conditional
@@ -22,11 +24,12 @@
 
 use wasmparser::{Operator, OperatorsReader};
 
+use super::landings::Landings;
 use super::offsets::{self, Edit};
 use super::splice::{Shift, Splice, Widths, minimal_width, write_leb};
 use super::wrapper::Wrapper;
 use crate::error::Result;
-use crate::hook::{BodyRestore, HookCode, ProbeId};
+use crate::hook::{BodyRestore, Frame, HookCode, ProbeId};
 use crate::module::{FuncIdx, Module};
 
 /// Ordinals of the numbers that are edited in every body, before those in its operators.
@@ -42,8 +45,10 @@ const I32: u8 = 0x7f;
 /// What is to be written into one body.
 #[derive(Debug)]
 pub(crate) struct BodyPlan<'p> {
-    /// The function's probe, if it is hooked, and its results as a block type, encoded.
-    pub(crate) hooked: Option<(ProbeId, &'p [u8])>,
+    /// If there are hooks in it: the function's probe, if it has one, and its results as a block type, encoded.
+    pub(crate) hooked: Option<(Option<ProbeId>, &'p [u8])>,
+    /// Where the hooks tell that it has caught an exception.
+    pub(crate) landings: Option<&'p Landings>,
     /// What stands around a hooked body.
     pub(crate) wrapper: Wrapper,
     /// Whether `memory.grow` of memory 0 reports.
@@ -90,7 +95,7 @@ pub(crate) fn rewrite(
 ) -> Result<NewBody> {
     let new = write(module, func, plan, code, shift)?;
     if new.bytes.len() - new.size_width as usize > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow) {
-        let bare = BodyPlan { hooked: None, wrapper: Wrapper::Block, memory_grow: false };
+        let bare = BodyPlan { hooked: None, landings: None, wrapper: Wrapper::Block, memory_grow: false };
         return Ok(NewBody { left_out: Some(LeftOut::TooLarge), ..write(module, func, &bare, code, shift)? });
     }
     Ok(new)
@@ -111,11 +116,12 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
 
     // Behind the function's own locals come those of its hooks, then that of `memory.grow`.
     let hook_local = locals as u32;
-    let hook_locals = if plan.hooked.is_some() { code.locals() } else { 0 };
+    let frame = plan.hooked.map(|(id, _)| Frame { id, local: hook_local, catches: plan.landings.is_some() });
+    let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
     let room_for_scratch = locals + u64::from(hook_locals) < MAX_LOCALS;
     let scratch = hook_local + hook_locals;
     if locals + u64::from(hook_locals) > MAX_LOCALS {
-        let bare = BodyPlan { hooked: None, ..*plan };
+        let bare = BodyPlan { hooked: None, landings: None, ..*plan };
         return Ok(NewBody { left_out: Some(LeftOut::NoLocal), ..write(module, func, &bare, code, shift)? });
     }
     let mut labels_opened = 0;
@@ -125,36 +131,38 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
     let mut branches = Vec::new();
     let mut to_wrapper = 0; // branches to the wrapper so far
     let mut depth = 0u32; // labels open inside the body
-    let exit = plan.hooked.map(|(id, _)| code.exit(id, hook_local));
-    let inner = code.labels().1 as usize;
+    let exit = frame.map(|frame| code.exit(frame));
+    let landed = frame.map_or_else(Vec::new, |frame| code.landed(frame));
+    let (landed_labels, exit_labels) = (code.labels().0 as usize, code.labels().1 as usize);
 
     let mut splice = Splice::new(module.bytes(), range.start, Widths::Note(Vec::new()), OPERATORS);
     splice.copy_to(start);
     splice.out.clear(); // the locals are written at the end, when it is known whether there is one more
-    if let Some((id, block_type)) = plan.hooked {
-        let mut opening = code.enter(id, hook_local);
+    if let (Some(frame), Some((id, block_type))) = (frame, plan.hooked) {
+        let mut opening = code.enter(frame);
         opening.extend(plan.wrapper.open(block_type));
+        if id.is_none() {
+            // The section `name` counts those around a body for functions with a probe alone.
+            labels.extend(std::iter::repeat_n(0, landed_labels + plan.wrapper.labels() as usize));
+        }
         splice.insert(start, &opening);
     }
     while !operators.eof() {
         let (operator, at) = operators.read_with_offset()?;
         let next = operators.original_position();
+        if plan.landings.is_some_and(|landings| landings.is_at(at)) {
+            splice.insert(at, &landed);
+            labels.extend(std::iter::repeat_n(labels_opened, landed_labels));
+        }
+        if let Some(exit) = exit.as_ref().filter(|exit| !exit.is_empty() && is_tail_call(&operator)) {
+            splice.insert(at, exit);
+            labels.extend(std::iter::repeat_n(labels_opened, exit_labels));
+        }
         match operator {
-            Operator::Call { function_index } | Operator::RefFunc { function_index } => {
+            Operator::Call { function_index }
+            | Operator::ReturnCall { function_index }
+            | Operator::RefFunc { function_index } => {
                 splice.number(at + 1..next, function_index, shift.reference(function_index));
-            }
-            Operator::ReturnCall { function_index } => {
-                if let Some(exit) = &exit {
-                    splice.insert(at, exit);
-                    labels.extend(std::iter::repeat_n(labels_opened, inner));
-                }
-                splice.number(at + 1..next, function_index, shift.reference(function_index));
-            }
-            Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => {
-                if let Some(exit) = &exit {
-                    splice.insert(at, exit);
-                    labels.extend(std::iter::repeat_n(labels_opened, inner));
-                }
             }
             Operator::Return if exit.is_some() => {
                 let mut br = vec![BR];
@@ -177,8 +185,10 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
             Operator::Delegate { .. } => depth -= 1,
             Operator::End if depth > 0 => depth -= 1,
             Operator::End => {
-                if let (Some(exit), Some((id, _))) = (&exit, plan.hooked) {
-                    splice.insert(at, &plan.wrapper.close(exit, &code.unwound(id, hook_local)));
+                if let Some(exit) = &exit {
+                    let lands_here = plan.landings.is_some_and(|landings| landings.at_exit);
+                    let landed: &[u8] = if lands_here { &landed } else { &[] };
+                    splice.insert(at, &plan.wrapper.close(&[landed, exit].concat()));
                 }
             }
             Operator::MemoryGrow { mem: 0 } if plan.memory_grow => {
@@ -227,6 +237,14 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
         labels,
         left_out,
     })
+}
+
+/// Whether an operator leaves the frame by a call.
+pub(super) fn is_tail_call(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. }
+    )
 }
 
 /// The width of the size field in front of a body: from the previous body's end (or the section's count) to its start.

@@ -7,7 +7,9 @@
 //! not before, and stands there unchanged), and the sections `name`, `producers`, `metadata.code.*`, `.debug_*` and the Manifest say what they said before of the
 //! moved functions and instructions. A body is either the same but for function indices, or it is
 //! `ENTER id, block, the original, end, EXIT id, end`, where in the original each `return` is a branch to that block, each
-//! `return_call*` has `EXIT id` before it, and each `memory.grow` of memory 0 may have its hook before it.
+//! `return_call*` has `EXIT id` before it, and each `memory.grow` of memory 0 may have its hook before it. In the buffer's
+//! sets a function that catches exceptions tells so wherever one may have brought it: behind `catch` and `catch_all`, and at
+//! each label that a clause of a `try_table` names. (One that is not hooked may do so too: then it has neither exit nor id.)
 //!
 //! Every way out of such a body passes its exit: falling through reaches it behind the block; a branch to what was the
 //! function's label (in whatever instruction) lands on the block; a `return` has become such a branch; a tail call has
@@ -17,13 +19,13 @@
 //! offsets that it draws for itself; what that gives is tested by a reader of another make), and does not read the Manifest to learn what was
 //! done; it only compares what the Manifest claims. Not wasmtime, no running: 0.1 s for 10 MB.
 
-use wasmparser::{Operator, OperatorsReader};
+use wasmparser::{Catch, Operator, OperatorsReader};
 
 use super::offsets::{BodyMap, Growth, OffsetMap, summed};
 use super::wrapper::{self, Wrapper};
 use crate::debug::dwarf;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::{BufferPlace, HOOK_SETS, HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId, buffer};
+use crate::hook::{BufferPlace, Frame, HOOK_SETS, HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId, buffer};
 use crate::module::{FuncIdx, Module, id, parse};
 
 mod sections;
@@ -165,18 +167,32 @@ impl Pair<'_, '_> {
         let range = self.new.body(shim);
         let body = &self.new.bytes()[range.clone()];
         let params = self.new.func_type(shim).params().len() as u32;
+        let enter = self.code.enter(Frame { id: Some(ProbeId(shim.0)), local: params, catches: false });
+        let opening = Walk::new(self.new, shim)?.at() + enter.len();
+        let block_type = self.block_type(shim, opening).unwrap_or_default();
         let mut operators = self.new.body_reader(shim).get_operators_reader()?;
         while !operators.eof() {
             // The one call that is no hook's says which import the shim is for; then all of it must be as shims are.
             if let Operator::Call { function_index: import } = operators.read()?
                 && import < self.from
                 && self.old.type_index(FuncIdx(import)) == self.new.type_index(shim)
-                && super::shims::operators(params, FuncIdx(import), ProbeId(shim.0), &self.code).as_slice() == body
             {
-                return Ok(import);
+                let id = ProbeId(shim.0);
+                let is_shim = |wrapper: Wrapper| {
+                    super::shims::operators(params, FuncIdx(import), id, &self.code, (wrapper, &block_type)) == body
+                };
+                if self.wrappers().any(is_shim) {
+                    return Ok(import);
+                }
             }
         }
         Err(fail(range.start, format!("function {} is neither the original's nor a shim", shim.0)))
+    }
+
+    /// What may stand around bodies: where functions tell that they have caught an exception, no other catches it.
+    fn wrappers(&self) -> impl Iterator<Item = Wrapper> + use<> {
+        let all = if self.code.tells_landings() { &wrapper::ALL[..1] } else { &wrapper::ALL };
+        all.iter().copied()
     }
 
     /// What is appended to the imports is the hooks, of their types, and nothing else.
@@ -235,17 +251,21 @@ impl Pair<'_, '_> {
         let new_func = FuncIdx(self.place(func.0));
         let walk = Walk::new(self.new, new_func)?;
         let declared: u32 = locals_of(self.old, func)?.iter().map(|(count, _)| count).sum();
-        let old_locals = self.old.func_type(func).params().len() as u32 + declared;
-        let enter = self.code.enter(ProbeId(new_func.0), old_locals);
-        if !walk.starts_with(&enter) {
+        let local = self.old.func_type(func).params().len() as u32 + declared;
+        let catches = self.code.tells_landings() && catches(self.old, func)?;
+        // One that is not hooked, but catches, may have told its number.
+        let ids = [Some(ProbeId(new_func.0))].into_iter().chain(catches.then_some(None));
+        let frames = ids.map(|id| Frame { id, local, catches });
+        let Some(frame) = frames.into_iter().find(|frame| walk.starts_with(&self.code.enter(*frame))) else {
             return self.body_in(func, None);
-        }
-        let block_type = self.block_type(new_func, walk.at() + enter.len())?;
-        let opening = |w: &Wrapper| self.new.bytes()[walk.at() + enter.len()..].starts_with(&w.open(&block_type));
+        };
+        let opening = walk.at() + self.code.enter(frame).len();
+        let block_type = self.block_type(new_func, opening)?;
+        let opens = |w: &Wrapper| self.new.bytes()[opening..].starts_with(&w.open(&block_type));
         // What a plain block encloses may itself begin like another wrapper, so every one that fits is tried.
         let mut found = Err(fail(walk.at(), "no wrapper with the function's results behind ENTER"));
-        for wrapper in wrapper::ALL.into_iter().filter(opening) {
-            found = self.body_in(func, Some((wrapper, &block_type)));
+        for wrapper in self.wrappers().filter(opens) {
+            found = self.body_in(func, Some((frame, wrapper, &block_type)));
             if found.is_ok() {
                 break;
             }
@@ -266,19 +286,20 @@ impl Pair<'_, '_> {
     }
 
     /// Walks one body in both modules, unhooked or with this wrapper.
-    fn body_in(&self, func: FuncIdx, wrapper: Option<(Wrapper, &[u8])>) -> Result<Body> {
+    fn body_in(&self, func: FuncIdx, hooks: Option<(Frame, Wrapper, &[u8])>) -> Result<Body> {
         let new_func = FuncIdx(self.place(func.0));
         let (old_range, new_range) = (self.old.body(func), self.new.body(new_func));
         let new_bytes = self.new.bytes();
         let mut old = Walk::new(self.old, func)?;
         let mut new = Walk::new(self.new, new_func)?;
-        let id = ProbeId(new_func.0);
-        let hooked = wrapper.is_some();
+        let has_hooks = hooks.is_some();
         let local = self.old.func_type(func).params().len() as u32 + old.locals;
-        let hook_locals = if hooked { self.code.locals() } else { 0 };
-        let scratch = local + hook_locals;
-        let (enter, exit) = (self.code.enter(id, local), self.code.exit(id, local));
-        let grow = self.code.memory_grow(scratch);
+        let hook_locals = hooks.map_or(0, |(frame, ..)| self.code.locals(frame.catches));
+        let grow = self.code.memory_grow(local + hook_locals);
+        let exit = hooks.map_or_else(Vec::new, |(frame, ..)| self.code.exit(frame));
+        let landed =
+            hooks.filter(|(frame, ..)| frame.catches).map_or_else(Vec::new, |(frame, ..)| self.code.landed(frame));
+        let mut labels = vec![Label::default()];
         let mut memory_grows = 0;
         let mut places = Vec::new();
         let mut growths = Vec::new();
@@ -290,17 +311,16 @@ impl Pair<'_, '_> {
         let first = old.at();
         let more_locals = (new.at() - new_range.start).saturating_sub(first - old_range.start);
         grown(first - 1, more_locals, false);
-        if let Some((wrapper, block_type)) = wrapper {
-            let open = wrapper.open(block_type);
-            new.skip(&enter)?;
-            new.skip(&open)?;
-            grown(first, enter.len() + open.len(), true);
+        if let Some((frame, wrapper, block_type)) = hooks {
+            let opening = [self.code.enter(frame), wrapper.open(block_type)].concat();
+            new.skip(&opening)?;
+            grown(first, opening.len(), true);
         }
-        let mut depth = 0u32;
         loop {
             let old_at = old.at();
             let (a, a_end) = old.next()?;
-            if hooked && is_tail_call(&a) {
+            let depth = labels.len() as u32 - 1;
+            if has_hooks && is_tail_call(&a) {
                 if !new.starts_with(&exit) {
                     return Err(fail(new.at(), "a tail call without an exit before it"));
                 }
@@ -311,11 +331,12 @@ impl Pair<'_, '_> {
                 grown(old_at, grow.len(), true);
                 memory_grows += 1;
             }
-            if let Some((wrapper, _)) = wrapper
+            if let Some((_, wrapper, _)) = hooks
                 && depth == 0
                 && matches!(a, Operator::End)
             {
-                let close = wrapper.close(&exit, &self.code.unwound(id, local));
+                let landed = if labels[0].named { &landed[..] } else { &[] };
+                let close = wrapper.close(&[landed, &exit].concat());
                 new.skip(&close)?;
                 grown(old_at, close.len(), true);
                 places.push(((old_at - old_range.start) as u32, (new.at() - new_range.start) as u32));
@@ -332,8 +353,8 @@ impl Pair<'_, '_> {
             let longer = (b_end - new_at).saturating_sub(a_end - old_at);
             grown(if matches!(a, Operator::Return) { old_at } else { old_at + 1 }, longer, false);
             match (&a, &b) {
-                (Operator::Return, Operator::Br { relative_depth }) if hooked && *relative_depth == depth => {}
-                (Operator::Return, _) if hooked => return Err(fail(new_at, "a return that does not pass the exit")),
+                (Operator::Return, Operator::Br { relative_depth }) if has_hooks && *relative_depth == depth => {}
+                (Operator::Return, _) if has_hooks => return Err(fail(new_at, "a return that does not pass the exit")),
                 (Operator::Call { function_index: x }, Operator::Call { function_index: y })
                 | (Operator::ReturnCall { function_index: x }, Operator::ReturnCall { function_index: y })
                 | (Operator::RefFunc { function_index: x }, Operator::RefFunc { function_index: y })
@@ -343,16 +364,14 @@ impl Pair<'_, '_> {
                 }
                 _ => return Err(fail(new_at, format!("{a:?} became {b:?} in function {}", func.0))),
             }
-            match a {
-                Operator::Block { .. }
-                | Operator::Loop { .. }
-                | Operator::If { .. }
-                | Operator::Try { .. }
-                | Operator::TryTable { .. } => depth += 1,
-                Operator::Delegate { .. } => depth -= 1,
-                Operator::End if depth > 0 => depth -= 1,
-                Operator::End => break,
-                _ => {}
+            if depth == 0 && matches!(a, Operator::End) {
+                break;
+            }
+            // Wherever an exception may have brought the function, it tells.
+            let tells = new.starts_with(&landed);
+            if lands_behind(&a, &mut labels, tells).map_err(|what| fail(new.at(), what))? {
+                new.skip(&landed)?;
+                grown(a_end, landed.len(), true);
             }
         }
         if !new.eof() || !old.eof() {
@@ -368,10 +387,10 @@ impl Pair<'_, '_> {
         let map = BodyMap {
             old: (old_range.start - base(self.old)) as u32..(old_range.end - base(self.old)) as u32,
             new_start: (new_range.start - base(self.new)) as u32,
-            enter: hooked.then_some((first - old_range.start) as u32),
+            enter: has_hooks.then_some((first - old_range.start) as u32),
             edits: summed(growths),
         };
-        Ok(Body { hooked, memory_grows, places, map })
+        Ok(Body { hooked: hooks.is_some_and(|(frame, ..)| frame.id.is_some()), memory_grows, places, map })
     }
 
     /// Whether a block type is `[] -> ` the results of the function.
@@ -386,6 +405,71 @@ impl Pair<'_, '_> {
             }
         }
     }
+}
+
+/// A label that is open in a body.
+#[derive(Default)]
+struct Label {
+    /// At the head of a loop: whether the function tells there. Whether it must is known only further on.
+    told: Option<bool>,
+    /// Whether a clause names it.
+    named: bool,
+}
+
+/// Follows the labels of a body past one operator. Returns whether LANDED stands behind it, where `tells` says that it could.
+fn lands_behind(
+    operator: &Operator<'_>,
+    labels: &mut Vec<Label>,
+    tells: bool,
+) -> std::result::Result<bool, &'static str> {
+    match operator {
+        Operator::Loop { .. } => {
+            labels.push(Label { told: Some(tells), named: false });
+            return Ok(tells);
+        }
+        Operator::Block { .. } | Operator::If { .. } | Operator::Try { .. } => labels.push(Label::default()),
+        Operator::TryTable { try_table } => {
+            for clause in &try_table.catches {
+                // Clauses stand outside of the block that they belong to.
+                let named = labels.len() - 1 - label_of(clause) as usize;
+                if labels[named].told == Some(false) {
+                    return Err("an exception lands at the head of a loop, and the function does not tell");
+                }
+                labels[named].named = true;
+            }
+            labels.push(Label::default());
+        }
+        Operator::Catch { .. } | Operator::CatchAll => return Ok(true),
+        Operator::End | Operator::Delegate { .. } => {
+            let closed = labels.pop().expect("validated: blocks are balanced");
+            return Ok(closed.named && closed.told.is_none());
+        }
+        _ => {}
+    }
+    Ok(false)
+}
+
+fn label_of(clause: &Catch) -> u32 {
+    match *clause {
+        Catch::One { label, .. } | Catch::OneRef { label, .. } | Catch::All { label } | Catch::AllRef { label } => {
+            label
+        }
+    }
+}
+
+/// Whether a function catches exceptions.
+fn catches(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
+    if !module.with_exceptions().binary_search(&func).is_ok() {
+        return Ok(false);
+    }
+    for operator in module.body_reader(func).get_operators_reader()? {
+        match operator? {
+            Operator::TryTable { try_table } if !try_table.catches.is_empty() => return Ok(true),
+            Operator::Catch { .. } | Operator::CatchAll => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 fn is_tail_call(operator: &Operator<'_>) -> bool {

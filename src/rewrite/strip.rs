@@ -3,12 +3,13 @@
 use wasm_encoder::Encode;
 use wasmparser::{Operator, OperatorsReader};
 
-use super::body::{LOCALS, OPERATORS, SIZE, size_width_of};
+use super::body::{LOCALS, OPERATORS, SIZE, is_tail_call, size_width_of};
+use super::landings::Landings;
 use super::splice::{self, Growth, Shift, Splice, Widths, write_leb};
 use super::wrapper::Wrapper;
 use crate::debug::{names, patch};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::{BodyRestore, Fate, HookCode, MANIFEST_SECTION, Manifest, Probe, ProbeId, Restore};
+use crate::hook::{BodyRestore, Fate, Frame, HookCode, MANIFEST_SECTION, Manifest, Probe, ProbeId, Restore};
 use crate::module::{FuncIdx, Module, Section, id, parse};
 
 /// The module as it was before it was hooked, byte for byte: its hash is compared with the one in the Manifest.
@@ -171,8 +172,8 @@ fn code(
         for (position, func) in run {
             let noted = restore.bodies.binary_search_by_key(&(position as u32), |(p, _)| *p);
             let noted = noted.map_or(&none, |found| &restore.bodies[found].1);
-            let hooked = find(&manifest.probes, func);
-            body(module, func, hooked.map(|id| (id, restore.wrapper)), code, shift, noted, &mut out)?;
+            let id = find(&manifest.probes, func);
+            body(module, func, (id, restore.wrapper), code, shift, noted, &mut out)?;
         }
         Ok(out)
     });
@@ -190,7 +191,7 @@ fn find(probes: &[Probe], func: FuncIdx) -> Option<ProbeId> {
 fn body(
     module: &Module<'_>,
     func: FuncIdx,
-    hooked: Option<(ProbeId, Wrapper)>,
+    (id, wrapper): (Option<ProbeId>, Wrapper),
     code: &HookCode,
     shift: &Shift,
     noted: &BodyRestore,
@@ -211,10 +212,17 @@ fn body(
     let start = locals_reader.original_position();
     let memory_grow = code.memory_grow(locals.saturating_sub(1));
     let mut had_scratch = false;
-    let hook_locals = if hooked.is_some() { code.locals() } else { 0 };
+    // One that is not hooked may have hooks nevertheless, if it catches exceptions.
+    let landings = if code.tells_landings() { Landings::of(module, func) } else { None };
     // The last group holds the hooks' own and their scratch, if there is one of them.
-    let ours = if groups > 0 { last_count } else { 0 };
-    let local = locals.saturating_sub(if hook_locals > 0 { ours } else { 0 });
+    let ours = if groups > 0 && code.tells_landings() { last_count } else { 0 };
+    let local = locals.saturating_sub(ours);
+    let frame = Frame { id, local, catches: landings.is_some() };
+    let enter = code.enter(frame);
+    let marked = id.is_none() && landings.is_some() && file[start..].starts_with(&enter);
+    let frame = (id.is_some() || marked).then_some(frame);
+    let landings = landings.filter(|_| frame.is_some());
+    let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
     let hooks = shift.imported..shift.imported + shift.hooks;
 
     // The bytes of hooks are looked for where hooks stand; that the guest's own code cannot contain them there follows
@@ -229,10 +237,10 @@ fn body(
     let mut splice = Splice::new(file, range.start, Widths::Recall(&noted.widths), OPERATORS);
     splice.copy_to(start);
     splice.out.clear();
-    let exit = hooked.map(|(id, _)| code.exit(id, local));
+    let exit = frame.map(|frame| code.exit(frame));
+    let landed = frame.map_or_else(Vec::new, |frame| code.landed(frame));
     let mut depth = 0u32;
-    if let Some((id, wrapper)) = hooked {
-        let enter = code.enter(id, local);
+    if frame.is_some() {
         let begin = start + enter.len();
         preceded_by(begin, &enter)?;
         while operators.original_position() < begin {
@@ -250,23 +258,25 @@ fn body(
     while !operators.eof() {
         let (operator, at) = operators.read_with_offset()?;
         let next = operators.original_position();
+        if landings.as_ref().is_some_and(|landings| landings.is_at(at)) {
+            let behind = at + landed.len();
+            splice.remove(preceded_by(behind, &landed)?);
+            while operators.original_position() < behind {
+                operators.read()?;
+            }
+            continue;
+        }
+        if let Some(exit) = exit.as_ref().filter(|_| is_tail_call(&operator)) {
+            splice.remove(preceded_by(at, exit)?);
+        }
         match operator {
             Operator::Call { function_index } if hooks.contains(&function_index) => {}
-            Operator::Call { function_index } | Operator::RefFunc { function_index } => {
+            Operator::Call { function_index }
+            | Operator::ReturnCall { function_index }
+            | Operator::RefFunc { function_index } => {
                 splice.number(at + 1..next, function_index, shift.back(function_index));
             }
-            Operator::ReturnCall { function_index } => {
-                if let Some(exit) = &exit {
-                    splice.remove(preceded_by(at, exit)?);
-                }
-                splice.number(at + 1..next, function_index, shift.back(function_index));
-            }
-            Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. } => {
-                if let Some(exit) = &exit {
-                    splice.remove(preceded_by(at, exit)?);
-                }
-            }
-            Operator::Br { relative_depth } if hooked.is_some() && relative_depth == depth => {
+            Operator::Br { relative_depth } if frame.is_some() && relative_depth == depth => {
                 if noted.branches.binary_search(&to_wrapper).is_err() {
                     splice.replace(at..next, &[0x0f]);
                 }
@@ -278,10 +288,10 @@ fn body(
             }
             Operator::End if depth > 0 => depth -= 1,
             Operator::End | Operator::CatchAll if depth == 0 && exit.is_some() => {
-                let (Some((id, wrapper)), Some(exit)) = (hooked, &exit) else {
-                    unreachable!("an exit is a hooked body's")
-                };
-                if file[at..range.end - 1] != wrapper.close(exit, &code.unwound(id, local)) {
+                let lands_here = landings.as_ref().is_some_and(|landings| landings.is_at(next));
+                let landed: &[u8] = if lands_here { &landed } else { &[] };
+                let exit = exit.as_deref().unwrap_or_default();
+                if file[at..range.end - 1] != wrapper.close(&[landed, exit].concat()) {
                     return Err(unexpected(format!("function {} does not end in its exit", func.0)));
                 }
                 splice.remove(at..range.end - 1);

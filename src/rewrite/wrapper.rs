@@ -1,24 +1,25 @@
 //! What stands around a hooked body. Its label takes the place of the function's label.
 //!
-//! In a module that catches no exceptions a block. In one that does the function must also be left when an exception crosses
-//! it, so what stands there catches everything, exits, and throws on, in the flavour that the module itself uses:
+//! A block; but in a module that catches exceptions a function must also be left when one crosses it. Where the hook set has
+//! no event for a function that has caught one (see [`super::landings`]), what stands there catches everything, exits, and
+//! throws on, in the flavour that the module itself uses:
 //!
 //! ```wat
 //! block (result R)                       try (result R)
 //!   block (result exnref)                  …
 //!     try_table (result R)               catch_all
-//!         (catch_all_ref 0)                UNWOUND id
+//!         (catch_all_ref 0)                EXIT id
 //!       …                                  rethrow 0
 //!     end                                end
 //!     br 1                               EXIT id
 //!   end
-//!   UNWOUND id
+//!   EXIT id
 //!   throw_ref
 //! end
 //! EXIT id
 //! ```
 //!
-//! UNWOUND is EXIT in the Observe set, which knows no other. A tail call has left the frame before its callee can throw, so it is exited once. A module with no exception feature
+//! A tail call has left the frame before its callee can throw, so it is exited once. A module with no exception feature
 //! never gains one.
 
 use wasmparser::Operator;
@@ -91,14 +92,14 @@ impl Wrapper {
         }
     }
 
-    /// What stands between the body and the function's last `end`.
-    pub(super) fn close(self, exit: &[u8], unwound: &[u8]) -> Vec<u8> {
+    /// What stands between the body and the function's last `end`, where `exit` is what stands on its last way out.
+    pub(super) fn close(self, exit: &[u8]) -> Vec<u8> {
         match self {
             Wrapper::Block => [&[END], exit].concat(),
             // end, br 1, end; throw_ref; end
-            Wrapper::TryTable => [&[END, 0x0c, 1, END], unwound, &[0x0a, END], exit].concat(),
+            Wrapper::TryTable => [&[END, 0x0c, 1, END], exit, &[0x0a, END], exit].concat(),
             // catch_all; rethrow 0; end
-            Wrapper::LegacyTry => [&[0x19], unwound, &[0x09, 0, END], exit].concat(),
+            Wrapper::LegacyTry => [&[0x19], exit, &[0x09, 0, END], exit].concat(),
         }
     }
 }

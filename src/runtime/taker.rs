@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::activations::Activations;
 use super::clock::{Clock, ticks};
 use super::recorder::{CLOSED, CLOSING, Item, MOVING, OPEN, Shared, Written, foreign};
 use super::timeline::{Stamp, Stretch, Timeline, UNKNOWN};
-use crate::hook::buffer::{BLOCK, CURSOR, EVENT, Kind, TICK, meaning};
+use crate::hook::buffer::{BLOCK, CURSOR, EVENT, Kind, NOBODY, TICK, meaning};
 use crate::trace::{Event, EventKind};
 
 /// Ticks by which an event's time may be ahead of one that was read later: two threads write the clock.
@@ -29,6 +30,7 @@ pub(super) struct Taker {
     stamps: Vec<Stamp>,
     timeline: Timeline,
     words: Vec<u32>,
+    activations: Activations,
     /// Up to where the buffer was read though it was not handed over.
     peeked: Option<u32>,
     /// Nanoseconds for which an event has to lie in the buffer until it is read without being handed over.
@@ -51,6 +53,7 @@ impl Taker {
             stamps: Vec::new(),
             timeline: Timeline::new(),
             words: Vec::new(),
+            activations: Activations::default(),
             peeked: None,
             // A call that is that old will be written down: the guest does not take it back.
             long_past: LONG_PAST.saturating_add(min_duration),
@@ -85,9 +88,10 @@ impl Taker {
             self.words.clear();
             buffer.load_events(from, written.to, &mut self.words);
             let mut last = self.last;
+            let activations = &mut self.activations;
             let mut tell = |word, at| {
                 last = last.max(at);
-                events.push(Event { at: last, kind: kind(word) });
+                said(word, last, activations, events);
             };
             let place = |stamp: &Stamp| ((stamp.at - from) / EVENT) as usize;
             let first = &self.stamps[0];
@@ -125,7 +129,7 @@ impl Taker {
                 let ago = if ago > u32::MAX - AHEAD { 0 } else { u64::from(ago) };
                 last = last.max(now.saturating_sub(ago) * TICK);
             }
-            events.push(Event { at: last, kind: kind(word) });
+            said(word, last, &mut self.activations, events);
         }
         self.last = last;
     }
@@ -175,12 +179,29 @@ impl Drop for Taker {
     }
 }
 
-/// What the first word of an event says.
-fn kind(word: u32) -> EventKind {
-    match meaning(word) {
-        Some((id, Kind::Enter)) => EventKind::Enter(id),
-        Some((id, Kind::Exit)) => EventKind::Exit(id),
-        Some((id, Kind::Unwound)) => EventKind::Unwound(id),
-        None => foreign(),
+/// What an event says, by its first word.
+#[inline]
+fn said(word: u32, at: u64, activations: &mut Activations, events: &mut Vec<Event>) {
+    let (id, kind) = meaning(word);
+    match kind {
+        Kind::Enter => {
+            activations.entered(id);
+            events.push(Event { at, kind: EventKind::Enter(id) });
+        }
+        Kind::Exit => {
+            activations.exited(id);
+            events.push(Event { at, kind: EventKind::Exit(id) });
+        }
+        Kind::Catching => {
+            activations.catching(id);
+            if id != NOBODY {
+                events.push(Event { at, kind: EventKind::Enter(id) });
+            }
+        }
+        Kind::Landed => {
+            if !activations.landed(id.0, |id| events.push(Event { at, kind: EventKind::Unwound(id) })) {
+                events.push(Event { at, kind: foreign() });
+            }
+        }
     }
 }

@@ -16,7 +16,7 @@
 //! thread comes round once in 150 µs only, which leaves a run of a millisecond with seven of them, and one that spins wants
 //! a core (that is `--clock spin`).
 
-use crate::hook::buffer::TICK;
+use crate::hook::buffer::{Kind as EventWord, TICK};
 
 /// The time at an event: the guest called for it just before it wrote the event.
 #[derive(Debug, Clone, Copy)]
@@ -166,6 +166,7 @@ impl Timeline {
     }
 
     fn learn(&mut self, from: u32, to: u32, nanos: u64) {
+        let (from, to) = (without_number(from), without_number(to));
         let took = nanos as f32;
         self.count = self.count.wrapping_add(1);
         if self.count < CERTAIN as u32 {
@@ -206,8 +207,15 @@ impl Timeline {
 /// What a step of that kind takes, in [`PARTS`]; 0 if it is not known.
 #[inline(always)]
 fn known(kinds: &[Kind; KINDS], from: u32, to: u32) -> u32 {
+    let (from, to) = (without_number(from), without_number(to));
     let kind = &kinds[slot(from, to)];
     if (kind.from, kind.to) == (from, to) { kind.takes } else { 0 }
+}
+
+/// A word that stands for events like this one: each exception that is caught has a word of its own.
+#[inline(always)]
+fn without_number(word: u32) -> u32 {
+    if word & 3 == EventWord::Landed as u32 { EventWord::Landed as u32 } else { word }
 }
 
 /// Where a kind of step is remembered; of two that fall together the last one measured is.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmparser::{Operator, Parser, Payload};
-use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId, is_hook_import};
+use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId, RECORDER};
 use wasmtrace::module;
 use wasmtrace::trace::fold::{Change, End, Fold, Irregular, Span, What};
 use wasmtrace::trace::{Ending, Event, EventKind};
@@ -13,7 +13,7 @@ use super::host::{Call, Frame, World};
 
 /// Theorem: what the hooks of one run see nests. After a return every enter has its exit. After a trap or an exit the
 /// open calls are the hooked frames of the backtrace, but for a frame whose own tail call trapped: that one is closed
-/// already. What an exception crosses is closed at that moment, but in a module that catches none.
+/// already. What an exception crosses is closed at that moment, or when it is caught; if nobody does, it is open.
 pub fn assert_balanced(hooked: &[u8], events: &[Event], call: &Call) {
     Known::of(hooked).assert_open(vec![assert_nested(hooked, events, &call.ending)], call, true, |_| true);
 }
@@ -45,15 +45,14 @@ pub struct Known {
     wasm: Vec<u8>,
     probes: Vec<ProbeId>,
     catches: bool,
-    /// Whether it may have shims: a call of an import that throws is closed when its caller is.
-    imports: bool,
+    /// Whether its functions tell when they have caught an exception, and not each that one crosses.
+    tells_landings: bool,
 }
 
 impl Known {
     pub fn of(hooked: &[u8]) -> Known {
-        let module = module::parse(hooked).unwrap();
-        let imports = module.imported_funcs().iter().any(|i| !is_hook_import(i.module, i.name));
-        Known { wasm: hooked.to_vec(), probes: probes(hooked), catches: catches(hooked), imports }
+        let tells_landings = module::parse(hooked).unwrap().imported_funcs().iter().any(|i| i.module == RECORDER);
+        Known { wasm: hooked.to_vec(), probes: probes(hooked), catches: catches(hooked), tells_landings }
     }
 
     /// What is open in the instances of this module is those frames of the backtrace that are `ours`. Which frame is of
@@ -74,7 +73,7 @@ impl Known {
             frames.sort_unstable();
         }
         let thrown = matches!(&call.ending, Ending::Trapped(trap) if trap.code == "exception");
-        if thrown && self.catches {
+        if thrown && self.catches && !self.tells_landings {
             assert_eq!(open, [0; 0], "what the exception crossed is open");
         } else if seen && (!thrown || !frames.is_empty()) {
             assert_eq!(open, frames, "the open calls are not the frames of the backtrace");
@@ -96,8 +95,8 @@ pub fn assert_all_balanced(known: &[Arc<Known>], world: &World, call: &Call) {
             open.entry(world.first_of_its_module(at)).or_default().push(Vec::new());
             continue;
         }
-        // An exception of another module that crosses one which catches none is seen when its caller ends.
-        let unseen = throws && (known.imports || !known.catches);
+        // What is caught in another instance crosses calls here unseen, unless they tell; they are closed when their caller is.
+        let unseen = throws && (!known.catches || known.tells_landings);
         let of_one = assert_nested_if(known.catches, unseen, events, &call.ending);
         assert!(of_one.is_empty() || unseen || call.ending != Ending::Returned, "{of_one:?} are open after a return");
         open.entry(world.first_of_its_module(at)).or_default().push(of_one);

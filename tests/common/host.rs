@@ -78,6 +78,17 @@ struct Seen {
     buffer: Option<wasmtime::Memory>,
     /// Whether there may be events in it.
     open: bool,
+    /// The calls that are open, with the numbers of those that catch exceptions: a number stands on its call, or, where that
+    /// is not hooked, alone.
+    calls: Vec<OpenCall>,
+    /// How many calls of functions that catch there were.
+    catching: u32,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum OpenCall {
+    Of(ProbeId),
+    Number(u32),
 }
 
 /// What one call came to.
@@ -258,7 +269,14 @@ impl World {
         let first = self.first_of(&compiled.module).unwrap_or(number);
         self.made_of.push((compiled.module.clone(), first));
         let place = compiled.buffer.clone();
-        self.store.data_mut().seen.push(Seen { events: Vec::new(), place, buffer: None, open: false });
+        self.store.data_mut().seen.push(Seen {
+            events: Vec::new(),
+            place,
+            buffer: None,
+            open: false,
+            calls: Vec::new(),
+            catching: 0,
+        });
         let mut imports = Vec::new();
         for import in compiled.module.imports() {
             let found = match hook(&mut self.store, number, &import) {
@@ -442,6 +460,37 @@ fn hook(store: &mut Store<Guest>, instance: usize, import: &ImportType<'_>) -> O
 }
 
 impl Seen {
+    /// Takes one event of a buffer.
+    fn read(&mut self, word: u32) -> wasmtime::Result<()> {
+        let (number, id) = (word >> 2, ProbeId(word >> 2));
+        match word & 3 {
+            0 => {
+                self.calls.push(OpenCall::Of(id));
+                self.see(EventKind::Enter(id))
+            }
+            1 => {
+                let open = self.calls.iter().rposition(|call| *call == OpenCall::Of(id));
+                self.calls.truncate(open.unwrap_or(self.calls.len()));
+                self.see(EventKind::Exit(id))
+            }
+            2 => {
+                let at = self.calls.iter().rposition(|call| *call == OpenCall::Number(number));
+                let above = self.calls.split_off(at.expect("a call of this number is open") + 1);
+                above.iter().rev().try_for_each(|call| match call {
+                    OpenCall::Of(id) => self.see(EventKind::Unwound(*id)),
+                    OpenCall::Number(_) => Ok(()),
+                })
+            }
+            _ => {
+                self.catching += 1;
+                let hooked = id.0 != u32::MAX >> 2;
+                self.calls.extend(hooked.then_some(OpenCall::Of(id)));
+                self.calls.push(OpenCall::Number(self.catching));
+                if hooked { self.see(EventKind::Enter(id)) } else { Ok(()) }
+            }
+        }
+    }
+
     fn see(&mut self, kind: EventKind) -> wasmtime::Result<()> {
         self.events.push(Event { at: self.events.len() as u64, kind }); // the clock of a test ticks once an event
         if self.events.len() < MOST_EVENTS { Ok(()) } else { Err(TrapCode::Interrupt.into()) }
@@ -467,14 +516,11 @@ fn taken(mut store: impl AsContextMut<Data = Guest>, instance: usize, then: Then
     let mut result = Ok(());
     let cursor = word(data, 0).max(first) as usize;
     for event in data[first as usize..cursor].chunks_exact(8) {
-        let word = word(event, 0);
-        let id = ProbeId(word >> 2);
-        result = seen.see(match word & 3 {
-            0 => EventKind::Enter(id),
-            1 => EventKind::Exit(id),
-            2 => EventKind::Unwound(id),
-            other => panic!("an event of the kind {other}"),
-        });
+        result = seen.read(word(event, 0));
+    }
+    if then == Then::Closed {
+        // The guest has gone back to the host: none of its calls is open any more.
+        seen.calls.clear();
     }
     seen.open = then == Then::Open;
     let (cursor, limit) = if seen.open { (first, data.len() as u32) } else { (0, 0) };

@@ -29,6 +29,8 @@ export function manualApi(tree, memory) {
 
 const [CURSOR, LIMIT] = [0, 4];
 const EVENT_BYTES = 8;
+/** Stands for the function where one that is not hooked catches exceptions. */
+const NOBODY = 2 ** 30 - 1;
 
 /**
  * The buffer that a guest records into: `flush` makes room in it, by taking what is there. Nothing here tells the time, so
@@ -70,8 +72,8 @@ export class Buffer {
       switch (word(at) & 3) {
         case 0: this.tree.enter(id); break;
         case 1: this.tree.exit(id); break;
-        case 2: this.tree.unwound(id); break;
-        default: throw new Error(`an event of function ${id} that no hook writes`);
+        case 2: this.tree.landed(id); break;
+        case 3: this.tree.enterCatching(id === NOBODY ? undefined : id); break;
       }
     }
     view.setUint32(CURSOR, firstBlock, true);

@@ -58,7 +58,7 @@ export function bufferPlace(module) {
   if (!section) return undefined;
   const reader = new Reader(section);
   const version = reader.number();
-  if (version !== 3) throw new Damaged(`a Manifest of version ${version}, which is not known here`);
+  if (version !== 4) throw new Damaged(`a Manifest of version ${version}, which is not known here`);
   const hooks = reader.string();
   return hooks === "observe" ? undefined : { export: reader.string(), firstBlock: reader.number() };
 }

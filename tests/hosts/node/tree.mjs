@@ -7,6 +7,9 @@ export class Tree {
     this.names = names;
     this.root = { children: [] };
     this.path = [];
+    /** Calls of functions that catch exceptions: how many there were, and of those that may still be open, the number of each and how many calls stay open when it goes on. */
+    this.catching = 0;
+    this.catchers = [];
     /** Exits of functions that were not open. */
     this.strayExits = 0;
     /** Calls that ended because one around them did, and not by an exit of their own. */
@@ -43,6 +46,19 @@ export class Tree {
     this.events?.push(["unwound", id]);
     const node = this.#leave(id);
     if (node) node.unwound++;
+  }
+
+  /** A function is entered that catches exceptions; with no id, one that is not hooked. */
+  enterCatching(id) {
+    if (id !== undefined) this.enter(id);
+    this.catchers = this.catchers.filter(({ stay }) => stay <= this.path.length);
+    this.catchers.push({ number: ++this.catching, stay: this.path.length });
+  }
+
+  /** The call of that number has caught an exception: those above it are gone. */
+  landed(number) {
+    const stay = this.catchers.findLast((catcher) => catcher.number === number).stay;
+    while (this.path.length > stay) this.unwound(this.path.at(-1).id);
   }
 
   #leave(id) {

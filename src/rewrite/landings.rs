@@ -1,0 +1,84 @@
+//! Where an exception may bring a body back to itself.
+//!
+//! That is behind each `catch` and `catch_all` of the legacy proposal, and at each label that a clause of a `try_table` names:
+//! behind the `end` of a block, at the head of a loop, or, for the function's own label, where the body is left. There the
+//! buffer's hook sets write LANDED. Ordinary branches reach such labels too.
+//!
+//! The road not taken is a block of our own around each `try_table`, that only its exceptions reach: every branch inside of it
+//! would have to be renumbered, and it would need a type for each clause.
+
+use wasmparser::{Catch, Operator};
+
+use crate::module::{FuncIdx, Module};
+
+/// The places in one body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Landings {
+    /// Offsets in the file, ascending: each of the operator in front of which LANDED stands.
+    pub(crate) before: Vec<usize>,
+    /// Whether a clause names the function's label.
+    pub(crate) at_exit: bool,
+}
+
+/// One open label: where LANDED stands if it is a loop's, and whether a clause names it.
+struct Open {
+    head: Option<usize>,
+    named: bool,
+}
+
+impl Landings {
+    /// Those of a function; `None` if it catches nothing.
+    pub(crate) fn of(module: &Module<'_>, func: FuncIdx) -> Option<Landings> {
+        if module.with_exceptions().binary_search(&func).is_err() {
+            return None;
+        }
+        let mut operators = module.body_reader(func).get_operators_reader().expect("validated: locals can be read");
+        let mut before = Vec::new();
+        let mut open = vec![Open { head: None, named: false }];
+        let mut catches = false;
+        while !operators.eof() {
+            let operator = operators.read().expect("validated: operators can be read");
+            let behind = operators.original_position();
+            match operator {
+                Operator::Loop { .. } => open.push(Open { head: Some(behind), named: false }),
+                Operator::Block { .. } | Operator::If { .. } | Operator::Try { .. } => {
+                    open.push(Open { head: None, named: false });
+                }
+                Operator::TryTable { try_table } => {
+                    for clause in &try_table.catches {
+                        let (Catch::One { label, .. }
+                        | Catch::OneRef { label, .. }
+                        | Catch::All { label }
+                        | Catch::AllRef { label }) = clause;
+                        // Counted outside of the `try_table` itself.
+                        let named = open.len() - 1 - *label as usize;
+                        open[named].named = true;
+                        catches = true;
+                    }
+                    open.push(Open { head: None, named: false });
+                }
+                Operator::Catch { .. } | Operator::CatchAll => {
+                    before.push(behind);
+                    catches = true;
+                }
+                Operator::End | Operator::Delegate { .. } => {
+                    let closed = open.pop().expect("validated: blocks are balanced");
+                    if open.is_empty() {
+                        before.sort_unstable();
+                        return catches.then_some(Landings { before, at_exit: closed.named });
+                    }
+                    if closed.named {
+                        before.push(closed.head.unwrap_or(behind));
+                    }
+                }
+                _ => {}
+            }
+        }
+        unreachable!("validated: the function's own block is closed")
+    }
+
+    /// Whether LANDED stands in front of the operator at that offset.
+    pub(crate) fn is_at(&self, offset: usize) -> bool {
+        self.before.binary_search(&offset).is_ok()
+    }
+}

@@ -1,0 +1,187 @@
+//! Which calls an exception has crossed, once the function that caught it says that it goes on.
+//!
+//! Functions that catch are numbered as they are called, by the guest and here alike (see [`crate::hook::buffer`]). When one of
+//! them has landed, all calls above it are gone. So from the first of them on the open calls are followed; in a module that
+//! catches nothing, and below the outermost call that does, there is nothing to follow.
+
+use crate::hook::ProbeId;
+use crate::hook::buffer::NOBODY;
+
+/// The guest's numbers are known modulo this.
+const NUMBERS: u64 = 1 << 30;
+
+/// More calls are not followed: no stack has room for them, so they are none.
+const MOST_OPEN: usize = 16 << 20;
+
+/// The open calls, as far as an exception may cross them.
+#[derive(Debug, Default)]
+pub(super) struct Activations {
+    /// Calls, from the outermost that matters on.
+    open: Vec<ProbeId>,
+    /// Calls of functions that catch, outermost first.
+    catching: Vec<Catching>,
+    /// How many of those there were.
+    count: u64,
+}
+
+/// A call of a function that catches; or, if the function is not hooked, one or more after each other out of the same call.
+#[derive(Debug, Clone, Copy)]
+struct Catching {
+    /// The number of the first.
+    number: u64,
+    /// How many calls stay open when it has caught an exception: with itself, if it is hooked.
+    stay: usize,
+    hooked: bool,
+}
+
+impl Activations {
+    /// Whether calls have to be told.
+    #[inline]
+    pub(super) fn follow(&self) -> bool {
+        !self.catching.is_empty()
+    }
+
+    /// A function is entered.
+    pub(super) fn entered(&mut self, id: ProbeId) {
+        if self.follow() && self.open.len() < MOST_OPEN {
+            self.open.push(id);
+        }
+    }
+
+    /// A function that catches is entered; [`NOBODY`] is one that is not hooked.
+    pub(super) fn catching(&mut self, id: ProbeId) {
+        self.count += 1;
+        let hooked = id != NOBODY;
+        if hooked {
+            if self.open.len() == MOST_OPEN {
+                return;
+            }
+            self.open.push(id);
+        }
+        let stay = self.open.len();
+        // One that is not hooked does not say when it is left. All of them leave the same calls open, and the numbers of those
+        // that are gone do not come again.
+        match self.catching.last() {
+            Some(last) if !hooked && !last.hooked && last.stay == stay => {}
+            _ => self.catching.push(Catching { number: self.count, stay, hooked }),
+        }
+    }
+
+    /// A function is left.
+    pub(super) fn exited(&mut self, id: ProbeId) {
+        if !self.follow() {
+            return;
+        }
+        // Calls above it were not left, and will not be: a host has caught what they threw, or they trapped. If it is none of
+        // these, it is one below all of them.
+        let keep = self.open.iter().rposition(|open| *open == id);
+        self.open.truncate(keep.unwrap_or(0));
+        match keep {
+            Some(keep) => {
+                while self.catching.last().is_some_and(|last| last.stay > keep) {
+                    self.catching.pop();
+                }
+            }
+            None => self.catching.clear(),
+        }
+    }
+
+    /// The call of that number goes on. Tells the calls that are gone, innermost first. False if there is no such call.
+    pub(super) fn landed(&mut self, number: u32, mut crossed: impl FnMut(ProbeId)) -> bool {
+        // The same number comes round again after a thousand million calls: a call that says exactly that comes before others.
+        let back = |since: u64| since.wrapping_sub(u64::from(number)) % NUMBERS;
+        let exact = |one: &&Catching| one.hooked && back(one.number) == 0;
+        let among = |one: &&Catching| !one.hooked && self.count - one.number >= back(self.count);
+        let rev = || self.catching.iter().rev();
+        let Some(stay) = rev().find(exact).or_else(|| rev().find(among)).map(|one| one.stay) else {
+            return false;
+        };
+        while self.open.len() > stay {
+            crossed(self.open.pop().expect("it is longer"));
+        }
+        while self.catching.last().is_some_and(|last| last.stay > stay) {
+            self.catching.pop();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crossed(activations: &mut Activations, number: u32) -> Vec<u32> {
+        let mut crossed = Vec::new();
+        assert!(activations.landed(number, |id| crossed.push(id.0)));
+        crossed
+    }
+
+    #[test]
+    fn the_call_that_goes_on_is_known_by_its_number_and_not_by_its_function() {
+        let mut a = Activations::default();
+        a.entered(ProbeId(1));
+        for _ in 0..3 {
+            a.catching(ProbeId(2)); // numbers 1 to 3
+            a.entered(ProbeId(3));
+        }
+        assert_eq!(crossed(&mut a, 2), [3, 2, 3]);
+        assert_eq!(crossed(&mut a, 2), [0; 0], "it has told before");
+        a.exited(ProbeId(2));
+        assert_eq!(crossed(&mut a, 1), [3]);
+        a.exited(ProbeId(2));
+        assert!(!a.follow());
+    }
+
+    #[test]
+    fn one_that_is_not_hooked_leaves_open_what_was_when_it_was_called() {
+        let mut a = Activations::default();
+        a.catching(ProbeId(1)); // 1
+        for _ in 0..1000 {
+            a.catching(NOBODY); // 2 to 1001, each of which returns
+        }
+        assert_eq!(a.catching.len(), 2, "memory does not grow with calls");
+        a.entered(ProbeId(2));
+        a.catching(NOBODY); // 1002
+        a.entered(ProbeId(3));
+        a.entered(ProbeId(4));
+        assert_eq!(crossed(&mut a, 1002), [4, 3]);
+        a.entered(ProbeId(5));
+        assert_eq!(crossed(&mut a, 1001), [5, 2]);
+        assert_eq!(crossed(&mut a, 1), [0; 0]);
+        a.exited(ProbeId(1));
+        assert!(!a.follow());
+    }
+
+    #[test]
+    fn a_tail_call_stands_in_the_place_of_its_caller() {
+        let mut a = Activations::default();
+        a.catching(ProbeId(1)); // 1
+        a.catching(ProbeId(2)); // 2
+        a.exited(ProbeId(2));
+        a.entered(ProbeId(3));
+        assert_eq!(crossed(&mut a, 1), [3]);
+    }
+
+    #[test]
+    fn numbers_come_round() {
+        let mut a = Activations::default();
+        a.catching(ProbeId(1)); // 1
+        a.count = NUMBERS + 7;
+        a.catching(ProbeId(2)); // 8, the second time
+        a.entered(ProbeId(3));
+        assert_eq!(crossed(&mut a, 8), [3]);
+        assert_eq!(crossed(&mut a, 1), [2]);
+    }
+
+    #[test]
+    fn what_no_hook_tells_does_no_harm() {
+        let mut a = Activations::default();
+        assert!(!a.landed(5, |_| {}));
+        a.exited(ProbeId(1));
+        a.catching(ProbeId(1));
+        assert!(!a.landed(5, |_| {}));
+        a.entered(ProbeId(2));
+        a.exited(ProbeId(9));
+        assert!(!a.follow() && a.open.is_empty());
+    }
+}
