@@ -170,16 +170,16 @@ fn compare(steps: &[Step<'_>], script: &mut Script) {
                 _ if set == HookSet::Buffer
                     && script.tally.shared == 0
                     && !hooked.exhausted
-                    && hooked.events != observed[at] =>
+                    && hooked.calls != observed[at] =>
                 {
-                    format!("{} events, where the set observe has {}", hooked.events, observed[at])
+                    format!("{} calls, where the set observe has {}", hooked.calls, observed[at])
                 }
                 _ => continue,
             };
             script.with_hooks.push(format!("line {}: {}: {otherwise}", hooked.line, set.name()));
         }
         if set == HookSet::Observe {
-            observed = hooked.iter().map(|step| step.events).collect();
+            observed = hooked.iter().map(|step| step.calls).collect();
         }
     }
 }
