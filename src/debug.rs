@@ -29,8 +29,8 @@ pub(crate) struct Carrying<'c, 'a> {
     pub(crate) dwarf: Dwarf,
     /// The hooked functions, by ascending id.
     pub(crate) probes: &'c [Probe],
-    /// Names of the functions that were imported for the hooks, from index `shift.imported` on.
-    pub(crate) hook_names: &'c [String],
+    /// Names of the functions that are there for the hooks.
+    pub(crate) hook_names: &'c [(u32, String)],
 }
 
 /// What becomes of a custom section.

@@ -27,13 +27,18 @@ fn narrow(valid: &dyn Fn(WasmFeatures) -> bool, needed: &mut WasmFeatures, candi
 }
 
 /// The features that a hooked module needs and the original does not: none, but that a module with `try_table` needs
-/// reference types for the `exnref` that its wrappers throw on, and one with a buffer beside a memory several memories.
+/// reference types for the `exnref` that its wrappers throw on, one that exits its open calls before it leaves for the tables that
+/// it keeps them in, and one with a buffer beside a memory several memories.
 pub fn added(original: &[u8], hooked: &[u8]) -> Vec<&'static str> {
     let (before, after) = (needed(original), needed(hooked));
-    let has_buffer = crate::module::parse(hooked)
-        .is_ok_and(|module| module.imported_funcs().iter().any(|import| import.module == crate::hook::RECORDER));
+    let parsed = [original, hooked].map(|bytes| crate::module::parse(bytes).ok());
+    let has_buffer = parsed[1]
+        .as_ref()
+        .is_some_and(|module| module.imported_funcs().iter().any(|import| import.module == crate::hook::RECORDER));
+    let [tables, more_tables] = parsed.map(|module| module.map_or(0, |module| module.table_count()));
+    let balanced = more_tables == tables + crate::rewrite::balance::TABLES;
     let declared = |f: &&str| match *f {
-        "REFERENCE_TYPES" => before.contains(&"EXCEPTIONS"),
+        "REFERENCE_TYPES" => before.contains(&"EXCEPTIONS") || balanced,
         "MULTI_MEMORY" => has_buffer,
         _ => false,
     };

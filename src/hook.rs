@@ -117,6 +117,8 @@ pub fn is_hook_import(module: &str, name: &str) -> bool {
 pub(crate) struct HookCode {
     write: Write,
     memory_grow: u32,
+    /// The function that exits all calls that are open, where there is one.
+    balance: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -134,13 +136,31 @@ impl HookCode {
     pub(crate) fn new(set: HookSet, first: u32, memory: u32) -> Self {
         match set {
             HookSet::Observe => {
-                HookCode { write: Write::Calls { enter: first, exit: first + 1 }, memory_grow: first + 2 }
+                let write = Write::Calls { enter: first, exit: first + 1 };
+                HookCode { write, memory_grow: first + 2, balance: None }
             }
             HookSet::Buffer | HookSet::Threshold => {
                 let threshold = set == HookSet::Threshold;
-                HookCode { write: Write::Buffer(Buffer { memory, flush: first, threshold }), memory_grow: first + 1 }
+                let write = Write::Buffer(Buffer { memory, flush: first, threshold });
+                HookCode { write, memory_grow: first + 1, balance: None }
             }
         }
+    }
+
+    /// The same by way of functions that keep the calls that are open (see [`crate::rewrite::balance`]), from index `first` on.
+    pub(crate) fn balanced(self, first: u32) -> Self {
+        let write = Write::Calls { enter: first, exit: first + 1 };
+        HookCode { write, balance: Some(first + 2), ..self }
+    }
+
+    /// What stands before the module is left for good, if that is told: every call that is open is exited.
+    pub(crate) fn balance(&self) -> Vec<u8> {
+        let mut code = Vec::new();
+        if let Some(balance) = self.balance {
+            code.push(0x10);
+            balance.encode(&mut code);
+        }
+        code
     }
 
     /// Whether a function that catches says so where it does ([`HookCode::landed`]). Where it cannot, each function that an
@@ -273,8 +293,10 @@ pub struct Restore {
     pub(crate) types_appended: u32,
     /// What stands around hooked bodies.
     pub(crate) wrapper: Wrapper,
-    /// The imported functions that have a shim, ascending; the shims are the last functions, in that order.
+    /// The imported functions that have a shim, ascending; the shims are the last functions, in that order, but for those of …
     pub(crate) shims: Vec<u32>,
+    /// … [`crate::rewrite::balance`]: how many functions and element segments were appended for it, if it was asked for.
+    pub(crate) balance: Option<(u32, u32)>,
     /// What became of the input's sections, in the order of the output (the Manifest itself left out).
     pub(crate) fates: Vec<Fate>,
     /// Bodies in which a width or a branch cannot be computed back, by ascending position in the code section.
@@ -322,7 +344,8 @@ impl Manifest {
     /// ```text
     /// version=4  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  strings:vec(string)
     /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
-    /// restore: 0 | 1 types_appended wrapper:byte shims:vec(import) fates:vec(fate) bodies:vec(position, widths, vec(branch))
+    /// restore: 0 | 1 types_appended wrapper:byte shims:vec(import) balance fates:vec(fate) bodies:vec(position, widths, vec(branch))
+    /// balance: 0 | 1 functions elements   (since version 4)
     /// fate: 0 kept | 1 edited widths | 2 created | 3 replaced bytes | 4 dropped bytes | 5 patched widths script
     /// widths: vec(ordinal, width);   script: what takes the changes back (`debug/patch.rs`)
     /// ```
@@ -391,6 +414,11 @@ impl Restore {
         out.push(self.wrapper as u8);
         self.shims.len().encode(out);
         self.shims.iter().for_each(|s| s.encode(out));
+        out.push(self.balance.is_some() as u8);
+        if let Some((functions, elements)) = self.balance {
+            functions.encode(out);
+            elements.encode(out);
+        }
         self.fates.len().encode(out);
         for fate in &self.fates {
             match fate {
@@ -495,7 +523,7 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     })?;
     let restore = match r.read_u8()? {
         0 => None,
-        1 => Some(read_restore(r)?),
+        1 => Some(read_restore(r, version)?),
         _ => return Err(damaged("neither with nor without what restoring needs", r.original_position() - 1)),
     };
     if !r.eof() {
@@ -504,7 +532,7 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     Ok(Manifest { hooks, buffer, input_sha256, probes, restore })
 }
 
-fn read_restore(r: &mut BinaryReader<'_>) -> Result<Restore> {
+fn read_restore(r: &mut BinaryReader<'_>, version: u32) -> Result<Restore> {
     let bytes = |r: &mut BinaryReader<'_>| -> Result<Vec<u8>> {
         let len = r.read_var_u32()? as usize;
         Ok(r.read_bytes(len)?.to_vec())
@@ -514,6 +542,11 @@ fn read_restore(r: &mut BinaryReader<'_>) -> Result<Restore> {
         wrapper: Wrapper::from_byte(r.read_u8()?)
             .ok_or_else(|| damaged("unknown wrapper", r.original_position() - 1))?,
         shims: read_vec(r, |r| Ok(r.read_var_u32()?))?,
+        balance: match if version == OBSERVE_SINCE { 0 } else { r.read_u8()? } {
+            0 => None,
+            1 => Some((r.read_var_u32()?, r.read_var_u32()?)),
+            _ => return Err(damaged("neither balanced nor not", r.original_position() - 1)),
+        },
         fates: read_vec(r, |r| {
             Ok(match r.read_u8()? {
                 0 => Fate::Kept,

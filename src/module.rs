@@ -76,6 +76,9 @@ pub struct Module<'a> {
     exports: Vec<(&'a str, FuncIdx)>,
     bodies: Vec<Range<usize>>,
     memories: Vec<wasmparser::MemoryType>,
+    tables: u32,
+    globals: u32,
+    elements: u32,
     /// Functions whose bodies are valid only where there are exceptions: those that throw or catch are among them.
     with_exceptions: Vec<FuncIdx>,
     start: Option<FuncIdx>,
@@ -118,6 +121,9 @@ pub fn parse_under(bytes: &[u8], features: WasmFeatures) -> Result<Module<'_>> {
         exports: Vec::new(),
         bodies: Vec::new(),
         memories: Vec::new(),
+        tables: 0,
+        globals: 0,
+        elements: 0,
         with_exceptions: Vec::new(),
         start: None,
     };
@@ -237,6 +243,9 @@ impl<'a> Module<'a> {
                     self.memories.push(memory?);
                 }
             }
+            Payload::TableSection(tables) => self.tables += tables.count(),
+            Payload::GlobalSection(globals) => self.globals += globals.count(),
+            Payload::ElementSection(elements) => self.elements += elements.count(),
             Payload::ExportSection(exports) => {
                 for export in exports {
                     let export = export?;
@@ -259,7 +268,9 @@ impl<'a> Module<'a> {
                 self.func_types.push(ty);
             }
             TypeRef::Memory(memory) => self.memories.push(memory),
-            TypeRef::Table(_) | TypeRef::Global(_) | TypeRef::Tag(_) => {}
+            TypeRef::Table(_) => self.tables += 1,
+            TypeRef::Global(_) => self.globals += 1,
+            TypeRef::Tag(_) => {}
         }
     }
 
@@ -291,6 +302,21 @@ impl<'a> Module<'a> {
     /// The imported functions, in order: function index `i` is `imported_funcs()[i]`.
     pub fn imported_funcs(&self) -> &[FuncImport<'a>] {
         &self.imports
+    }
+
+    /// How many tables there are, imported ones included.
+    pub(crate) fn table_count(&self) -> u32 {
+        self.tables
+    }
+
+    /// How many globals there are, imported ones included.
+    pub(crate) fn global_count(&self) -> u32 {
+        self.globals
+    }
+
+    /// How many element segments there are.
+    pub(crate) fn element_count(&self) -> u32 {
+        self.elements
     }
 
     /// How many imports of every kind there are.

@@ -16,6 +16,7 @@ use crate::module::{FuncIdx, Module};
 use crate::select::Plan;
 
 mod assemble;
+pub(crate) mod balance;
 pub(crate) mod body;
 pub mod check;
 mod landings;
@@ -25,10 +26,11 @@ pub(crate) mod splice;
 pub mod strip;
 pub(crate) mod wrapper;
 
+use balance::Balance;
 use body::{BodyPlan, LeftOut, NewBody};
 use landings::Landings;
 use offsets::{BodyMap, OffsetMap};
-use splice::{Shift, Widths};
+use splice::{Growth, Shift, Widths};
 use wrapper::Wrapper;
 
 /// What is to be written, besides which functions are hooked.
@@ -38,11 +40,38 @@ pub struct Options {
     pub hooks: HookSet,
     /// Whether the Manifest holds what [`crate::strip`] needs. Costs a few bytes, unless sections that no rule inverts are large.
     pub restore: bool,
+    /// When the module itself exits the calls that are open, before it is left for good.
+    pub balance_exit: BalanceExit,
+}
+
+/// When a module exits all calls that are open before it is left through `proc_exit` or `unreachable`, so that a host which knows
+/// nothing of those gets a complete trace. In the Observe set alone: the runtime here closes what is open. Each call costs some
+/// more, and each hooked function a dozen bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BalanceExit {
+    /// Not at all.
+    #[default]
+    Never,
+    /// If it imports `proc_exit`; and if engines' limits leave no room, a warning says so.
+    WhereItExits,
+    /// Also if it may leave through `unreachable` alone.
+    Always,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { hooks: HookSet::Observe, restore: true }
+        Options { hooks: HookSet::Observe, restore: true, balance_exit: BalanceExit::Never }
+    }
+}
+
+impl Options {
+    fn balances(&self, module: &Module<'_>) -> bool {
+        let wanted = match self.balance_exit {
+            BalanceExit::Never => false,
+            BalanceExit::WhereItExits => module.imported_funcs().iter().any(balance::leaves),
+            BalanceExit::Always => true,
+        };
+        wanted && !self.hooks.has_buffer()
     }
 }
 
@@ -66,6 +95,9 @@ const MAX_TYPE_SIZE: usize = 1_000_000;
 const MAX_TYPES: usize = 1_000_000;
 const MAX_EXPORTS: usize = 1_000_000;
 const MAX_MEMORIES: usize = 100;
+const MAX_TABLES: usize = 100;
+const MAX_GLOBALS: usize = 1_000_000;
+const MAX_ELEMENTS: usize = 100_000;
 
 /// The bodies as they are written.
 #[derive(Debug)]
@@ -88,20 +120,12 @@ struct Layout {
     memory_grow: bool,
     /// The block type of each hooked function's results, encoded, by the function's type.
     block_types: BTreeMap<u32, Vec<u8>>,
-    /// Types to append to the type section, encoded.
-    new_types: Vec<Vec<u8>>,
-    /// Imports to append to the import section, encoded.
-    new_imports: Vec<u8>,
-    /// The buffer, if the hook set has one, with its memory and its export, encoded.
-    buffer: Option<NewBuffer>,
-}
-
-/// A buffer to be added.
-#[derive(Debug)]
-struct NewBuffer {
-    place: BufferPlace,
-    memory: Vec<u8>,
-    export: Vec<u8>,
+    /// What is appended to sections, by their id.
+    appended: BTreeMap<u8, Growth>,
+    /// Where the buffer is, if the hook set has one.
+    buffer: Option<BufferPlace>,
+    /// What balances the module, if it does that.
+    balance: Option<Balance>,
 }
 
 /// Writes the hooks that `plan` selects.
@@ -126,7 +150,13 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
     if plan.is_empty() {
         return Ok(Rewritten { warnings, ..unchanged(module) });
     }
-    let layout = Layout::new(module, plan, options)?;
+    let layout = match Layout::new(module, plan, options.hooks, options.balances(module)) {
+        Err(e) if options.balance_exit == BalanceExit::WhereItExits && options.balances(module) => {
+            warnings.push(format!("calls that are open when it exits are not exited: {}", e.message()));
+            Layout::new(module, plan, options.hooks, false)?
+        }
+        layout => layout?,
+    };
     if let Some(memory) = module.memories().first().filter(|_| !layout.memory_grow && uses_memory_grow(module)) {
         let width = if memory.memory64 { "64-bit" } else { "other" };
         warnings.push(format!("memory.grow of a {width} memory is not reported: the hook set has no event for it"));
@@ -169,14 +199,17 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
         }
     }
 
-    let shims: Vec<Vec<u8>> = plan.imports().map(|import| shims::body(module, import, &layout)).collect();
+    let shims = layout.shift.shims.iter().map(|import| FuncIdx(*import));
+    let mut shims: Vec<Vec<u8>> =
+        shims.map(|import| shims::body(module, import, plan.contains(import), &layout)).collect();
+    shims.extend(layout.balance.iter().flat_map(Balance::bodies));
     probes.extend(
         plan.imports()
             .map(|import| Probe { id: ProbeId(layout.shift.reference(import.0)), label: labels[import].clone() }),
     );
 
     let offsets = offset_map(module, &bodies, &shims);
-    let hook_names: Vec<String> = options.hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name)).collect();
+    let hook_names = layout.hook_names(options.hooks);
     let inner_labels = module.defined_funcs().zip(&bodies).filter(|(_, body)| !body.labels.is_empty());
     let mut dwarf = crate::debug::dwarf::carry(module, &offsets);
     warnings.append(&mut dwarf.warnings);
@@ -192,7 +225,7 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
         hook_names: &hook_names,
     };
     let (wasm, restore) = assemble::assemble(&layout, &mut carrying, Code { bodies, shims }, options, &mut warnings)?;
-    let buffer = layout.buffer.as_ref().map(|b| b.place.clone());
+    let buffer = layout.buffer.clone();
     let manifest = Manifest { hooks: options.hooks, buffer, input_sha256: sha256(module.bytes()), probes, restore };
     let wasm = assemble::with_manifest(wasm, &manifest);
     if is_near_the_limit_of_types(module)
@@ -239,36 +272,39 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(bytes).into()
 }
 
+/// Refuses what would pass a limit.
+fn limit(what: &str, has: usize, more: usize, most: usize) -> Result<()> {
+    if has + more <= most {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Limit,
+        format!(
+            "the module has {has} {what}; with the hooks' {more} it would pass the limit of {most} that engines set"
+        ),
+    ))
+}
+
 impl Layout {
-    fn new(module: &Module<'_>, plan: &Plan, options: &Options) -> Result<Self> {
-        let imports = options.hooks.imports();
-        let limit = |what: &str, has: usize, more: usize, most: usize| {
-            if has + more <= most {
-                return Ok(());
-            }
-            Err(Error::new(
-                ErrorKind::Limit,
-                format!(
-                    "the module has {has} {what}; with the hooks' {more} it would pass the limit of {most} that engines set"
-                ),
-            ))
-        };
-        limit("functions", module.func_count() as usize, imports.len() + plan.imports().count(), MAX_FUNCTIONS)?;
+    fn new(module: &Module<'_>, plan: &Plan, hooks: HookSet, balances: bool) -> Result<Self> {
+        use crate::module::id;
+        let imports = hooks.imports();
+        let leaves = |import: &usize| balances && balance::leaves(&module.imported_funcs()[*import]);
+        let leaving = (0..module.imported_funcs().len()).filter(leaves).map(|import| import as u32);
+        let mut shims: Vec<u32> = plan.imports().map(|func| func.0).chain(leaving).collect();
+        shims.sort_unstable();
+        shims.dedup();
+        let functions = imports.len() + shims.len() + if balances { balance::functions(plan.len()) } else { 0 };
+        limit("functions", module.func_count() as usize, functions, MAX_FUNCTIONS)?;
         limit("imports", module.import_count(), imports.len(), MAX_IMPORTS)?;
-        let buffer = match options.hooks.has_buffer() {
-            true => {
-                limit("memories", module.memories().len(), 1, MAX_MEMORIES)?;
-                limit("exports", module.all_exports().len(), 1, MAX_EXPORTS)?;
-                Some(NewBuffer::of(module, options.hooks, plan)?)
-            }
-            false => None,
-        };
 
         let first = module.imported_funcs().len() as u32;
-        let shims: Vec<u32> = plan.imports().map(|func| func.0).collect();
-        let hooks = imports.len() as u32;
-        let shift = Shift { imported: first, hooks, shims, first_shim: module.func_count() + hooks };
+        let hook_count = imports.len() as u32;
+        let first_shim = module.func_count() + hook_count;
+        let first_behind = first_shim + shims.len() as u32;
+        let shift = Shift { imported: first, hooks: hook_count, shims, first_shim };
         let mut types = Types::of(module);
+        let mut appended = BTreeMap::new();
         let mut new_imports = Vec::new();
         for import in imports {
             import.module.encode(&mut new_imports);
@@ -276,7 +312,48 @@ impl Layout {
             new_imports.push(0x00); // a function
             types.import(import.takes_i32).encode(&mut new_imports);
         }
-        let code = HookCode::new(options.hooks, first, module.memories().len() as u32);
+        appended.insert(id::IMPORT, Growth { entries: i64::from(hook_count), bytes: new_imports });
+        let mut new_functions = Vec::new();
+        for import in &shift.shims {
+            module.type_index(FuncIdx(*import)).encode(&mut new_functions);
+        }
+
+        let mut code = HookCode::new(hooks, first, module.memories().len() as u32);
+        let balance = balances.then(|| Balance {
+            first: first_behind,
+            host: first,
+            table: module.table_count(),
+            global: module.global_count(),
+            plain: types.import(false),
+            ids: shift.ids(plan),
+        });
+        if let Some(balance) = &balance {
+            code = code.balanced(balance.first);
+            let (segments, elements) = balance.elements();
+            limit("tables", module.table_count() as usize, balance::TABLES as usize, MAX_TABLES)?;
+            limit("globals", module.global_count() as usize, balance::GLOBALS as usize, MAX_GLOBALS)?;
+            limit("element segments", module.element_count() as usize, segments as usize, MAX_ELEMENTS)?;
+            new_functions.extend(balance.types(types.import(true)));
+            appended.insert(id::TABLE, Growth { entries: balance::TABLES.into(), bytes: balance.tables() });
+            appended.insert(id::GLOBAL, Growth { entries: balance::GLOBALS.into(), bytes: balance.globals() });
+            appended.insert(id::ELEMENT, Growth { entries: segments.into(), bytes: elements });
+        }
+        let functions = functions - imports.len();
+        appended.insert(id::FUNCTION, Growth { entries: functions as i64, bytes: new_functions });
+
+        let buffer = match hooks.has_buffer() {
+            true => {
+                limit("memories", module.memories().len(), 1, MAX_MEMORIES)?;
+                limit("exports", module.all_exports().len(), 1, MAX_EXPORTS)?;
+                let place = buffer_place(module, hooks, first_behind)?;
+                appended.insert(id::MEMORY, Growth { entries: 1, bytes: buffer_memory(place.first_block) });
+                let export = buffer_export(&place.export, module.memories().len() as u32);
+                appended.insert(id::EXPORT, Growth { entries: 1, bytes: export });
+                Some(place)
+            }
+            false => None,
+        };
+
         let (wrapper, landings) = match code.tells_landings() {
             true => (Wrapper::Block, landings(module)),
             false => (Wrapper::of(module), BTreeMap::new()),
@@ -287,6 +364,8 @@ impl Layout {
             block_types.entry(module.type_index(func)).or_insert_with(|| types.block(module.func_type(func).results()));
         }
         limit("types", types.before, types.new.len(), MAX_TYPES)?;
+        appended.insert(id::TYPE, Growth { entries: types.new.len() as i64, bytes: types.new.concat() });
+        appended.retain(|_, growth| growth.entries != 0);
         Ok(Layout {
             shift,
             code,
@@ -294,27 +373,31 @@ impl Layout {
             landings,
             memory_grow: module.memories().first().is_some_and(|m| !m.memory64),
             block_types,
-            new_types: types.new,
-            new_imports,
+            appended,
             buffer,
+            balance,
         })
     }
 
-    /// Sections that the module lacks and that come into being: id, count and entries.
-    fn created(&self, module: &Module<'_>, imports: usize) -> Vec<(u8, Vec<u8>)> {
-        use crate::module::id;
-        let counted = |count: usize, entries: &[u8]| {
+    /// What the functions are called that are there for the hooks. (Not those that are many.)
+    fn hook_names(&self, hooks: HookSet) -> Vec<(u32, String)> {
+        let imports = hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name));
+        let own = self.balance.iter().flat_map(|balance| {
+            (balance.first..).zip(["enter", "exit", "balance"].map(|name| format!("wasmtrace.{name}")))
+        });
+        (self.shift.imported..).zip(imports).chain(own).collect()
+    }
+
+    /// Sections that the module lacks and that come into being: id, and contents.
+    fn created(&self, module: &Module<'_>) -> Vec<(u8, Vec<u8>)> {
+        let missing = self.appended.iter().filter(|(id, _)| module.section(**id).is_none());
+        let contents = missing.map(|(id, growth)| {
             let mut contents = Vec::new();
-            count.encode(&mut contents);
-            contents.extend_from_slice(entries);
-            contents
-        };
-        let mut created = vec![(id::IMPORT, counted(imports, &self.new_imports))];
-        if let Some(buffer) = &self.buffer {
-            created.extend([(id::MEMORY, counted(1, &buffer.memory)), (id::EXPORT, counted(1, &buffer.export))]);
-        }
-        created.retain(|(id, _)| module.section(*id).is_none());
-        created
+            (growth.entries as u32).encode(&mut contents);
+            contents.extend_from_slice(&growth.bytes);
+            (*id, contents)
+        });
+        contents.collect()
     }
 }
 
@@ -324,27 +407,20 @@ fn landings(module: &Module<'_>) -> BTreeMap<FuncIdx, Landings> {
     funcs.filter_map(|func| Some((*func, Landings::of(module, *func)?))).collect()
 }
 
-impl NewBuffer {
-    fn of(module: &Module<'_>, hooks: HookSet, plan: &Plan) -> Result<Self> {
-        if module.memories().iter().any(|m| m.shared) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "the module has a shared memory: its threads would all record into one buffer; use the hook set observe",
-            ));
-        }
-        let functions = module.func_count() as usize + hooks.imports().len() + plan.imports().count();
-        let exports = module.all_exports();
-        let mut export = "wasmtrace:buffer".to_owned();
-        while exports.iter().any(|e| e.name == export) {
-            export.push('+');
-        }
-        let place = BufferPlace { export, first_block: buffer::first_block(hooks, functions as u32) };
-        Ok(NewBuffer {
-            memory: buffer_memory(place.first_block),
-            export: buffer_export(&place.export, module.memories().len() as u32),
-            place,
-        })
+/// Where the buffer is in a module that will have so many functions.
+fn buffer_place(module: &Module<'_>, hooks: HookSet, functions: u32) -> Result<BufferPlace> {
+    if module.memories().iter().any(|m| m.shared) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "the module has a shared memory: its threads would all record into one buffer; use the hook set observe",
+        ));
     }
+    let exports = module.all_exports();
+    let mut export = "wasmtrace:buffer".to_owned();
+    while exports.iter().any(|e| e.name == export) {
+        export.push('+');
+    }
+    Ok(BufferPlace { export, first_block: buffer::first_block(hooks, functions) })
 }
 
 /// A memory that does not grow, as large as the buffer needs it, as an entry of its section.
@@ -460,7 +536,7 @@ fn write_body(module: &Module<'_>, func: FuncIdx, plan: &Plan, layout: &Layout) 
     let has_hooks = id.is_some() || landings.is_some();
     let hooked = has_hooks.then(|| (id, layout.block_types[&module.type_index(func)].as_slice()));
     let memory_grow = layout.memory_grow && !module.is_shared(func);
-    let plan = BodyPlan { hooked, landings, wrapper: layout.wrapper, memory_grow };
+    let plan = BodyPlan { hooked, landings, wrapper: layout.wrapper, memory_grow, balance: !module.is_shared(func) };
     body::rewrite(module, func, &plan, &layout.code, &layout.shift)
 }
 

@@ -98,7 +98,7 @@ fn assert_same(export: &str, original: &[u8], out: &Rewritten, before: &Seen, af
 fn assert_seen_here_too(export: &str, host: &Host, out: &Rewritten, seen: &Seen) {
     let mut session = host.open(&host.compile(&out.wasm).unwrap()).unwrap();
     session.call(export).unwrap();
-    let [here, there] = [session.events(), &seen.events].map(|events| by_rank(out, events, &seen.call.ending));
+    let [here, there] = [session.events(), &seen.events].map(|events| by_rank(out, events));
     assert_eq!(there, here, "`{export}`: two engines see different things");
 }
 

@@ -9,7 +9,6 @@ use common::host::{Host, Session};
 use common::same::{assert_same_call, by_rank};
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::rewrite::Rewritten;
-use wasmtrace::trace::Ending;
 
 const MOST_LOCALS: u32 = 50_000;
 
@@ -50,7 +49,7 @@ fn fifty_thousand_locals() {
             let reports = locals + if is_hooked { for_hooks } else { 0 } < MOST_LOCALS;
             assert_eq!(probes(&out.wasm).len(), 1 + usize::from(is_hooked), "{locals}, {hooks:?}");
             assert_eq!(out.warnings.len(), usize::from(!is_hooked || !reports), "{:?}", out.warnings);
-            let seen = by_rank(&out, run(&wasm, &out, "run").events(), &Ending::Returned);
+            let seen = by_rank(&out, run(&wasm, &out, "run").events());
             let f: &[&str] = match (is_hooked, reports) {
                 (true, true) => &["enter 0", "MemoryGrow(1)", "exit 0"],
                 (true, false) => &["enter 0", "exit 0"],

@@ -3,6 +3,7 @@
 mod common;
 
 use wasmtrace::hook::{HOOK_SETS, HookSet};
+use wasmtrace::rewrite::BalanceExit;
 use wasmtrace::{ErrorKind, Options, check, features, instrument, rewrite, strip};
 
 fn nothing_selected() -> Options {
@@ -21,9 +22,14 @@ fn an_empty_plan_yields_the_input() {
     });
 }
 
-/// Every hook set, without and with shims around imported functions.
+/// Every hook set, without and with shims around imported functions; that of the host's calls also with what balances it.
 fn every_way() -> impl Iterator<Item = Options> {
-    HOOK_SETS.into_iter().flat_map(|hooks| [false, true].map(|imports| with(hooks, imports)))
+    let all = HOOK_SETS.into_iter().flat_map(|hooks| [false, true].map(|imports| with(hooks, imports)));
+    let balanced = all.clone().filter(|way| !way.rewrite.hooks.has_buffer()).map(|mut way| {
+        way.rewrite.balance_exit = BalanceExit::Always;
+        way
+    });
+    all.chain(balanced)
 }
 
 fn with(hooks: HookSet, imports: bool) -> Options {
@@ -60,7 +66,8 @@ fn erasing_the_hooks_leaves_the_input() {
     });
 }
 
-/// Theorem: the output needs no feature that the input did not need, but that a buffer beside memories needs several.
+/// Theorem: the output needs no feature that the input did not need, but that a buffer beside memories needs several, and what
+/// balances a module tables of functions.
 #[test]
 fn hooks_need_no_new_feature() {
     common::for_each(common::modules(), |case| {
@@ -176,4 +183,44 @@ fn an_import_behind_the_hooks_is_found_out() {
     let e = check::check(&wasm, &hooked).unwrap_err();
     assert_eq!(e.kind(), wasmtrace::ErrorKind::Check, "{e}");
     assert_eq!(strip(&hooked).unwrap_err().kind(), wasmtrace::ErrorKind::Restore);
+}
+
+/// A function of every kind that hooks have a way with: exits, a panic, a tail call, a handler, an import.
+const OF_EVERY_KIND: &str = r#"(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (tag $e (param i32))
+  (memory 1)
+  (table $t 4 funcref)
+  (global $g (mut i32) (i32.const 7))
+  (elem (i32.const 1) $tail $caught)
+  (func $caught (result i32)
+    (block $h (result i32)
+      (try_table (result i32) (catch $e $h) (throw $e (i32.const 1)))))
+  (func $tail (result i32) (return_call $caught))
+  (func (export "run") (param $n i32) (result i32)
+    (if (i32.eqz (local.get $n)) (then (return (memory.grow (i32.const 1)))))
+    (if (i32.eq (local.get $n) (i32.const 1)) (then unreachable))
+    (call $exit (global.get $g))
+    (call_indirect $t (result i32) (local.get $n))))"#;
+
+/// Theorem: the check finds out whatever changes in a hooked module: no bit of it (but of custom sections) can be another one.
+#[test]
+fn no_bit_of_a_hooked_module_changes_unseen() {
+    let original = wat::parse_str(OF_EVERY_KIND).unwrap();
+    let tried = std::sync::atomic::AtomicUsize::new(0);
+    for options in every_way() {
+        let out = hooked(&original, &options).unwrap().wasm;
+        check::check(&original, &out).unwrap();
+        let module = wasmtrace::module::parse(&out).unwrap();
+        for section in module.sections().iter().filter(|section| section.name.is_none()) {
+            for (at, bit) in section.whole.clone().flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+                let mut changed = out.clone();
+                changed[at] ^= 1 << bit;
+                let verdict = check::check(&original, &changed);
+                assert!(verdict.is_err(), "bit {bit} of byte {at:#x} in section {} with {options:?}", section.id);
+                tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+    }
+    assert!(tried.into_inner() > 40_000, "little was tried");
 }

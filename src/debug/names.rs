@@ -31,9 +31,7 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
         .into_iter()
         .map(|(func, name)| (carrying.shift.place(func), name))
         .collect();
-    for (i, name) in carrying.hook_names.iter().enumerate() {
-        functions.insert(carrying.shift.imported + i as u32, name);
-    }
+    functions.extend(carrying.hook_names.iter().map(|(func, name)| (*func, name.as_str())));
     for probe in carrying.probes {
         let name = functions.entry(probe.id.0).or_insert(&probe.label.name);
         if name.is_empty() {
@@ -91,7 +89,8 @@ pub(crate) fn restore(data: &[u8], shift: &Shift, outer_labels: u32, probes: &[P
                 let kept: BTreeMap<u32, &str> = names
                     .into_iter()
                     .filter(|(func, _)| {
-                        !hooks.contains(func) && probe(*func).is_none_or(|p| p.label.source == Source::NameSection)
+                        let ours = hooks.contains(func) || *func >= shift.first_shim && probe(*func).is_none();
+                        !ours && probe(*func).is_none_or(|p| p.label.source == Source::NameSection)
                     })
                     .map(|(func, name)| (shift.back(func), name))
                     .collect();

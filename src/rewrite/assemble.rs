@@ -8,7 +8,7 @@ use crate::debug::patch::Patches;
 use crate::debug::{Carried, Carrying, describes_original, names, producers};
 use crate::error::Result;
 use crate::hook::{Fate, MANIFEST_SECTION, Manifest, Restore};
-use crate::module::{FuncIdx, Module, Section, id};
+use crate::module::{Module, Section, id};
 
 /// Writes everything but the Manifest, and notes what taking the hooks out again will need.
 pub(super) fn assemble(
@@ -25,24 +25,19 @@ pub(super) fn assemble(
     let mut out = Vec::with_capacity(file.len() + more_code + file.len() / 8 + 4096);
     out.extend_from_slice(&file[..8]);
     let shims = layout.shift.shims.clone();
-    let types_appended = layout.new_types.len() as u32;
-    let mut restore = Restore { types_appended, wrapper: layout.wrapper, shims, ..Default::default() };
+    let entries = |id: u8| layout.appended.get(&id).map_or(0, |growth| growth.entries as u32);
+    let balance = layout.balance.as_ref();
+    let balance = balance.map(|_| (entries(id::FUNCTION) - shims.len() as u32, entries(id::ELEMENT)));
+    let types_appended = entries(id::TYPE);
+    let mut restore = Restore { types_appended, wrapper: layout.wrapper, shims, balance, ..Default::default() };
     let mut code = Some(code);
     let (mut seen_names, mut seen_producers) = (false, false);
-    let imports = carrying.hook_names.len();
-    let created = layout.created(module, imports);
-    let buffer = layout.buffer.as_ref();
+    let created = layout.created(module);
+    let nothing = Growth::default();
     let mut stale = Vec::new();
 
     for section in module.sections() {
-        let growth = match section.id {
-            id::TYPE => Growth { entries: layout.new_types.len() as i64, bytes: layout.new_types.concat() },
-            id::FUNCTION => Growth { entries: layout.shift.shims.len() as i64, bytes: shim_types(carrying) },
-            id::IMPORT => Growth { entries: imports as i64, bytes: layout.new_imports.clone() },
-            id::MEMORY => buffer.map_or_else(Growth::default, |b| Growth { entries: 1, bytes: b.memory.clone() }),
-            id::EXPORT => buffer.map_or_else(Growth::default, |b| Growth { entries: 1, bytes: b.export.clone() }),
-            _ => Growth::default(),
-        };
+        let growth = layout.appended.get(&section.id).unwrap_or(&nothing);
         let fate = if let Some(name) = section.name {
             match carrying.carry(section, seen_names, warnings) {
                 Carried::Raw => {
@@ -63,7 +58,7 @@ pub(super) fn assemble(
             write_code(file, section, code.take().expect("a module has one code section"), &mut restore, &mut out)
         } else if growth.entries != 0 || splice::holds_indices(section.id) {
             let (contents, widths) =
-                splice::section(file, section, &|f| layout.shift.reference(f), &growth, Widths::Note(Vec::new()))?;
+                splice::section(file, section, &|f| layout.shift.reference(f), growth, Widths::Note(Vec::new()))?;
             if contents == file[section.contents.clone()] {
                 copy(file, section, &mut out)
             } else {
@@ -188,15 +183,6 @@ fn write_code(file: &[u8], section: &Section<'_>, code: Code, restore: &mut Rest
 pub(super) fn code_count(count: usize, width: u8, shims: usize, widths: &mut Widths<'_>) -> (u32, u8) {
     let new = (count + shims) as u32;
     (new, if shims == 0 { width } else { widths.of(1, count as u32, width, new) })
-}
-
-/// The types of the shims are those of their imports.
-fn shim_types(carrying: &Carrying<'_, '_>) -> Vec<u8> {
-    let mut types = Vec::new();
-    for import in &carrying.shift.shims {
-        carrying.module.type_index(FuncIdx(*import)).encode(&mut types);
-    }
-    types
 }
 
 /// A custom section's contents: its name, then its data.

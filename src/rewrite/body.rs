@@ -53,6 +53,8 @@ pub(crate) struct BodyPlan<'p> {
     pub(crate) wrapper: Wrapper,
     /// Whether `memory.grow` of memory 0 reports.
     pub(crate) memory_grow: bool,
+    /// Whether all open calls are exited before `unreachable`, where the hooks can do that.
+    pub(crate) balance: bool,
 }
 
 /// A body as it is written: `bytes` begin with the size field.
@@ -94,8 +96,11 @@ pub(crate) fn rewrite(
     shift: &Shift,
 ) -> Result<NewBody> {
     let new = write(module, func, plan, code, shift)?;
-    if new.bytes.len() - new.size_width as usize > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow) {
-        let bare = BodyPlan { hooked: None, landings: None, wrapper: Wrapper::Block, memory_grow: false };
+    if new.bytes.len() - new.size_width as usize > MAX_BODY
+        && (plan.hooked.is_some() || plan.memory_grow || plan.balance)
+    {
+        let bare =
+            BodyPlan { hooked: None, landings: None, wrapper: Wrapper::Block, memory_grow: false, balance: false };
         return Ok(NewBody { left_out: Some(LeftOut::TooLarge), ..write(module, func, &bare, code, shift)? });
     }
     Ok(new)
@@ -133,6 +138,7 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
     let mut depth = 0u32; // labels open inside the body
     let exit = frame.map(|frame| code.exit(frame));
     let landed = frame.map_or_else(Vec::new, |frame| code.landed(frame));
+    let balance = if plan.balance { code.balance() } else { Vec::new() };
     let (landed_labels, exit_labels) = (code.labels().0 as usize, code.labels().1 as usize);
 
     let mut splice = Splice::new(module.bytes(), range.start, Widths::Note(Vec::new()), OPERATORS);
@@ -191,6 +197,7 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
                     splice.insert(at, &plan.wrapper.close(&[landed, exit].concat()));
                 }
             }
+            Operator::Unreachable if !balance.is_empty() => splice.insert(at, &balance),
             Operator::MemoryGrow { mem: 0 } if plan.memory_grow => {
                 if room_for_scratch {
                     splice.insert(at, &code.memory_grow(scratch));

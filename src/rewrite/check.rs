@@ -11,6 +11,10 @@
 //! sets a function that catches exceptions tells so wherever one may have brought it: behind `catch` and `catch_all`, and at
 //! each label that a clause of a `try_table` names. (One that is not hooked may do so too: then it has neither exit nor id.)
 //!
+//! A module that exits its open calls before it is left for good has functions of its own behind its shims for that, two tables,
+//! a global and segments, which nothing else names; hooks call those in place of the host's, and one of them stands before each
+//! `unreachable`, and in the shim of `proc_exit`.
+//!
 //! Every way out of such a body passes its exit: falling through reaches it behind the block; a branch to what was the
 //! function's label (in whatever instruction) lands on the block; a `return` has become such a branch; a tail call has
 //! its own. So the check needs no second list of ways out.
@@ -19,9 +23,12 @@
 //! offsets that it draws for itself; what that gives is tested by a reader of another make), and does not read the Manifest to learn what was
 //! done; it only compares what the Manifest claims. Not wasmtime, no running: 0.1 s for 10 MB.
 
+use wasm_encoder::Encode;
 use wasmparser::{Catch, Operator, OperatorsReader};
 
+use super::balance::{self, Balance};
 use super::offsets::{BodyMap, Growth, OffsetMap, summed};
+use super::shims::Shim;
 use super::wrapper::{self, Wrapper};
 use crate::debug::dwarf;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,16 +65,23 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         return Err(fail(at, "the hooks of no known set are imported behind the original's functions"));
     };
     let by = set.imports().len() as u32;
-    let Some(shims) = new.func_count().checked_sub(old.func_count() + by) else {
+    if new.func_count() < old.func_count() + by {
         return Err(fail(8, "functions were lost"));
-    };
+    }
     let code = HookCode::new(set, from, old.memories().len() as u32);
-    let mut pair = Pair { old: &old, new: &new, from, by, shims: Vec::new(), code, set };
+    let mut pair = Pair { old: &old, new: &new, from, by, shims: Vec::new(), code, set, balance: None };
     pair.imports()?;
     let buffer = pair.buffer()?;
-    for shim in new.func_count() - shims..new.func_count() {
-        let import = pair.shim(FuncIdx(shim))?;
-        pair.shims.push((import, shim));
+    pair.balance = pair.balancing()?;
+    let behind = pair.balance.as_ref().map_or(new.func_count(), |balance| balance.first);
+    if pair.balance.is_some() {
+        pair.code = code.balanced(behind);
+    }
+    let mut hooked_shims = Vec::new();
+    for shim in old.func_count() + by..behind {
+        let found = pair.shim(FuncIdx(shim))?;
+        hooked_shims.extend(found.id);
+        pair.shims.push((found.import.0, shim));
     }
     if !pair.shims.is_sorted_by(|a, b| a.0 < b.0) {
         return Err(fail(8, "the shims are not in the order of their imports"));
@@ -93,7 +107,12 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         places.push(body.places);
         maps.push(body.map);
     }
-    hooked_funcs.extend(pair.shims.iter().map(|(_, shim)| ProbeId(*shim)));
+    hooked_funcs.extend(hooked_shims);
+    if let Some(balance) = &pair.balance
+        && !hooked_funcs.iter().all(|id| balance.ids.binary_search(id).is_ok())
+    {
+        return Err(fail(8, "a function is hooked, and could not be exited when the module is left"));
+    }
     if let Some(manifest) = &manifest {
         if !manifest.probes.iter().map(|p| p.id).eq(hooked_funcs.iter().copied()) {
             return Err(fail(8, "the Manifest names other functions than those that are hooked"));
@@ -136,6 +155,8 @@ struct Pair<'p, 'a> {
     shims: Vec<(u32, u32)>,
     code: HookCode,
     set: HookSet,
+    /// What exits all open calls before the module is left, if there is that.
+    balance: Option<Balance>,
 }
 
 /// What is known of one pair of bodies that match.
@@ -162,8 +183,9 @@ impl Pair<'_, '_> {
         }
     }
 
-    /// The import that a shim stands for: its body is just the hooks around a call with its own parameters.
-    fn shim(&self, shim: FuncIdx) -> Result<u32> {
+    /// What a function behind the original's stands for: its body is just the hooks around a call of an import with its own
+    /// parameters.
+    fn shim(&self, shim: FuncIdx) -> Result<Shim> {
         let range = self.new.body(shim);
         let body = &self.new.bytes()[range.clone()];
         let params = self.new.func_type(shim).params().len() as u32;
@@ -177,16 +199,70 @@ impl Pair<'_, '_> {
                 && import < self.from
                 && self.old.type_index(FuncIdx(import)) == self.new.type_index(shim)
             {
-                let id = ProbeId(shim.0);
-                let is_shim = |wrapper: Wrapper| {
-                    super::shims::operators(params, FuncIdx(import), id, &self.code, (wrapper, &block_type)) == body
-                };
-                if self.wrappers().any(is_shim) {
-                    return Ok(import);
+                let leaves = balance::leaves(&self.old.imported_funcs()[import as usize]);
+                let of = |id, wrapper| Shim { params, import: FuncIdx(import), id, leaves, wrapper };
+                let hooked = self.wrappers().map(|wrapper| of(Some(ProbeId(shim.0)), wrapper));
+                let bare = (leaves && self.balance.is_some()).then(|| of(None, Wrapper::Block));
+                let mut all = hooked.chain(bare);
+                if let Some(found) = all.find(|shim| shim.operators(&self.code, &block_type) == body) {
+                    return Ok(found);
                 }
             }
         }
         Err(fail(range.start, format!("function {} is neither the original's nor a shim", shim.0)))
+    }
+
+    /// What exits all open calls, if the module has that: the last functions, with what was appended for them, and nothing else.
+    fn balancing(&self) -> Result<Option<Balance>> {
+        let (old, new) = (self.old, self.new);
+        let counts = |m: &Module<'_>| (m.table_count(), m.global_count());
+        let more = (old.table_count() + balance::TABLES, old.global_count() + balance::GLOBALS);
+        if self.set.has_buffer() || counts(new) != more {
+            return Ok(None);
+        }
+        let exit = self.from + 1;
+        let thunk = |func: FuncIdx| {
+            let mut operators = new.body_reader(func).get_operators_reader().ok()?;
+            match (operators.read().ok()?, operators.read().ok()?) {
+                (Operator::I32Const { value }, Operator::Call { function_index }) if function_index == exit => {
+                    Some(ProbeId(value as u32))
+                }
+                _ => None,
+            }
+        };
+        let appended = (old.func_count() + self.by..new.func_count()).rev();
+        let mut ids: Vec<ProbeId> = appended.map_while(|func| thunk(FuncIdx(func))).collect();
+        ids.reverse();
+        let at = new.section(id::CODE).map_or(8, |s| s.contents.end);
+        let differs = || fail(at, "the functions that exit open calls are not what they should be");
+        let first = (new.func_count() - ids.len() as u32).checked_sub(3).ok_or_else(differs)?;
+        if first < old.func_count() + self.by || !ids.is_sorted_by(|a, b| a < b) {
+            return Err(differs());
+        }
+        let takes = |func: u32| (new.func_type(FuncIdx(func)).params(), new.func_type(FuncIdx(func)).results());
+        let typed = |func: u32| match func - first {
+            0 | 1 => takes(func) == (&[wasmparser::ValType::I32][..], &[][..]),
+            _ => takes(func) == (&[][..], &[][..]),
+        };
+        let plain = new.type_index(FuncIdx(first + 2));
+        let (table, global) = (old.table_count(), old.global_count());
+        let balance = Balance { first, host: self.from, table, global, plain, ids };
+        let stands = |(func, body): (u32, &Vec<u8>)| {
+            let range = new.body(FuncIdx(func));
+            typed(func) && body.ends_with(&new.bytes()[range.clone()]) && range.len() < body.len()
+        };
+        if !(first..).zip(&balance.bodies()).all(stands) {
+            return Err(differs());
+        }
+        let (segments, elements) = balance.elements();
+        for (section, entries, bytes) in [
+            (id::TABLE, balance::TABLES, balance.tables()),
+            (id::GLOBAL, balance::GLOBALS, balance.globals()),
+            (id::ELEMENT, segments, elements),
+        ] {
+            self.appended(section, entries, &bytes)?;
+        }
+        Ok(Some(balance))
     }
 
     /// What may stand around bodies: where functions tell that they have caught an exception, no other catches it.
@@ -203,14 +279,24 @@ impl Pair<'_, '_> {
         if self.new.import_count() != self.old.import_count() + hooks.len() {
             return Err(fail(at, "something else than the hooks is imported"));
         }
+        let mut entries = Vec::new();
         for (func, hook) in (self.from..).zip(hooks) {
+            hook.module.encode(&mut entries);
+            hook.name.encode(&mut entries);
+            entries.push(0x00); // a function
+            self.new.type_index(FuncIdx(func)).encode(&mut entries);
             let ty = self.new.func_type(FuncIdx(func));
             let params: &[_] = if hook.takes_i32 { &[wasmparser::ValType::I32] } else { &[] };
             if ty.params() != params || !ty.results().is_empty() {
                 return Err(fail(at, format!("import {func} is not the hook {}", hook.name)));
             }
         }
-        Ok(())
+        // Nor a function that asks for more of the host than hooks do.
+        let contents = self.new.section(id::IMPORT).map_or(&[][..], |s| &self.new.bytes()[s.contents.clone()]);
+        match contents.ends_with(&entries) {
+            true => Ok(()),
+            false => Err(fail(at, "the hooks are imported in another way than hooks are")),
+        }
     }
 
     /// What is appended to the memories and exports is the buffer, and nothing else.
@@ -275,12 +361,14 @@ impl Pair<'_, '_> {
 
     /// The encoded type of the block at `at`, which must be `[] -> ` the results of the function.
     fn block_type(&self, func: FuncIdx, at: usize) -> Result<Vec<u8>> {
-        let mut operators = OperatorsReader::new(self.new.reader(at..self.new.body(func).end));
+        let no_wrapper = || fail(at, "no wrapper with the function's results behind ENTER");
+        let end = self.new.body(func).end;
+        let mut operators = OperatorsReader::new(self.new.reader(at.min(end)..end));
         let ty = match operators.read()? {
             Operator::Block { blockty } | Operator::Try { blockty } if self.gives(blockty, func) => {
                 self.new.bytes()[at + 1..operators.original_position()].to_vec()
             }
-            _ => return Err(fail(at, "no wrapper with the function's results behind ENTER")),
+            _ => return Err(no_wrapper()),
         };
         Ok(ty)
     }
@@ -296,6 +384,7 @@ impl Pair<'_, '_> {
         let local = self.old.func_type(func).params().len() as u32 + old.locals;
         let hook_locals = hooks.map_or(0, |(frame, ..)| self.code.locals(frame.catches));
         let grow = self.code.memory_grow(local + hook_locals);
+        let balance = self.code.balance();
         let exit = hooks.map_or_else(Vec::new, |(frame, ..)| self.code.exit(frame));
         let landed =
             hooks.filter(|(frame, ..)| frame.catches).map_or_else(Vec::new, |(frame, ..)| self.code.landed(frame));
@@ -326,6 +415,9 @@ impl Pair<'_, '_> {
                 }
                 new.skip(&exit)?;
                 grown(old_at, exit.len(), true);
+            } else if matches!(a, Operator::Unreachable) && (has_hooks || new.starts_with(&balance)) {
+                new.skip(&balance)?;
+                grown(old_at, balance.len(), true);
             } else if matches!(a, Operator::MemoryGrow { mem: 0 }) && new.starts_with(&grow) {
                 new.skip(&grow)?;
                 grown(old_at, grow.len(), true);
@@ -459,7 +551,7 @@ fn label_of(clause: &Catch) -> u32 {
 
 /// Whether a function catches exceptions.
 fn catches(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
-    if !module.with_exceptions().binary_search(&func).is_ok() {
+    if module.with_exceptions().binary_search(&func).is_err() {
         return Ok(false);
     }
     for operator in module.body_reader(func).get_operators_reader()? {

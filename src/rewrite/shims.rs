@@ -12,54 +12,72 @@
 //! )
 //! ```
 //!
+//! One that leaves the module for good (`proc_exit`) may have another line before it: see [`super::balance`]. Then it has a shim
+//! even if it is not hooked, without ENTER and EXIT.
+//!
 //! An import may throw: around the call stands what stands around bodies for that, if there is more than a block.
 
 use wasm_encoder::Encode;
 
 use super::Layout;
+use super::balance;
 use super::body::END;
 use super::wrapper::Wrapper;
 use crate::hook::{Frame, HookCode, ProbeId};
 use crate::module::{FuncIdx, Module};
 
-/// The shim's body, with its size field.
-pub(super) fn body(module: &Module<'_>, import: FuncIdx, layout: &Layout) -> Vec<u8> {
-    let id = ProbeId(layout.shift.reference(import.0));
+/// The shim's body, with its size field. `hooked`: it has ENTER and EXIT.
+pub(super) fn body(module: &Module<'_>, import: FuncIdx, hooked: bool, layout: &Layout) -> Vec<u8> {
+    let id = hooked.then(|| ProbeId(layout.shift.reference(import.0)));
     let block_type = layout.block_types.get(&module.type_index(import)).map_or(&[][..], Vec::as_slice);
     let params = module.func_type(import).params().len() as u32;
+    let leaves = balance::leaves(&module.imported_funcs()[import.0 as usize]);
+    let shim = Shim { params, import, id, leaves, wrapper: if hooked { layout.wrapper } else { Wrapper::Block } };
     let mut out = Vec::new();
-    operators(params, import, id, &layout.code, (layout.wrapper, block_type)).as_slice().encode(&mut out);
+    shim.operators(&layout.code, block_type).as_slice().encode(&mut out);
     out
 }
 
-/// What stands in a shim's body, its locals included. The check holds the output against it.
-pub(super) fn operators(
-    params: u32,
-    import: FuncIdx,
-    id: ProbeId,
-    code: &HookCode,
-    (wrapper, block_type): (Wrapper, &[u8]),
-) -> Vec<u8> {
-    let frame = Frame { id: Some(id), local: params, catches: false };
-    let mut body = match code.locals(frame.catches) {
-        0 => vec![0],
-        locals => vec![1, locals as u8, 0x7f],
-    };
-    let exit = code.exit(frame);
-    let (open, close) = match wrapper {
-        // Nothing in it branches.
-        Wrapper::Block => (Vec::new(), exit),
-        catching => (catching.open(block_type), catching.close(&exit)),
-    };
-    body.extend(code.enter(frame));
-    body.extend(open);
-    for param in 0..params {
-        body.push(0x20); // local.get
-        param.encode(&mut body);
+/// One shim.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shim {
+    /// How many parameters the import has.
+    pub(super) params: u32,
+    pub(super) import: FuncIdx,
+    /// What its hooks say, if it has any.
+    pub(super) id: Option<ProbeId>,
+    /// Whether the import leaves the module for good.
+    pub(super) leaves: bool,
+    pub(super) wrapper: Wrapper,
+}
+
+impl Shim {
+    /// What stands in its body, its locals included. The check holds the output against it.
+    pub(super) fn operators(&self, code: &HookCode, block_type: &[u8]) -> Vec<u8> {
+        let frame = Frame { id: self.id, local: self.params, catches: false };
+        let mut body = match code.locals(frame.catches) {
+            0 => vec![0],
+            locals => vec![1, locals as u8, 0x7f],
+        };
+        let exit = code.exit(frame);
+        let (open, close) = match self.wrapper {
+            // Nothing in it branches.
+            Wrapper::Block => (Vec::new(), exit),
+            catching => (catching.open(block_type), catching.close(&exit)),
+        };
+        body.extend(code.enter(frame));
+        body.extend(open);
+        if self.leaves {
+            body.extend(code.balance());
+        }
+        for param in 0..self.params {
+            body.push(0x20); // local.get
+            param.encode(&mut body);
+        }
+        body.push(0x10); // call
+        self.import.0.encode(&mut body);
+        body.extend(close);
+        body.push(END);
+        body
     }
-    body.push(0x10); // call
-    import.0.encode(&mut body);
-    body.extend(close);
-    body.push(END);
-    body
 }

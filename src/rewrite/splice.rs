@@ -11,7 +11,9 @@ use wasmparser::{BinaryReader, ConstExpr, Operator};
 
 use super::offsets;
 use crate::error::Result;
+use crate::hook::ProbeId;
 use crate::module::{Section, id};
+use crate::select::Plan;
 
 /// The width in bytes of the minimal unsigned LEB128 encoding.
 pub(crate) fn minimal_width(value: u32) -> u8 {
@@ -168,6 +170,12 @@ impl Shift {
         }
     }
 
+    /// The probes of a plan, ascending: hooked functions where they went, hooked imports where their shims are.
+    pub(crate) fn ids(&self, plan: &Plan) -> Vec<ProbeId> {
+        let own = plan.iter().map(|func| self.place(func.0));
+        own.chain(plan.imports().map(|import| self.reference(import.0))).map(ProbeId).collect()
+    }
+
     /// The inverse of [`Shift::place`] and of [`Shift::reference`].
     pub(crate) fn back(&self, func: u32) -> u32 {
         match func.checked_sub(self.first_shim).and_then(|shim| self.shims.get(shim as usize)) {
@@ -179,7 +187,7 @@ impl Shift {
 }
 
 /// What happens to a section's count and end, besides the indices in it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Growth {
     /// Added to the section's count; negative on the way back, when that many entries go from the end.
     pub(crate) entries: i64,
@@ -206,6 +214,8 @@ pub(crate) fn section<'w>(
     let mut splice = Splice::new(file, contents.start, widths, 1);
     let mut reader = BinaryReader::new_features(&file[contents.clone()], contents.start, crate::module::all_features());
     let mut end = contents.end;
+    // Readers of whole sections read the count for themselves.
+    let whole = reader.clone();
     if growth.entries != 0 {
         let count = reader.read_var_u32()?;
         splice.number(contents.start..reader.original_position(), count, (count as i64 + growth.entries) as u32);
@@ -235,8 +245,12 @@ pub(crate) fn section<'w>(
             }
         }
         id::ELEMENT => {
-            for element in wasmparser::ElementSectionReader::new(reader)? {
+            // What goes from the end is not looked at.
+            for element in wasmparser::ElementSectionReader::new(whole)? {
                 let element = element?;
+                if element.range.start >= end {
+                    break;
+                }
                 if let wasmparser::ElementKind::Active { offset_expr, .. } = &element.kind {
                     expression(&mut splice, offset_expr, moved)?;
                 }
@@ -262,19 +276,19 @@ pub(crate) fn section<'w>(
             }
         }
         id::GLOBAL => {
-            for global in wasmparser::GlobalSectionReader::new(reader)? {
+            for global in wasmparser::GlobalSectionReader::new(whole)? {
                 expression(&mut splice, &global?.init_expr, moved)?;
             }
         }
         id::TABLE => {
-            for table in wasmparser::TableSectionReader::new(reader)? {
+            for table in wasmparser::TableSectionReader::new(whole)? {
                 if let wasmparser::TableInit::Expr(e) = table?.init {
                     expression(&mut splice, &e, moved)?;
                 }
             }
         }
         id::DATA => {
-            for data in wasmparser::DataSectionReader::new(reader)? {
+            for data in wasmparser::DataSectionReader::new(whole)? {
                 if let wasmparser::DataKind::Active { offset_expr, .. } = data?.kind {
                     expression(&mut splice, &offset_expr, moved)?;
                 }
@@ -307,7 +321,10 @@ fn start_of_entry(section: &Section<'_>, reader: BinaryReader<'_>, number: u32) 
         match section.id {
             id::TYPE => _ = reader.read::<wasmparser::RecGroup>()?,
             id::FUNCTION => _ = reader.read_var_u32()?,
+            id::TABLE => _ = reader.read::<wasmparser::Table<'_>>()?,
             id::MEMORY => _ = reader.read::<wasmparser::MemoryType>()?,
+            id::GLOBAL => _ = reader.read::<wasmparser::Global<'_>>()?,
+            id::ELEMENT => _ = reader.read::<wasmparser::Element<'_>>()?,
             id::EXPORT => _ = reader.read::<wasmparser::Export<'_>>()?,
             _ => _ = reader.read::<wasmparser::Imports<'_>>()?,
         }

@@ -3,6 +3,7 @@
 use wasm_encoder::Encode;
 use wasmparser::{Operator, OperatorsReader};
 
+use super::balance;
 use super::body::{LOCALS, OPERATORS, SIZE, is_tail_call, size_width_of};
 use super::landings::Landings;
 use super::splice::{self, Growth, Shift, Splice, Widths, write_leb};
@@ -71,17 +72,23 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
         return Err(unexpected("the hooks' imports are not the last"));
     }
     let shims = restore.shims.clone();
-    let first_shim =
-        module.func_count().checked_sub(shims.len() as u32).ok_or_else(|| unexpected("the shims are gone"))?;
-    if module.defined_funcs().len() < shims.len() || !shims.is_sorted() {
+    let (balance_functions, balance_elements) = restore.balance.unwrap_or_default();
+    let appended =
+        (shims.len() as u32).checked_add(balance_functions).filter(|n| *n as usize <= module.defined_funcs().len());
+    let Some(appended) = appended.filter(|_| shims.is_sorted()) else {
         return Err(unexpected("the shims are gone"));
-    }
+    };
+    let first_shim = module.func_count() - appended;
     let shift = Shift { imported: own as u32, hooks: hooks.len() as u32, shims, first_shim };
     let buffers = manifest.hooks.has_buffer() as i64;
     let memory = (module.memories().len() as u32)
         .checked_sub(buffers as u32)
         .ok_or_else(|| unexpected("the hooks' memory is gone"))?;
-    let hook_code = HookCode::new(manifest.hooks, shift.imported, memory);
+    let mut hook_code = HookCode::new(manifest.hooks, shift.imported, memory);
+    if restore.balance.is_some() {
+        hook_code = hook_code.balanced(module.func_count() - balance_functions);
+    }
+    let (tables, globals) = if restore.balance.is_some() { (balance::TABLES, balance::GLOBALS) } else { (0, 0) };
     let mut out = Vec::with_capacity(file.len());
     out.extend_from_slice(&file[..8]);
     let mut sections = module.sections().iter().filter(|s| s.name != Some(MANIFEST_SECTION));
@@ -119,7 +126,10 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
                         let entries = match section.id {
                             id::TYPE => -(restore.types_appended as i64),
                             id::IMPORT => -(hooks.len() as i64),
-                            id::FUNCTION => -(shift.shims.len() as i64),
+                            id::FUNCTION => -i64::from(appended),
+                            id::TABLE => -i64::from(tables),
+                            id::GLOBAL => -i64::from(globals),
+                            id::ELEMENT => -i64::from(balance_elements),
                             id::MEMORY | id::EXPORT => -buffers,
                             _ => 0,
                         };
@@ -157,7 +167,8 @@ fn code(
     let mut reader = module.reader(section.contents.clone());
     let count = reader.read_var_u32()?;
     let width = (reader.original_position() - section.contents.start) as u8;
-    let before = count - shift.shims.len() as u32;
+    let behind = shift.shims.len() as u32 + restore.balance.map_or(0, |(functions, _)| functions);
+    let before = count - behind;
     let mut out = Vec::new();
     write_leb(
         &mut out,
@@ -224,6 +235,8 @@ fn body(
     let landings = landings.filter(|_| frame.is_some());
     let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
     let hooks = shift.imported..shift.imported + shift.hooks;
+    let balancing = shift.first_shim + shift.shims.len() as u32..module.func_count();
+    let balance = code.balance();
 
     // The bytes of hooks are looked for where hooks stand; that the guest's own code cannot contain them there follows
     // from the hooks' imports being ours.
@@ -270,7 +283,13 @@ fn body(
             splice.remove(preceded_by(at, exit)?);
         }
         match operator {
-            Operator::Call { function_index } if hooks.contains(&function_index) => {}
+            Operator::Call { function_index }
+                if hooks.contains(&function_index) || balancing.contains(&function_index) => {}
+            Operator::Unreachable if !balance.is_empty() => {
+                if let Ok(hook) = preceded_by(at, &balance) {
+                    splice.remove(hook);
+                }
+            }
             Operator::Call { function_index }
             | Operator::ReturnCall { function_index }
             | Operator::RefFunc { function_index } => {

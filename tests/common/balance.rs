@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmparser::{Operator, Parser, Payload};
-use wasmtrace::hook::{MANIFEST_SECTION, Manifest, ProbeId, RECORDER};
-use wasmtrace::module;
+use wasmtrace::hook::{MANIFEST_SECTION, Manifest, OBSERVE, ProbeId, RECORDER};
+use wasmtrace::module::{self, FuncIdx};
 use wasmtrace::trace::fold::{Change, End, Fold, Irregular, Span, What};
 use wasmtrace::trace::{Ending, Event, EventKind};
 
@@ -47,12 +47,20 @@ pub struct Known {
     catches: bool,
     /// Whether its functions tell when they have caught an exception, and not each that one crosses.
     tells_landings: bool,
+    /// Whether it exits what is open before it leaves by itself.
+    balanced: bool,
 }
 
 impl Known {
     pub fn of(hooked: &[u8]) -> Known {
         let tells_landings = module::parse(hooked).unwrap().imported_funcs().iter().any(|i| i.module == RECORDER);
-        Known { wasm: hooked.to_vec(), probes: probes(hooked), catches: catches(hooked), tells_landings }
+        Known {
+            wasm: hooked.to_vec(),
+            probes: probes(hooked),
+            catches: catches(hooked),
+            tells_landings,
+            balanced: is_balanced(hooked),
+        }
     }
 
     /// What is open in the instances of this module is those frames of the backtrace that are `ours`. Which frame is of
@@ -73,7 +81,14 @@ impl Known {
             frames.sort_unstable();
         }
         let thrown = matches!(&call.ending, Ending::Trapped(trap) if trap.code == "exception");
-        if thrown && self.catches && !self.tells_landings {
+        let left = match &call.ending {
+            Ending::Exited(_) => true,
+            Ending::Trapped(trap) => trap.code.to_lowercase().starts_with("unreachable"),
+            _ => false,
+        };
+        if self.balanced && left {
+            assert_eq!(open, [0; 0], "what was open when it left is open");
+        } else if thrown && self.catches && !self.tells_landings {
             assert_eq!(open, [0; 0], "what the exception crossed is open");
         } else if seen && (!thrown || !frames.is_empty()) {
             assert_eq!(open, frames, "the open calls are not the frames of the backtrace");
@@ -148,6 +163,21 @@ pub fn probes(hooked: &[u8]) -> Vec<ProbeId> {
     let Some(section) = module.custom(MANIFEST_SECTION) else { return Vec::new() };
     let manifest = Manifest::decode(&hooked[section.data.clone()], section.data.start).unwrap();
     manifest.probes.into_iter().map(|p| p.id).collect()
+}
+
+/// Whether what hooks call is not the host, but a function of the module's own that does.
+pub fn is_balanced(hooked: &[u8]) -> bool {
+    let module = module::parse(hooked).unwrap();
+    let imported = module.imported_funcs().len() as u32;
+    if module.imported_funcs().iter().all(|i| i.module != OBSERVE) {
+        return false;
+    }
+    let body = probes(hooked).first().map(|probe| module.body(FuncIdx(probe.0)));
+    body.is_some_and(|range| {
+        let body = wasmparser::FunctionBody::new(wasmparser::BinaryReader::new(&hooked[range], 0));
+        let second = body.get_operators_reader().unwrap().into_iter().nth(1);
+        matches!(second, Some(Ok(Operator::Call { function_index })) if function_index >= imported)
+    })
 }
 
 /// Whether the module catches exceptions: its own, or what an import throws.

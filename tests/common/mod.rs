@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use wasmtrace::hook::{HOOK_SETS, HookSet};
-use wasmtrace::rewrite::Rewritten;
+use wasmtrace::rewrite::{BalanceExit, Rewritten};
 use wasmtrace::{ErrorKind, Options, instrument, module, rewrite};
 
 pub mod balance;
@@ -25,9 +25,15 @@ pub fn hooked_with(wasm: &[u8], hooks: HookSet) -> wasmtrace::error::Result<Rewr
     instrument(wasm, &Options { rewrite, ..Default::default() })
 }
 
+/// With the Observe set, exiting what is open before it leaves.
+pub fn balanced(wasm: &[u8]) -> Rewritten {
+    let rewrite = rewrite::Options { balance_exit: BalanceExit::Always, ..Default::default() };
+    instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap()
+}
+
 /// With the Observe set first, and with each other that fits the module.
 pub fn hooked_with_each(wasm: &[u8]) -> Vec<Rewritten> {
-    let mut outs = vec![hooked_with(wasm, HookSet::Observe).unwrap()];
+    let mut outs = vec![hooked_with(wasm, HookSet::Observe).unwrap(), balanced(wasm)];
     for set in HOOK_SETS.into_iter().filter(|set| set.has_buffer()) {
         match hooked_with(wasm, set) {
             Ok(out) => outs.push(out),

@@ -7,7 +7,7 @@ use arbtest::arbitrary::{self, Unstructured};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use wasm_smith::Config;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
-use wasmtrace::rewrite::Rewritten;
+use wasmtrace::rewrite::{BalanceExit, Rewritten};
 use wasmtrace::{ErrorKind, Options, check, instrument, strip};
 
 pub static ONE: LazyLock<ThreadPool> = LazyLock::new(|| pool(1));
@@ -34,8 +34,13 @@ pub struct Hooked {
 
 /// With this hook set, or with the one that fits every module where this one does not.
 pub fn hooked_with(wasm: &[u8], hooks: HookSet) -> Rewritten {
+    hooked_and_balanced(wasm, hooks, BalanceExit::Never)
+}
+
+/// With that said of how it leaves, too.
+fn hooked_and_balanced(wasm: &[u8], hooks: HookSet, balance_exit: BalanceExit) -> Rewritten {
     let options = |hooks| {
-        let rewrite = wasmtrace::rewrite::Options { hooks, ..Default::default() };
+        let rewrite = wasmtrace::rewrite::Options { hooks, balance_exit, ..Default::default() };
         Options { rewrite, ..Default::default() }
     };
     match instrument(wasm, &options(hooks)) {
@@ -48,19 +53,22 @@ pub fn hooked_with(wasm: &[u8], hooks: HookSet) -> Rewritten {
 
 /// Makes a module, and hooks it with one of the sets.
 pub fn a_random_module_is_hooked(u: &mut Unstructured<'_>) -> arbitrary::Result<(Random, Hooked)> {
-    let set = *u.choose(&HOOK_SETS)?;
+    let (set, balance) = (*u.choose(&HOOK_SETS)?, *u.choose(&BALANCES)?);
     let module = random(u)?;
-    let hooked = a_module_is_hooked(&module.wasm, set);
+    let hooked = a_module_is_hooked(&module.wasm, set, balance);
     Ok((module, hooked))
 }
 
+pub const BALANCES: [BalanceExit; 2] = [BalanceExit::Never, BalanceExit::Always];
+
 /// The theorem, of a valid module without hooks and with one hook set.
-pub fn a_module_is_hooked(wasm: &[u8], set: HookSet) -> Hooked {
+pub fn a_module_is_hooked(wasm: &[u8], set: HookSet, balance: BalanceExit) -> Hooked {
     let mut nothing = Options::default();
     nothing.select.push("-**").unwrap();
     assert!(instrument(wasm, &nothing).unwrap().wasm == wasm, "an empty plan changes something");
 
-    let [out, again] = [&ONE, &SEVERAL].map(|threads| threads.install(|| hooked_with(wasm, set)));
+    let hooked = || hooked_and_balanced(wasm, set, balance);
+    let [out, again] = [&ONE, &SEVERAL].map(|threads| threads.install(hooked));
     assert!(out.wasm == again.wasm, "the number of threads makes a difference");
     let checked = check::check(wasm, &out.wasm).unwrap();
     if out.manifest.is_some() {

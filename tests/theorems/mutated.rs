@@ -10,7 +10,7 @@ use wasmtrace::hook::HOOK_SETS;
 use wasmtrace::{ErrorKind, Options, instrument, module, rewrite};
 
 use super::damaged::nothing_panics_on;
-use super::hooked::a_module_is_hooked;
+use super::hooked::{BALANCES, a_module_is_hooked};
 
 /// What was tried.
 #[derive(Default)]
@@ -62,10 +62,10 @@ pub fn a_mutated_module_is_hooked(
         return Ok(());
     }
     count(&seen.mutants, 1);
-    let set = *u.choose(&HOOK_SETS)?;
+    let (set, balance) = (*u.choose(&HOOK_SETS)?, *u.choose(&BALANCES)?);
     match module::parse(&wasm) {
         Ok(parsed) if !rewrite::is_hooked(&parsed) => {
-            count(&seen.functions, a_module_is_hooked(&wasm, set).functions as u64);
+            count(&seen.functions, a_module_is_hooked(&wasm, set, balance).functions as u64);
             count(&seen.hooked, 1);
         }
         Ok(_) => drop(nothing_panics_on(&wasm, original)),

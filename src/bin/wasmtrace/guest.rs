@@ -249,7 +249,7 @@ fn hooked(args: &GuestArgs, wasm: Vec<u8>, hooks: &Hooking, global: &Global) -> 
     let with = |hooks| -> Result<_> {
         let options = Options {
             select: args.select.rules()?,
-            rewrite: rewrite::Options { hooks, restore: false },
+            rewrite: rewrite::Options { hooks, restore: false, ..Default::default() },
             ..Default::default()
         };
         Ok(wasmtrace::instrument(&wasm, &options))

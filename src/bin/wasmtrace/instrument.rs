@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use wasmtrace::hook::HookSet;
-use wasmtrace::rewrite::Rewritten;
+use wasmtrace::rewrite::{BalanceExit, Rewritten};
 use wasmtrace::{Options, check};
 
 use crate::select::SelectArgs;
@@ -35,6 +35,12 @@ pub(crate) struct Args {
     /// The hook set
     #[arg(long, value_name = "SET", default_value = "observe")]
     hooks: Hooks,
+    /// Exit all open calls before `proc_exit` and `unreachable`: complete traces on hosts that know nothing of those
+    ///
+    /// Without it, an Observe host loses the trace of a program that ends with an exit code or a panic. Each call costs some more.
+    /// `auto`: where the module imports `proc_exit`. For `--hooks observe`; wasmtrace itself needs it not.
+    #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "always", num_args = 0..=1, require_equals = true)]
+    balance_exit: When,
     /// Hook a module that is hooked already: ours are taken out first, others stay
     #[arg(long)]
     force: bool,
@@ -63,6 +69,13 @@ pub(crate) enum Hooks {
     None,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
 impl Hooks {
     pub(crate) fn set(self) -> Option<HookSet> {
         match self {
@@ -81,6 +94,14 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let mut options = Options { select: args.select.rules()?, force: args.force, ..Default::default() };
     options.rewrite.hooks = args.hooks.set().unwrap_or_default();
     options.rewrite.restore = !args.no_restore;
+    options.rewrite.balance_exit = match args.balance_exit {
+        When::Auto => BalanceExit::WhereItExits,
+        When::Always => BalanceExit::Always,
+        When::Never => BalanceExit::Never,
+    };
+    if args.balance_exit == When::Always && args.hooks != Hooks::Observe {
+        bail!("--balance-exit is for --hooks observe: wasmtrace closes by itself what is open at the end");
+    }
 
     let inputs: Vec<Option<&Path>> =
         if args.inputs.is_empty() { vec![None] } else { args.inputs.iter().map(|i| Some(i.as_path())).collect() };

@@ -14,8 +14,14 @@ impl Pair<'_, '_> {
     pub(super) fn sections(&self, places: &[Vec<(u32, u32)>], dwarf: &Dwarf) -> Result<()> {
         // Sections that may come or go; the rest must pair up in order.
         let ours = |s: &&Section<'_>| matches!(s.name, Some("name" | "producers" | MANIFEST_SECTION));
-        // What came into being holds what was appended to nothing, which `imports` and `buffer` have looked at.
-        let grows = |id| id == id::IMPORT || self.set.has_buffer() && matches!(id, id::MEMORY | id::EXPORT);
+        // What came into being holds what was appended to nothing, which `imports`, `buffer` and `balancing` have looked at.
+        let balances = self.balance.is_some();
+        let grows = |id| match id {
+            id::IMPORT => true,
+            id::MEMORY | id::EXPORT => self.set.has_buffer(),
+            id::TABLE | id::GLOBAL | id::ELEMENT => balances,
+            _ => false,
+        };
         let created = |s: &Section<'_>| grows(s.id) && self.old.section(s.id).is_none();
         let mut new = self.new.sections().iter().filter(|s| !ours(s) && !created(s)).peekable();
         for a in self.old.sections().iter().filter(|s| !ours(s)) {
@@ -68,6 +74,47 @@ impl Pair<'_, '_> {
         Ok(())
     }
 
+    /// What is appended to a section is these entries, byte for byte; of those before them `entries` knows.
+    pub(super) fn appended(&self, id: u8, entries: u32, bytes: &[u8]) -> Result<()> {
+        let count = |module: &Module<'_>| match module.section(id) {
+            Some(section) => module.reader(section.contents.clone()).read_var_u32().unwrap_or(0),
+            None => 0,
+        };
+        let before = count(self.old);
+        let section = self.new.section(id).filter(|_| count(self.new) == before + entries);
+        let Some(section) = section else { return Err(fail(8, "what was appended is not what hooks need")) };
+        let mut r = self.new.reader(section.contents.clone());
+        r.read_var_u32()?;
+        for _ in 0..before {
+            match id {
+                id::TABLE => _ = r.read::<wasmparser::Table<'_>>()?,
+                id::GLOBAL => _ = r.read::<wasmparser::Global<'_>>()?,
+                _ => _ = r.read::<wasmparser::Element<'_>>()?,
+            }
+        }
+        match self.new.bytes()[r.original_position()..section.contents.end] == *bytes {
+            true => Ok(()),
+            false => Err(fail(r.original_position(), "what was appended is not what hooks need")),
+        }
+    }
+
+    /// The first of two lists is the beginning of the other, as far as the original goes; all of it, where nothing is appended.
+    fn begins<'a, 'b, X: wasmparser::FromReader<'a>, Y: wasmparser::FromReader<'b>>(
+        &self,
+        x: wasmparser::SectionLimited<'a, X>,
+        y: wasmparser::SectionLimited<'b, Y>,
+        section: &Section<'_>,
+        same: impl Fn(X, Y) -> Result<bool>,
+    ) -> Result<()> {
+        match self.balance {
+            None => zip(x, y, section, same),
+            Some(_) => {
+                let count = x.count() as usize;
+                zip_first(x, y, section, count, same)
+            }
+        }
+    }
+
     /// Sections that hold function indices: entry by entry, as wasmparser reads them.
     fn entries(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
         let differs = || fail(b.whole.start, "an entry changed in more than its function indices");
@@ -91,11 +138,11 @@ impl Pair<'_, '_> {
             }
             id::GLOBAL => {
                 let (x, y) = (wasmparser::GlobalSectionReader::new(ra)?, wasmparser::GlobalSectionReader::new(rb)?);
-                zip(x, y, b, |x, y| Ok(x.ty == y.ty && self.expressions(&x.init_expr, &y.init_expr)?))?;
+                self.begins(x, y, b, |x, y| Ok(x.ty == y.ty && self.expressions(&x.init_expr, &y.init_expr)?))?;
             }
             id::TABLE => {
                 let (x, y) = (wasmparser::TableSectionReader::new(ra)?, wasmparser::TableSectionReader::new(rb)?);
-                zip(x, y, b, |x, y| {
+                self.begins(x, y, b, |x, y| {
                     use wasmparser::TableInit::{Expr, RefNull};
                     Ok(x.ty == y.ty
                         && match (&x.init, &y.init) {
@@ -122,7 +169,7 @@ impl Pair<'_, '_> {
             }
             _ => {
                 let (x, y) = (wasmparser::ElementSectionReader::new(ra)?, wasmparser::ElementSectionReader::new(rb)?);
-                zip(x, y, b, |x, y| {
+                self.begins(x, y, b, |x, y| {
                     use wasmparser::{ElementItems, ElementKind};
                     let kinds = match (&x.kind, &y.kind) {
                         (ElementKind::Passive, ElementKind::Passive)
