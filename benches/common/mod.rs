@@ -33,7 +33,7 @@ impl Program {
     }
 
     pub fn hooked(&self, hooks: HookSet) -> Vec<u8> {
-        let rewrite = rewrite::Options { hooks, restore: false };
+        let rewrite = rewrite::Options { hooks, restore: false, ..Default::default() };
         wasmtrace::instrument(&self.wasm, &Options { rewrite, ..Options::default() }).expect("it can be hooked").wasm
     }
 }

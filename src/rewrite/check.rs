@@ -23,18 +23,17 @@
 //! offsets that it draws for itself; what that gives is tested by a reader of another make), and does not read the Manifest to learn what was
 //! done; it only compares what the Manifest claims. Not wasmtime, no running: 0.1 s for 10 MB.
 
-use wasm_encoder::Encode;
 use wasmparser::{Catch, Operator, OperatorsReader};
 
-use super::balance::{self, Balance};
+use super::balance::Balance;
 use super::offsets::{BodyMap, Growth, OffsetMap, summed};
-use super::shims::Shim;
 use super::wrapper::{self, Wrapper};
 use crate::debug::dwarf;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BufferPlace, Frame, HOOK_SETS, HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId, buffer};
 use crate::module::{FuncIdx, Module, id, parse};
 
+mod appended;
 mod sections;
 
 /// What the check found to be true.
@@ -183,152 +182,10 @@ impl Pair<'_, '_> {
         }
     }
 
-    /// What a function behind the original's stands for: its body is just the hooks around a call of an import with its own
-    /// parameters.
-    fn shim(&self, shim: FuncIdx) -> Result<Shim> {
-        let range = self.new.body(shim);
-        let body = &self.new.bytes()[range.clone()];
-        let params = self.new.func_type(shim).params().len() as u32;
-        let enter = self.code.enter(Frame { id: Some(ProbeId(shim.0)), local: params, catches: false });
-        let opening = Walk::new(self.new, shim)?.at() + enter.len();
-        let block_type = self.block_type(shim, opening).unwrap_or_default();
-        let mut operators = self.new.body_reader(shim).get_operators_reader()?;
-        while !operators.eof() {
-            // The one call that is no hook's says which import the shim is for; then all of it must be as shims are.
-            if let Operator::Call { function_index: import } = operators.read()?
-                && import < self.from
-                && self.old.type_index(FuncIdx(import)) == self.new.type_index(shim)
-            {
-                let leaves = balance::leaves(&self.old.imported_funcs()[import as usize]);
-                let of = |id, wrapper| Shim { params, import: FuncIdx(import), id, leaves, wrapper };
-                let hooked = self.wrappers().map(|wrapper| of(Some(ProbeId(shim.0)), wrapper));
-                let bare = (leaves && self.balance.is_some()).then(|| of(None, Wrapper::Block));
-                let mut all = hooked.chain(bare);
-                if let Some(found) = all.find(|shim| shim.operators(&self.code, &block_type) == body) {
-                    return Ok(found);
-                }
-            }
-        }
-        Err(fail(range.start, format!("function {} is neither the original's nor a shim", shim.0)))
-    }
-
-    /// What exits all open calls, if the module has that: the last functions, with what was appended for them, and nothing else.
-    fn balancing(&self) -> Result<Option<Balance>> {
-        let (old, new) = (self.old, self.new);
-        let counts = |m: &Module<'_>| (m.table_count(), m.global_count());
-        let more = (old.table_count() + balance::TABLES, old.global_count() + balance::GLOBALS);
-        if self.set.has_buffer() || counts(new) != more {
-            return Ok(None);
-        }
-        let exit = self.from + 1;
-        let thunk = |func: FuncIdx| {
-            let mut operators = new.body_reader(func).get_operators_reader().ok()?;
-            match (operators.read().ok()?, operators.read().ok()?) {
-                (Operator::I32Const { value }, Operator::Call { function_index }) if function_index == exit => {
-                    Some(ProbeId(value as u32))
-                }
-                _ => None,
-            }
-        };
-        let appended = (old.func_count() + self.by..new.func_count()).rev();
-        let mut ids: Vec<ProbeId> = appended.map_while(|func| thunk(FuncIdx(func))).collect();
-        ids.reverse();
-        let at = new.section(id::CODE).map_or(8, |s| s.contents.end);
-        let differs = || fail(at, "the functions that exit open calls are not what they should be");
-        let first = (new.func_count() - ids.len() as u32).checked_sub(3).ok_or_else(differs)?;
-        if first < old.func_count() + self.by || !ids.is_sorted_by(|a, b| a < b) {
-            return Err(differs());
-        }
-        let takes = |func: u32| (new.func_type(FuncIdx(func)).params(), new.func_type(FuncIdx(func)).results());
-        let typed = |func: u32| match func - first {
-            0 | 1 => takes(func) == (&[wasmparser::ValType::I32][..], &[][..]),
-            _ => takes(func) == (&[][..], &[][..]),
-        };
-        let plain = new.type_index(FuncIdx(first + 2));
-        let (table, global) = (old.table_count(), old.global_count());
-        let balance = Balance { first, host: self.from, table, global, plain, ids };
-        let stands = |(func, body): (u32, &Vec<u8>)| {
-            let range = new.body(FuncIdx(func));
-            typed(func) && body.ends_with(&new.bytes()[range.clone()]) && range.len() < body.len()
-        };
-        if !(first..).zip(&balance.bodies()).all(stands) {
-            return Err(differs());
-        }
-        let (segments, elements) = balance.elements();
-        for (section, entries, bytes) in [
-            (id::TABLE, balance::TABLES, balance.tables()),
-            (id::GLOBAL, balance::GLOBALS, balance.globals()),
-            (id::ELEMENT, segments, elements),
-        ] {
-            self.appended(section, entries, &bytes)?;
-        }
-        Ok(Some(balance))
-    }
-
     /// What may stand around bodies: where functions tell that they have caught an exception, no other catches it.
     fn wrappers(&self) -> impl Iterator<Item = Wrapper> + use<> {
         let all = if self.code.tells_landings() { &wrapper::ALL[..1] } else { &wrapper::ALL };
         all.iter().copied()
-    }
-
-    /// What is appended to the imports is the hooks, of their types, and nothing else.
-    fn imports(&self) -> Result<()> {
-        let hooks = self.set.imports();
-        let at = self.new.section(id::IMPORT).map_or(8, |s| s.contents.start);
-        // Not a table or a global either, that others would be counted behind.
-        if self.new.import_count() != self.old.import_count() + hooks.len() {
-            return Err(fail(at, "something else than the hooks is imported"));
-        }
-        let mut entries = Vec::new();
-        for (func, hook) in (self.from..).zip(hooks) {
-            hook.module.encode(&mut entries);
-            hook.name.encode(&mut entries);
-            entries.push(0x00); // a function
-            self.new.type_index(FuncIdx(func)).encode(&mut entries);
-            let ty = self.new.func_type(FuncIdx(func));
-            let params: &[_] = if hook.takes_i32 { &[wasmparser::ValType::I32] } else { &[] };
-            if ty.params() != params || !ty.results().is_empty() {
-                return Err(fail(at, format!("import {func} is not the hook {}", hook.name)));
-            }
-        }
-        // Nor a function that asks for more of the host than hooks do.
-        let contents = self.new.section(id::IMPORT).map_or(&[][..], |s| &self.new.bytes()[s.contents.clone()]);
-        match contents.ends_with(&entries) {
-            true => Ok(()),
-            false => Err(fail(at, "the hooks are imported in another way than hooks are")),
-        }
-    }
-
-    /// What is appended to the memories and exports is the buffer, and nothing else.
-    fn buffer(&self) -> Result<Option<BufferPlace>> {
-        let (memories, exports) = (self.new.memories(), self.new.all_exports());
-        let (had, exported) = (self.old.memories().len(), self.old.all_exports());
-        let more = self.set.has_buffer() as usize;
-        let at = self.new.section(id::MEMORY).map_or(8, |s| s.contents.start);
-        if memories.len() != had + more || exports.len() != exported.len() + more {
-            return Err(fail(at, "memories or exports were added or lost"));
-        }
-        if !self.set.has_buffer() {
-            return Ok(None);
-        }
-        let first_block = buffer::first_block(self.set, self.new.func_count());
-        let pages = u64::from(buffer::pages(first_block));
-        let (memory, export) = (memories[had], exports[exported.len()]);
-        let fits = wasmparser::MemoryType {
-            memory64: false,
-            shared: false,
-            initial: pages,
-            maximum: Some(pages),
-            page_size_log2: None,
-        };
-        if memory != fits {
-            return Err(fail(at, "the memory behind the original's is not the hooks' buffer"));
-        }
-        // Its name is new: else the module would not be valid.
-        if export.kind != wasmparser::ExternalKind::Memory || export.index as usize != had {
-            return Err(fail(at, "the export behind the original's is not the hooks' buffer"));
-        }
-        Ok(Some(BufferPlace { export: export.name.to_owned(), first_block }))
     }
 
     /// Walks one body in both modules. A hooked one has one of the wrappers; each of them passes its exit on every way
