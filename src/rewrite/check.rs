@@ -30,7 +30,7 @@ use super::offsets::{BodyMap, Growth, OffsetMap, summed};
 use super::wrapper::{self, Wrapper};
 use crate::debug::dwarf;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::{BufferPlace, Frame, HOOK_SETS, HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId, buffer};
+use crate::hook::{Frame, HOOK_SETS, HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use crate::module::{FuncIdx, Module, id, parse};
 
 mod appended;
