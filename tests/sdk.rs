@@ -1,0 +1,149 @@
+//! On the hosts of the first users: `tests/hosts/go`, the Observe SDK for Go with its OpenTelemetry adapter, on wazero. Where Go, or
+//! its modules, cannot be had, what needs them is left out, and says so.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::programs;
+use serde_json::Value;
+use wasmtrace::hook::{HookSet, ProbeId};
+use wasmtrace::rewrite::{self, BalanceExit, Rewritten};
+use wasmtrace::runtime::{Config, Stdio};
+use wasmtrace::trace::{Ending, EventKind};
+use wasmtrace::{Options, instrument};
+
+const HOST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hosts/go");
+
+/// Builds the host, once for all runs of the tests.
+fn host() -> Option<PathBuf> {
+    let go = std::env::var("GO").unwrap_or_else(|_| "go".to_owned());
+    let host = Path::new(env!("CARGO_TARGET_TMPDIR")).join("observe-sdk-host");
+    let built = Command::new(&go).current_dir(HOST).args(["build", "-trimpath", "-o"]).arg(&host).arg(".").output();
+    match built {
+        Ok(built) if built.status.success() => Some(host),
+        Ok(built) => {
+            eprintln!("left out: {go} does not build the host: {}", String::from_utf8_lossy(&built.stderr));
+            None
+        }
+        Err(e) => {
+            eprintln!("left out: there is no Go ({go}: {e})");
+            None
+        }
+    }
+}
+
+/// What the host has received of a run.
+struct Seen {
+    exit_code: u64,
+    /// What the engine says of a trap.
+    error: String,
+    /// How deep each span stands, and its name, in the order of the calls.
+    calls: Vec<(usize, String)>,
+    /// What the SDK found wrong with what it was told.
+    complaints: Vec<Value>,
+}
+
+fn there(host: &Path, wasm: &[u8], args: &[String]) -> Seen {
+    let module = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(module.path(), wasm).unwrap();
+    let out = Command::new(host).arg(module.path()).args(args).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let seen: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut depths = std::collections::HashMap::new();
+    let mut calls = Vec::new();
+    for span in seen["spans"].as_array().unwrap() {
+        // A parent comes before its children.
+        let depth = match text(&span["parent"]) {
+            none if none.is_empty() => 0,
+            parent => 1 + depths[&parent],
+        };
+        depths.insert(text(&span["id"]), depth);
+        calls.push((depth, text(&span["name"])));
+    }
+    Seen {
+        exit_code: seen["exit_code"].as_u64().unwrap(),
+        error: text(&seen["error"]),
+        calls,
+        complaints: seen["complaints"].as_array().unwrap().clone(),
+    }
+}
+
+/// The calls that our own runtime sees.
+fn here(out: &Rewritten, args: &[String]) -> (Vec<(usize, String)>, Ending) {
+    let stdio = Stdio::Capture { stdin: Vec::new() };
+    let config = Config { program: "program".to_owned(), args: args.to_vec(), stdio, ..Config::default() };
+    let (outcome, events) = programs::run(&out.wasm, &config);
+    let probes = &out.manifest.as_ref().unwrap().probes;
+    let name = |id: &ProbeId| probes[probes.binary_search_by_key(id, |probe| probe.id).unwrap()].label.name.to_string();
+    let mut depth = 0;
+    let mut calls = Vec::new();
+    for event in &events {
+        match &event.kind {
+            EventKind::Enter(id) => {
+                calls.push((depth, name(id)));
+                depth += 1;
+            }
+            EventKind::Exit(_) | EventKind::Unwound(_) => depth -= 1,
+            _ => {}
+        }
+    }
+    (calls, outcome.ending)
+}
+
+fn hooked(wasm: &[u8], hooks: HookSet, balance_exit: BalanceExit) -> Rewritten {
+    let rewrite = rewrite::Options { hooks, balance_exit, ..Default::default() };
+    instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap()
+}
+
+/// Names that the host shows as they are; it has a way of its own with those that are mangled.
+fn is_plain(name: &str) -> bool {
+    !name.starts_with("_Z") && !name.starts_with("_R")
+}
+
+/// Theorem: on the SDK's own host a hooked module gives the trace that it gives under our runtime, call for call, however it ends:
+/// with an exit code, with a panic, by returning; and the SDK has nothing to complain of. Without what balances it, a trace that
+/// ends in any other way than by returning is lost: that is what the SDK does.
+#[test]
+fn the_sdks_host_sees_every_call_of_a_program_however_it_ends() {
+    let Some(host) = host() else { return };
+    let given = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+    for (name, args, code, trap) in [
+        ("c_exit", given(&["exit", "3"]), 3, ""),
+        ("c_exit", given(&["trap", "0"]), 0, "unreachable"),
+        ("c_exit", given(&["recurse", "2000"]), 0, ""),
+        ("rust_panic", given(&["panic"]), 0, "unreachable"),
+        ("go_hello", given(&[]), 0, ""),
+        ("cpp_classes", given(&[]), 0, ""),
+        ("as_sieve", given(&[]), 0, ""),
+    ] {
+        let wasm = programs::program(name).wasm;
+        let (expected, ending) = here(&hooked(&wasm, HookSet::Buffer, BalanceExit::Never), &args);
+        let seen = there(&host, &hooked(&wasm, HookSet::Observe, BalanceExit::WhereItExits).wasm, &args);
+        assert_eq!((seen.exit_code, seen.complaints), (code, Vec::new()), "{name} {args:?}");
+        assert!(seen.error.contains(trap) && (trap.is_empty() == seen.error.is_empty()), "{}", seen.error);
+        assert!(seen.calls.len() > 1, "{name} {args:?}: no trace");
+        assert_eq!(seen.calls[0].0, 0);
+        if name == "go_hello" {
+            // What its scheduler and collector do is not the same in any two runs.
+            assert!(seen.calls.len() > 1000, "{name}: {} calls", seen.calls.len());
+        } else {
+            // How much one call of `fd_write` writes is the host's affair, and so is how many there are.
+            let written = |call: &&(usize, String)| call.1 != "writev" && !call.1.ends_with("fd_write");
+            let [there, expected] =
+                [&seen.calls, &expected].map(|calls| calls.iter().filter(written).collect::<Vec<_>>());
+            let alike = |((depth, name), (here, expected)): (&(usize, String), &(usize, String))| {
+                depth == here && (name == expected || !is_plain(expected))
+            };
+            let same = there.iter().zip(&expected).take_while(|(there, here)| alike((there, here))).count();
+            let differs = (there.get(same), expected.get(same));
+            assert_eq!(differs, (None, None), "{name} {args:?}: behind {same} calls");
+        }
+        if ending != Ending::Returned {
+            let lost = there(&host, &hooked(&wasm, HookSet::Observe, BalanceExit::Never).wasm, &args);
+            assert_eq!(lost.calls, [], "{name} {args:?}");
+        }
+    }
+}
