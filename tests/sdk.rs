@@ -1,8 +1,10 @@
-//! On the hosts of the first users: `tests/hosts/go`, the Observe SDK for Go with its OpenTelemetry adapter, on wazero. Where Go, or
-//! its modules, cannot be had, what needs them is left out, and says so.
+//! On the hosts of the first users: `tests/hosts/go`, the Observe SDK for Go with its OpenTelemetry adapter, on wazero; and
+//! `tests/hosts/bacalhau`, the executor of a stock compute node of Bacalhau. Where Go, or their modules, cannot be had, what needs
+//! them is left out, and says so.
 
 mod common;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,17 +16,16 @@ use wasmtrace::runtime::{Config, Stdio};
 use wasmtrace::trace::{Ending, EventKind};
 use wasmtrace::{Options, instrument};
 
-const HOST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hosts/go");
-
-/// Builds the host, once for all runs of the tests.
-fn host() -> Option<PathBuf> {
+/// Builds a host.
+fn host(name: &str) -> Option<PathBuf> {
     let go = std::env::var("GO").unwrap_or_else(|_| "go".to_owned());
-    let host = Path::new(env!("CARGO_TARGET_TMPDIR")).join("observe-sdk-host");
-    let built = Command::new(&go).current_dir(HOST).args(["build", "-trimpath", "-o"]).arg(&host).arg(".").output();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hosts").join(name);
+    let host = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("host-{name}"));
+    let built = Command::new(&go).current_dir(folder).args(["build", "-trimpath", "-o"]).arg(&host).arg(".").output();
     match built {
         Ok(built) if built.status.success() => Some(host),
         Ok(built) => {
-            eprintln!("left out: {go} does not build the host: {}", String::from_utf8_lossy(&built.stderr));
+            eprintln!("left out: {go} does not build {name}: {}", String::from_utf8_lossy(&built.stderr));
             None
         }
         Err(e) => {
@@ -32,6 +33,19 @@ fn host() -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// What a host prints of a run.
+fn printed(host: &Path, wasm: &[u8], args: &[String]) -> Value {
+    let module = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(module.path(), wasm).unwrap();
+    let out = Command::new(host).arg(module.path()).args(args).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
 }
 
 /// What the host has received of a run.
@@ -46,26 +60,21 @@ struct Seen {
 }
 
 fn there(host: &Path, wasm: &[u8], args: &[String]) -> Seen {
-    let module = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(module.path(), wasm).unwrap();
-    let out = Command::new(host).arg(module.path()).args(args).output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let seen: Value = serde_json::from_slice(&out.stdout).unwrap();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut depths = std::collections::HashMap::new();
+    let seen = printed(host, wasm, args);
+    let mut depths = HashMap::new();
     let mut calls = Vec::new();
     for span in seen["spans"].as_array().unwrap() {
         // A parent comes before its children.
         let depth = match text(&span["parent"]) {
-            none if none.is_empty() => 0,
-            parent => 1 + depths[&parent],
+            "" => 0,
+            parent => 1 + depths[parent],
         };
-        depths.insert(text(&span["id"]), depth);
-        calls.push((depth, text(&span["name"])));
+        depths.insert(text(&span["id"]).to_owned(), depth);
+        calls.push((depth, text(&span["name"]).to_owned()));
     }
     Seen {
         exit_code: seen["exit_code"].as_u64().unwrap(),
-        error: text(&seen["error"]),
+        error: text(&seen["error"]).to_owned(),
         calls,
         complaints: seen["complaints"].as_array().unwrap().clone(),
     }
@@ -108,7 +117,7 @@ fn is_plain(name: &str) -> bool {
 /// ends in any other way than by returning is lost: that is what the SDK does.
 #[test]
 fn the_sdks_host_sees_every_call_of_a_program_however_it_ends() {
-    let Some(host) = host() else { return };
+    let Some(host) = host("go") else { return };
     let given = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
     for (name, args, code, trap) in [
         ("c_exit", given(&["exit", "3"]), 3, ""),
@@ -144,6 +153,34 @@ fn the_sdks_host_sees_every_call_of_a_program_however_it_ends() {
         if ending != Ending::Returned {
             let lost = there(&host, &hooked(&wasm, HookSet::Observe, BalanceExit::Never).wasm, &args);
             assert_eq!(lost.calls, [], "{name} {args:?}");
+        }
+    }
+}
+
+/// Theorem: on a stock compute node of Bacalhau the functions of a hooked module are in the trace of the host's own span, from its
+/// entry function down to where it exits with a code; without what balances it there are none of them.
+#[test]
+fn a_node_of_bacalhau_has_the_functions_in_its_own_trace() {
+    let Some(host) = host("bacalhau") else { return };
+    let wasm = programs::program("c_exit").wasm;
+    let args = ["exit", "3"].map(str::to_owned);
+    for balance in [BalanceExit::WhereItExits, BalanceExit::Never] {
+        let seen = printed(&host, &hooked(&wasm, HookSet::Observe, balance).wasm, &args);
+        assert_eq!((seen["exit_code"].as_i64(), text(&seen["stdout"])), (Some(3), "exit"), "{seen}");
+        let spans = seen["spans"].as_array().unwrap();
+        assert!(spans.iter().all(|span| span["service"] == "bacalhau" && span["trace"] == seen["trace"]), "{seen}");
+        assert!(spans.iter().any(|span| span["name"] == "host"));
+        let parent = |of: &Value| spans.iter().find(|span| span["id"] == of["parent"]);
+        let is_ours = |name: &str| name == "host" || name.starts_with("pkg/executor/wasm.");
+        let mut functions = spans.iter().filter(|span| !is_ours(text(&span["name"]))).peekable();
+        let traced = functions.peek().is_some();
+        assert_eq!(traced, balance == BalanceExit::WhereItExits, "{seen}");
+        // The SDK leaves out what takes less than 20 µs, but for the entry function.
+        for function in functions {
+            let path: Vec<&str> =
+                std::iter::successors(Some(function), |of| parent(of)).map(|span| text(&span["name"])).collect();
+            let whole = ["_start.command_export", "_start", "__original_main", "__main_void", "main"];
+            assert!(path.iter().rev().zip(whole).all(|(there, here)| *there == here), "{path:?}");
         }
     }
 }
