@@ -33,13 +33,16 @@ enum Way {
     Library(Option<HookSet>),
     /// With hooks that call functions of the host that do nothing: what the calls alone cost.
     Empty,
+    /// The same by way of functions that keep the calls that are open (`--balance-exit`).
+    Balanced,
 }
 
 /// The first is what the others are compared with, the second the control.
-const WAYS: [(&str, Way); 6] = [
+const WAYS: [(&str, Way); 7] = [
     ("no hooks", Way::Library(None)),
     ("control", Way::Library(None)),
     ("host call, empty", Way::Empty),
+    ("balanced", Way::Balanced),
     ("host call + clock", Way::Library(Some(HookSet::Observe))),
     ("buffer", Way::Library(Some(HookSet::Buffer))),
     ("threshold 10 µs", Way::Library(Some(HookSet::Threshold))),
@@ -63,12 +66,13 @@ fn main() {
     let mut waited = Vec::new();
     for program in &programs {
         let hooked = HOOK_SETS.map(|hooks| program.hooked(hooks));
+        let balanced = program.balanced();
         let rounds: Vec<Vec<Run>> = (0..rounds)
             .map(|round| {
                 // Another way is the first in each round.
                 let mut runs: Vec<(usize, Run)> = (0..WAYS.len())
                     .map(|i| (i + round) % WAYS.len())
-                    .map(|i| (i, run(program, &hooked, WAYS[i].1)))
+                    .map(|i| (i, run(program, &hooked, &balanced, WAYS[i].1)))
                     .collect();
                 runs.sort_by_key(|(i, _)| *i);
                 runs.into_iter().map(|(_, run)| run).collect()
@@ -111,10 +115,11 @@ fn main() {
     }
 }
 
-fn run(program: &Program, hooked: &[Vec<u8>; 3], way: Way) -> Run {
+fn run(program: &Program, hooked: &[Vec<u8>; 3], balanced: &[u8], way: Way) -> Run {
     let of_set = |set: HookSet| hooked[HOOK_SETS.iter().position(|s| *s == set).expect("there is no other")].as_slice();
     let hooks = match way {
         Way::Empty => return run_empty(program, of_set(HookSet::Observe)),
+        Way::Balanced => return run_empty(program, balanced),
         Way::Library(hooks) => hooks,
     };
     let mut config = program.config();

@@ -48,7 +48,7 @@ pub struct Plan {
 }
 
 /// What decided whether a function is hooked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// No rule matched it.
     Default,
@@ -102,6 +102,17 @@ impl Plan {
         plan
     }
 
+    /// Of the functions that have a body here and are not hooked: what decided that, and how many they are, by reason.
+    pub fn left_out(&self) -> BTreeMap<Reason, usize> {
+        let mut left_out = BTreeMap::new();
+        for (func, reason) in (self.first_defined..).map(FuncIdx).zip(&self.reasons) {
+            if !self.contains(func) {
+                *left_out.entry(*reason).or_default() += 1;
+            }
+        }
+        left_out
+    }
+
     /// What decided about the function.
     pub fn reason(&self, func: FuncIdx) -> Reason {
         match func.0.checked_sub(self.first_defined) {
@@ -121,12 +132,40 @@ pub struct Rules {
     pub min_size: Option<u32>,
 }
 
+/// Rules that have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// For a host that pays for each event, as those of the Observe SDK do (some 400 ns): what a person would want to see. The
+    /// program's own functions, without those that do next to nothing; neither its language's library (formatting, collections)
+    /// nor the allocator; but all that it exports.
+    Hosted,
+}
+
+impl Preset {
+    /// What the presets are called.
+    pub const NAMES: [&str; 1] = ["hosted"];
+
+    /// The preset of that name.
+    pub fn from_name(name: &str) -> Option<Preset> {
+        (name == "hosted").then_some(Preset::Hosted)
+    }
+
+    /// Its rules, in order.
+    pub fn rules(self) -> &'static [&'static str] {
+        match self {
+            Preset::Hosted => &["-@std", "-@alloc", "-@tiny", "+@exports"],
+        }
+    }
+}
+
 /// One rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
     text: String,
     include: bool,
     test: Test,
+    /// Whether it may match nothing: nobody wrote it for this module.
+    may_miss: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -165,6 +204,14 @@ impl Rules {
     pub fn push(&mut self, text: &str) -> Result<()> {
         self.rules.push(Rule::parse(text)?);
         Ok(())
+    }
+
+    /// Adds the rules of a preset.
+    pub fn push_preset(&mut self, preset: Preset) {
+        for text in preset.rules() {
+            let rule = Rule::parse(text).expect("a preset's rules are rules");
+            self.rules.push(Rule { may_miss: true, ..rule });
+        }
     }
 
     /// Reads rules, one a line; empty lines and lines that begin with `#` are passed over.
@@ -230,7 +277,7 @@ impl Rule {
                 )));
             }
         };
-        Ok(Rule { text: text.to_owned(), include, test })
+        Ok(Rule { text: text.to_owned(), include, test, may_miss: false })
     }
 }
 
@@ -354,7 +401,7 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
         }
     }
     for (rule, matched) in rules.rules.iter().zip(matched) {
-        if !matched {
+        if !matched && !rule.may_miss {
             plan.warnings.push(format!("the selection rule `{}` matches no function", rule.text));
         }
     }

@@ -33,7 +33,16 @@ impl Program {
     }
 
     pub fn hooked(&self, hooks: HookSet) -> Vec<u8> {
-        let rewrite = rewrite::Options { hooks, restore: false, ..Default::default() };
+        self.hooked_as(rewrite::Options { hooks, restore: false, ..Default::default() })
+    }
+
+    /// With the Observe set, exiting what is open before it leaves.
+    pub fn balanced(&self) -> Vec<u8> {
+        let balance_exit = rewrite::BalanceExit::Always;
+        self.hooked_as(rewrite::Options { restore: false, balance_exit, ..Default::default() })
+    }
+
+    fn hooked_as(&self, rewrite: rewrite::Options) -> Vec<u8> {
         wasmtrace::instrument(&self.wasm, &Options { rewrite, ..Options::default() }).expect("it can be hooked").wasm
     }
 }

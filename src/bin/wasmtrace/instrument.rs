@@ -158,6 +158,9 @@ fn one(
     };
     let context = if args.inputs.len() > 1 { format!("{}: ", files::name(input)) } else { String::new() };
     global.warn(&context, &warnings);
+    if let Some(left_out) = args.select.left_out(wasm)? {
+        global.note(&format!("{context}{left_out}"));
+    }
     let checked = if args.verify || args.report.is_some() {
         // `--force` may have hooked something else than what was read.
         let original =

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{ArgMatches, FromArgMatches};
-use wasmtrace::select::Rules;
+use wasmtrace::label::label;
+use wasmtrace::select::{Preset, Reason, Rules, select};
 
-/// `--select`, `-i`, `-x`, `--select-file`, `--min-size`.
+/// `--select`, `-i`, `-x`, `--preset`, `--select-file`, `--min-size`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SelectArgs {
     /// Rules and files of rules, in the order typed.
@@ -18,6 +19,7 @@ pub(crate) struct SelectArgs {
 #[derive(Debug, Clone)]
 enum Given {
     Rule(String),
+    Preset(Preset),
     File(PathBuf),
 }
 
@@ -48,6 +50,16 @@ impl clap::Args for SelectArgs {
             many(clap::Arg::new("exclude").short('x').long("exclude").value_name("PATTERN"))
                 .allow_hyphen_values(true)
                 .help("The same as --select '-PATTERN'"),
+        )
+        .arg(
+            many(clap::Arg::new("preset").long("preset").value_name("NAME"))
+                .value_parser(clap::builder::PossibleValuesParser::new(Preset::NAMES))
+                .help("Select by the rules of a preset; others may follow")
+                .long_help(format!(
+                    "Select by the rules of a preset; others may follow and have the last word.\n\n\
+                     hosted: what a person would want to see of a program on a host that pays for each event: {}",
+                    Preset::Hosted.rules().join(" "),
+                )),
         )
         .arg(
             many(clap::Arg::new("select-file").long("select-file").value_name("FILE"))
@@ -84,6 +96,9 @@ impl FromArgMatches for SelectArgs {
             let rules = values.map(|v| Given::Rule(format!("{sign}{v}")));
             given.extend(matches.indices_of(id).into_iter().flatten().zip(rules));
         }
+        let presets = matches.get_many::<String>("preset").into_iter().flatten();
+        let presets = presets.filter_map(|name| Preset::from_name(name)).map(Given::Preset);
+        given.extend(matches.indices_of("preset").into_iter().flatten().zip(presets));
         let files = matches.get_many::<PathBuf>("select-file").into_iter().flatten().map(|f| Given::File(f.clone()));
         given.extend(matches.indices_of("select-file").into_iter().flatten().zip(files));
         given.sort_by_key(|(index, _)| *index);
@@ -103,6 +118,29 @@ impl SelectArgs {
         !self.given.is_empty() || self.min_size.is_some() || self.imports
     }
 
+    /// With a preset: how many functions it and the other rules hook, and which of them left out how many. Who typed each rule
+    /// knows what they say.
+    pub(crate) fn left_out(&self, wasm: &[u8]) -> Result<Option<String>> {
+        if !self.given.iter().any(|given| matches!(given, Given::Preset(_))) {
+            return Ok(None);
+        }
+        let module = wasmtrace::module::parse(wasm)?;
+        let rules = self.rules()?;
+        let plan = select(&module, &label(&module), &rules);
+        let why = |reason: &Reason| match reason {
+            Reason::Rule(place) => rules.text(*place).unwrap_or_default().to_owned(),
+            Reason::TooSmall => "--min-size".to_owned(),
+            Reason::Helper => "bindings to the manual API".to_owned(),
+            Reason::Default | Reason::Imported => "no rule".to_owned(),
+        };
+        let left_out: Vec<String> =
+            plan.left_out().iter().map(|(reason, count)| format!("{count} by {}", why(reason))).collect();
+        let functions = module.defined_funcs().len();
+        let hooked = plan.iter().count();
+        let left_out = if left_out.is_empty() { "nothing".to_owned() } else { left_out.join(", ") };
+        Ok(Some(format!("{hooked} of {functions} functions selected; left out: {left_out}")))
+    }
+
     /// The rules: those typed, else those in `WASMTRACE_SELECT` (separated by `;` or line ends).
     pub(crate) fn rules(&self) -> Result<Rules> {
         let mut rules = Rules::default();
@@ -111,6 +149,7 @@ impl SelectArgs {
         for given in &self.given {
             match given {
                 Given::Rule(rule) => rules.push(rule)?,
+                Given::Preset(preset) => rules.push_preset(*preset),
                 Given::File(path) => {
                     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
                     rules.push_lines(&text).with_context(|| path.display().to_string())?;
