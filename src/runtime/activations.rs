@@ -88,14 +88,7 @@ impl Activations {
 
     /// The call of that number goes on. Tells the calls that are gone, innermost first. False if there is no such call.
     pub(super) fn landed(&mut self, number: u32, mut crossed: impl FnMut(ProbeId)) -> bool {
-        // The same number comes round again after a thousand million calls: a call that says exactly that comes before others.
-        let back = |since: u64| since.wrapping_sub(u64::from(number)) % NUMBERS;
-        let exact = |one: &&Catching| one.hooked && back(one.number) == 0;
-        let among = |one: &&Catching| !one.hooked && self.count - one.number >= back(self.count);
-        let rev = || self.catching.iter().rev();
-        let Some(stay) = rev().find(exact).or_else(|| rev().find(among)).map(|one| one.stay) else {
-            return false;
-        };
+        let Some(stay) = self.stay_with(number) else { return false };
         while self.open.len() > stay {
             crossed(self.open.pop().expect("it is longer"));
         }
@@ -103,6 +96,21 @@ impl Activations {
             self.catching.pop();
         }
         true
+    }
+
+    /// How many calls stay open when the call of that number goes on.
+    fn stay_with(&self, number: u32) -> Option<usize> {
+        let latest = self.count.checked_sub(self.count.wrapping_sub(u64::from(number)) % NUMBERS)?;
+        // The same number comes round again after a thousand million calls. Numbers ascend, so each is found by halves.
+        let last_not_after = |number: u64| {
+            let behind = self.catching.partition_point(|one| one.number <= number);
+            self.catching[..behind].last()
+        };
+        let rounds = || std::iter::successors(Some(latest), |number| number.checked_sub(NUMBERS));
+        let exact = |number: u64| last_not_after(number).filter(|one| one.hooked && one.number == number);
+        let among = |number: u64| last_not_after(number).filter(|one| !one.hooked);
+        // A call that says exactly that comes before others.
+        rounds().find_map(exact).or_else(|| rounds().find_map(among)).map(|one| one.stay)
     }
 }
 
@@ -171,6 +179,20 @@ mod tests {
         a.entered(ProbeId(3));
         assert_eq!(crossed(&mut a, 8), [3]);
         assert_eq!(crossed(&mut a, 1), [2]);
+    }
+
+    #[test]
+    fn landing_costs_the_same_however_deep_the_calls_are() {
+        let mut a = Activations::default();
+        for id in 0..1_000_000 {
+            a.catching(ProbeId(id % 2));
+            a.catching(NOBODY);
+        }
+        // Looking at each of them would be 10^12 looks, which nobody would wait for.
+        for number in 1..=1_000_000 {
+            let _ = a.stay_with(number * 2);
+        }
+        assert_eq!(a.stay_with(2_000_000), Some(1_000_000));
     }
 
     #[test]
