@@ -304,6 +304,11 @@ impl<'a> Module<'a> {
         &self.imports
     }
 
+    /// Whether it throws or catches exceptions of its own.
+    pub fn uses_exceptions(&self) -> bool {
+        !self.with_exceptions.is_empty()
+    }
+
     /// How many tables there are, imported ones included.
     pub(crate) fn table_count(&self) -> u32 {
         self.tables

@@ -42,6 +42,9 @@ pub struct Options {
     pub restore: bool,
     /// When the module itself exits the calls that are open, before it is left for good.
     pub balance_exit: BalanceExit,
+    /// Whether exceptions cross this module that another one catches, so that each function has to be left by them even if nothing
+    /// here catches any. In the Observe set; it takes the feature, so the engine has to have it. For modules that are run together.
+    pub crossed: bool,
 }
 
 /// When a module exits all calls that are open before it is left through `proc_exit` or `unreachable`, so that a host which knows
@@ -60,7 +63,7 @@ pub enum BalanceExit {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { hooks: HookSet::Observe, restore: true, balance_exit: BalanceExit::Never }
+        Options { hooks: HookSet::Observe, restore: true, balance_exit: BalanceExit::Never, crossed: false }
     }
 }
 
@@ -150,10 +153,10 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
     if plan.is_empty() {
         return Ok(Rewritten { warnings, ..unchanged(module) });
     }
-    let layout = match Layout::new(module, plan, options.hooks, options.balances(module)) {
+    let layout = match Layout::new(module, plan, options, options.balances(module)) {
         Err(e) if options.balance_exit == BalanceExit::WhereItExits && options.balances(module) => {
             warnings.push(format!("calls that are open when it exits are not exited: {}", e.message()));
-            Layout::new(module, plan, options.hooks, false)?
+            Layout::new(module, plan, options, false)?
         }
         layout => layout?,
     };
@@ -176,9 +179,11 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
     let mut probes = Vec::new();
     for (func, body) in module.defined_funcs().zip(&bodies) {
         let name = || printable(&labels[func].name).into_owned();
-        let lost = match plan.contains(func) {
-            true => "is not hooked",
-            false => "does not tell when it has caught an exception",
+        // Then calls that the exception crossed stay open until its caller is left.
+        let lost = match (plan.contains(func), layout.landings.contains_key(&func)) {
+            (true, false) => "is not hooked",
+            (true, true) => "is not hooked, and does not tell when it has caught an exception",
+            (false, _) => "does not tell when it has caught an exception",
         };
         match body.left_out {
             Some(LeftOut::TooLarge) => {
@@ -286,8 +291,9 @@ fn limit(what: &str, has: usize, more: usize, most: usize) -> Result<()> {
 }
 
 impl Layout {
-    fn new(module: &Module<'_>, plan: &Plan, hooks: HookSet, balances: bool) -> Result<Self> {
+    fn new(module: &Module<'_>, plan: &Plan, options: &Options, balances: bool) -> Result<Self> {
         use crate::module::id;
+        let hooks = options.hooks;
         let imports = hooks.imports();
         let leaves = |import: &usize| balances && balance::leaves(&module.imported_funcs()[*import]);
         let leaving = (0..module.imported_funcs().len()).filter(leaves).map(|import| import as u32);
@@ -356,7 +362,10 @@ impl Layout {
 
         let (wrapper, landings) = match code.tells_landings() {
             true => (Wrapper::Block, landings(module)),
-            false => (Wrapper::of(module), BTreeMap::new()),
+            false => match Wrapper::of(module) {
+                Wrapper::Block if options.crossed => (Wrapper::TryTable, BTreeMap::new()),
+                own => (own, BTreeMap::new()),
+            },
         };
         let mut block_types = BTreeMap::new();
         let throwing_imports = plan.imports().filter(|_| wrapper != Wrapper::Block);

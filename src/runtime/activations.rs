@@ -10,14 +10,16 @@ use crate::hook::buffer::NOBODY;
 /// The guest's numbers are known modulo this.
 const NUMBERS: u64 = 1 << 30;
 
-/// More calls are not followed: no stack has room for them, so they are none.
-const MOST_OPEN: usize = 16 << 20;
+/// Calls inside of so many are not followed, here as in [`crate::trace::fold`].
+const MOST_OPEN: usize = 1 << 20;
 
 /// The open calls, as far as an exception may cross them.
 #[derive(Debug, Default)]
 pub(super) struct Activations {
     /// Calls, from the outermost that matters on.
     open: Vec<ProbeId>,
+    /// How many calls are open inside of those.
+    beyond: u64,
     /// Calls of functions that catch, outermost first.
     catching: Vec<Catching>,
     /// How many of those there were.
@@ -30,7 +32,7 @@ struct Catching {
     /// The number of the first.
     number: u64,
     /// How many calls stay open when it has caught an exception: with itself, if it is hooked.
-    stay: usize,
+    stay: u64,
     hooked: bool,
 }
 
@@ -43,8 +45,15 @@ impl Activations {
 
     /// A function is entered.
     pub(super) fn entered(&mut self, id: ProbeId) {
-        if self.follow() && self.open.len() < MOST_OPEN {
-            self.open.push(id);
+        if self.follow() {
+            self.push(id);
+        }
+    }
+
+    fn push(&mut self, id: ProbeId) {
+        match self.open.len() < MOST_OPEN {
+            true => self.open.push(id),
+            false => self.beyond += 1,
         }
     }
 
@@ -53,16 +62,14 @@ impl Activations {
         self.count += 1;
         let hooked = id != NOBODY;
         if hooked {
-            if self.open.len() == MOST_OPEN {
-                return;
-            }
-            self.open.push(id);
+            self.push(id);
         }
-        let stay = self.open.len();
+        let stay = self.depth();
         // One that is not hooked does not say when it is left. All of them leave the same calls open, and the numbers of those
         // that are gone do not come again.
         match self.catching.last() {
             Some(last) if !hooked && !last.hooked && last.stay == stay => {}
+            _ if self.catching.len() >= MOST_OPEN => {}
             _ => self.catching.push(Catching { number: self.count, stay, hooked }),
         }
     }
@@ -72,34 +79,50 @@ impl Activations {
         if !self.follow() {
             return;
         }
-        // Calls above it were not left, and will not be: a host has caught what they threw, or they trapped. If it is none of
-        // these, it is one below all of them.
-        let keep = self.open.iter().rposition(|open| *open == id);
-        self.open.truncate(keep.unwrap_or(0));
-        match keep {
-            Some(keep) => {
-                while self.catching.last().is_some_and(|last| last.stay > keep) {
-                    self.catching.pop();
+        if self.beyond > 0 {
+            self.beyond -= 1;
+        } else {
+            // Calls above it were not left, and will not be: a host has caught what they threw, or they trapped. If it is none of
+            // these, it is one below all of them.
+            match self.open.iter().rposition(|open| *open == id) {
+                Some(at) => self.open.truncate(at),
+                None => {
+                    self.open.clear();
+                    self.catching.clear();
                 }
             }
-            None => self.catching.clear(),
+        }
+        self.forget_those_that_are_gone();
+    }
+
+    /// How many calls are open.
+    fn depth(&self) -> u64 {
+        self.open.len() as u64 + self.beyond
+    }
+
+    fn forget_those_that_are_gone(&mut self) {
+        let depth = self.depth();
+        while self.catching.last().is_some_and(|last| last.stay > depth) {
+            self.catching.pop();
         }
     }
 
     /// The call of that number goes on. Tells the calls that are gone, innermost first. False if there is no such call.
     pub(super) fn landed(&mut self, number: u32, mut crossed: impl FnMut(ProbeId)) -> bool {
-        let Some(stay) = self.stay_with(number) else { return false };
-        while self.open.len() > stay {
-            crossed(self.open.pop().expect("it is longer"));
+        // Of so many there may be some that were not noted.
+        let Some(stay) = self.stay_with(number) else { return self.catching.len() >= MOST_OPEN };
+        let gone = self.depth().saturating_sub(stay);
+        let (unfollowed, followed) = (gone.min(self.beyond), gone.saturating_sub(self.beyond));
+        self.beyond -= unfollowed;
+        for _ in 0..followed {
+            crossed(self.open.pop().expect("so many are open"));
         }
-        while self.catching.last().is_some_and(|last| last.stay > stay) {
-            self.catching.pop();
-        }
+        self.forget_those_that_are_gone();
         true
     }
 
     /// How many calls stay open when the call of that number goes on.
-    fn stay_with(&self, number: u32) -> Option<usize> {
+    fn stay_with(&self, number: u32) -> Option<u64> {
         let latest = self.count.checked_sub(self.count.wrapping_sub(u64::from(number)) % NUMBERS)?;
         // The same number comes round again after a thousand million calls. Numbers ascend, so each is found by halves.
         let last_not_after = |number: u64| {
@@ -182,17 +205,35 @@ mod tests {
     }
 
     #[test]
+    fn calls_that_are_too_deep_to_be_followed_are_counted() {
+        let mut a = Activations::default();
+        a.catching(ProbeId(1)); // 1
+        for _ in 0..MOST_OPEN {
+            a.entered(ProbeId(2));
+        }
+        a.catching(ProbeId(3)); // 2
+        a.entered(ProbeId(4));
+        assert_eq!((a.open.len(), a.beyond), (MOST_OPEN, 3));
+        assert_eq!(crossed(&mut a, 2), [0; 0], "of those inside nobody was told that they began");
+        assert_eq!(a.beyond, 2);
+        a.exited(ProbeId(3));
+        a.exited(ProbeId(2));
+        assert_eq!((a.open.len(), a.beyond), (MOST_OPEN, 0));
+        assert_eq!(crossed(&mut a, 1).len(), MOST_OPEN - 1);
+    }
+
+    #[test]
     fn landing_costs_the_same_however_deep_the_calls_are() {
         let mut a = Activations::default();
-        for id in 0..1_000_000 {
+        for id in 0..500_000 {
             a.catching(ProbeId(id % 2));
             a.catching(NOBODY);
         }
-        // Looking at each of them would be 10^12 looks, which nobody would wait for.
-        for number in 1..=1_000_000 {
+        // Looking at each of them would be 2 * 10^11 looks, which nobody would wait for.
+        for number in 1..=500_000 {
             let _ = a.stay_with(number * 2);
         }
-        assert_eq!(a.stay_with(2_000_000), Some(1_000_000));
+        assert_eq!(a.stay_with(1_000_000), Some(500_000));
     }
 
     #[test]

@@ -113,7 +113,11 @@ impl Guest {
         let mut config = config(args)?;
         let wasm = files::read(Some(args.module()))?;
         let name = files::name(Some(args.module()));
-        let hooks = Hooking::of(args)?;
+        let preloads = args.preloads.iter().map(|(_, path)| files::read(Some(path))).collect::<Result<Vec<_>>>()?;
+        let mut hooks = Hooking::of(args)?;
+        // What one of several throws may cross another that knows no exceptions.
+        let throws = |wasm: &Vec<u8>| parse(wasm).is_ok_and(|module| module.uses_exceptions());
+        hooks.crossed = !preloads.is_empty() && (throws(&wasm) || preloads.iter().any(throws));
         config.clock = hooks.clock;
         config.min_duration = args.min_duration.unwrap_or_default();
         let main = hooked(args, wasm, &hooks, global).with_context(|| name.clone())?;
@@ -127,9 +131,9 @@ impl Guest {
         }
         let mut subject = subject(args, &module, manifest(&module).as_ref(), &hooks);
         let mut first_probe = module.func_count();
-        for (name, path) in &args.preloads {
+        for ((name, path), wasm) in args.preloads.iter().zip(preloads) {
             let context = || path.display().to_string();
-            let wasm = hooked(args, files::read(Some(path))?, &hooks, global).with_context(context)?;
+            let wasm = hooked(args, wasm, &hooks, global).with_context(context)?;
             let module = parse(&wasm).with_context(context)?;
             let labels = label::probe_labels(&module, &label::label(&module));
             subject.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
@@ -154,7 +158,7 @@ impl Guest {
             }
             kept.clear();
             for event in events {
-                if let EventKind::Enter(probe) | EventKind::Exit(probe) = &event.kind
+                if let EventKind::Enter(probe) | EventKind::Exit(probe) | EventKind::Unwound(probe) = &event.kind
                     && silent.contains(probe)
                 {
                     continue;
@@ -178,6 +182,8 @@ struct Hooking {
     /// Nobody asked for this set: another one will do where it does not fit.
     by_default: bool,
     clock: ClockMode,
+    /// Whether exceptions may cross a module that another one catches.
+    crossed: bool,
 }
 
 impl Hooking {
@@ -224,7 +230,7 @@ impl Hooking {
             Some(HookSet::Buffer) if fine_enough => Some(HookSet::Threshold),
             set => set,
         };
-        Ok(Hooking { set, by_default, clock })
+        Ok(Hooking { set, by_default, clock, crossed: false })
     }
 }
 
@@ -246,10 +252,10 @@ fn hooked(args: &GuestArgs, wasm: Vec<u8>, hooks: &Hooking, global: &Global) -> 
         return Ok(wasm);
     }
     let Some(set) = hooks.set else { return Ok(wasm) };
-    let with = |hooks| -> Result<_> {
+    let with = |set| -> Result<_> {
         let options = Options {
             select: args.select.rules()?,
-            rewrite: rewrite::Options { hooks, restore: false, ..Default::default() },
+            rewrite: rewrite::Options { hooks: set, restore: false, crossed: hooks.crossed, ..Default::default() },
             ..Default::default()
         };
         Ok(wasmtrace::instrument(&wasm, &options))
