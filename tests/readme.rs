@@ -123,7 +123,7 @@ fn check(readme: &str) -> Result<usize, String> {
             .output()
             .map_err(|e| e.to_string())?;
         let printed = String::from_utf8_lossy(&output.stdout);
-        let wrong = |what: String| Err(format!("README.md:{}: `{}` {what}\n{printed}", step.line, step.command));
+        let wrong = |what: String| Err(format!("line {}: `{}` {what}\n{printed}", step.line, step.command));
         if output.status.code() != Some(step.exit) {
             return wrong(format!("ends with {}, not with exit code {}", output.status, step.exit));
         }
@@ -137,19 +137,20 @@ fn check(readme: &str) -> Result<usize, String> {
     Ok(ran)
 }
 
-fn readme() -> Option<String> {
-    std::fs::read_to_string(Path::new(ROOT).join("README.md")).ok()
+fn read(file: &str) -> String {
+    std::fs::read_to_string(Path::new(ROOT).join(file)).unwrap()
 }
+
+/// The documents that show commands.
+const SHOWN: [&str; 2] = ["README.md", "docs/bacalhau.md"];
 
 #[test]
 fn the_readme_is_true() {
-    let Some(readme) = readme() else {
-        eprintln!("skipped: there is no README.md yet");
-        return;
-    };
-    match check(&readme) {
-        Ok(ran) => assert!(ran > 0, "the README shows no command"),
-        Err(wrong) => panic!("{wrong}"),
+    for file in SHOWN {
+        match check(&read(file)) {
+            Ok(ran) => assert!(ran > 0, "{file} shows no command"),
+            Err(wrong) => panic!("{file}: {wrong}"),
+        }
     }
 }
 
@@ -157,7 +158,7 @@ fn the_readme_is_true() {
 fn the_readmes_links_lead_somewhere() {
     let link = Regex::new(r"\]\(([^)#\s]+)[^)]*\)").unwrap();
     let places: Vec<PathBuf> = link
-        .captures_iter(&readme().unwrap_or_default())
+        .captures_iter(&read("README.md"))
         .filter(|c| !c[1].contains("://"))
         .map(|c| Path::new(ROOT).join(&c[1]))
         .collect();

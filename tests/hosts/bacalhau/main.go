@@ -3,6 +3,9 @@
 // as JSON.
 //
 //	bacalhau-host MODULE [ARG...]
+//	bacalhau-host --receive ADDRESS
+//
+// The second is the receiver alone, for a whole node (node.sh): one line of JSON for each span.
 package main
 
 import (
@@ -53,6 +56,8 @@ type outcome struct {
 type receiver struct {
 	mutex sync.Mutex
 	spans []span
+	// Where each span is printed as it comes, if anywhere.
+	printed *json.Encoder
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
@@ -76,14 +81,18 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		}
 		for _, scope := range resource.ScopeSpans {
 			for _, s := range scope.Spans {
-				r.spans = append(r.spans, span{
+				got := span{
 					Service: service,
 					Trace:   hex.EncodeToString(s.TraceId),
 					ID:      hex.EncodeToString(s.SpanId),
 					Parent:  hex.EncodeToString(s.ParentSpanId),
 					Name:    s.Name,
 					Nanos:   s.EndTimeUnixNano - s.StartTimeUnixNano,
-				})
+				}
+				if r.printed != nil {
+					_ = r.printed.Encode(got)
+				}
+				r.spans = append(r.spans, got)
 			}
 		}
 	}
@@ -91,8 +100,12 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: bacalhau-host MODULE [ARG...]")
+		fmt.Fprintln(os.Stderr, "usage: bacalhau-host MODULE [ARG...] | --receive ADDRESS")
 		os.Exit(2)
+	}
+	if os.Args[1] == "--receive" && len(os.Args) == 3 {
+		fmt.Fprintln(os.Stderr, http.ListenAndServe(os.Args[2], &receiver{printed: json.NewEncoder(os.Stdout)}))
+		os.Exit(1)
 	}
 	result, err := run(context.Background(), os.Args[1], os.Args[2:])
 	if err != nil {
