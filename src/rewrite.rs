@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use wasm_encoder::Encode;
 
-use crate::debug::Carrying;
+use crate::companions::{self, Beside};
+use crate::debug::{Carrying, Link, external};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BufferPlace, HookCode, HookSet, Manifest, Probe, ProbeId, buffer, is_hook_import};
 use crate::label::{Labels, printable};
@@ -84,6 +85,10 @@ pub struct Rewritten {
     pub offsets: OffsetMap,
     /// What the module says of itself; `None` where nothing was hooked and the output is the input.
     pub manifest: Option<Manifest>,
+    /// The module's source map, if it is to be in a file.
+    pub source_map: Option<Vec<u8>>,
+    /// The module's debug file, if it is to have one.
+    pub debug_file: Option<Vec<u8>>,
     /// One sentence for everything that was not done as one might expect.
     pub warnings: Vec<String>,
 }
@@ -137,6 +142,20 @@ struct Layout {
 /// [`ErrorKind::Unsupported`] if the hook set has a buffer and the module a shared memory: several threads would write into
 /// the one buffer.
 pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Options) -> Result<Rewritten> {
+    rewrite_beside(module, &Beside::default(), labels, plan, options)
+}
+
+/// The same, with the files beside the module.
+///
+/// # Errors
+/// Those of [`rewrite`].
+pub fn rewrite_beside(
+    module: &Module<'_>,
+    beside: &Beside<'_>,
+    labels: &Labels,
+    plan: &Plan,
+    options: &Options,
+) -> Result<Rewritten> {
     if plan.is_empty() {
         return Ok(unchanged(module));
     }
@@ -216,17 +235,44 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
     let labels_before = layout.code.labels().0 + layout.wrapper.labels();
     let mut carrying = Carrying {
         module,
+        func_count: module.func_count(),
         shift: &layout.shift,
         outer_labels: labels_before,
         inner_labels: inner_labels.map(|(func, body)| (func.0, body.labels.clone())).collect(),
         offsets: &offsets,
         dwarf,
+        links: beside.links(module, &mut warnings),
+        source_map: beside.source_map.as_ref(),
+        code_start: None,
+        build_id: companions::build_id(module).map(|id| {
+            let bodies = bodies.iter().map(|body| &body.bytes).chain(&shims);
+            crate::debug::build_id(id, bodies.map(Vec::as_slice))
+        }),
         probes: &probes,
         hook_names: &hook_names,
     };
     let (wasm, restore) = assemble::assemble(&layout, &mut carrying, Code { bodies, shims }, options, &mut warnings)?;
-    let buffer = layout.buffer.clone();
-    let manifest = Manifest { hooks: options.hooks, buffer, input_sha256: sha256(module.bytes()), probes, restore };
+    let source_map = match (&carrying.links.source_map, &beside.source_map, carrying.code_start) {
+        (Link::Named(_), Some(map), Some(new)) => {
+            let old = module.section(crate::module::id::CODE).map_or(0, |code| code.contents.start);
+            Some(map.carry(&offsets, (old, new)))
+        }
+        _ => None,
+    };
+    let debug_file = match (&carrying.links.debug_file, &beside.debug_file, crate::module::code_of(&wasm)) {
+        (Link::Named(_), Some(file), Some(code)) => {
+            Some(external::carry(file, code, &carrying, (labels, plan, options), &mut warnings))
+        }
+        _ => None,
+    };
+    let manifest = Manifest {
+        hooks: options.hooks,
+        buffer: layout.buffer.clone(),
+        input_sha256: sha256(module.bytes()),
+        build_id: companions::build_id(module).unwrap_or_default().to_vec(),
+        probes,
+        restore,
+    };
     let wasm = assemble::with_manifest(wasm, &manifest);
     if is_near_the_limit_of_types(module)
         && let Err(e) = crate::module::parse(&wasm)
@@ -241,7 +287,7 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
     if let Err(e) = check::check(module.bytes(), &wasm) {
         panic!("the output fails its own check: {e}");
     }
-    Ok(Rewritten { wasm, offsets, manifest: Some(manifest), warnings })
+    Ok(Rewritten { wasm, offsets, manifest: Some(manifest), source_map, debug_file, warnings })
 }
 
 /// Engines bound the sizes of the types of all imports and exports together: a function counts as its parameters and results
@@ -258,7 +304,14 @@ fn is_near_the_limit_of_types(module: &Module<'_>) -> bool {
 }
 
 fn unchanged(module: &Module<'_>) -> Rewritten {
-    Rewritten { wasm: module.bytes().to_vec(), offsets: OffsetMap::default(), manifest: None, warnings: Vec::new() }
+    Rewritten {
+        wasm: module.bytes().to_vec(),
+        offsets: OffsetMap::default(),
+        manifest: None,
+        source_map: None,
+        debug_file: None,
+        warnings: Vec::new(),
+    }
 }
 
 /// Whether a module imports hooks of any generation, or says by its Manifest that it is hooked.

@@ -3,9 +3,9 @@
 //! the same, and in `.debug_addr` they stand side by side.
 
 use super::abbrev::dw;
-use super::addresses::highest;
 use super::cursor::{Cursor, Result, Uncarried};
 use super::units::Unit;
+use crate::debug::addresses::highest;
 
 impl Unit<'_> {
     /// A location that is a pointer (the value of a template's parameter, as LLVM writes it): addresses of data do not move,

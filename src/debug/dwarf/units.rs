@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use super::abbrev::{Abbrevs, Encoding, Step, block, dw, takes_location};
-use super::addresses::{Near, highest, is_tombstone};
 use super::cursor::{Cursor, Result, Uncarried};
 use super::lists::Kind;
 use super::{Context, Name};
+use crate::debug::addresses::{Near, highest, is_tombstone};
 use crate::debug::patch::Patches;
 
 /// What a unit begins with.
