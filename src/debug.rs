@@ -188,7 +188,8 @@ pub(crate) fn build_id<'b>(input: &[u8], bodies: impl IntoIterator<Item = &'b [u
     hash.finalize().into_iter().cycle().take(input.len()).collect()
 }
 
-/// Whether a section's data points into the code section in a way that is not carried.
-pub(crate) fn describes_original(name: &str) -> bool {
+/// Whether a custom section of that name points into the code in a way that is not known here: it is copied, and describes
+/// the original.
+pub fn describes_original(name: &str) -> bool {
     name.starts_with(".debug_") && !dwarf::is_known(name)
 }

@@ -27,6 +27,8 @@ pub(crate) mod splice;
 pub mod strip;
 pub(crate) mod wrapper;
 
+pub use crate::debug::describes_original;
+
 use balance::Balance;
 use body::{BodyPlan, LeftOut, NewBody};
 use landings::Landings;

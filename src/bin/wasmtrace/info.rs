@@ -44,8 +44,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let source_map = companions::named_by(&module, SOURCE_MAP).map(short);
     let debug_file = companions::named_by(&module, DEBUG_FILE).map(short);
     let hooks = hooks(&module);
-    // Ours carry it, or leave it out.
-    let is_stale = !debug.is_empty() && hooks.as_ref().is_some_and(|hooks| hooks["by"] != "wasmtrace");
+    // What is known here is carried, or left out.
+    let is_ours = hooks.as_ref().is_some_and(|hooks| hooks["by"] == "wasmtrace");
+    let is_stale = hooks.is_some() && debug.iter().any(|name| !is_ours || rewrite::describes_original(name));
     let value = json!({
         "schema": "wasmtrace.info/1",
         "module": name,
