@@ -298,7 +298,8 @@ fn length(wasm: &[u8]) -> Option<u64> {
 
 #[test]
 fn lengths_grow_within_their_form_or_the_unit_is_left_out() {
-    // data1, data2, data4, data8, udata of one byte, of two, and of one that is padded to two
+    // data1, data2, data4, data8, udata of one byte, and of one that is padded to two; sdata, which has a bit less; and forms
+    // that stand with the entry
     let (one, two) = (|n: u8| vec![n], |n: u8| vec![n | 0x80, 0]);
     for (form, nops, length_before, fits) in [
         (0x0b, 100, one(102), true),
@@ -309,6 +310,12 @@ fn lengths_grow_within_their_form_or_the_unit_is_left_out() {
         (0x0f, 100, one(102), true),
         (0x0f, 120, one(122), false),
         (0x0f, 120, two(122), true),
+        (0x0d, 40, one(42), true),
+        (0x0d, 60, one(62), false),
+        (0x0d, 60, two(62), true),
+        (0x16, 100, vec![0x0b, 102], true),
+        (0x16, 250, vec![0x0b, 252], false),
+        (0x16, 60, vec![0x0d, 62 | 0x80, 0], true),
     ] {
         let wasm = with_length_in(form, nops, &length_before);
         assert_eq!(length(&wasm), Some(nops as u64 + 2));

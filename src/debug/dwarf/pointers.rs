@@ -54,7 +54,8 @@ impl Unit<'_> {
             }
             let mut found = None;
             for step in &abbrev.steps {
-                if let Some((dw::AT_TYPE, form)) = self.attribute(step, &cursor).ok()? {
+                let step = step.resolved(abbrev.tag, &mut cursor).ok()?;
+                if let Some((dw::AT_TYPE, form)) = step.attribute() {
                     found = Some(self.reference(form, &mut cursor.clone()).ok()?);
                 }
                 step.skip(&mut cursor, self.encoding).ok()?;
