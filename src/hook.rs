@@ -491,13 +491,7 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
         false => None,
     };
     let input_sha256 = r.read_bytes(32)?.try_into().expect("read 32 bytes");
-    let build_id = match version {
-        OBSERVE_SINCE => Vec::new(),
-        _ => {
-            let length = r.read_var_u32()? as usize;
-            r.read_bytes(length)?.to_vec()
-        }
-    };
+    let build_id = if version == OBSERVE_SINCE { Vec::new() } else { read_bytes(r)? };
 
     // Names of functions may be longer than wasmparser's limit for those of imports and exports.
     let mut count = 0;
@@ -544,10 +538,6 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
 }
 
 fn read_restore(r: &mut BinaryReader<'_>, version: u32) -> Result<Restore> {
-    let bytes = |r: &mut BinaryReader<'_>| -> Result<Vec<u8>> {
-        let len = r.read_var_u32()? as usize;
-        Ok(r.read_bytes(len)?.to_vec())
-    };
     Ok(Restore {
         types_appended: r.read_var_u32()?,
         wrapper: Wrapper::from_byte(r.read_u8()?)
@@ -563,9 +553,9 @@ fn read_restore(r: &mut BinaryReader<'_>, version: u32) -> Result<Restore> {
                 0 => Fate::Kept,
                 1 => Fate::Edited(read_widths(r)?),
                 2 => Fate::Created,
-                3 => Fate::Replaced(bytes(r)?),
-                4 => Fate::Dropped(bytes(r)?),
-                5 => Fate::Patched(read_widths(r)?, bytes(r)?),
+                3 => Fate::Replaced(read_bytes(r)?),
+                4 => Fate::Dropped(read_bytes(r)?),
+                5 => Fate::Patched(read_widths(r)?, read_bytes(r)?),
                 _ => return Err(damaged("unknown fate of a section", r.original_position() - 1)),
             })
         })?,
@@ -576,6 +566,11 @@ fn read_restore(r: &mut BinaryReader<'_>, version: u32) -> Result<Restore> {
             ))
         })?,
     })
+}
+
+fn read_bytes(r: &mut BinaryReader<'_>) -> Result<Vec<u8>> {
+    let len = r.read_var_u32()? as usize;
+    Ok(r.read_bytes(len)?.to_vec())
 }
 
 fn read_widths(r: &mut BinaryReader<'_>) -> Result<Vec<(u32, u8)>> {

@@ -183,8 +183,7 @@ fn labels_are_those_of_the_module_as_it_was() {
             let mut by_file = options.clone();
             by_file.select.push("+file:**/*.c").unwrap();
             let some = instrument(&split.wasm, &by_file).unwrap();
-            let mut in_whole = Options::default();
-            in_whole.select = by_file.select.clone();
+            let in_whole = Options { select: by_file.select.clone(), ..Default::default() };
             let wanted = instrument(&whole, &in_whole).unwrap();
             assert_eq!(some.manifest.map(|m| m.probes), wanted.manifest.map(|m| m.probes));
         },
