@@ -2,23 +2,33 @@
 
 use std::collections::HashMap;
 
+use sha2::Digest;
+use wasm_encoder::Encode;
+
 use self::dwarf::{Change, Dwarf};
+use self::sourcemap::SourceMap;
+use crate::companions::{BUILD_ID, DEBUG_FILE, LINK_LEFT_OUT, SOURCE_MAP, named_by};
 use crate::hook::{MANIFEST_SECTION, Probe};
 use crate::label::printable;
-use crate::module::{Module, Section};
+use crate::module::{Module, Section, id};
 use crate::rewrite::offsets::OffsetMap;
 use crate::rewrite::splice::Shift;
 
+pub(crate) mod addresses;
 pub(crate) mod dwarf;
+pub(crate) mod external;
 pub(crate) mod hints;
 pub(crate) mod names;
 pub(crate) mod patch;
 pub(crate) mod producers;
+pub(crate) mod sourcemap;
 
 /// What is known of the rewriting when custom sections are carried.
 #[derive(Debug)]
 pub(crate) struct Carrying<'c, 'a> {
     pub(crate) module: &'c Module<'a>,
+    /// How many functions the module has whose code it is.
+    pub(crate) func_count: u32,
     pub(crate) shift: &'c Shift,
     /// How many labels stand around the body of a hooked function.
     pub(crate) outer_labels: u32,
@@ -27,10 +37,47 @@ pub(crate) struct Carrying<'c, 'a> {
     pub(crate) offsets: &'c OffsetMap,
     /// What becomes of the debug information.
     pub(crate) dwarf: Dwarf,
+    /// What becomes of the sections that name files beside the module.
+    pub(crate) links: Links,
+    /// The source map that the module itself holds.
+    pub(crate) source_map: Option<&'c SourceMap<'c>>,
+    /// Where the contents of the code section begin in the output, once they are written.
+    pub(crate) code_start: Option<usize>,
+    /// The `build_id` of the output, if the input has one.
+    pub(crate) build_id: Option<Vec<u8>>,
     /// The hooked functions, by ascending id.
     pub(crate) probes: &'c [Probe],
     /// Names of the functions that are there for the hooks.
     pub(crate) hook_names: &'c [(u32, String)],
+}
+
+/// What becomes of a section that names a file beside the module.
+#[derive(Debug, Clone)]
+pub(crate) enum Link {
+    /// It is left out.
+    Gone,
+    /// It names another file.
+    Named(String),
+    /// It holds the file itself.
+    Within,
+}
+
+/// What becomes of all of them.
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(crate) source_map: Link,
+    pub(crate) debug_file: Link,
+}
+
+impl Links {
+    /// The sections that the output is to have, with the URLs that they hold.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let links = [(SOURCE_MAP, &self.source_map), (DEBUG_FILE, &self.debug_file)];
+        links.into_iter().filter_map(|(section, link)| match link {
+            Link::Named(url) => Some((section, url.as_str())),
+            Link::Gone | Link::Within => None,
+        })
+    }
 }
 
 /// What becomes of a custom section.
@@ -78,6 +125,11 @@ impl Carrying<'_, '_> {
                 None => Carried::Raw,
             },
             MANIFEST_SECTION => Carried::Dropped,
+            SOURCE_MAP | DEBUG_FILE => self.link(section, name, warnings),
+            BUILD_ID => match &self.build_id {
+                Some(id) => Carried::Data(encoded(id)),
+                None => Carried::Raw,
+            },
             _ if name.starts_with("metadata.code.") => match hints::carry(self, section) {
                 Ok(data) => Carried::Data(data),
                 Err(e) => {
@@ -92,9 +144,52 @@ impl Carrying<'_, '_> {
             _ => Carried::Raw,
         }
     }
+
+    fn link(&self, section: &Section<'_>, name: &str, warnings: &mut Vec<String>) -> Carried {
+        // Readers take the first.
+        let is_first = self.module.custom(name).is_some_and(|first| first.whole == section.whole);
+        let link = if name == SOURCE_MAP { &self.links.source_map } else { &self.links.debug_file };
+        match link {
+            Link::Named(url) if is_first => Carried::Data(encoded(url.as_bytes())),
+            Link::Within if is_first => {
+                let (old, new) = (self.module.section(id::CODE), self.code_start);
+                let url = named_by(self.module, name);
+                match (self.source_map, url, old, new) {
+                    (Some(map), Some(url), Some(old), Some(new)) => {
+                        let url = map.carry_data(url, self.offsets, (old.contents.start, new));
+                        Carried::Data(encoded(url.as_bytes()))
+                    }
+                    // How long it becomes would depend on where the code stands behind it, and the other way round.
+                    _ => {
+                        warnings.push(format!("the source map stands before the code, and {LINK_LEFT_OUT}"));
+                        Carried::Dropped
+                    }
+                }
+            }
+            _ => Carried::Dropped,
+        }
+    }
 }
 
-/// Whether a section's data points into the code section in a way that is not carried yet.
-pub(crate) fn describes_original(name: &str) -> bool {
-    name.starts_with(".debug_") && !dwarf::is_known(name) || name == "sourceMappingURL"
+/// `vec(byte)`, as strings are too.
+pub(crate) fn encoded(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 5);
+    bytes.encode(&mut out);
+    out
+}
+
+/// The `build_id` of an output: as long as that of the input, and made of it and of the code, which the plan and the hooks are
+/// in. So it is the same for the module and for its debug file.
+pub(crate) fn build_id<'b>(input: &[u8], bodies: impl IntoIterator<Item = &'b [u8]>) -> Vec<u8> {
+    let mut hash = sha2::Sha256::new();
+    hash.update(b"wasmtrace build_id");
+    hash.update(input);
+    bodies.into_iter().for_each(|body| hash.update(body));
+    hash.finalize().into_iter().cycle().take(input.len()).collect()
+}
+
+/// Whether a custom section of that name points into the code in a way that is not known here: it is copied, and describes
+/// the original.
+pub fn describes_original(name: &str) -> bool {
+    name.starts_with(".debug_") && !dwarf::is_known(name)
 }

@@ -14,6 +14,8 @@ pub enum ErrorKind {
     AlreadyHooked,
     /// Hooking would pass an implementation limit of WebAssembly engines: select fewer functions.
     Limit,
+    /// A file beside the module (see [`crate::companions`]) is not that module's: give the right one, or none.
+    Companion,
     /// A selection rule cannot be read: mend the rule.
     Rule,
     /// The hooks cannot be taken out again: the Manifest is missing, damaged, or was written without what that needs.

@@ -104,7 +104,14 @@ impl Subject {
             resolution,
             min_duration,
             max_depth,
-            manifest: Manifest { hooks: HookSet::Observe, buffer: None, input_sha256, probes, restore: None },
+            manifest: Manifest {
+                hooks: HookSet::Observe,
+                buffer: None,
+                input_sha256,
+                build_id: Vec::new(),
+                probes,
+                restore: None,
+            },
         }
     }
 

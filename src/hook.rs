@@ -250,7 +250,7 @@ pub const MANIFEST_SECTION: &str = "wasmtrace.manifest";
 /// Version of the Manifest's encoding; a reader refuses what it does not know.
 const MANIFEST_VERSION: u32 = 4;
 
-/// The version before: only what the buffer's hooks write has changed since.
+/// The version before: what the buffer's hooks write has changed since, and two things came to be noted.
 const OBSERVE_SINCE: u32 = 3;
 
 /// What a hooked module says of itself: the contents of the custom section [`MANIFEST_SECTION`].
@@ -262,6 +262,8 @@ pub struct Manifest {
     pub buffer: Option<BufferPlace>,
     /// SHA-256 of the input.
     pub input_sha256: [u8; 32],
+    /// The `build_id` of the input; empty if it has none.
+    pub build_id: Vec<u8>,
     /// Every hooked function, by ascending id.
     pub probes: Vec<Probe>,
     /// What taking the hooks out again needs beyond rules; absent if that was not wanted.
@@ -342,7 +344,8 @@ impl Manifest {
     /// All integers are unsigned LEB128, all strings are a length in bytes and UTF-8, `vec` is a count and its items:
     ///
     /// ```text
-    /// version=4  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  strings:vec(string)
+    /// version=4  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  build_id:vec(byte) (since version 4)
+    /// strings:vec(string)
     /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
     /// restore: 0 | 1 types_appended wrapper:byte shims:vec(import) balance fates:vec(fate) bodies:vec(position, widths, vec(branch))
     /// balance: 0 | 1 functions elements   (since version 4)
@@ -358,6 +361,7 @@ impl Manifest {
             buffer.first_block.encode(&mut out);
         }
         out.extend_from_slice(&self.input_sha256);
+        self.build_id.as_slice().encode(&mut out);
 
         let mut strings: Vec<&str> = Vec::new();
         let mut interned: HashMap<&str, u32> = HashMap::new();
@@ -487,6 +491,7 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
         false => None,
     };
     let input_sha256 = r.read_bytes(32)?.try_into().expect("read 32 bytes");
+    let build_id = if version == OBSERVE_SINCE { Vec::new() } else { read_bytes(r)? };
 
     // Names of functions may be longer than wasmparser's limit for those of imports and exports.
     let mut count = 0;
@@ -529,14 +534,10 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     if !r.eof() {
         return Err(damaged("bytes past the end", r.original_position()));
     }
-    Ok(Manifest { hooks, buffer, input_sha256, probes, restore })
+    Ok(Manifest { hooks, buffer, input_sha256, build_id, probes, restore })
 }
 
 fn read_restore(r: &mut BinaryReader<'_>, version: u32) -> Result<Restore> {
-    let bytes = |r: &mut BinaryReader<'_>| -> Result<Vec<u8>> {
-        let len = r.read_var_u32()? as usize;
-        Ok(r.read_bytes(len)?.to_vec())
-    };
     Ok(Restore {
         types_appended: r.read_var_u32()?,
         wrapper: Wrapper::from_byte(r.read_u8()?)
@@ -552,9 +553,9 @@ fn read_restore(r: &mut BinaryReader<'_>, version: u32) -> Result<Restore> {
                 0 => Fate::Kept,
                 1 => Fate::Edited(read_widths(r)?),
                 2 => Fate::Created,
-                3 => Fate::Replaced(bytes(r)?),
-                4 => Fate::Dropped(bytes(r)?),
-                5 => Fate::Patched(read_widths(r)?, bytes(r)?),
+                3 => Fate::Replaced(read_bytes(r)?),
+                4 => Fate::Dropped(read_bytes(r)?),
+                5 => Fate::Patched(read_widths(r)?, read_bytes(r)?),
                 _ => return Err(damaged("unknown fate of a section", r.original_position() - 1)),
             })
         })?,
@@ -565,6 +566,11 @@ fn read_restore(r: &mut BinaryReader<'_>, version: u32) -> Result<Restore> {
             ))
         })?,
     })
+}
+
+fn read_bytes(r: &mut BinaryReader<'_>) -> Result<Vec<u8>> {
+    let len = r.read_var_u32()? as usize;
+    Ok(r.read_bytes(len)?.to_vec())
 }
 
 fn read_widths(r: &mut BinaryReader<'_>) -> Result<Vec<(u32, u8)>> {

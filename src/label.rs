@@ -8,13 +8,16 @@
 //! 4. DWARF (`DW_AT_linkage_name`, else `DW_AT_name` with its namespaces)
 //! 5. its index: `func[17]`
 //!
-//! File and line come from DWARF whatever gives the name. A module that carries our [`Manifest`] takes names, files and
-//! lines of hooked functions from there: its DWARF was read when it was hooked.
+//! File and line come from DWARF whatever gives the name; where there is none, from the source map: those of the function's
+//! first segment, which is near its declaration, unless that is of a function that was inlined. Names and DWARF of a debug
+//! file ([`crate::companions`]) stand for those that the module has not. A module that carries our [`Manifest`] takes
+//! names, files and lines of hooked functions from there: all of that was read when it was hooked.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::companions::Beside;
 use crate::hook::{MANIFEST_SECTION, Manifest, OBSERVE_API, OBSERVE_OLD, ProbeId};
 use crate::module::{FuncIdx, Module};
 
@@ -115,8 +118,19 @@ impl Labels {
 
 /// Finds the label of every function. Never fails: a source that is damaged gives what it holds and a warning.
 pub fn label(module: &Module<'_>) -> Labels {
+    label_beside(module, &Beside::default())
+}
+
+/// The same, with what the files beside the module say.
+pub fn label_beside(module: &Module<'_>, beside: &Beside<'_>) -> Labels {
     let mut warnings = Vec::new();
-    let names = names::function_names(module, &mut warnings);
+    let mut names = names::function_names(module, module.func_count(), &mut warnings);
+    if let Some(file) = &beside.debug_file {
+        names.retain(|_, name| !name.is_empty());
+        for (func, name) in names::function_names(file, module.func_count(), &mut warnings) {
+            names.entry(func).or_insert(name);
+        }
+    }
     let mut exports: Vec<Option<&str>> = vec![None; module.func_count() as usize];
     for (name, func) in module.exports() {
         exports[func.0 as usize].get_or_insert(name);
@@ -125,7 +139,18 @@ pub fn label(module: &Module<'_>) -> Labels {
     let mut debug: HashMap<FuncIdx, Subprogram> = HashMap::new();
     #[cfg(feature = "dwarf")]
     if manifest.is_none() {
-        debug = dwarf::subprograms(module, &mut warnings);
+        debug = dwarf::subprograms(module, module, &mut warnings);
+        if let Some(file) = &beside.debug_file {
+            for (func, subprogram) in dwarf::subprograms(module, file, &mut warnings) {
+                debug.entry(func).or_insert(subprogram);
+            }
+        }
+    }
+    let mut places = HashMap::new();
+    if manifest.is_none()
+        && let Some(map) = &beside.source_map
+    {
+        places = map.functions(module);
     }
 
     let labels = (0..module.func_count())
@@ -148,6 +173,10 @@ pub fn label(module: &Module<'_>) -> Labels {
                 (format!("func[{}]", func.0).into(), Source::Index)
             };
             let line = line.filter(|_| file.is_some());
+            let (file, line) = match (file, places.remove(&func)) {
+                (None, Some((file, line))) => (Some(file), Some(line)),
+                (file, _) => (file, line),
+            };
             Label { name, file, line, source, language }
         })
         .collect();

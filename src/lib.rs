@@ -23,6 +23,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod companions;
 mod debug;
 pub mod error;
 #[cfg(feature = "export")]
@@ -49,6 +50,8 @@ pub struct Options {
     pub select: select::Rules,
     /// What is written.
     pub rewrite: rewrite::Options,
+    /// The files beside the module.
+    pub companions: companions::Companions,
     /// Hook a module that carries hooks already: ours are taken out first, anybody else's stay.
     pub force: bool,
 }
@@ -56,7 +59,7 @@ pub struct Options {
 /// Hooks the functions of a module: the whole compiler.
 ///
 /// # Errors
-/// Those of [`module::parse`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`] unless `options.force`.
+/// Those of [`module::parse`], [`companions::Companions::read`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`] unless `options.force`.
 pub fn instrument(bytes: &[u8], options: &Options) -> Result<rewrite::Rewritten> {
     let module = module::parse(bytes)?;
     if rewrite::is_hooked(&module) {
@@ -70,9 +73,11 @@ pub fn instrument(bytes: &[u8], options: &Options) -> Result<rewrite::Rewritten>
             return instrument(&strip(bytes)?, options);
         }
     }
-    let labels = label::label(&module);
+    let beside = options.companions.read(&module)?;
+    let labels = label::label_beside(&module, &beside);
     let plan = select::select(&module, &labels, &options.select);
-    let mut rewritten = rewrite::rewrite(&module, &labels, &plan, &options.rewrite)?;
-    rewritten.warnings.splice(0..0, labels.warnings.into_iter().chain(plan.warnings));
+    let mut rewritten = rewrite::rewrite_beside(&module, &beside, &labels, &plan, &options.rewrite)?;
+    let before = beside.warnings.into_iter().chain(labels.warnings).chain(plan.warnings);
+    rewritten.warnings.splice(0..0, before);
     Ok(rewritten)
 }

@@ -172,6 +172,20 @@ pub fn parse_under(bytes: &[u8], features: WasmFeatures) -> Result<Module<'_>> {
     Ok(module)
 }
 
+/// The sections of a module that is not validated, by id and contents, up to where it is damaged.
+pub(crate) fn sections_of(wasm: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut reader = BinaryReader::new(wasm.get(8..).unwrap_or_default(), 8);
+    std::iter::from_fn(move || {
+        let (id, size) = (reader.read_u8().ok()?, reader.read_var_u32().ok()?);
+        Some((id, reader.read_bytes(size as usize).ok()?))
+    })
+}
+
+/// The contents of the code section.
+pub(crate) fn code_of(wasm: &[u8]) -> Option<&[u8]> {
+    sections_of(wasm).find(|(id, _)| *id == id::CODE).map(|(_, contents)| contents)
+}
+
 type Pending<'a> = Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>;
 
 /// Validates the bodies, on every core where the feature `parallel` is on. Reports the error with the lowest offset,

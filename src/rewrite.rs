@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use wasm_encoder::Encode;
 
-use crate::debug::Carrying;
+use crate::companions::{self, Beside};
+use crate::debug::{Carrying, Link, external};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BufferPlace, HookCode, HookSet, Manifest, Probe, ProbeId, buffer, is_hook_import};
 use crate::label::{Labels, printable};
@@ -24,13 +25,17 @@ pub mod offsets;
 mod shims;
 pub(crate) mod splice;
 pub mod strip;
+mod types;
 pub(crate) mod wrapper;
+
+pub use crate::debug::describes_original;
 
 use balance::Balance;
 use body::{BodyPlan, LeftOut, NewBody};
 use landings::Landings;
 use offsets::{BodyMap, OffsetMap};
 use splice::{Growth, Shift, Widths};
+use types::Types;
 use wrapper::Wrapper;
 
 /// What is to be written, besides which functions are hooked.
@@ -87,6 +92,10 @@ pub struct Rewritten {
     pub offsets: OffsetMap,
     /// What the module says of itself; `None` where nothing was hooked and the output is the input.
     pub manifest: Option<Manifest>,
+    /// The module's source map, if it is to be in a file.
+    pub source_map: Option<Vec<u8>>,
+    /// The module's debug file, if it is to have one.
+    pub debug_file: Option<Vec<u8>>,
     /// One sentence for everything that was not done as one might expect.
     pub warnings: Vec<String>,
 }
@@ -140,6 +149,20 @@ struct Layout {
 /// [`ErrorKind::Unsupported`] if the hook set has a buffer and the module a shared memory: several threads would write into
 /// the one buffer.
 pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Options) -> Result<Rewritten> {
+    rewrite_beside(module, &Beside::default(), labels, plan, options)
+}
+
+/// The same, with the files beside the module.
+///
+/// # Errors
+/// Those of [`rewrite`].
+pub fn rewrite_beside(
+    module: &Module<'_>,
+    beside: &Beside<'_>,
+    labels: &Labels,
+    plan: &Plan,
+    options: &Options,
+) -> Result<Rewritten> {
     if plan.is_empty() {
         return Ok(unchanged(module));
     }
@@ -221,17 +244,44 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
     let labels_before = layout.code.labels().0 + layout.wrapper.labels();
     let mut carrying = Carrying {
         module,
+        func_count: module.func_count(),
         shift: &layout.shift,
         outer_labels: labels_before,
         inner_labels: inner_labels.map(|(func, body)| (func.0, body.labels.clone())).collect(),
         offsets: &offsets,
         dwarf,
+        links: beside.links(module, &mut warnings),
+        source_map: beside.source_map.as_ref(),
+        code_start: None,
+        build_id: companions::build_id(module).map(|id| {
+            let bodies = bodies.iter().map(|body| &body.bytes).chain(&shims);
+            crate::debug::build_id(id, bodies.map(Vec::as_slice))
+        }),
         probes: &probes,
         hook_names: &hook_names,
     };
     let (wasm, restore) = assemble::assemble(&layout, &mut carrying, Code { bodies, shims }, options, &mut warnings)?;
-    let buffer = layout.buffer.clone();
-    let manifest = Manifest { hooks: options.hooks, buffer, input_sha256: sha256(module.bytes()), probes, restore };
+    let source_map = match (&carrying.links.source_map, &beside.source_map, carrying.code_start) {
+        (Link::Named(_), Some(map), Some(new)) => {
+            let old = module.section(crate::module::id::CODE).map_or(0, |code| code.contents.start);
+            Some(map.carry(&offsets, (old, new)))
+        }
+        _ => None,
+    };
+    let debug_file = match (&carrying.links.debug_file, &beside.debug_file, crate::module::code_of(&wasm)) {
+        (Link::Named(_), Some(file), Some(code)) => {
+            Some(external::carry(file, code, &carrying, (labels, plan, options), &mut warnings))
+        }
+        _ => None,
+    };
+    let manifest = Manifest {
+        hooks: options.hooks,
+        buffer: layout.buffer.clone(),
+        input_sha256: sha256(module.bytes()),
+        build_id: companions::build_id(module).unwrap_or_default().to_vec(),
+        probes,
+        restore,
+    };
     let wasm = assemble::with_manifest(wasm, &manifest);
     if is_near_the_limit_of_types(module)
         && let Err(e) = crate::module::parse(&wasm)
@@ -246,7 +296,7 @@ pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Opti
     if let Err(e) = check::check(module.bytes(), &wasm) {
         panic!("the output fails its own check: {e}");
     }
-    Ok(Rewritten { wasm, offsets, manifest: Some(manifest), warnings })
+    Ok(Rewritten { wasm, offsets, manifest: Some(manifest), source_map, debug_file, warnings })
 }
 
 /// Engines bound the sizes of the types of all imports and exports together: a function counts as its parameters and results
@@ -263,7 +313,14 @@ fn is_near_the_limit_of_types(module: &Module<'_>) -> bool {
 }
 
 fn unchanged(module: &Module<'_>) -> Rewritten {
-    Rewritten { wasm: module.bytes().to_vec(), offsets: OffsetMap::default(), manifest: None, warnings: Vec::new() }
+    Rewritten {
+        wasm: module.bytes().to_vec(),
+        offsets: OffsetMap::default(),
+        manifest: None,
+        source_map: None,
+        debug_file: None,
+        warnings: Vec::new(),
+    }
 }
 
 /// Whether a module imports hooks of any generation, or says by its Manifest that it is hooked.
@@ -447,96 +504,6 @@ fn buffer_export(name: &str, memory: u32) -> Vec<u8> {
     export.push(0x02); // a memory
     memory.encode(&mut export);
     export
-}
-
-/// The types that a rewriting can use: those of the module, found by what they are, and new ones behind them.
-struct Types {
-    before: usize,
-    /// `[] -> results`, for each kind of results that some type has.
-    blocks: BTreeMap<Vec<u8>, u32>,
-    /// Types that an import `() -> ()` and `(i32) -> ()` can have: it must be the host's type, so alone in its group,
-    /// final, without a supertype.
-    imports: [Option<u32>; 2],
-    new: Vec<Vec<u8>>,
-}
-
-impl Types {
-    fn of(module: &Module<'_>) -> Self {
-        let mut types =
-            Types { before: module.types().len(), blocks: BTreeMap::new(), imports: [None; 2], new: Vec::new() };
-        for (index, (ty, group)) in module.types().enumerate() {
-            let composite = &ty.composite_type;
-            let wasmparser::CompositeInnerType::Func(func) = &composite.inner else { continue };
-            if composite.shared {
-                continue;
-            }
-            if func.params().is_empty() && func.results().len() > 1 {
-                types.blocks.entry(value_types(func.results())).or_insert(index as u32);
-            }
-            let plain = group == 1
-                && ty.is_final
-                && ty.supertype_idx.is_none()
-                && composite.describes_idx.is_none()
-                && composite.descriptor_idx.is_none();
-            if plain && func.results().is_empty() {
-                match func.params() {
-                    [] => _ = types.imports[0].get_or_insert(index as u32),
-                    [wasmparser::ValType::I32] => _ = types.imports[1].get_or_insert(index as u32),
-                    _ => {}
-                }
-            }
-        }
-        types
-    }
-
-    fn append(&mut self, ty: Vec<u8>) -> u32 {
-        self.new.push(ty);
-        (self.before + self.new.len() - 1) as u32
-    }
-
-    fn import(&mut self, takes_i32: bool) -> u32 {
-        let known = self.imports[takes_i32 as usize];
-        let ty: &[u8] = if takes_i32 { &[0x60, 1, 0x7f, 0] } else { &[0x60, 0, 0] };
-        let index = known.unwrap_or_else(|| self.append(ty.to_vec()));
-        self.imports[takes_i32 as usize] = Some(index);
-        index
-    }
-
-    /// The block type for these results, encoded: none and one are written inline, more need a type.
-    fn block(&mut self, results: &[wasmparser::ValType]) -> Vec<u8> {
-        match results {
-            [] => vec![0x40],
-            [_] => value_types(results).split_off(1),
-            _ => {
-                let results = value_types(results);
-                let index = match self.blocks.get(&results) {
-                    Some(index) => *index,
-                    None => {
-                        let mut ty = vec![0x60, 0];
-                        ty.extend_from_slice(&results);
-                        let index = self.append(ty);
-                        self.blocks.insert(results, index);
-                        index
-                    }
-                };
-                let mut encoded = Vec::new();
-                (index as i64).encode(&mut encoded);
-                encoded
-            }
-        }
-    }
-}
-
-/// `vec(value type)`, encoded.
-fn value_types(types: &[wasmparser::ValType]) -> Vec<u8> {
-    let mut out = Vec::new();
-    types.len().encode(&mut out);
-    for ty in types {
-        wasm_encoder::ValType::try_from(*ty)
-            .expect("validated: a value type of a module has an encoding")
-            .encode(&mut out);
-    }
-    out
 }
 
 fn write_body(module: &Module<'_>, func: FuncIdx, plan: &Plan, layout: &Layout) -> Result<NewBody> {

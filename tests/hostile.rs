@@ -120,9 +120,15 @@ fn a_crafted_manifest_is_refused_or_does_no_harm() {
 fn counts_in_a_manifest_are_not_believed() {
     let hooked = instrument(&app(), &Options::default()).unwrap().wasm;
     let hash = [0xaa; 32];
-    let empty =
-        Manifest { hooks: Default::default(), buffer: None, input_sha256: hash, probes: Vec::new(), restore: None }
-            .encode();
+    let empty = Manifest {
+        hooks: Default::default(),
+        buffer: None,
+        input_sha256: hash,
+        build_id: Vec::new(),
+        probes: Vec::new(),
+        restore: None,
+    }
+    .encode();
     let counts = empty.windows(32).position(|w| w == hash).unwrap() + 32;
     // Behind the hash stand counts, all of them 0. (And what says whether there is more: it is not believed either.)
     for at in counts..empty.len() {
@@ -222,6 +228,7 @@ fn forged(set: HookSet, pages: &str, first_block: u32, body: &str) -> Vec<u8> {
         hooks: set,
         buffer: Some(BufferPlace { export: "b".to_owned(), first_block }),
         input_sha256: [0; 32],
+        build_id: Vec::new(),
         probes: Vec::new(),
         restore: None,
     };

@@ -325,7 +325,14 @@ fn recording(functions: u32, name: &str, events: impl Iterator<Item = EventKind>
         language: None,
     };
     let probes = (0..functions).map(|id| Probe { id: ProbeId(id), label: label.clone() }).collect();
-    let manifest = Manifest { hooks: HookSet::Observe, buffer: None, input_sha256: [1; 32], probes, restore: None };
+    let manifest = Manifest {
+        hooks: HookSet::Observe,
+        buffer: None,
+        input_sha256: [1; 32],
+        build_id: Vec::new(),
+        probes,
+        restore: None,
+    };
     let header = Header {
         program: "app.wasm".to_owned(),
         began: 0,

@@ -11,12 +11,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::addresses::{self, Addresses};
 use super::patch::Patches;
 use crate::module::Module;
 use crate::rewrite::offsets::OffsetMap;
 
 mod abbrev;
-mod addresses;
 mod aranges;
 mod cursor;
 mod dropped;
@@ -27,7 +27,6 @@ mod pointers;
 mod units;
 
 use abbrev::{Abbrevs, Encoding};
-use addresses::Addresses;
 use cursor::{Cursor, Result, Uncarried};
 use lines::Lines;
 use lists::Table;

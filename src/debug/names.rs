@@ -27,10 +27,11 @@ const FIELDS: u8 = 10;
 pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) -> Vec<u8> {
     let module = carrying.module;
     // What a damaged or second section holds counts too: the names have been read that way for the labels.
-    let mut functions: BTreeMap<u32, &str> = crate::label::names::function_names(module, &mut Vec::new())
-        .into_iter()
-        .map(|(func, name)| (carrying.shift.place(func), name))
-        .collect();
+    let mut functions: BTreeMap<u32, &str> =
+        crate::label::names::function_names(module, carrying.func_count, &mut Vec::new())
+            .into_iter()
+            .map(|(func, name)| (carrying.shift.place(func), name))
+            .collect();
     functions.extend(carrying.hook_names.iter().map(|(func, name)| (*func, name.as_str())));
     for probe in carrying.probes {
         let name = functions.entry(probe.id.0).or_insert(&probe.label.name);

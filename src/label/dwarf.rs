@@ -46,13 +46,17 @@ const LONGEST_PATH: usize = 4 << 10;
 /// An entry that says something takes at least so many bytes on average, of which one that says nothing takes one.
 const LEAST_ENTRY: usize = 4;
 
-/// What debug information says of each function that it knows.
-pub(crate) fn subprograms(module: &Module<'_>, warnings: &mut Vec<String>) -> HashMap<FuncIdx, Subprogram> {
+/// What the debug information in `symbols` says of each function of `module` that it knows; they are mostly the same.
+pub(crate) fn subprograms(
+    module: &Module<'_>,
+    symbols: &Module<'_>,
+    warnings: &mut Vec<String>,
+) -> HashMap<FuncIdx, Subprogram> {
     let Some(code) = module.section(id::CODE) else { return HashMap::new() };
-    if module.custom(".debug_info").is_none() {
+    if symbols.custom(".debug_info").is_none() {
         return HashMap::new();
     }
-    let sections = load(module);
+    let sections = load(symbols);
     let dwarf = dwarf(&sections);
     let (headers, mut damaged) = headers(&dwarf);
     let units = Units::new(&sections, &headers);
@@ -71,7 +75,7 @@ pub(crate) fn subprograms(module: &Module<'_>, warnings: &mut Vec<String>) -> Ha
     let starts: Vec<u64> = module.defined_funcs().map(|f| module.body(f).start as u64).collect();
     let mut found = HashMap::new();
     // Functions may share names too; together they are no longer than the module, or not meant to be read.
-    let mut room = module.bytes().len() + (1 << 20);
+    let mut room = symbols.bytes().len() + (1 << 20);
     let mut left_out = 0;
     let mut interned: HashMap<String, Arc<str>> = HashMap::new();
     // By address, so that of two claims to one body the first in the code counts, whatever the order of the map.

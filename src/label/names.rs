@@ -6,9 +6,13 @@ use wasmparser::{Name, NameSectionReader};
 
 use crate::module::Module;
 
-/// Function names by function index. Where there are several `name` sections the first name of a function counts. What
+/// Names of the first `func_count` functions, by function index. Where there are several `name` sections the first name of a function counts. What
 /// stands before the first damaged byte of a section is used.
-pub(crate) fn function_names<'a>(module: &Module<'a>, warnings: &mut Vec<String>) -> BTreeMap<u32, &'a str> {
+pub(crate) fn function_names<'a>(
+    module: &Module<'a>,
+    func_count: u32,
+    warnings: &mut Vec<String>,
+) -> BTreeMap<u32, &'a str> {
     let mut names = BTreeMap::new();
     for section in module.customs("name") {
         if let Err(e) = read(module, section.data.clone(), &mut names) {
@@ -19,7 +23,7 @@ pub(crate) fn function_names<'a>(module: &Module<'a>, warnings: &mut Vec<String>
             ));
         }
     }
-    names.retain(|func, _| *func < module.func_count());
+    names.retain(|func, _| *func < func_count);
     names
 }
 

@@ -5,7 +5,7 @@ use wasm_encoder::Encode;
 use super::splice::{self, Growth, Widths, write_leb};
 use super::{Code, Layout, Options};
 use crate::debug::patch::Patches;
-use crate::debug::{Carried, Carrying, describes_original, names, producers};
+use crate::debug::{Carried, Carrying, describes_original, encoded, names, producers};
 use crate::error::Result;
 use crate::hook::{Fate, MANIFEST_SECTION, Manifest, Restore};
 use crate::module::{Module, Section, id};
@@ -55,7 +55,11 @@ pub(super) fn assemble(
                 Carried::Dropped => Fate::Dropped(file[section.whole.clone()].to_vec()),
             }
         } else if section.id == id::CODE {
-            write_code(file, section, code.take().expect("a module has one code section"), &mut restore, &mut out)
+            let code = code.take().expect("a module has one code section");
+            let size = out.len();
+            let fate = write_code(file, section, code, &mut restore, &mut out);
+            carrying.code_start = contents_start(&out[size..]).map(|start| size + start);
+            fate
         } else if growth.entries != 0 || splice::holds_indices(section.id) {
             let (contents, widths) =
                 splice::section(file, section, &|f| layout.shift.reference(f), growth, Widths::Note(Vec::new()))?;
@@ -78,6 +82,10 @@ pub(super) fn assemble(
             }
         }
     }
+    for (name, url) in carrying.links.named().filter(|(name, _)| module.custom(name).is_none()) {
+        write_section(id::CUSTOM, &custom_contents(name, &encoded(url.as_bytes())), &mut out);
+        restore.fates.push(Fate::Created);
+    }
     if !seen_names {
         write_section(id::CUSTOM, &custom_contents("name", &names::carry(carrying, None)), &mut out);
         restore.fates.push(Fate::Created);
@@ -93,6 +101,11 @@ pub(super) fn assemble(
         ));
     }
     Ok((out, options.restore.then_some(restore)))
+}
+
+/// How many bytes of a section are its id and its size.
+fn contents_start(section: &[u8]) -> Option<usize> {
+    Some(1 + section.get(1..)?.iter().position(|byte| byte & 0x80 == 0)? + 1)
 }
 
 /// The finished module: the Manifest stands at the end.

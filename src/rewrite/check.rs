@@ -5,7 +5,7 @@
 //! imported, imported functions may be called through shims, a buffer of the hooks' own may have been added (a memory of
 //! fixed size behind the others, exported under a new name: an instruction of the original cannot name it, since it could
 //! not before, and stands there unchanged), and the sections `name`, `producers`, `metadata.code.*`, `.debug_*` and the Manifest say what they said before of the
-//! moved functions and instructions. A body is either the same but for function indices, or it is
+//! moved functions and instructions. Links to files beside the module (`sourceMappingURL`, `external_debug_info`) may name others. A body is either the same but for function indices, or it is
 //! `ENTER id, block, the original, end, EXIT id, end`, where in the original each `return` is a branch to that block, each
 //! `return_call*` has `EXIT id` before it, and each `memory.grow` of memory 0 may have its hook before it. In the buffer's
 //! sets a function that catches exceptions tells so wherever one may have brought it: behind `catch` and `catch_all`, and at
@@ -28,12 +28,14 @@ use wasmparser::{Catch, Operator, OperatorsReader};
 use super::balance::Balance;
 use super::offsets::{BodyMap, Growth, OffsetMap, summed};
 use super::wrapper::{self, Wrapper};
+use crate::companions::build_id;
 use crate::debug::dwarf;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{Frame, HOOK_SETS, HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use crate::module::{FuncIdx, Module, id, parse};
 
 mod appended;
+mod links;
 mod sections;
 
 /// What the check found to be true.
@@ -122,11 +124,15 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         if manifest.input_sha256 != super::sha256(original) {
             return Err(fail(8, "the Manifest names another input"));
         }
+        if manifest.build_id != build_id(&old).unwrap_or_default() {
+            return Err(fail(8, "the Manifest names another build_id"));
+        }
         pair.labels(manifest)?;
     }
     let length = |module: &Module<'_>| module.section(id::CODE).map_or(0, |code| code.contents.len() as u32);
     let offsets = OffsetMap::new(maps, (length(&old), length(&new)));
     pair.sections(&places, &dwarf::carry(&old, &offsets))?;
+    pair.links(&offsets)?;
     pair.names(&hooked_funcs)?;
     Ok(checked)
 }

@@ -28,6 +28,7 @@ pub fn header(clock: &str) -> Header {
             hooks: HookSet::Observe,
             buffer: None,
             input_sha256: [7; 32],
+            build_id: Vec::new(),
             probes: vec![Probe { id: ProbeId(3), label }],
             restore: None,
         },

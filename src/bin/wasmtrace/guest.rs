@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
+use wasmtrace::companions::{Companions, LINK_LEFT_OUT};
 use wasmtrace::export::{Recording, Subject};
 use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module::{Module, parse};
@@ -16,6 +17,7 @@ use wasmtrace::trace::sieve::Sieve;
 use wasmtrace::trace::{Event, EventKind};
 use wasmtrace::{ErrorKind, Options, label, rewrite};
 
+use crate::companions::CompanionArgs;
 use crate::instrument::Hooks;
 use crate::select::SelectArgs;
 use crate::{Global, files};
@@ -62,6 +64,8 @@ pub(crate) struct GuestArgs {
     max_depth: Option<u32>,
     #[command(flatten)]
     select: SelectArgs,
+    #[command(flatten)]
+    companions: CompanionArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -120,7 +124,8 @@ impl Guest {
         hooks.crossed = !preloads.is_empty() && (throws(&wasm) || preloads.iter().any(throws));
         config.clock = hooks.clock;
         config.min_duration = args.min_duration.unwrap_or_default();
-        let main = hooked(args, wasm, &hooks, global).with_context(|| name.clone())?;
+        let companions = args.companions.find(Some(args.module()), &wasm, global)?.companions;
+        let main = hooked(args, wasm, companions, &hooks, global).with_context(|| name.clone())?;
         let module = parse(&main).with_context(|| name.clone())?;
         if args.invoke.is_none()
             && module.start().is_none()
@@ -133,7 +138,8 @@ impl Guest {
         let mut first_probe = module.func_count();
         for ((name, path), wasm) in args.preloads.iter().zip(preloads) {
             let context = || path.display().to_string();
-            let wasm = hooked(args, wasm, &hooks, global).with_context(context)?;
+            let companions = CompanionArgs::default().find(Some(path), &wasm, global)?.companions;
+            let wasm = hooked(args, wasm, companions, &hooks, global).with_context(context)?;
             let module = parse(&wasm).with_context(context)?;
             let labels = label::probe_labels(&module, &label::label(&module));
             subject.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
@@ -243,7 +249,13 @@ fn has_two_cores() -> bool {
 }
 
 /// The module with hooks, if it is to have any.
-fn hooked(args: &GuestArgs, wasm: Vec<u8>, hooks: &Hooking, global: &Global) -> Result<Vec<u8>> {
+fn hooked(
+    args: &GuestArgs,
+    wasm: Vec<u8>,
+    companions: Companions,
+    hooks: &Hooking,
+    global: &Global,
+) -> Result<Vec<u8>> {
     let module = parse(&wasm)?;
     if rewrite::is_hooked(&module) {
         if args.select.is_given() {
@@ -252,25 +264,22 @@ fn hooked(args: &GuestArgs, wasm: Vec<u8>, hooks: &Hooking, global: &Global) -> 
         return Ok(wasm);
     }
     let Some(set) = hooks.set else { return Ok(wasm) };
-    let with = |set| -> Result<_> {
-        let options = Options {
-            select: args.select.rules()?,
-            rewrite: rewrite::Options { hooks: set, restore: false, crossed: hooks.crossed, ..Default::default() },
-            ..Default::default()
-        };
-        Ok(wasmtrace::instrument(&wasm, &options))
+    let mut options = Options { select: args.select.rules()?, companions, ..Default::default() };
+    let mut with = |set| {
+        options.rewrite = rewrite::Options { hooks: set, restore: false, crossed: hooks.crossed, ..Default::default() };
+        wasmtrace::instrument(&wasm, &options)
     };
-    let rewritten = match with(set)? {
+    let rewritten = match with(set) {
         Err(e) if hooks.by_default && matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit) => {
-            let rewritten = with(HookSet::Observe)??;
+            let rewritten = with(HookSet::Observe)?;
             global.warn("", &[format!("each event calls the host, which is slow: {e}")]);
             rewritten
         }
         rewritten => rewritten?,
     };
-    // A module that is run here and thrown away needs no warning of what a source map would say of it.
-    let warnings: Vec<String> =
-        rewritten.warnings.into_iter().filter(|w| !w.starts_with("debug information (")).collect();
+    // A module that is run here and thrown away needs no warning of what debug information would say of it.
+    let matters = |w: &String| !w.starts_with("debug information (") && !w.ends_with(LINK_LEFT_OUT);
+    let warnings: Vec<String> = rewritten.warnings.into_iter().filter(matters).collect();
     global.warn("", &warnings);
     Ok(rewritten.wasm)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use wasmtrace::companions::{self, DEBUG_FILE, SOURCE_MAP};
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest};
 use wasmtrace::label::{Source, label, printable};
 use wasmtrace::module::{Module, parse};
@@ -39,11 +40,13 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let by = |source| labels.iter().filter(|(f, l)| module.is_defined(*f) && l.source == source).count();
     let debug: Vec<&str> = debug_sections(&module);
     let dwarf = wasmtrace::label::dwarf_versions(&module);
-    let build_id = module.custom("build_id").map(|s| {
-        // vec(byte): tool-conventions, "Build ID"
-        wasm[s.data.clone()].iter().skip(1).map(|b| format!("{b:02x}")).collect::<String>()
-    });
+    let build_id = companions::build_id(&module).map(hex);
+    let source_map = companions::named_by(&module, SOURCE_MAP).map(short);
+    let debug_file = companions::named_by(&module, DEBUG_FILE).map(short);
     let hooks = hooks(&module);
+    // What is known here is carried, or left out.
+    let is_ours = hooks.as_ref().is_some_and(|hooks| hooks["by"] == "wasmtrace");
+    let is_stale = hooks.is_some() && debug.iter().any(|name| !is_ours || rewrite::describes_original(name));
     let value = json!({
         "schema": "wasmtrace.info/1",
         "module": name,
@@ -57,7 +60,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         "features": features,
         "debug_sections": debug,
         "dwarf_versions": dwarf,
-        "describes_original": hooks.is_some() && !debug.is_empty(),
+        "source_map": source_map,
+        "debug_file": debug_file,
+        "describes_original": is_stale,
         "build_id": build_id,
         "hooks": hooks,
     });
@@ -86,8 +91,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
     write!(out, "debug      {}", printable(&list(&debug, "none")))?;
     writeln!(out, "{}", if versions.is_empty() { String::new() } else { format!(" ({})", versions.join(", ")) })?;
-    if let Some(id) = build_id {
-        writeln!(out, "build id   {id}")?;
+    for (what, name) in [("source map", source_map), ("debug file", debug_file), ("build id", build_id)] {
+        if let Some(name) = name {
+            writeln!(out, "{what:<10} {}", printable(&name))?;
+        }
     }
     match &value["hooks"] {
         Value::Null => writeln!(out, "hooks      none")?,
@@ -102,7 +109,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
                 let restore = if hooks["restores"] == true { "can be stripped" } else { "cannot be stripped" };
                 writeln!(out, "           {probes} functions, {restore}")?;
             }
-            if !debug.is_empty() {
+            if let Some(id) = hooks["input_build_id"].as_str() {
+                writeln!(out, "           the build id of the original is {id}")?;
+            }
+            if is_stale {
                 writeln!(out, "           the debug information describes the original, not this module")?;
             }
         }
@@ -114,6 +124,16 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     }
     out.flush()?;
     Ok(0)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A URL may hold a whole file.
+fn short(url: &str) -> String {
+    let short: String = url.chars().take(80).collect();
+    if short.len() < url.len() { short + "…" } else { short }
 }
 
 fn kind(module: &Module<'_>) -> &'static str {
@@ -147,7 +167,8 @@ fn hooks(module: &Module<'_>) -> Option<Value> {
                 "set": manifest.hooks.name(),
                 "functions": manifest.probes.len(),
                 "restores": manifest.restore.is_some(),
-                "input_sha256": manifest.input_sha256.iter().map(|b| format!("{b:02x}")).collect::<String>(),
+                "input_sha256": hex(&manifest.input_sha256),
+                "input_build_id": (!manifest.build_id.is_empty()).then(|| hex(&manifest.build_id)),
             }),
             Err(e) => json!({ "by": "wasmtrace", "error": e.to_string() }),
         });

@@ -8,6 +8,7 @@ use wasmtrace::hook::HookSet;
 use wasmtrace::rewrite::{BalanceExit, Rewritten};
 use wasmtrace::{Options, check};
 
+use crate::companions::{CompanionArgs, Places};
 use crate::select::SelectArgs;
 use crate::{Global, files};
 
@@ -55,6 +56,8 @@ pub(crate) struct Args {
     report: Option<PathBuf>,
     #[command(flatten)]
     select: SelectArgs,
+    #[command(flatten)]
+    companions: CompanionArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -91,6 +94,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     if args.inputs.len() > 1 && args.out_dir.is_none() {
         bail!("several inputs need --out-dir");
     }
+    if args.inputs.len() > 1 && args.companions.is_given() {
+        bail!("--source-map and --debug-file are of one module: several inputs name theirs themselves");
+    }
     let mut options = Options { select: args.select.rules()?, force: args.force, ..Default::default() };
     options.rewrite.hooks = args.hooks.set().unwrap_or_default();
     options.rewrite.restore = !args.no_restore;
@@ -109,14 +115,16 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let mut reports = Vec::new();
     for input in inputs {
         let path = output_path(args, input)?;
-        if path.is_some() && outputs.iter().any(|(p, _)| *p == path) {
-            bail!("{}: two inputs have this name", path.unwrap_or_default().display());
-        }
         // Reading names its file itself.
         let wasm = files::read(input)?;
-        let (bytes, report) = one(args, &options, input, &wasm, global).with_context(|| files::name(input))?;
-        outputs.push((path, bytes));
-        reports.push(report);
+        let one = one(args, &mut options, (input, path), &wasm, global).with_context(|| files::name(input))?;
+        for output in one.outputs {
+            if output.0.is_some() && outputs.iter().any(|(p, _)| *p == output.0) {
+                bail!("{}: two outputs have this name", output.0.unwrap_or_default().display());
+            }
+            outputs.push(output);
+        }
+        reports.push(one.report);
     }
     // Nothing is written before everything is known to be right.
     if let Some(folder) = &args.out_dir {
@@ -139,20 +147,42 @@ fn output_path(args: &Args, input: Option<&Path>) -> Result<Option<PathBuf>> {
     Ok(Some(folder.join(name).with_extension(if args.text { "wat" } else { "wasm" })))
 }
 
+/// What becomes of one input.
+struct One {
+    /// The module comes last: it names the others.
+    outputs: Vec<(Option<PathBuf>, Vec<u8>)>,
+    report: serde_json::Value,
+}
+
 fn one(
     args: &Args,
-    options: &Options,
-    input: Option<&Path>,
+    options: &mut Options,
+    (input, output): (Option<&Path>, Option<PathBuf>),
     wasm: &[u8],
     global: &Global,
-) -> Result<(Vec<u8>, serde_json::Value)> {
+) -> Result<One> {
+    let mut places = Places::default();
+    let mut outputs = Vec::new();
     let (hooked, warnings) = match args.hooks.set() {
         None => {
             wasmtrace::module::parse(wasm)?;
             (wasm.to_vec(), Vec::new())
         }
         Some(_) => {
-            let Rewritten { wasm: hooked, warnings, .. } = wasmtrace::instrument(wasm, options)?;
+            // What a hooked module names belongs to its hooks.
+            let stripped = if args.force { wasmtrace::strip(wasm).ok() } else { None };
+            let mut found = args.companions.find(input, stripped.as_deref().unwrap_or(wasm), global)?;
+            // Text has no offsets.
+            places = found.name_after(output.as_deref().filter(|_| !args.text));
+            options.companions = found.companions;
+            let Rewritten { wasm: hooked, warnings, source_map, debug_file, .. } =
+                wasmtrace::instrument(wasm, options)?;
+            let mut add = |place: &mut Option<PathBuf>, bytes: Option<Vec<u8>>| match bytes {
+                Some(bytes) => outputs.push((place.clone(), bytes)),
+                None => *place = None,
+            };
+            add(&mut places.source_map, source_map);
+            add(&mut places.debug_file, debug_file);
             (hooked, warnings)
         }
     };
@@ -184,11 +214,15 @@ fn one(
         "hooked": checked.as_ref().map(|c| c.hooked),
         "memory_grows": checked.as_ref().map(|c| c.memory_grows),
         "warnings": warnings,
+        "source_map": places.source_map.map(|path| path.display().to_string()),
+        "debug_file": places.debug_file.map(|path| path.display().to_string()),
     });
-    if !args.text {
-        return Ok((hooked, report));
-    }
-    let text =
-        wasmprinter::print_bytes(&hooked).map_err(|e| anyhow::anyhow!("the output cannot be printed as text: {e}"))?;
-    Ok((text.into_bytes(), report))
+    let bytes = match args.text {
+        false => hooked,
+        true => wasmprinter::print_bytes(&hooked)
+            .map_err(|e| anyhow::anyhow!("the output cannot be printed as text: {e}"))?
+            .into_bytes(),
+    };
+    outputs.push((output, bytes));
+    Ok(One { outputs, report })
 }

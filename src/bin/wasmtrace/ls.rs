@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use wasmtrace::label::{label, printable};
+use wasmtrace::label::{label_beside, printable};
 use wasmtrace::module::parse;
 use wasmtrace::select::{Reason, select, sizes};
 
+use crate::companions::CompanionArgs;
 use crate::select::SelectArgs;
 use crate::{Global, files};
 
@@ -16,7 +17,7 @@ use crate::{Global, files};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The names are taken from, in this order: the import (for an imported function), the name section, an export, DWARF, \
-the index. `by` says which. Sizes are in operators.")]
+the index. `by` says which. Files and lines are taken from DWARF, else from a source map. Sizes are in operators.")]
 pub(crate) struct Args {
     /// The module, binary or text [default: standard input]
     #[arg(value_name = "IN")]
@@ -26,16 +27,21 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     select: SelectArgs,
+    #[command(flatten)]
+    companions: CompanionArgs,
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let wasm = files::read(args.input.as_deref())?;
     let name = files::name(args.input.as_deref());
     let module = parse(&wasm).with_context(|| name.clone())?;
-    let labels = label(&module);
+    let found = args.companions.find(args.input.as_deref(), &wasm, global)?;
+    let beside = found.companions.read(&module)?;
+    let labels = label_beside(&module, &beside);
     let rules = args.select.rules()?;
     let plan = select(&module, &labels, &rules);
     let sizes = sizes(&module);
+    global.warn("", &beside.warnings);
     global.warn("", &labels.warnings);
     global.warn("", &plan.warnings);
 

@@ -91,6 +91,25 @@ pub(super) enum Step {
 }
 
 impl Step {
+    /// The same where the form stands with the entry, which is read: what the attribute is then.
+    pub(super) fn resolved(self, tag: u64, cursor: &mut Cursor<'_>) -> Result<Step> {
+        let Step::Look { attribute, form: dw::FORM_INDIRECT } = self else { return Ok(self) };
+        match cursor.uleb()? {
+            // That could go on, and the value of the other stands in the abbreviation.
+            dw::FORM_INDIRECT | dw::FORM_IMPLICIT_CONST => cursor.fail("a form that does not stand with an entry"),
+            form if is_looked_at(tag, attribute, form) => Ok(Step::Look { attribute, form }),
+            form => Ok(Step::Skip { form }),
+        }
+    }
+
+    /// The attribute and the form of one that is looked at.
+    pub(super) fn attribute(self) -> Option<(u64, u64)> {
+        match self {
+            Step::Look { attribute, form } => Some((attribute, form)),
+            _ => None,
+        }
+    }
+
     /// Steps over it.
     pub(super) fn skip(self, cursor: &mut Cursor<'_>, encoding: Encoding) -> Result<()> {
         match self {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::addresses::{Addresses, highest, is_tombstone};
 use super::cursor::{Cursor, Result, Uncarried};
+use crate::debug::addresses::{Addresses, highest, is_tombstone};
 use crate::debug::patch::Patches;
 
 /// Carries the section. `code` says where each unit that was carried has code, by the unit's offset.

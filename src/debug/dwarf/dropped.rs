@@ -57,7 +57,8 @@ fn own_name(sections: &Sections<'_>, header: &Header) -> Option<String> {
     let mut name = None;
     let mut str_offsets = None;
     for step in &abbrev.steps {
-        match *step {
+        let step = step.resolved(abbrev.tag, &mut cursor).ok()?;
+        match step {
             Step::Look { attribute: dw::AT_NAME, form } => name = Some((form, cursor.at)),
             Step::Look { attribute: dw::AT_STR_OFFSETS_BASE, .. } => {
                 str_offsets = Some(cursor.clone().number(header.offset_size).ok()?);

@@ -2,8 +2,8 @@
 //! does all the same (a machine of its own, an interpreter) gives functions by address and length, and steps in them by how
 //! far the next is.
 
-use super::addresses::{Addresses, Near, highest, is_tombstone};
 use super::cursor::{Cursor, Result, Uncarried};
+use crate::debug::addresses::{Addresses, Near, highest, is_tombstone};
 use crate::debug::patch::Patches;
 
 /// What entries of functions have in common.

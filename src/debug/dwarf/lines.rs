@@ -4,8 +4,8 @@
 //! opcode that writes the second an `advance_pc` is inserted, and only where they are. No row comes or goes. Addresses that
 //! are set are patched in place.
 
-use super::addresses::{Addresses, highest, is_tombstone};
 use super::cursor::{Cursor, Result, Uncarried};
+use crate::debug::addresses::{Addresses, highest, is_tombstone};
 use crate::debug::patch::{Growth, Patches};
 
 const ADVANCE_PC: u8 = 2;

@@ -3,9 +3,9 @@
 //! more bytes than they had. How the bytes of a list are to be read depends on the unit that refers to it.
 
 use super::Name;
-use super::addresses::highest;
 use super::cursor::{Cursor, Result, Uncarried};
 use super::units::Unit;
+use crate::debug::addresses::highest;
 use crate::debug::patch::{Growth, Patches};
 
 /// One table of lists in DWARF 5: a header, offsets of lists, and lists.

@@ -3,9 +3,9 @@
 //! the same, and in `.debug_addr` they stand side by side.
 
 use super::abbrev::dw;
-use super::addresses::highest;
 use super::cursor::{Cursor, Result, Uncarried};
 use super::units::Unit;
+use crate::debug::addresses::highest;
 
 impl Unit<'_> {
     /// A location that is a pointer (the value of a template's parameter, as LLVM writes it): addresses of data do not move,
@@ -54,7 +54,8 @@ impl Unit<'_> {
             }
             let mut found = None;
             for step in &abbrev.steps {
-                if let Some((dw::AT_TYPE, form)) = self.attribute(step, &cursor).ok()? {
+                let step = step.resolved(abbrev.tag, &mut cursor).ok()?;
+                if let Some((dw::AT_TYPE, form)) = step.attribute() {
                     found = Some(self.reference(form, &mut cursor.clone()).ok()?);
                 }
                 step.skip(&mut cursor, self.encoding).ok()?;

@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use super::abbrev::{Abbrevs, Encoding, Step, block, dw, takes_location};
-use super::addresses::{Near, highest, is_tombstone};
 use super::cursor::{Cursor, Result, Uncarried};
 use super::lists::Kind;
 use super::{Context, Name};
+use crate::debug::addresses::{Near, highest, is_tombstone};
 use crate::debug::patch::Patches;
 
 /// What a unit begins with.
@@ -232,7 +232,8 @@ impl<'c> Unit<'c> {
         let Some(abbrev) = self.abbrevs.get(code) else { return Ok(()) };
         let mut low = None;
         for step in &abbrev.steps {
-            match self.attribute(step, cursor)? {
+            let step = step.resolved(abbrev.tag, cursor)?;
+            match step.attribute() {
                 Some((dw::AT_LOW_PC, form)) => low = Some((form, cursor.at)),
                 Some((attribute, dw::FORM_SEC_OFFSET)) => {
                     let offset = Some(cursor.clone().number(self.encoding.offset_size)?);
@@ -258,19 +259,11 @@ impl<'c> Unit<'c> {
         &self.context.sections.get(self.header.section)[..self.header.end]
     }
 
-    /// The attribute and form of a step that has one.
-    pub(super) fn attribute(&self, step: &Step, cursor: &Cursor<'_>) -> Result<Option<(u64, u64)>> {
-        match step {
-            Step::Look { form: dw::FORM_INDIRECT, .. } => cursor.fail("a form that stands with the entry"),
-            Step::Look { attribute, form } => Ok(Some((*attribute, *form))),
-            _ => Ok(None),
-        }
-    }
-
     fn entry(&mut self, tag: u64, steps: &[Step], cursor: &mut Cursor<'c>, dwo_id: &mut Option<usize>) -> Result<()> {
         let mut entry = Entry::default();
         for step in steps {
-            if let Some((attribute, form)) = self.attribute(step, cursor)? {
+            let step = step.resolved(tag, cursor)?;
+            if let Some((attribute, form)) = step.attribute() {
                 self.look(attribute, form, &mut cursor.clone(), &mut entry)?;
                 if attribute == dw::AT_GNU_DWO_ID && form == dw::FORM_DATA8 {
                     *dwo_id = Some(cursor.at);
@@ -426,6 +419,7 @@ impl<'c> Unit<'c> {
             dw::FORM_DATA4 => cursor.number(4)?,
             dw::FORM_DATA8 => cursor.number(8)?,
             dw::FORM_UDATA => cursor.uleb()?,
+            dw::FORM_SDATA if !is_negative(cursor)? => cursor.uleb()?,
             _ => return cursor.fail("a length of a form that has no room to grow"),
         };
         match cursor.at - at {
@@ -450,14 +444,18 @@ impl<'c> Unit<'c> {
             self.note_code(low, end);
         }
         let longer = self.moved(end) - self.moved(low);
-        let bits = if form == dw::FORM_UDATA { u32::from(width) * 7 } else { u32::from(width) * 8 };
+        let bits = match form {
+            dw::FORM_UDATA => u32::from(width) * 7,
+            dw::FORM_SDATA => u32::from(width) * 7 - 1,
+            _ => u32::from(width) * 8,
+        };
         if bits < 64 && longer >> bits != 0 {
             return Err(Uncarried { at, what: "a length that has no room to grow" });
         }
         if longer == value {
             return Ok(());
         }
-        if form == dw::FORM_UDATA {
+        if matches!(form, dw::FORM_UDATA | dw::FORM_SDATA) {
             self.out.entries.leb(at, usize::from(width), longer);
         } else {
             self.out.entries.fixed(at, width, longer);
@@ -476,4 +474,11 @@ impl<'c> Unit<'c> {
         }
         Ok(())
     }
+}
+
+/// Whether the signed number that stands there is below zero.
+fn is_negative(cursor: &Cursor<'_>) -> Result<bool> {
+    let mut last = cursor.clone();
+    last.skip_leb()?;
+    Ok(cursor.clone().bytes((last.at - cursor.at) as u64)?.last().is_some_and(|byte| byte & 0x40 != 0))
 }

@@ -2,7 +2,9 @@
 
 use wasmparser::{BinaryReader, ConstExpr, Operator};
 
+use super::links::is_link;
 use super::{Pair, fail};
+use crate::companions::BUILD_ID;
 use crate::debug::dwarf::{Change, Dwarf};
 use crate::error::Result;
 use crate::hook::{MANIFEST_SECTION, Manifest, ProbeId};
@@ -13,7 +15,7 @@ impl Pair<'_, '_> {
     /// Compares everything but bodies.
     pub(super) fn sections(&self, places: &[Vec<(u32, u32)>], dwarf: &Dwarf) -> Result<()> {
         // Sections that may come or go; the rest must pair up in order.
-        let ours = |s: &&Section<'_>| matches!(s.name, Some("name" | "producers" | MANIFEST_SECTION));
+        let ours = |s: &&Section<'_>| is_link(s) || matches!(s.name, Some("name" | "producers" | MANIFEST_SECTION));
         // What came into being holds what was appended to nothing, which `imports`, `buffer` and `balancing` have looked at.
         let balances = self.balance.is_some();
         let grows = |id| match id {
@@ -48,6 +50,7 @@ impl Pair<'_, '_> {
                 id::TYPE | id::IMPORT | id::FUNCTION => self.grown(a, b)?,
                 id::MEMORY if self.set.has_buffer() => self.grown(a, b)?,
                 id::CUSTOM if note(a) => self.notes(a, b, places)?,
+                id::CUSTOM if a.name == Some(BUILD_ID) => self.build_id(a, b)?,
                 id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA => self.entries(a, b)?,
                 _ if raw_same => {}
                 _ => return Err(fail(b.whole.start, "a section changed that has no reason to")),
@@ -267,8 +270,11 @@ impl Pair<'_, '_> {
                 Ok(found) => FuncIdx(self.shims[found].0),
                 Err(_) => FuncIdx(probe.id.0 - self.by),
             };
-            let certain = matches!(labels[func].source, Source::Import | Source::NameSection | Source::Export);
-            if certain && labels[func].name != probe.label.name {
+            let source = labels[func].source;
+            let certain = matches!(source, Source::Import | Source::NameSection | Source::Export);
+            // What has no name of its own may have it from a debug file, whose names come before those of exports.
+            let from_elsewhere = source == Source::Export && probe.label.source == Source::NameSection;
+            if certain && !from_elsewhere && labels[func].name != probe.label.name {
                 return Err(fail(8, format!("the Manifest gives function {} another name", func.0)));
             }
         }
@@ -286,8 +292,8 @@ impl Pair<'_, '_> {
 
     /// Names: every function that had one has it still, and every hooked function has one.
     pub(super) fn names(&self, hooked: &[ProbeId]) -> Result<()> {
-        let old = crate::label::names::function_names(self.old, &mut Vec::new());
-        let new = crate::label::names::function_names(self.new, &mut Vec::new());
+        let old = crate::label::names::function_names(self.old, self.old.func_count(), &mut Vec::new());
+        let new = crate::label::names::function_names(self.new, self.new.func_count(), &mut Vec::new());
         let at = self.new.custom("name").map_or(self.new.bytes().len(), |s| s.whole.start);
         for (func, name) in &old {
             if !name.is_empty() && new.get(&self.place(*func)) != Some(name) {

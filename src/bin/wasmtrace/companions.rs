@@ -1,0 +1,118 @@
+//! The files beside a module: which are read, and what those of an output are called.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use wasmtrace::companions::{
+    Companion, Companions, DEBUG_FILE, SOURCE_MAP, file_of_url, is_hooked_by_us, named_in, url_of_file,
+};
+
+use crate::{Global, files};
+
+/// `--source-map` and `--debug-file`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct CompanionArgs {
+    /// The module's source map [default: the file beside it that its `sourceMappingURL` names]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    source_map: Option<PathBuf>,
+    /// A module with the debug information and the names that were taken out of this one [default: the file beside it
+    /// that its `external_debug_info` names]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
+    debug_file: Option<PathBuf>,
+}
+
+const HEADING: &str = "Files beside the module";
+
+/// What was found beside an input.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) companions: Companions,
+    source_map: Option<PathBuf>,
+    debug_file: Option<PathBuf>,
+}
+
+impl CompanionArgs {
+    pub(crate) fn is_given(&self) -> bool {
+        self.source_map.is_some() || self.debug_file.is_some()
+    }
+
+    /// Reads what was asked for, else what the module names; of a hooked module only what was asked for, since its
+    /// Manifest holds its labels.
+    ///
+    /// # Errors
+    /// If what was asked for cannot be read.
+    pub(crate) fn find(&self, input: Option<&Path>, wasm: &[u8], global: &Global) -> Result<Found> {
+        let mut found = Found::default();
+        let named = |section| if is_hooked_by_us(wasm) { None } else { beside(input, named_in(wasm, section)?) };
+        if let Some(path) = &self.source_map {
+            let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+            found.companions.source_map = Some(Companion { bytes, ..Default::default() });
+            found.source_map = Some(path.clone());
+        } else if let Some(path) = named(SOURCE_MAP) {
+            match std::fs::read(&path) {
+                Ok(bytes) => {
+                    global.say(&format!("lines are taken from {}, which the module names", path.display()));
+                    found.companions.source_map = Some(Companion { bytes, ..Default::default() });
+                    found.source_map = Some(path);
+                }
+                Err(e) => global.warn("", &[format!("{}: {e}", path.display())]),
+            }
+        }
+        if let Some(path) = &self.debug_file {
+            let bytes = files::read(Some(path))?;
+            found.companions.debug_file = Some(Companion { bytes, ..Default::default() });
+            found.debug_file = Some(path.clone());
+        } else if let Some(path) = named(DEBUG_FILE) {
+            match std::fs::read(&path) {
+                Ok(bytes) => {
+                    global.note(&format!("debug information is taken from {}, which the module names", path.display()));
+                    found.companions.debug_file = Some(Companion { bytes, if_it_fits: true, ..Default::default() });
+                    found.debug_file = Some(path);
+                }
+                Err(e) => global.warn("", &[format!("{}: {e}", path.display())]),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The file that a URL names, if it is there. What else a path can lead to (a pipe would never end) is no file.
+fn beside(input: Option<&Path>, url: &str) -> Option<PathBuf> {
+    let folder = input.filter(|input| *input != Path::new("-"))?.parent()?;
+    let path = folder.join(file_of_url(url)?);
+    path.is_file().then_some(path)
+}
+
+/// Where the files of an output go.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    pub(crate) source_map: Option<PathBuf>,
+    pub(crate) debug_file: Option<PathBuf>,
+}
+
+impl Found {
+    /// Says what the files of the output are called: as the output, and more. None is written for what is no file.
+    pub(crate) fn name_after(&mut self, output: Option<&Path>) -> Places {
+        let mut places = Places::default();
+        let output = output.filter(|path| *path != Path::new("-") && !files::is_device(path));
+        let Some(output) = output else { return places };
+        let place = |companion: &mut Option<Companion>, read: &Option<PathBuf>, ending: &str| {
+            let path = new_path(output, ending, read.as_deref());
+            companion.as_mut()?.new_url = Some(url_of_file(path.file_name()?.to_str()?));
+            Some(path)
+        };
+        places.source_map = place(&mut self.companions.source_map, &self.source_map, "map");
+        places.debug_file = place(&mut self.companions.debug_file, &self.debug_file, "debug.wasm");
+        places
+    }
+}
+
+/// A path beside the output, but not that of the file which was read: the module can be stripped of its hooks, the file cannot.
+fn new_path(output: &Path, ending: &str, read: Option<&Path>) -> PathBuf {
+    let path = output.with_added_extension(ending);
+    let same = read.is_some_and(|read| match (path.canonicalize(), read.canonicalize()) {
+        (Ok(path), Ok(read)) => path == read,
+        _ => false,
+    });
+    if same { output.with_added_extension("hooked").with_added_extension(ending) } else { path }
+}

@@ -1,0 +1,161 @@
+//! `data:` URLs (RFC 2397), base64 and percent-encoding: a module may hold its source map itself.
+
+use std::fmt::Write;
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// What a digit of base64 stands for.
+pub(super) fn digit(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    })
+}
+
+/// The digit of the low six bits.
+pub(super) fn as_digit(six: u32) -> u8 {
+    ALPHABET[(six & 0x3f) as usize]
+}
+
+/// Whether a URL holds what it is of.
+pub(crate) fn is_data(url: &str) -> bool {
+    url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+}
+
+/// What a `data:` URL holds; `None` if it is damaged, or another URL.
+pub(super) fn read_data(url: &str) -> Option<Vec<u8>> {
+    let (head, data) = split(url)?;
+    if is_base64(head) { decode(data.as_bytes()) } else { decode_percent(data) }
+}
+
+/// The same URL with something else in it.
+pub(super) fn write_data(url: &str, data: &[u8]) -> Option<String> {
+    let (head, _) = split(url)?;
+    let mut out = format!("{head},");
+    if is_base64(head) {
+        for three in data.chunks(3) {
+            let bits = three.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+            let digits = (0..=three.len()).map(|i| as_digit(bits >> (18 - 6 * i)) as char);
+            out.extend(digits);
+            out.extend(std::iter::repeat_n('=', 3 - three.len()));
+        }
+    } else {
+        encode_percent(data, &mut out);
+    }
+    Some(out)
+}
+
+fn split(url: &str) -> Option<(&str, &str)> {
+    if is_data(url) { url.split_once(',') } else { None }
+}
+
+fn is_base64(head: &str) -> bool {
+    head.rsplit_once(';').is_some_and(|(_, last)| last.eq_ignore_ascii_case("base64"))
+}
+
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let text = &text[..text.len() - padding];
+    if padding > 2 || text.len() % 4 == 1 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    for four in text.chunks(4) {
+        let mut bits = 0;
+        for byte in four {
+            bits = bits << 6 | u32::from(digit(*byte)?);
+        }
+        bits <<= 6 * (4 - four.len());
+        out.extend_from_slice(&bits.to_be_bytes()[1..four.len()]);
+    }
+    Some(out)
+}
+
+/// What percent-encoded text stands for.
+fn decode_percent(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || (bytes.next()? as char).to_digit(16);
+        out.push((digit()? * 16 + digit()?) as u8);
+    }
+    Some(out)
+}
+
+/// Writes everything but what is never reserved as `%` and two digits (RFC 3986, 2.3).
+fn encode_percent(data: &[u8], out: &mut String) {
+    for byte in data {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(*byte as char),
+            _ => write!(out, "%{byte:02X}").expect("writing to a string"),
+        }
+    }
+}
+
+/// The URL of a file that stands beside whoever names it.
+pub fn url_of_file(name: &str) -> String {
+    let mut url = String::new();
+    encode_percent(name.as_bytes(), &mut url);
+    url
+}
+
+/// The path of the file that a URL names, if that is relative and leads to the folder of whoever names it, or below.
+///
+/// A module is foreign data: it does not say which files of a machine are read.
+pub fn file_of_url(url: &str) -> Option<String> {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let path = String::from_utf8(decode_percent(path)?).ok()?;
+    let path = path.strip_prefix("./").unwrap_or(&path);
+    let part_of_a_path = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', ':', '\0']);
+    path.split('/').all(part_of_a_path).then(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_comes_back_out_of_its_url() {
+        for head in ["data:application/json;base64", "data:application/json;charset=utf-8;base64", "data:,x"] {
+            let url = format!("{head},");
+            for len in 0..20u8 {
+                let data: Vec<u8> = (0..len).map(|i| i.wrapping_mul(151).wrapping_add(7)).collect();
+                let written = write_data(&url, &data).unwrap();
+                assert_eq!(read_data(&written), Some(data), "{written}");
+            }
+        }
+        assert_eq!(read_data("data:application/json;base64,YWJj"), Some(b"abc".to_vec()));
+        assert_eq!(read_data("data:;base64,YWI="), Some(b"ab".to_vec()));
+        assert_eq!(read_data("DATA:,a%20b"), Some(b"a b".to_vec()));
+        for damaged in ["data:;base64,Y", "data:;base64,Y===", "data:;base64,Y?Jj", "data:,%4", "data:", "x,y"] {
+            assert_eq!(read_data(damaged), None, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_url_names_a_file_beside_or_below_or_none() {
+        for (url, file) in [
+            ("app.wasm.map", Some("app.wasm.map")),
+            ("./maps/a%20b.map?v=1#x", Some("maps/a b.map")),
+            ("http://host/app.map", None),
+            ("//host/app.map", None),
+            ("/etc/app.map", None),
+            ("../app.map", None),
+            ("maps/%2e%2e/%2E./app.map", None),
+            ("C:\\app.map", None),
+            ("a%00b", None),
+            ("", None),
+        ] {
+            assert_eq!(file_of_url(url).as_deref(), file, "{url}");
+        }
+        assert_eq!(file_of_url(&url_of_file("a b%µ?.map")).as_deref(), Some("a b%µ?.map"));
+    }
+}

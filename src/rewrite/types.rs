@@ -1,0 +1,100 @@
+//! The types that a rewriting can use: those of the module, found by what they are, and new ones behind them.
+
+use std::collections::BTreeMap;
+
+use wasm_encoder::Encode;
+
+use crate::module::Module;
+
+/// The types of a module, and new ones behind them.
+#[derive(Debug)]
+pub(super) struct Types {
+    pub(super) before: usize,
+    /// `[] -> results`, for each kind of results that some type has.
+    blocks: BTreeMap<Vec<u8>, u32>,
+    /// Types that an import `() -> ()` and `(i32) -> ()` can have: it must be the host's type, so alone in its group,
+    /// final, without a supertype.
+    imports: [Option<u32>; 2],
+    /// Those to be appended, encoded.
+    pub(super) new: Vec<Vec<u8>>,
+}
+
+impl Types {
+    pub(super) fn of(module: &Module<'_>) -> Self {
+        let mut types =
+            Types { before: module.types().len(), blocks: BTreeMap::new(), imports: [None; 2], new: Vec::new() };
+        for (index, (ty, group)) in module.types().enumerate() {
+            let composite = &ty.composite_type;
+            let wasmparser::CompositeInnerType::Func(func) = &composite.inner else { continue };
+            if composite.shared {
+                continue;
+            }
+            if func.params().is_empty() && func.results().len() > 1 {
+                types.blocks.entry(value_types(func.results())).or_insert(index as u32);
+            }
+            let plain = group == 1
+                && ty.is_final
+                && ty.supertype_idx.is_none()
+                && composite.describes_idx.is_none()
+                && composite.descriptor_idx.is_none();
+            if plain && func.results().is_empty() {
+                match func.params() {
+                    [] => _ = types.imports[0].get_or_insert(index as u32),
+                    [wasmparser::ValType::I32] => _ = types.imports[1].get_or_insert(index as u32),
+                    _ => {}
+                }
+            }
+        }
+        types
+    }
+
+    fn append(&mut self, ty: Vec<u8>) -> u32 {
+        self.new.push(ty);
+        (self.before + self.new.len() - 1) as u32
+    }
+
+    /// The type of an import `() -> ()` or `(i32) -> ()`.
+    pub(super) fn import(&mut self, takes_i32: bool) -> u32 {
+        let known = self.imports[takes_i32 as usize];
+        let ty: &[u8] = if takes_i32 { &[0x60, 1, 0x7f, 0] } else { &[0x60, 0, 0] };
+        let index = known.unwrap_or_else(|| self.append(ty.to_vec()));
+        self.imports[takes_i32 as usize] = Some(index);
+        index
+    }
+
+    /// The block type for these results, encoded: none and one are written inline, more need a type.
+    pub(super) fn block(&mut self, results: &[wasmparser::ValType]) -> Vec<u8> {
+        match results {
+            [] => vec![0x40],
+            [_] => value_types(results).split_off(1),
+            _ => {
+                let results = value_types(results);
+                let index = match self.blocks.get(&results) {
+                    Some(index) => *index,
+                    None => {
+                        let mut ty = vec![0x60, 0];
+                        ty.extend_from_slice(&results);
+                        let index = self.append(ty);
+                        self.blocks.insert(results, index);
+                        index
+                    }
+                };
+                let mut encoded = Vec::new();
+                (index as i64).encode(&mut encoded);
+                encoded
+            }
+        }
+    }
+}
+
+/// `vec(value type)`, encoded.
+fn value_types(types: &[wasmparser::ValType]) -> Vec<u8> {
+    let mut out = Vec::new();
+    types.len().encode(&mut out);
+    for ty in types {
+        wasm_encoder::ValType::try_from(*ty)
+            .expect("validated: a value type of a module has an encoding")
+            .encode(&mut out);
+    }
+    out
+}
