@@ -30,7 +30,7 @@ use abbrev::{Abbrevs, Encoding};
 use cursor::{Cursor, Result, Uncarried};
 use lines::Lines;
 use lists::Table;
-use units::{Header, Rest};
+use units::{Header, Reference, Rest};
 
 /// The sections that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -324,50 +324,9 @@ fn carry_sections(
         }
     }
 
-    let abbrevs = sections.get(Name::Abbrev).len();
-    for (header, e) in &left_out {
-        report.left_out.push(|| format!("the unit {}: {} at {:#x}", dropped::name(sections, header), e.what, e.at));
-        let patches = &mut patches[header.section as usize];
-        dropped::empty(sections, header, abbrevs as u64, patches)
-            .filter(|()| abbrevs > 0)
-            .ok_or((header.section, Uncarried { at: header.start, what: e.what }))?;
-    }
-    if !left_out.is_empty() {
-        patches[Name::Abbrev as usize].replace(abbrevs, 0, dropped::ABBREVS.to_vec());
-    }
-
-    // Lists that have become longer, and what leads to them.
-    let conflict = |name| move |at| (name, Uncarried { at, what: "two units read the same bytes differently" });
-    let mut growths: [_; 2] = Default::default();
-    for (i, name) in [Name::Rnglists, Name::Loclists].into_iter().enumerate() {
-        let lists = &mut patches[name as usize];
-        lists.settle().map_err(conflict(name))?;
-        growths[i] = lists.growth();
-        if !growths[i].is_empty() {
-            let tables = context.tables(name).map_err(of(name))?;
-            lists::settle_tables(sections.get(name), tables, &growths[i], lists).map_err(of(name))?;
-        }
-    }
-    for (section, reference) in references {
-        let moved = growths[(reference.into == Name::Loclists) as usize].of(reference.offset);
-        if moved != reference.offset {
-            patches[section as usize].fixed(reference.at, reference.width, moved);
-        }
-    }
-
-    pooled.sort_unstable();
-    pooled.dedup();
-    let mut near = 0;
-    for (at, size) in pooled {
-        let address = Cursor::new(sections.get(Name::Addr), at as usize).number(size).map_err(of(Name::Addr))?;
-        let moved = addresses.map(address, &mut near);
-        if moved > addresses::highest(size) {
-            return Err((Name::Addr, Uncarried { at: at as usize, what: "an address that has no room to move" }));
-        }
-        if moved != address {
-            patches[Name::Addr as usize].fixed(at as usize, size, moved);
-        }
-    }
+    leave_out(sections, &left_out, &mut patches, report)?;
+    settle_lists(&context, &references, &mut patches)?;
+    patches[Name::Addr as usize] = carry_pool(sections.get(Name::Addr), pooled, &addresses).map_err(of(Name::Addr))?;
 
     let mut dropped = Vec::new();
     let mut section = |name: Name, carried: Result<Patches>, patches: &mut Patches| match carried {
@@ -396,6 +355,77 @@ fn carry_sections(
             Ok(Some(Change::Patched(patches)))
         })
         .collect()
+}
+
+/// Empties the units that cannot be carried, by name.
+fn leave_out(
+    sections: &Sections<'_>,
+    units: &[(&Header, Uncarried)],
+    patches: &mut [Patches; NAMES.len()],
+    report: &mut Report,
+) -> Result<(), (Name, Uncarried)> {
+    let abbrevs = sections.get(Name::Abbrev).len();
+    for (header, e) in units {
+        report.left_out.push(|| format!("the unit {}: {} at {:#x}", dropped::name(sections, header), e.what, e.at));
+        let patches = &mut patches[header.section as usize];
+        dropped::empty(sections, header, abbrevs as u64, patches)
+            .filter(|()| abbrevs > 0)
+            .ok_or((header.section, Uncarried { at: header.start, what: e.what }))?;
+    }
+    if !units.is_empty() {
+        patches[Name::Abbrev as usize].replace(abbrevs, 0, dropped::ABBREVS.to_vec());
+    }
+    Ok(())
+}
+
+/// An error about bytes that would be written twice.
+fn conflict(name: Name) -> impl Fn(usize) -> (Name, Uncarried) {
+    move |at| (name, Uncarried { at, what: "two units read the same bytes differently" })
+}
+
+/// Lists that have become longer, and what leads to them.
+fn settle_lists(
+    context: &Context<'_>,
+    references: &[(Name, Reference)],
+    patches: &mut [Patches; NAMES.len()],
+) -> Result<(), (Name, Uncarried)> {
+    let mut growths: [_; 2] = Default::default();
+    for (i, name) in [Name::Rnglists, Name::Loclists].into_iter().enumerate() {
+        let lists = &mut patches[name as usize];
+        lists.settle().map_err(conflict(name))?;
+        growths[i] = lists.growth();
+        if !growths[i].is_empty() {
+            let of = |e| (name, e);
+            let tables = context.tables(name).map_err(of)?;
+            lists::settle_tables(context.sections.get(name), tables, &growths[i], lists).map_err(of)?;
+        }
+    }
+    for (section, reference) in references {
+        let moved = growths[(reference.into == Name::Loclists) as usize].of(reference.offset);
+        if moved != reference.offset {
+            patches[*section as usize].fixed(reference.at, reference.width, moved);
+        }
+    }
+    Ok(())
+}
+
+/// `.debug_addr`: the addresses of code in it, each of which several units may name.
+fn carry_pool(data: &[u8], mut pooled: Vec<(u32, u8)>, addresses: &Addresses<'_>) -> Result<Patches> {
+    let mut patches = Patches::default();
+    pooled.sort_unstable();
+    pooled.dedup();
+    let mut near = 0;
+    for (at, size) in pooled {
+        let address = Cursor::new(data, at as usize).number(size)?;
+        let moved = addresses.map(address, &mut near);
+        if moved > addresses::highest(size) {
+            return Err(Uncarried { at: at as usize, what: "an address that has no room to move" });
+        }
+        if moved != address {
+            patches.fixed(at as usize, size, moved);
+        }
+    }
+    Ok(patches)
 }
 
 /// The tables of abbreviations that units name, each read once.
