@@ -284,3 +284,39 @@ fn several_hundred_types_are_appended_and_taken_back() {
         }
     }
 }
+
+/// Theorem: with a shim for each import there are more functions than the original has, and their number may be a byte longer;
+/// it is taken back.
+#[test]
+fn shims_are_taken_back_where_their_number_is_a_byte_longer() {
+    let import = |i: usize| format!("(import \"env\" \"f{i}\" (func))");
+    for functions in [125, 126, 127, 128, 16_382, 16_383] {
+        let imports: String = (0..2).map(import).collect();
+        let original = wat::parse_str(format!("(module {imports} {})", "(func)".repeat(functions))).unwrap();
+        let mut options = Options::default();
+        options.select.imports = true;
+        let hooked = instrument(&original, &options).unwrap();
+        assert_eq!(hooked.manifest.unwrap().probes.len(), functions + 2);
+        assert!(strip(&hooked.wasm).unwrap() == original, "{functions} functions");
+    }
+}
+
+/// Theorem: what is proved is counted: functions, how many of them are hooked, and the `memory.grow`s that report.
+#[test]
+fn what_is_proved_is_counted() {
+    let grow = "(drop (memory.grow (i32.const 0)))";
+    let original = wat::parse_str(format!(
+        "(module (memory 1) (memory 1) (func $a {grow} {grow}) (func $b {grow} (drop (memory.grow 1 (i32.const 0)))) (func $c))"
+    ))
+    .unwrap();
+    for (rule, hooked, memory_grows) in [("**", 3, 3), ("b", 1, 3), ("-**", 0, 0)] {
+        let mut options = Options::default();
+        options.select.push(rule).unwrap();
+        let out = instrument(&original, &options).unwrap().wasm;
+        assert_eq!(
+            check::check(&original, &out).unwrap(),
+            check::Checked { functions: 3, hooked, memory_grows },
+            "{rule}"
+        );
+    }
+}

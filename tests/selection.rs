@@ -50,7 +50,7 @@ fn named(names: &[&str]) -> Vec<u8> {
 /// Name; its language and its package, where the name tells; whether it is in `@std` and in `@alloc`.
 type Row = (&'static str, Option<&'static str>, Option<&'static str>, bool, bool);
 
-const NAMES: [Row; 42] = [
+const NAMES: [Row; 44] = [
     ("_ZN3app3run17h0123456789abcdefE", Some("rust"), Some("app"), false, false),
     ("_ZN4core3fmt5write17h0123456789abcdefE", Some("rust"), Some("core"), true, false),
     ("_RNvCs1234_7mycrate3foo", Some("rust"), Some("mycrate"), false, false),
@@ -80,6 +80,8 @@ const NAMES: [Row; 42] = [
     ("runtime.mallocgc", Some("go"), Some("runtime"), true, true),
     ("runtime.(*mheap).alloc", Some("go"), Some("runtime"), true, true),
     (".dot", None, None, false, false),
+    ("/x.F", None, Some("/x"), false, false),
+    ("fmt::x", None, Some("fmt"), false, false),
     ("~lib/array/Array#push", Some("assemblyscript"), None, true, false),
     ("~lib/rt/itcms/__new", Some("assemblyscript"), None, true, true),
     ("assembly/index/run", Some("assemblyscript"), None, false, false),

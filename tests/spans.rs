@@ -511,3 +511,32 @@ fn what_was_called_in_a_hoisted_span_moves_with_it() {
     assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
     assert_eq!((profile.manual_spans(), profile.functions(), fold.irregular().unwound), (6, 4, 3));
 }
+
+/// Theorem: two spans that outlive their helper are moved both, with what was said in them, of which a node keeps the first few.
+#[test]
+fn spans_in_a_hoisted_span_are_hoisted_too() {
+    let (main, open, inner) = (ProbeId(1), ProbeId(2), ProbeId(3));
+    let tags: Vec<String> = (0..9).map(|i| format!("k{i}:v")).collect();
+    let once = |tags: &str| {
+        [
+            Enter(open),
+            manual(Manual::SpanEnter("s".into())),
+            manual(Manual::Tags(tags.into())),
+            manual(Manual::SpanEnter("t".into())),
+            Enter(inner),
+            Exit(inner),
+            Exit(open),
+            Enter(inner),
+            Exit(inner),
+            manual(Manual::SpanExit),
+            manual(Manual::SpanExit),
+        ]
+    };
+    let twice = once(&tags[..5].join(",")).into_iter().chain(once(&tags.join(",")));
+    let (profile, _) = folded(&ticking([Enter(main)].into_iter().chain(twice).chain([Exit(main)])), &Ending::Returned);
+    let nodes: Vec<_> = profile.nodes().filter(|n| n.calls > 0).collect();
+    let counts: Vec<_> = nodes.iter().map(|n| (profile.path_to(n).len(), n.calls, n.own, n.tags.len())).collect();
+    // main, the helper, s in main, t in s, and what was called in t.
+    assert_eq!(counts, [(1, 1, 3, 0), (2, 2, 2, 0), (2, 2, 6, 8), (3, 2, 8, 0), (4, 4, 4, 0)]);
+    assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
+}
