@@ -6,7 +6,7 @@ mod common;
 
 use std::ops::Range;
 
-use common::hooked_with;
+use common::{Case, hooked_with};
 use wasm_encoder::{CodeSection, Encode, Function, FunctionSection, Module, TypeSection, ValType};
 use wasmtrace::hook::{BufferPlace, HOOK_SETS, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::{ErrorKind, Options, check, instrument, module, rewrite, strip};
@@ -35,7 +35,10 @@ fn exact(wasm: &[u8]) -> Vec<Range<usize>> {
 #[test]
 fn no_byte_changes_unnoticed() {
     let mut refused = 0;
-    for case in common::shapes().iter().filter(|case| SLACK.iter().all(|(name, _)| *name != case.name)) {
+    let mut cases = common::shapes();
+    cases.retain(|case| SLACK.iter().all(|(name, _)| *name != case.name));
+    cases.push(Case { name: "entries".into(), wasm: wat::parse_str(ENTRIES).unwrap(), not_run: None });
+    for case in &cases {
         for set in HOOK_SETS {
             let Ok(out) = hooked_with(&case.wasm, set) else { continue };
             if out.wasm.len() > LONGEST || out.manifest.is_none() {
@@ -59,6 +62,27 @@ fn no_byte_changes_unnoticed() {
     }
     assert!(refused > 10_000, "{refused}");
 }
+
+/// A module of every kind of entry that can hold the index of a function, or an expression that does.
+const ENTRIES: &str = r#"(module
+    (type $t (func))
+    (import "env" "f" (func $f))
+    (import "env" "t" (table $imported 1 funcref))
+    (table $t 3 funcref (ref.func $g))
+    (memory 1)
+    (global $r funcref (ref.func $h))
+    (global $i i32 (i32.const 5))
+    (export "g" (func $g))
+    (export "m" (memory 0))
+    (start $h)
+    (elem (table $t) (i32.const 0) func $g $h)
+    (elem (table $imported) (i32.const 0) funcref (ref.func $f) (ref.null func))
+    (elem funcref (ref.func $h) (ref.func $g))
+    (elem declare func $f $g)
+    (data (i32.const 0) "active")
+    (data "passive")
+    (func $g (drop (ref.func $f)) (call_ref $t (ref.func $g)))
+    (func $h (call $f) (return_call $g)))"#;
 
 /// A module of everything that a hooked one can be wrong in.
 const ORIGINAL: &str = r#"(module
@@ -319,4 +343,36 @@ fn what_is_proved_is_counted() {
             "{rule}"
         );
     }
+}
+
+/// Theorem: functions that are hooked stand beside functions that are not, of which only the indices are others.
+#[test]
+fn modules_are_hooked_in_part() {
+    common::for_each(common::shapes(), |case| {
+        let functions = module::parse(&case.wasm).unwrap().func_count();
+        for (set, odd) in HOOK_SETS.into_iter().flat_map(|set| [(set, 0), (set, 1)]) {
+            let mut options =
+                Options { rewrite: rewrite::Options { hooks: set, ..Default::default() }, ..Default::default() };
+            let unwanted = (0..functions.min(100)).filter(|func| func % 2 == odd);
+            unwanted.for_each(|func| options.select.push(&format!("-idx:{func}")).unwrap());
+            let out = match instrument(&case.wasm, &options) {
+                Err(e) if e.kind() == ErrorKind::Unsupported && set.has_buffer() => continue,
+                out => out.unwrap(),
+            };
+            let Some(manifest) = &out.manifest else { continue };
+            assert!(manifest.probes.iter().all(|p| p.id.0 > 100 || (p.id.0 - set.imports().len() as u32) % 2 != odd));
+            assert_eq!(check::check(&case.wasm, &out.wasm).unwrap().hooked, manifest.probes.len());
+            assert!(strip(&out.wasm).unwrap() == case.wasm, "strip gives something else");
+        }
+    });
+}
+
+/// Theorem: a number that was padded keeps its width where that has room, so that what is behind it stays where it was.
+#[test]
+fn padded_numbers_keep_their_width() {
+    // A function without results, which calls itself with five bytes, and returns with one.
+    let code = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x0a\x01\x08\0\x10\x80\x80\x80\x80\0\x0b";
+    let hooked = hooked_with(code, HookSet::Observe).unwrap().wasm;
+    let call = b"\x10\x83\x80\x80\x80\0";
+    assert!(hooked.windows(call.len()).any(|bytes| bytes == call));
 }

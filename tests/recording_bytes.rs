@@ -139,7 +139,7 @@ fn times_are_units_and_seldom_nanoseconds() {
     [9, 3].into_iter().for_each(|at| writer.event(&Event { at, kind: MemoryGrow(1) }).unwrap());
     writer.flush().unwrap();
     drop(writer);
-    assert_eq!(read(&bytes).0.iter().map(|event| event.at).collect::<Vec<_>>(), [9, 9]);
+    assert!(bytes == file("hook", &[block(EVENTS, &[9, 1, 2, 7, 1, 7, 1])]));
 }
 
 #[test]
@@ -303,6 +303,22 @@ fn limits_are_met_to_the_byte() {
     writer.flush().unwrap();
     drop(writer);
     assert_eq!(read(&bytes).0, [said(&long[..MOST_TEXT - 1])]);
+}
+
+/// Theorem: as many calls are followed as the format says; one more is entered, and is not on the stack.
+#[test]
+fn the_stack_has_a_limit() {
+    const MOST_OPEN: usize = 4 << 20;
+    for (calls, last) in [(MOST_OPEN, &[0x10][..]), (MOST_OPEN + 1, &[4, 2])] {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes, &header("coarse")).unwrap();
+        let mut event = |kind| writer.event(&Event { at: 0, kind }).unwrap();
+        (1..calls).for_each(|_| event(enter(1)));
+        [enter(2), MemoryGrow(0), exit(2)].into_iter().for_each(event);
+        writer.flush().unwrap();
+        drop(writer);
+        assert!(bytes.ends_with(&[&[7, 0], last].concat()), "{calls}");
+    }
 }
 
 /// Theorem: blocks end by themselves when they are full, so that little is lost with a process, and what was flushed is there.

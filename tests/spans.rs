@@ -269,6 +269,11 @@ fn what_is_open_at_the_end_ended_like_the_run() {
         assert_eq!(fold.irregular().unwound, unwound);
     }
     assert_eq!(Ending::Interrupted(300).exit_code(), 255);
+
+    let leak = || manual(Manual::SpanEnter("leak".into()));
+    let (profile, fold) = folded(&ticking([leak(), Enter(A), leak(), leak(), Exit(A)]), &Ending::Returned);
+    let forgotten: Vec<_> = profile.nodes().filter(|n| n.calls > 0).map(|n| (n.calls, n.forgotten)).collect();
+    assert_eq!((forgotten, fold.irregular().forgotten), (vec![(3, 3), (1, 0)], 3));
 }
 
 /// Theorem: calls past the limit are counted and not followed, and the exits of those that are take none for another.
@@ -366,6 +371,16 @@ fn what_the_guest_says_is_found_where_it_was_said() {
     let misuse = [("tags outside of every span", 2), (Misuse::TooLong.as_str(), 3), (Misuse::NotUtf8.as_str(), 1)];
     assert_eq!(fold.irregular().misuse, misuse);
     assert!(events.iter().map(|event| event.kind.text_len()).sum::<usize>() == 9 + 9 + 11 + 5 + 5 + 14 + 5);
+}
+
+/// Theorem: levels and misuse have numbers and words, each its own.
+#[test]
+fn levels_and_misuse_have_words() {
+    let levels: Vec<_> = (0..=6).map(|number| Level::from_number(number).map(Level::as_str)).collect();
+    assert_eq!(levels, [None, Some("error"), Some("warn"), Some("info"), Some("debug"), Some("trace"), None]);
+    let misuse: BTreeSet<_> = (0..=8).filter_map(Misuse::from_number).map(Misuse::as_str).collect();
+    assert_eq!(misuse.len(), 8);
+    assert!(misuse.iter().all(|words| words.contains(' ')));
 }
 
 /// Theorem: a note is told with its time and the span that it is in; a tag has a limit, and what is past it is counted.
