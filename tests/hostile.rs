@@ -54,6 +54,21 @@ fn a_damaged_name_section_costs_names_and_one_warning() {
     assert!(warned > 50, "{warned} warnings");
 }
 
+/// A strict reader stops at the first subsection that is damaged inside: such a one is not copied, or it would hide the names
+/// that hosts look up behind it. One of a kind that nobody knows is as long as it says, and stays.
+#[test]
+fn a_damaged_subsection_hides_no_names() {
+    let wasm = app();
+    let names = &wasm[data_of(&wasm, "name")];
+    for id in 0..=12u8 {
+        // A name or a count that goes on past the end; a name or an empty map, and more behind it.
+        for inside in [&[5][..], &[0x80], &[1, b'a', 0], &[0, 0], &[]] {
+            let subsection = [&[id, inside.len() as u8], inside].concat();
+            let _ = assert_harmless(&with_data(&wasm, "name", &[&subsection, names].concat()));
+        }
+    }
+}
+
 #[test]
 fn damaged_debug_information_costs_files_and_lines() {
     for file in ["c_exit.wasm", "rust_calls.wasm"] {

@@ -378,4 +378,12 @@ mod tests {
         assert_eq!(package("encoding/json.(*Decoder).Decode"), Some("encoding/json"));
         assert_eq!(package("main"), None);
     }
+
+    #[test]
+    fn a_name_with_a_dot_is_a_go_packages_only_if_the_language_allows() {
+        let label =
+            |language| Label { name: "log.part".into(), file: None, line: None, source: Source::Dwarf, language };
+        let is = [None, Some("go"), Some("c")].map(|language| is_std(&label(language), "log.part"));
+        assert_eq!(is, [true, true, false]);
+    }
 }

@@ -6,14 +6,20 @@ use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::rewrite::{BalanceExit, Rewritten};
 use wasmtrace::{ErrorKind, Options, instrument, module, rewrite};
 
+#[cfg(feature = "runtime")]
 pub mod balance;
+#[cfg(feature = "runtime")]
 pub mod behaviour;
 pub mod corpus;
+#[cfg(feature = "runtime")]
 pub mod host;
+#[cfg(feature = "runtime")]
 pub mod node;
 pub mod opinion;
 pub mod process;
+#[cfg(feature = "runtime")]
 pub mod programs;
+#[cfg(feature = "runtime")]
 pub mod same;
 
 #[allow(unused_imports, reason = "each test binary uses a part")]

@@ -70,6 +70,13 @@ pub fn damaged_custom_sections_do_no_harm(u: &mut Unstructured<'_>, modules: &[V
                 damage(u, &mut data)?;
             }
         }
+        if name == "name" && u.ratio(1, 2)? {
+            // Noise seldom is a subsection that ends where it says and is damaged inside; one that is copied would hide the
+            // functions' names behind it.
+            let len = u.int_in_range(0..=6)?.min(u.len());
+            let inside = u.bytes(len)?;
+            data.splice(0..0, [u.int_in_range(0..=12)?, len as u8].into_iter().chain(inside.iter().copied()));
+        }
         wasm = with_data(&wasm, &name, &data);
     }
     Ok(assert_harmless(&wasm).len())
