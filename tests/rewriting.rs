@@ -224,3 +224,19 @@ fn no_bit_of_a_hooked_module_changes_unseen() {
     }
     assert!(tried.into_inner() > 40_000, "little was tried");
 }
+
+/// Theorem: a body's locals come back where one more group of them makes their number a byte longer, and where it does not.
+#[test]
+fn locals_come_back_however_many_groups_there_are() {
+    for groups in [0, 1, 126, 127, 128, 16_383] {
+        let locals: String = (0..groups).map(|group| if group % 2 == 0 { "i32 " } else { "i64 " }).collect();
+        let wasm =
+            wat::parse_str(format!("(module (memory 1) (func (local {locals}) (drop (memory.grow (i32.const 1)))))"));
+        let wasm = wasm.unwrap();
+        for options in every_way() {
+            let out = hooked(&wasm, &options).unwrap().wasm;
+            check::check(&wasm, &out).unwrap();
+            assert!(strip(&out).unwrap() == wasm, "{groups} groups, {options:?}");
+        }
+    }
+}
