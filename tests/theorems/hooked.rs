@@ -77,8 +77,9 @@ pub fn a_module_is_hooked(wasm: &[u8], set: HookSet, balance: BalanceExit) -> Ho
     Hooked { set, out, functions: checked.functions }
 }
 
-/// Bytes for the types, and a few more.
-const LEAST: usize = 128;
+/// Bytes for eight types of twenty fields, and a few more: where there are none left before it has as many types as it must have,
+/// wasm-smith may try for ever to clone a group that is too large.
+const LEAST: usize = 1 << 10;
 
 /// How many loops and calls a random module may run through.
 const FUEL: u32 = 1000;
@@ -86,7 +87,6 @@ const FUEL: u32 = 1000;
 pub fn random(u: &mut Unstructured<'_>) -> arbitrary::Result<Random> {
     let config = config(u)?;
     if u.len() < LEAST {
-        // wasm-smith may make empty groups of types for ever.
         return Err(arbitrary::Error::NotEnoughData);
     }
     let mut module = wasm_smith::Module::new(config, u)?;
