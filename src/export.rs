@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::hook::{HookSet, Manifest, Probe, ProbeId};
 use crate::label::Label;
 use crate::trace::Ending;
+use crate::trace::context::{Context, Parent};
 use crate::trace::fold::{Change, Irregular, What};
 use crate::trace::profile::Profile;
 use crate::trace::recording::Header;
@@ -16,15 +17,22 @@ mod chrome;
 mod flat;
 mod folded;
 mod json;
+pub(crate) mod metrics;
+pub(crate) mod otlp;
 mod otlp_json;
+pub(crate) mod spans;
 mod text;
 mod tree;
+#[cfg(feature = "otlp")]
+pub(crate) mod zipkin;
 
 pub use chrome::Chrome;
 pub use flat::Flat;
 pub use folded::Folded;
 pub use json::{json_line, json_text};
+pub use otlp::{Encoding, Signal};
 pub use otlp_json::OtlpJson;
+pub use spans::Limits;
 pub use text::{Look, Sort, duration};
 pub use tree::Tree;
 
@@ -41,6 +49,10 @@ pub struct Subject {
     pub labels: std::collections::BTreeMap<ProbeId, Label>,
     /// How it is recorded.
     pub recording: Recording,
+    /// Where the run stands in a trace.
+    pub context: Option<Context>,
+    /// What ran it, as attributes of OpenTelemetry's resource.
+    pub resource: Vec<(String, String)>,
 }
 
 /// How a trace is recorded: what its times are worth, and what is left out.
@@ -71,6 +83,16 @@ pub const LONGEST_NAME: usize = 1_000;
 /// Bytes in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A place in a trace for a run that begins: in a span of the host, or in a trace of its own.
+///
+/// # Errors
+/// If the system has no random numbers.
+pub fn new_context(parent: Option<&Parent>, state: String) -> io::Result<Context> {
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
+    Ok(Context::begin(parent, state, random))
 }
 
 impl Subject {
@@ -105,6 +127,8 @@ impl Subject {
             min_duration,
             max_depth,
             manifest: Manifest { hooks: HookSet::Observe, buffer: None, input_sha256, probes, restore: None },
+            context: self.context.clone(),
+            resource: self.resource.clone(),
         }
     }
 
@@ -119,7 +143,7 @@ impl Subject {
 
 impl From<&Header> for Subject {
     fn from(header: &Header) -> Self {
-        let Header { program, began, clock, resolution, min_duration, max_depth, manifest } = header;
+        let Header { program, began, clock, resolution, min_duration, max_depth, manifest, context, resource } = header;
         Subject {
             program: program.clone(),
             hash: Some(manifest.input_sha256).filter(|hash| *hash != [0; 32]),
@@ -131,6 +155,8 @@ impl From<&Header> for Subject {
                 min_duration: *min_duration,
                 max_depth: *max_depth,
             },
+            context: context.clone(),
+            resource: resource.clone(),
         }
     }
 }

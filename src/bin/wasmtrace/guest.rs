@@ -286,7 +286,7 @@ fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, h
         recording.clock = hooks.clock.name().to_owned();
         recording.resolution = hooks.clock.resolution();
     }
-    Subject { program, hash, began, labels, recording }
+    Subject { program, hash, began, labels, recording, ..Subject::default() }
 }
 
 fn config(args: &GuestArgs) -> Result<Config> {
