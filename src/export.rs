@@ -193,9 +193,11 @@ pub trait Sink {
 }
 
 /// The formats, with what is said of them on the command line.
-pub const FORMATS: [(&str, &str); 5] = [
+pub const FORMATS: [(&str, &str); 7] = [
     ("tree", "call tree for a person, on standard error (the default)"),
     ("none", "nothing"),
+    ("otlp", "a collector: otlp:URL, or where OTEL_EXPORTER_OTLP_ENDPOINT says"),
+    ("zipkin", "a Zipkin server: zipkin:URL, or the one on this machine"),
     ("chrome", "Chrome Trace Event JSON, for chrome://tracing and Perfetto"),
     ("folded", "folded stacks with self time in nanoseconds, for flame graphs"),
     ("otlp-json", "OTLP file format: one JSON object a line"),
@@ -208,6 +210,10 @@ pub enum Destination {
     Tree,
     /// Nothing.
     None,
+    /// A collector that speaks OTLP: at this URL, or where the environment says.
+    Otlp(Option<String>),
+    /// A Zipkin server.
+    Zipkin(Option<String>),
     /// A file.
     File(Format, PathBuf),
 }
@@ -244,7 +250,8 @@ impl std::str::FromStr for Format {
             "folded" => Ok(Format::Folded),
             "otlp-json" => Ok(Format::OtlpJson),
             _ => {
-                let files = FORMATS.iter().map(|(name, _)| *name).filter(|name| !matches!(*name, "tree" | "none"));
+                let others = ["tree", "none", "otlp", "zipkin"];
+                let files = FORMATS.iter().map(|(name, _)| *name).filter(|name| !others.contains(name));
                 let names: Vec<&str> = files.collect();
                 Err(UnknownSink(format!("there is no format `{name}`; there are {}", names.join(", "))))
             }
@@ -255,7 +262,7 @@ impl std::str::FromStr for Format {
 impl std::str::FromStr for Destination {
     type Err = UnknownSink;
 
-    /// Reads `NAME[:FILE]`.
+    /// Reads `NAME[:FILE]` or `NAME[:URL]`.
     fn from_str(text: &str) -> Result<Self, UnknownSink> {
         let (name, file) = match text.split_once(':') {
             Some((name, file)) => (name, Some(file).filter(|f| !f.is_empty())),
@@ -265,6 +272,8 @@ impl std::str::FromStr for Destination {
             ("tree" | "none", Some(_)) => return Err(UnknownSink(format!("`{name}` is not written to a file"))),
             ("tree", None) => return Ok(Destination::Tree),
             ("none", None) => return Ok(Destination::None),
+            ("otlp", url) => return Ok(Destination::Otlp(url.map(is_url).transpose()?)),
+            ("zipkin", url) => return Ok(Destination::Zipkin(url.map(is_url).transpose()?)),
             _ => {}
         }
         match (name.parse(), file) {
@@ -275,5 +284,18 @@ impl std::str::FromStr for Destination {
                 Err(UnknownSink(format!("there is no sink `{name}`; there are {}", names.join(", "))))
             }
         }
+    }
+}
+
+/// A URL of HTTP, or an address without a scheme.
+fn is_url(text: &str) -> Result<String, UnknownSink> {
+    let address = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or(text);
+    match address.is_empty()
+        || address.starts_with('/')
+        || address.contains("://")
+        || text.contains(char::is_whitespace)
+    {
+        true => Err(UnknownSink(format!("`{text}` is no URL with http:// or https://"))),
+        false => Ok(text.to_owned()),
     }
 }

@@ -108,8 +108,7 @@ fn broken(e: h2::Error) -> Trouble {
 }
 
 async fn connect(endpoint: &Uri, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Sender, Trouble> {
-    let unreached =
-        |e: std::io::Error| Trouble { again: Again::Unreached, message: format!("{endpoint} cannot be reached: {e}") };
+    let unreached = |e: std::io::Error| Trouble { again: Again::Unreached, message: format!("{endpoint}: {e}") };
     let host = endpoint.host().expect("checked when it was read");
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let port = endpoint.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
@@ -133,7 +132,8 @@ async fn handshake(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static)
 }
 
 fn request(endpoint: &Uri, headers: &HeaderMap, signal: Signal, packed: bool, timeout: Duration) -> Request<()> {
-    let (scheme, authority) = (endpoint.scheme_str().unwrap_or("http"), endpoint.authority().map_or("", |a| a.as_str()));
+    let (scheme, authority) =
+        (endpoint.scheme_str().unwrap_or("http"), endpoint.authority().map_or("", |a| a.as_str()));
     let path = endpoint.path().trim_end_matches('/');
     let mut request = Request::post(format!("{scheme}://{authority}{path}/{}/Export", service(signal)))
         .header("te", "trailers")

@@ -78,7 +78,7 @@ impl Http {
             body = &packed;
         }
         let request = request.config().timeout_global(Some(timeout)).build();
-        let mut response = request.send(body).map_err(trouble)?;
+        let mut response = request.send(body).map_err(|e| trouble(&self.url, &e))?;
         let status = response.status();
         let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
         let (kind, after) = (header("content-type"), header("retry-after"));
@@ -86,11 +86,14 @@ impl Http {
         let kind = kind.split(';').next().unwrap_or("").trim();
         if status.is_success() {
             let answer = match answer {
-                Err(ureq::Error::BodyExceedsLimit(_)) => return Err(answer::no_collector(&self.url)),
-                answer => answer.map_err(trouble)?,
+                Err(ureq::Error::BodyExceedsLimit(_)) => {
+                    return Err(answer::no_collector(&super::settings::without_secrets(&self.url)));
+                }
+                answer => answer.map_err(|e| trouble(&self.url, &e))?,
             };
             return match signal {
-                Some(signal) => answer::of_success(signal, kind, &answer).map_err(|()| answer::no_collector(&self.url)),
+                Some(signal) => answer::of_success(signal, kind, &answer)
+                    .map_err(|()| answer::no_collector(&super::settings::without_secrets(&self.url))),
                 None => Ok(None),
             };
         }
@@ -101,19 +104,27 @@ impl Http {
             429 | 502 | 503 | 504 => Again::Later(after.trim().parse().ok().map(Duration::from_secs)),
             _ => Again::Never,
         };
-        Err(Trouble { again, message: format!("{} answers {status}{said}", self.url) })
+        Err(Trouble {
+            again,
+            message: format!("{} answers {status}{said}", super::settings::without_secrets(&self.url)),
+        })
     }
 }
 
-fn trouble(e: ureq::Error) -> Trouble {
-    let again = match &e {
+fn trouble(url: &str, e: &ureq::Error) -> Trouble {
+    let again = match e {
         ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => Again::Unreached,
         ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => Again::Unreached,
         ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => Again::Unreached,
         ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => Again::Later(None),
         _ => Again::Never,
     };
-    Trouble { again, message: e.to_string() }
+    let why = match e {
+        ureq::Error::Io(io) => io.to_string(),
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        other => other.to_string(),
+    };
+    Trouble { again, message: format!("{}: {why}", super::settings::without_secrets(url)) }
 }
 
 pub(super) fn gzip(body: &[u8]) -> Vec<u8> {

@@ -291,13 +291,15 @@ impl Settings {
             exporter(&mut r, signal, url, Some(enabled))
         };
         let (logs, metrics) = (of_signal(Signal::Logs), of_signal(Signal::Metrics));
-        let delta = r.parse("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative, delta or lowmemory", |t| {
-            match t.to_ascii_lowercase().as_str() {
+        let delta =
+            r.parse("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative, delta or lowmemory", |t| match t
+                .to_ascii_lowercase()
+                .as_str()
+            {
                 "cumulative" => Some(false),
                 "delta" | "lowmemory" => Some(true),
                 _ => None,
-            }
-        });
+            });
         let sampler = sampler(&mut r);
         let limits = limits(&mut r);
         let resource = resource(&mut r);
@@ -374,7 +376,9 @@ fn exporter(r: &mut Reader<'_>, signal: Signal, url: Option<&str>, enabled: Opti
         enabled: enabled.unwrap_or(Setting::default(false)),
         endpoint,
         headers: r.of_signal(signal, "HEADERS", "a list of KEY=VALUE", pairs).unwrap_or(Setting::default(Vec::new())),
-        timeout: r.of_signal(signal, "TIMEOUT", "a number of milliseconds", millis).unwrap_or(Setting::default(DEFAULT_TIMEOUT)),
+        timeout: r
+            .of_signal(signal, "TIMEOUT", "a number of milliseconds", millis)
+            .unwrap_or(Setting::default(DEFAULT_TIMEOUT)),
         gzip: r
             .of_signal(signal, "COMPRESSION", "gzip or none", |text| match text {
                 "gzip" => Some(true),
@@ -466,4 +470,14 @@ fn resource(r: &mut Reader<'_>) -> Setting<Vec<(String, String)>> {
         resource.from = if both { format!("{}, {}", name.from, resource.from) } else { name.from };
     }
     resource
+}
+
+/// A URL without the password in it.
+pub fn without_secrets(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://***{}", &rest[at..]),
+        None => url.to_owned(),
+    }
 }

@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::Subject;
 use super::json::json_line;
 use super::spans::{self, Attribute, Limits, Told, Value};
-use super::Subject;
 
 /// A request that is being written: a list of spans.
 pub(crate) struct ZipkinRequest {

@@ -137,7 +137,10 @@ mod tests {
     #[test]
     fn a_traceparent_is_read_as_the_specification_says() {
         let parent = Parent::parse(GIVEN).unwrap();
-        assert_eq!((parent.trace, parent.span, parent.flags), (0x4bf92f3577b34da6a3ce929d0e0e4736, 0xf067aa0ba902b7, 1));
+        assert_eq!(
+            (parent.trace, parent.span, parent.flags),
+            (0x4bf92f3577b34da6a3ce929d0e0e4736, 0xf067aa0ba902b7, 1)
+        );
         assert_eq!(Parent::parse(&format!(" {GIVEN} ")).as_ref(), Ok(&parent));
         // A later version may say more; this one may not.
         assert_eq!(Parent::parse(&GIVEN.replacen("00", "cc", 1)).as_ref(), Ok(&parent));
