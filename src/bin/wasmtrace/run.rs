@@ -10,10 +10,10 @@ use wasmtrace::runtime::Outcome;
 use wasmtrace::trace::Ending;
 use wasmtrace::trace::recording::End;
 
-use crate::Global;
 use crate::guest::{Guest, GuestArgs};
 use crate::sending::{self, ContextArgs, Place, ResourceArgs, SendArgs, Spool};
 use crate::sinks::{self, Pipeline, Sinks};
+use crate::{Global, one_line};
 
 /// Hook a module in memory, run it, and show where its time went
 #[derive(Debug, clap::Args)]
@@ -63,7 +63,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let place = Place::find(&args.context, !targets.is_empty(), global)?;
     let sampled = place.sampled;
     guest.belongs_to(place, &args.resource);
-    let mut spool = Spool::begin(targets, sampled, args.spool_dir.as_deref(), &guest.subject, global)?;
+    let mut spool = match Spool::begin(targets, sampled, args.spool_dir.as_deref(), &guest.subject, global) {
+        Err(e) if !args.require_export => {
+            global.complain(&format!("the trace cannot be kept, and is not sent: {}", one_line(&e)));
+            None
+        }
+        spool => spool?,
+    };
     let interrupt = guest.interrupt();
     let told = !pipeline.sinks().is_empty();
     let outcome = guest.run(|subject, events| {

@@ -167,7 +167,8 @@ impl Spool {
         let suffix = format!(".{EXTENSION}");
         let file = builder.prefix("wasmtrace-").suffix(&suffix).tempfile_in(&folder);
         let file = file.with_context(|| folder.display().to_string())?;
-        let recorder = Recorder::new(file.as_file().try_clone()?, subject)?;
+        let begin = || Recorder::new(file.as_file().try_clone()?, subject);
+        let recorder = begin().with_context(|| file.path().display().to_string())?;
         Ok(Some(Spool { file, recorder, targets }))
     }
 
