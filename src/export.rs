@@ -17,7 +17,10 @@ mod chrome;
 mod flat;
 mod folded;
 mod json;
+// Files have spans alone; logs, metrics and protobuf are for what goes over the network.
+#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
 pub(crate) mod metrics;
+#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
 pub(crate) mod otlp;
 mod otlp_json;
 pub(crate) mod spans;

@@ -8,16 +8,22 @@
 #![cfg(unix)]
 
 mod collector;
+#[path = "../examples/embed.rs"]
+#[allow(dead_code, reason = "its `main` is not called here")]
+mod embed;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use collector::{Collector, attribute, number, takes_all, text};
+use opentelemetry::trace::{TraceContextExt, Tracer, TracerProvider};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::Value as Number};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use wasmtrace::deliver::settings::{Settings, Target};
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -435,4 +441,21 @@ fn an_old_recording_is_sent_in_a_trace_of_its_own() {
     ends(&mut wasmtrace(&["push", file.to_str().unwrap(), "--sink", &sink]), 0);
     let run = assert_tree(&collector.spans());
     assert!(run.parent_span_id.is_empty() && collector.spans().len() == 4);
+}
+
+/// What a host that embeds the library gets: the run below its own span.
+#[test]
+fn an_embedding_host_has_the_run_in_its_span() {
+    let collector = Collector::http(takes_all());
+    let settings = Settings::read(&Target::Otlp(Some(collector.url.clone())), &|_| None);
+    let wasm = std::fs::read(program("zig_demo")).unwrap();
+    let tracer = SdkTracerProvider::builder().build().tracer("host");
+    let (host, delivered) = tracer.in_span("job", |context| {
+        let delivered = embed::run_in_span("zig_demo", &wasm, &settings).unwrap();
+        (context.span().span_context().clone(), delivered)
+    });
+    let run = assert_tree(&collector.spans());
+    assert_eq!(hex(&run.parent_span_id), host.span_id().to_string());
+    assert_eq!((&hex(&run.trace_id), &delivered.trace), (&host.trace_id().to_string(), &delivered.trace));
+    assert_eq!(collector.spans().len() as u64, delivered.spans);
 }

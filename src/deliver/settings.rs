@@ -346,10 +346,8 @@ fn exporter(r: &mut Reader<'_>, signal: Signal, url: Option<&str>, enabled: Opti
             (!text.contains("://")).then(|| format!("{scheme}://{text}"))
         })
     };
-    let base = match url {
-        Some(url) => Some(Setting { value: address(url).unwrap_or(url.to_owned()), from: "--sink".to_owned() }),
-        None => None,
-    };
+    let typed = |url: &str| Setting { value: address(url).unwrap_or(url.to_owned()), from: "--sink".to_owned() };
+    let base = url.map(typed);
     // The signal's own is taken as it is.
     let whole = if base.is_none() { r.parse(&own, "a URL", address) } else { None };
     let base = base.or_else(|| r.parse("OTEL_EXPORTER_OTLP_ENDPOINT", "a URL", address));

@@ -3,7 +3,7 @@
 #![allow(unreachable_pub, dead_code, reason = "a module of several test binaries, each of which uses a part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,20 +57,39 @@ pub struct Collector {
 
 impl Collector {
     pub fn http(behaviour: Behaviour) -> Collector {
+        Collector::http_with(behaviour, None)
+    }
+
+    /// By TLS, where there is a certificate.
+    pub fn http_with(behaviour: Behaviour, tls: Option<Arc<rustls::ServerConfig>>) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://localhost:{}", listener.local_addr().unwrap().port());
         let received = Arc::new(Mutex::new(Received::default()));
         let (all, count) = (received.clone(), Arc::new(Mutex::new(0)));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (all, behaviour, count) = (all.clone(), behaviour.clone(), count.clone());
-                std::thread::spawn(move || serve(stream.unwrap(), &all, &behaviour, &count));
+                let (all, behaviour, count, tls) = (all.clone(), behaviour.clone(), count.clone(), tls.clone());
+                std::thread::spawn(move || {
+                    let stream = stream.unwrap();
+                    match tls {
+                        Some(tls) => {
+                            let connection = rustls::ServerConnection::new(tls).unwrap();
+                            serve(rustls::StreamOwned::new(connection, stream), &all, &behaviour, &count);
+                        }
+                        None => serve(stream, &all, &behaviour, &count),
+                    }
+                });
             }
         });
         Collector { url, received }
     }
 
     pub fn grpc(behaviour: Behaviour) -> Collector {
+        Collector::grpc_with(behaviour, None)
+    }
+
+    pub fn grpc_with(behaviour: Behaviour, tls: Option<tonic::transport::ServerTlsConfig>) -> Collector {
         let received = Arc::new(Mutex::new(Received::default()));
         let services = Services { received: received.clone(), behaviour, count: Arc::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -78,9 +97,17 @@ impl Collector {
         std::thread::spawn(move || {
             runtime.block_on(async {
                 let incoming = tonic::transport::server::TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-                listening.send(format!("http://{}", incoming.local_addr().unwrap())).unwrap();
+                let (scheme, mut server) = ("http", tonic::transport::Server::builder());
+                let scheme = match tls {
+                    Some(tls) => {
+                        server = server.tls_config(tls).unwrap();
+                        "https"
+                    }
+                    None => scheme,
+                };
+                listening.send(format!("{scheme}://localhost:{}", incoming.local_addr().unwrap().port())).unwrap();
                 let gzip = tonic::codec::CompressionEncoding::Gzip;
-                tonic::transport::Server::builder()
+                server
                     .add_service(
                         trace::trace_service_server::TraceServiceServer::new(services.clone()).accept_compressed(gzip),
                     )
@@ -144,10 +171,10 @@ pub fn number(attributes: &[KeyValue], key: &str) -> i64 {
 }
 
 /// Requests of one connection, until it is closed.
-fn serve(stream: TcpStream, all: &Mutex<Received>, behaviour: &Behaviour, count: &Mutex<usize>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut stream = stream;
+fn serve(stream: impl Read + Write, all: &Mutex<Received>, behaviour: &Behaviour, count: &Mutex<usize>) {
+    let mut reader = BufReader::new(stream);
     while let Some((path, head, body)) = request(&mut reader) {
+        let stream = reader.get_mut();
         let number = {
             let mut count = count.lock().unwrap();
             *count += 1;
