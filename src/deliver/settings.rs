@@ -90,7 +90,8 @@ impl Sampler {
     /// Whether the run with this context is sent. The same decision is made by all who know the trace's id.
     pub fn wants(self, context: &Context) -> bool {
         // The last 56 bits of the trace's id are random.
-        let below = |ratio: f64| (context.trace & ((1 << 56) - 1)) as f64 / (1u64 << 56) as f64 >= 1.0 - ratio;
+        let random = context.trace as u64 & ((1 << 56) - 1);
+        let below = |ratio: f64| random >= ((1.0 - ratio) * (1u64 << 56) as f64) as u64;
         match self {
             Sampler::Always(all) => all,
             Sampler::Ratio(ratio) => below(ratio),
@@ -477,5 +478,111 @@ pub fn without_secrets(url: &str) -> String {
     match authority.rfind('@') {
         Some(at) => format!("{scheme}://***{}", &rest[at..]),
         None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(target: &Target, variables: &[(&str, &str)]) -> Settings {
+        let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned());
+        Settings::read(target, &variable)
+    }
+
+    fn from_environment(variables: &[(&str, &str)]) -> Settings {
+        read(&Target::Environment, variables)
+    }
+
+    const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+    #[test]
+    fn an_endpoint_for_all_is_extended_by_the_signal_and_one_for_a_signal_is_not() {
+        let settings =
+            from_environment(&[(ENDPOINT, "http://h:1/base/"), ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://l/x")]);
+        assert_eq!(settings.traces.endpoint.value, "http://h:1/base/v1/traces");
+        assert_eq!(settings.metrics.endpoint.value, "http://h:1/base/v1/metrics");
+        assert_eq!(settings.logs.endpoint.value, "http://l/x");
+        assert_eq!(settings.logs.endpoint.from, "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT");
+        assert!(settings.asked.value && settings.traces.enabled.value && settings.logs.enabled.value);
+        // What was typed stands above both.
+        let typed = Target::Otlp(Some("http://typed:2".to_owned()));
+        let settings = read(&typed, &[(ENDPOINT, "http://h:1"), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t/x")]);
+        assert_eq!(settings.traces.endpoint.value, "http://typed:2/v1/traces");
+    }
+
+    #[test]
+    fn without_an_endpoint_nothing_is_asked_for_and_the_default_is_this_machine() {
+        let settings = from_environment(&[(ENDPOINT, "")]);
+        assert!(!settings.asked.value && !settings.traces.enabled.value);
+        let settings = read(&Target::Otlp(None), &[]);
+        assert_eq!(settings.traces.endpoint.value, "http://localhost:4318/v1/traces");
+        assert!(settings.traces.enabled.value && settings.logs.enabled.value);
+        let settings = read(&Target::Otlp(None), &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
+        assert_eq!(settings.traces.endpoint.value, "http://localhost:4317");
+        assert!(from_environment(&[("OTEL_TRACES_EXPORTER", "otlp")]).asked.value);
+        assert!(!from_environment(&[("OTEL_TRACES_EXPORTER", "none"), (ENDPOINT, "http://h")]).asked.value);
+    }
+
+    #[test]
+    fn the_protocol_is_what_the_variable_says_or_what_the_port_is_for() {
+        let protocol = |variables: &[(&str, &str)]| from_environment(variables).traces.protocol.value;
+        assert_eq!(protocol(&[(ENDPOINT, "http://h:4317")]), Protocol::Grpc);
+        assert_eq!(protocol(&[(ENDPOINT, "http://h:4318")]), Protocol::Http(Encoding::Proto));
+        let named = [(ENDPOINT, "http://h:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")];
+        assert_eq!(protocol(&named), Protocol::Http(Encoding::Json));
+        // gRPC's endpoints may be without a scheme.
+        let bare = |insecure| from_environment(&[(ENDPOINT, "h:4317"), ("OTEL_EXPORTER_OTLP_INSECURE", insecure)]);
+        assert_eq!(bare("true").traces.endpoint.value, "http://h:4317");
+        assert_eq!(bare("false").traces.endpoint.value, "https://h:4317");
+    }
+
+    #[test]
+    fn values_are_decoded_and_those_that_cannot_be_read_are_warned_of() {
+        let settings = from_environment(&[
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=b%2Cc, x-key = d=e "),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1500"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli"),
+            ("OTEL_TRACES_EXPORTER", "jaeger"),
+            ("OTEL_SPAN_EVENT_COUNT_LIMIT", "7"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,k=%zz"),
+            ("OTEL_SERVICE_NAME", "b"),
+        ]);
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(settings.traces.headers.value, [pair("a", "b,c"), pair("x-key", "d=e")]);
+        assert_eq!(settings.traces.timeout.value, Duration::from_millis(1_500));
+        assert_eq!(settings.logs.timeout.value, Duration::from_secs(10));
+        assert_eq!((settings.limits.events, settings.limits.attributes), (7, 128));
+        assert_eq!(settings.resource.value, [pair("service.name", "b"), pair("k", "%zz")]);
+        assert!(
+            settings.warnings.iter().any(|w| w.contains("OTEL_EXPORTER_OTLP_COMPRESSION")),
+            "{:?}",
+            settings.warnings
+        );
+        assert!(settings.warnings.iter().any(|w| w.contains("`jaeger`")));
+        // A header's value may be a secret.
+        assert!(
+            from_environment(&[("OTEL_EXPORTER_OTLP_HEADERS", "hush")]).warnings.iter().all(|w| !w.contains("hush"))
+        );
+    }
+
+    #[test]
+    fn a_sampler_follows_the_host_or_the_traces_id() {
+        let context = |trace: u128, parent, flags| Context { trace, run: 1, parent, flags, state: String::new() };
+        let (high, low) = (context((1 << 56) - 1, None, 1), context(1 << 100, None, 1));
+        assert!(
+            Sampler::Ratio(0.001).wants(&high) && !Sampler::Ratio(0.999).wants(&low) && Sampler::Ratio(1.0).wants(&low)
+        );
+        assert!(!Sampler::Ratio(0.0).wants(&high));
+        let (asked, spared) = (context(1, Some(2), 1), context((1 << 56) - 1, Some(2), 0));
+        assert!(Sampler::ParentBased(0.0).wants(&asked) && !Sampler::ParentBased(1.0).wants(&spared));
+        assert!(Sampler::Always(true).wants(&spared) && !Sampler::Always(false).wants(&asked));
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown() {
+        assert_eq!(without_secrets("https://me:secret@h:1/p@q"), "https://***@h:1/p@q");
+        assert_eq!(without_secrets("http://h/p@q"), "http://h/p@q");
     }
 }

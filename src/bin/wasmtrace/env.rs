@@ -72,6 +72,8 @@ fn rows(settings: &Settings) -> Vec<Row> {
     let sampler = match settings.sampler.value {
         Sampler::Always(all) => if all { "always_on" } else { "always_off" }.to_owned(),
         Sampler::Ratio(ratio) => format!("traceidratio {ratio}"),
+        Sampler::ParentBased(1.0) => "parentbased_always_on".to_owned(),
+        Sampler::ParentBased(0.0) => "parentbased_always_off".to_owned(),
         Sampler::ParentBased(ratio) => format!("parentbased_traceidratio {ratio}"),
     };
     add("sampler", sampler, &settings.sampler.from);
