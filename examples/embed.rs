@@ -25,7 +25,7 @@ type Error = Box<dyn std::error::Error>;
 pub(crate) fn run_in_span(name: &str, wasm: &[u8], settings: &Settings) -> Result<Delivered, Error> {
     // Hook it: the functions record by themselves. (A module that is hooked already is run as it is.)
     let parsed = module::parse(wasm)?;
-    let hooks = rewrite::Options { hooks: HookSet::Buffer, restore: false };
+    let hooks = rewrite::Options { hooks: HookSet::Buffer, ..Default::default() };
     let hooked = match rewrite::is_hooked(&parsed) {
         true => wasm.to_vec(),
         false => wasmtrace::instrument(wasm, &Options { rewrite: hooks, ..Default::default() })?.wasm,

@@ -63,8 +63,8 @@ impl Collector {
     /// By TLS, where there is a certificate.
     pub fn http_with(behaviour: Behaviour, tls: Option<Arc<rustls::ServerConfig>>) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let url = format!("{scheme}://localhost:{}", listener.local_addr().unwrap().port());
+        let host = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
+        let url = format!("{host}:{}", listener.local_addr().unwrap().port());
         let received = Arc::new(Mutex::new(Received::default()));
         let (all, count) = (received.clone(), Arc::new(Mutex::new(0)));
         std::thread::spawn(move || {
@@ -97,15 +97,12 @@ impl Collector {
         std::thread::spawn(move || {
             runtime.block_on(async {
                 let incoming = tonic::transport::server::TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-                let (scheme, mut server) = ("http", tonic::transport::Server::builder());
-                let scheme = match tls {
-                    Some(tls) => {
-                        server = server.tls_config(tls).unwrap();
-                        "https"
-                    }
-                    None => scheme,
-                };
-                listening.send(format!("{scheme}://localhost:{}", incoming.local_addr().unwrap().port())).unwrap();
+                let mut server = tonic::transport::Server::builder();
+                let host = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
+                if let Some(tls) = tls {
+                    server = server.tls_config(tls).unwrap();
+                }
+                listening.send(format!("{host}:{}", incoming.local_addr().unwrap().port())).unwrap();
                 let gzip = tonic::codec::CompressionEncoding::Gzip;
                 server
                     .add_service(
