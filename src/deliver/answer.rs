@@ -16,8 +16,8 @@ pub(super) struct Trouble {
 /// Whether it makes sense to try once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
-    /// There is nobody.
-    Unreached,
+    /// There was no answer: nobody is there, or somebody who says nothing that can be understood.
+    Unanswered,
     /// In a while: as long as the sink says, if it does.
     Later(Option<Duration>),
     /// The answer would be the same.

@@ -84,7 +84,7 @@ impl Grpc {
         };
         let said = runtime.block_on(async { tokio::time::timeout(timeout, exchange).await });
         let said = said.unwrap_or_else(|_| {
-            Err(Trouble { again: Again::Later(None), message: format!("{endpoint}: no answer within {timeout:.1?}") })
+            Err(Trouble { again: Again::Unanswered, message: format!("{endpoint}: no answer within {timeout:.1?}") })
         });
         match said {
             Ok((kind, answer)) if kind.starts_with("application/grpc") => {
@@ -94,7 +94,7 @@ impl Grpc {
             Ok(_) => Err(answer::no_collector(&self.endpoint.to_string())),
             Err(trouble) => {
                 // A connection that failed once is not asked again.
-                if matches!(trouble.again, Again::Later(_)) {
+                if trouble.again == Again::Unanswered {
                     self.connection = None;
                 }
                 Err(trouble)
@@ -104,11 +104,11 @@ impl Grpc {
 }
 
 fn broken(e: h2::Error) -> Trouble {
-    Trouble { again: Again::Later(None), message: format!("the connection failed: {e}") }
+    Trouble { again: Again::Unanswered, message: format!("the connection failed: {e}") }
 }
 
 async fn connect(endpoint: &Uri, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Sender, Trouble> {
-    let unreached = |e: std::io::Error| Trouble { again: Again::Unreached, message: format!("{endpoint}: {e}") };
+    let unreached = |e: std::io::Error| Trouble { again: Again::Unanswered, message: format!("{endpoint}: {e}") };
     let host = endpoint.host().expect("checked when it was read");
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let port = endpoint.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });

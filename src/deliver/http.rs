@@ -113,10 +113,9 @@ impl Http {
 
 fn trouble(url: &str, e: &ureq::Error) -> Trouble {
     let again = match e {
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => Again::Unreached,
-        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => Again::Unreached,
-        ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => Again::Unreached,
-        ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => Again::Later(None),
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => Again::Unanswered,
+        ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => Again::Unanswered,
+        // What is wrong with a URL, a header or a certificate stays wrong.
         _ => Again::Never,
     };
     let why = match e {

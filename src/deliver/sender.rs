@@ -20,8 +20,8 @@ pub(super) struct Sender {
     zipkin: bool,
     timeout: Duration,
     deadline: Option<Instant>,
-    /// A request was taken.
-    reached: bool,
+    /// There was an answer.
+    answers: bool,
     /// What the sink said of requests that it took, each once.
     pub(super) said: Vec<String>,
 }
@@ -30,8 +30,8 @@ pub(super) struct Sender {
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Where there was nobody from the beginning, so many tries are made in all.
-const TRIES_UNREACHED: u32 = 3;
+/// Where there never was an answer, so many tries are made in all.
+const TRIES_UNANSWERED: u32 = 4;
 
 impl Sender {
     pub(super) fn new(exporter: &Exporter, signal: Signal, deadline: Option<Instant>) -> Result<Sender, String> {
@@ -41,7 +41,7 @@ impl Sender {
         };
         let zipkin = exporter.protocol.value == Protocol::Zipkin;
         let timeout = exporter.timeout.value;
-        Ok(Sender { transport, signal, zipkin, timeout, deadline, reached: false, said: Vec::new() })
+        Ok(Sender { transport, signal, zipkin, timeout, deadline, answers: false, said: Vec::new() })
     }
 
     fn left(&self) -> Duration {
@@ -61,7 +61,7 @@ impl Sender {
             }
             let Trouble { again, message } = match self.once(body, timeout) {
                 Ok(said) => {
-                    self.reached = true;
+                    self.answers = true;
                     self.said.extend(said.filter(|said| !self.said.contains(said)));
                     return Ok(());
                 }
@@ -69,10 +69,11 @@ impl Sender {
             };
             let wait = match again {
                 Again::Never => return Err(message),
-                Again::Unreached if !self.reached && tries >= TRIES_UNREACHED => return Err(message),
+                Again::Unanswered if !self.answers && tries >= TRIES_UNANSWERED => return Err(message),
                 Again::Later(Some(after)) => after,
-                Again::Unreached | Again::Later(None) => pause + jitter(pause),
+                Again::Unanswered | Again::Later(None) => pause + jitter(pause),
             };
+            self.answers |= matches!(again, Again::Later(_));
             if wait >= self.left() {
                 let asked = matches!(again, Again::Later(Some(_)));
                 return Err(if asked { format!("{message}, and asks to wait {wait:.1?}") } else { message });
