@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::Destination;
 
 use crate::Global;
@@ -36,7 +37,13 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     if args.sinks.iter().any(|sink| !matches!(sink, Destination::Otlp(_) | Destination::Zipkin(_))) {
         bail!("a recording is pushed to `otlp` or `zipkin`; `wasmtrace convert` writes files");
     }
-    let targets = sending::asked_for(sending::targets(&args.sinks))?;
+    if sending::settings(&Target::Environment).disabled.value {
+        bail!("nothing is sent: OTEL_SDK_DISABLED");
+    }
+    let targets = sending::targets(&args.sinks, global);
+    if targets.is_empty() {
+        bail!("nothing says where to send it: give --sink otlp[:URL] or set OTEL_EXPORTER_OTLP_ENDPOINT");
+    }
     let path = recordings::find(args.trace.as_deref(), global)?;
     // It may be read twice.
     let copy;
@@ -54,9 +61,6 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
             end: None,
             resource: args.resource.attributes(),
         };
-        if shipment.settings.disabled.value {
-            bail!("nothing is sent: OTEL_SDK_DISABLED");
-        }
         let sent = shipment.send(path, args.send.flush_timeout(), None, global);
         let delivered = sent.map_err(anyhow::Error::msg).with_context(|| path.display().to_string())?;
         sending::say(&delivered, &shipment.settings, global);

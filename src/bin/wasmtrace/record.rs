@@ -13,7 +13,7 @@ use wasmtrace::trace::recording::{End, MAGIC, Writer};
 
 use crate::guest::{Guest, GuestArgs};
 use crate::recordings::EXTENSION;
-use crate::sending::{ContextArgs, Place, ResourceArgs};
+use crate::sending::{ContextArgs, Place, ResourceArgs, Told};
 use crate::{Global, files, run};
 
 /// Run a module like `run`, and keep everything that happens in a file
@@ -50,7 +50,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         bail!("with --hooks none there is nothing to record");
     }
     let mut guest = Guest::prepare(&args.guest, global)?;
-    guest.belongs_to(Place::find(&args.context, false, global)?, &args.resource);
+    guest.belongs_to(Place::find(&args.context, Told::File, global)?, &args.resource);
     let path = args.output.unwrap_or_else(|| default_output(args.guest.module()));
     let name = path.display().to_string();
     let file = create(&path).with_context(|| name.clone())?;

@@ -4,14 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use wasmtrace::export::Destination;
+use wasmtrace::export::{Destination, Format};
 use wasmtrace::label;
 use wasmtrace::runtime::Outcome;
 use wasmtrace::trace::Ending;
 use wasmtrace::trace::recording::End;
 
 use crate::guest::{Guest, GuestArgs};
-use crate::sending::{self, ContextArgs, Place, ResourceArgs, SendArgs, Spool};
+use crate::sending::{self, ContextArgs, Place, ResourceArgs, SendArgs, Spool, Told};
 use crate::sinks::{self, Pipeline, Sinks};
 use crate::{Global, one_line};
 
@@ -56,11 +56,16 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let mut guest = Guest::prepare(&args.guest, global)?;
     // `--hooks none` is the control for measurements: there is no tree to show.
     let unhooked = args.guest.is_unhooked() && args.sinks.is_empty();
-    let targets = if unhooked { Vec::new() } else { sending::targets(&args.sinks) };
+    let targets = if unhooked { Vec::new() } else { sending::targets(&args.sinks, global) };
     let default = [if unhooked || !targets.is_empty() { Destination::None } else { Destination::Tree }];
     let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
     let mut pipeline = Pipeline::new(Sinks::open(destinations, args.min_share)?);
-    let place = Place::find(&args.context, !targets.is_empty(), global)?;
+    let told = match targets.is_empty() {
+        false => Told::Sink,
+        true if destinations.iter().any(|d| matches!(d, Destination::File(Format::OtlpJson, _))) => Told::File,
+        true => Told::Nobody,
+    };
+    let place = Place::find(&args.context, told, global)?;
     let sampled = place.sampled;
     guest.belongs_to(place, &args.resource);
     let mut spool = match Spool::begin(targets, sampled, args.spool_dir.as_deref(), &guest.subject, global) {
@@ -71,18 +76,18 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         spool => spool?,
     };
     let interrupt = guest.interrupt();
-    let told = !pipeline.sinks().is_empty();
+    let shown = !pipeline.sinks().is_empty();
     let outcome = guest.run(|subject, events| {
         if let Some(spool) = &mut spool {
             spool.recorder().events(events);
         }
-        if told {
+        if shown {
             pipeline.events(subject, events);
         }
     })?;
     show(&outcome, pipeline.sinks().shows_ending, global);
     let mut failed = false;
-    if told {
+    if shown {
         pipeline.finish(&guest.subject, &outcome.ending, outcome.duration);
         failed = pipeline.sinks().report();
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use tempfile::NamedTempFile;
 use wasmtrace::deliver::settings::{Settings, Target, without_secrets};
 use wasmtrace::deliver::{Delivered, Order, deliver};
@@ -67,8 +67,9 @@ impl ResourceArgs {
 }
 
 /// The network sinks among the destinations; what the environment asks for, if nothing was typed.
-pub(crate) fn targets(destinations: &[Destination]) -> Vec<Target> {
-    let typed: Vec<Target> = destinations
+pub(crate) fn targets(destinations: &[Destination], global: &Global) -> Vec<Target> {
+    let settings = settings(&Target::Environment);
+    let mut targets: Vec<Target> = destinations
         .iter()
         .filter_map(|destination| match destination {
             Destination::Otlp(url) => Some(Target::Otlp(url.clone())),
@@ -76,12 +77,28 @@ pub(crate) fn targets(destinations: &[Destination]) -> Vec<Target> {
             Destination::Tree | Destination::None | Destination::File(..) => None,
         })
         .collect();
-    let asked = || settings(&Target::Environment).asked.value;
-    if typed.is_empty() && destinations.is_empty() && asked() { vec![Target::Environment] } else { typed }
+    if destinations.is_empty() && settings.asked.value {
+        targets.push(Target::Environment);
+    }
+    if !targets.is_empty() && settings.disabled.value {
+        global.note(&format!("nothing is sent: {}", settings.disabled.from));
+        targets.clear();
+    }
+    targets
 }
 
 pub(crate) fn settings(target: &Target) -> Settings {
     Settings::read(target, &|name| std::env::var(name).ok())
+}
+
+/// Who is told of the run's own span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Nobody,
+    /// It is in a file, and may be sent from there.
+    File,
+    /// It is sent.
+    Sink,
 }
 
 /// The place of a run in a trace, and what the guest is told of it.
@@ -94,8 +111,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// From the command line and the environment. `sends`: we speak of spans, so those of the guest have a parent.
-    pub(crate) fn find(args: &ContextArgs, sends: bool, global: &Global) -> Result<Place> {
+    /// From the command line and the environment.
+    pub(crate) fn find(args: &ContextArgs, told: Told, global: &Global) -> Result<Place> {
         let settings = settings(&Target::Environment);
         let [context, baggage] = settings.propagate.value;
         let variable = |name: &str, wanted: bool| {
@@ -119,12 +136,15 @@ impl Place {
         });
         let mut context = new_context(parent.as_ref(), state).context("no random numbers")?;
         let sampled = settings.sampler.value.wants(&context);
-        if sends {
-            context.flags = context.flags & !context::SAMPLED | u8::from(sampled) * context::SAMPLED;
+        if told == Told::Sink {
+            let others = context.flags & !context::SAMPLED;
+            context.flags = if sampled { others | context::SAMPLED } else { others };
         }
         let mut variables = Vec::new();
-        if sends || parent.is_some() {
-            variables.push(("TRACEPARENT".to_owned(), context.traceparent()));
+        if told == Told::Sink || parent.is_some() {
+            // A span that nobody hears of is no parent.
+            let run = context.parent.filter(|_| told == Told::Nobody).unwrap_or(context.run);
+            variables.push(("TRACEPARENT".to_owned(), Context { run, ..context.clone() }.traceparent()));
             // Empty where there is none: what stands in our own environment is not about this span.
             variables.push(("TRACESTATE".to_owned(), context.state.clone()));
             variables.extend(variable("BAGGAGE", baggage));
@@ -151,11 +171,6 @@ impl Spool {
         global: &Global,
     ) -> Result<Option<Spool>> {
         if targets.is_empty() {
-            return Ok(None);
-        }
-        let settings = settings(&Target::Environment);
-        if settings.disabled.value {
-            global.note("nothing is sent: OTEL_SDK_DISABLED");
             return Ok(None);
         }
         if !sampled {
@@ -307,12 +322,4 @@ impl SendArgs {
     pub(crate) fn flush_timeout(&self) -> Option<Duration> {
         self.flush_timeout
     }
-}
-
-/// Fails if nothing says where to.
-pub(crate) fn asked_for(targets: Vec<Target>) -> Result<Vec<Target>> {
-    if targets.is_empty() {
-        bail!("nothing says where to send it: give --sink otlp[:URL] or set OTEL_EXPORTER_OTLP_ENDPOINT");
-    }
-    Ok(targets)
 }
