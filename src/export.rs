@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::hook::{HookSet, Manifest, Probe, ProbeId};
 use crate::label::Label;
 use crate::trace::Ending;
+use crate::trace::context::{Context, Parent};
 use crate::trace::fold::{Change, Irregular, What};
 use crate::trace::profile::Profile;
 use crate::trace::recording::Header;
@@ -16,15 +17,25 @@ mod chrome;
 mod flat;
 mod folded;
 mod json;
+// Files have spans alone; logs, metrics and protobuf are for what goes over the network.
+#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
+pub(crate) mod metrics;
+#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
+pub(crate) mod otlp;
 mod otlp_json;
+pub(crate) mod spans;
 mod text;
 mod tree;
+#[cfg(feature = "otlp")]
+pub(crate) mod zipkin;
 
 pub use chrome::Chrome;
 pub use flat::Flat;
 pub use folded::Folded;
 pub use json::{json_line, json_text};
+pub use otlp::{Encoding, Signal};
 pub use otlp_json::OtlpJson;
+pub use spans::Limits;
 pub use text::{Look, Sort, duration};
 pub use tree::Tree;
 
@@ -41,6 +52,10 @@ pub struct Subject {
     pub labels: std::collections::BTreeMap<ProbeId, Label>,
     /// How it is recorded.
     pub recording: Recording,
+    /// Where the run stands in a trace.
+    pub context: Option<Context>,
+    /// What ran it, as attributes of OpenTelemetry's resource.
+    pub resource: Vec<(String, String)>,
 }
 
 /// How a trace is recorded: what its times are worth, and what is left out.
@@ -71,6 +86,16 @@ pub const LONGEST_NAME: usize = 1_000;
 /// Bytes in lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A place in a trace for a run that begins: in a span of the host, or in a trace of its own.
+///
+/// # Errors
+/// If the system has no random numbers.
+pub fn new_context(parent: Option<&Parent>, state: String) -> io::Result<Context> {
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
+    Ok(Context::begin(parent, state, random))
 }
 
 impl Subject {
@@ -112,6 +137,8 @@ impl Subject {
                 probes,
                 restore: None,
             },
+            context: self.context.clone(),
+            resource: self.resource.clone(),
         }
     }
 
@@ -126,7 +153,7 @@ impl Subject {
 
 impl From<&Header> for Subject {
     fn from(header: &Header) -> Self {
-        let Header { program, began, clock, resolution, min_duration, max_depth, manifest } = header;
+        let Header { program, began, clock, resolution, min_duration, max_depth, manifest, context, resource } = header;
         Subject {
             program: program.clone(),
             hash: Some(manifest.input_sha256).filter(|hash| *hash != [0; 32]),
@@ -138,6 +165,8 @@ impl From<&Header> for Subject {
                 min_duration: *min_duration,
                 max_depth: *max_depth,
             },
+            context: context.clone(),
+            resource: resource.clone(),
         }
     }
 }
@@ -174,9 +203,11 @@ pub trait Sink {
 }
 
 /// The formats, with what is said of them on the command line.
-pub const FORMATS: [(&str, &str); 5] = [
+pub const FORMATS: [(&str, &str); 7] = [
     ("tree", "call tree for a person, on standard error (the default)"),
     ("none", "nothing"),
+    ("otlp", "a collector: otlp:URL, or where OTEL_EXPORTER_OTLP_ENDPOINT says"),
+    ("zipkin", "a Zipkin server: zipkin:URL, or the one on this machine"),
     ("chrome", "Chrome Trace Event JSON, for chrome://tracing and Perfetto"),
     ("folded", "folded stacks with self time in nanoseconds, for flame graphs"),
     ("otlp-json", "OTLP file format: one JSON object a line"),
@@ -189,6 +220,10 @@ pub enum Destination {
     Tree,
     /// Nothing.
     None,
+    /// A collector that speaks OTLP: at this URL, or where the environment says.
+    Otlp(Option<String>),
+    /// A Zipkin server.
+    Zipkin(Option<String>),
     /// A file.
     File(Format, PathBuf),
 }
@@ -225,7 +260,8 @@ impl std::str::FromStr for Format {
             "folded" => Ok(Format::Folded),
             "otlp-json" => Ok(Format::OtlpJson),
             _ => {
-                let files = FORMATS.iter().map(|(name, _)| *name).filter(|name| !matches!(*name, "tree" | "none"));
+                let others = ["tree", "none", "otlp", "zipkin"];
+                let files = FORMATS.iter().map(|(name, _)| *name).filter(|name| !others.contains(name));
                 let names: Vec<&str> = files.collect();
                 Err(UnknownSink(format!("there is no format `{name}`; there are {}", names.join(", "))))
             }
@@ -236,7 +272,7 @@ impl std::str::FromStr for Format {
 impl std::str::FromStr for Destination {
     type Err = UnknownSink;
 
-    /// Reads `NAME[:FILE]`.
+    /// Reads `NAME[:FILE]` or `NAME[:URL]`.
     fn from_str(text: &str) -> Result<Self, UnknownSink> {
         let (name, file) = match text.split_once(':') {
             Some((name, file)) => (name, Some(file).filter(|f| !f.is_empty())),
@@ -246,6 +282,8 @@ impl std::str::FromStr for Destination {
             ("tree" | "none", Some(_)) => return Err(UnknownSink(format!("`{name}` is not written to a file"))),
             ("tree", None) => return Ok(Destination::Tree),
             ("none", None) => return Ok(Destination::None),
+            ("otlp", url) => return Ok(Destination::Otlp(url.map(is_url).transpose()?)),
+            ("zipkin", url) => return Ok(Destination::Zipkin(url.map(is_url).transpose()?)),
             _ => {}
         }
         match (name.parse(), file) {
@@ -256,5 +294,18 @@ impl std::str::FromStr for Destination {
                 Err(UnknownSink(format!("there is no sink `{name}`; there are {}", names.join(", "))))
             }
         }
+    }
+}
+
+/// A URL of HTTP, or an address without a scheme.
+fn is_url(text: &str) -> Result<String, UnknownSink> {
+    let address = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or(text);
+    match address.is_empty()
+        || address.starts_with('/')
+        || address.contains("://")
+        || text.contains(char::is_whitespace)
+    {
+        true => Err(UnknownSink(format!("`{text}` is no URL with http:// or https://"))),
+        false => Ok(text.to_owned()),
     }
 }

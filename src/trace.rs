@@ -5,6 +5,7 @@
 
 use crate::hook::ProbeId;
 
+pub mod context;
 pub mod fold;
 pub mod profile;
 pub mod recording;

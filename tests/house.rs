@@ -1,6 +1,6 @@
 //! Theorem: the rules of the house (`docs/architecture.md`) hold. The compiler knows nothing of running, recording and
-//! exporting; only `runtime` names wasmtime, and only the binary names clap and anyhow; the compiler alone depends on
-//! nothing heavy, and the whole tree holds one wasmparser and one gimli; no file has grown beyond one idea.
+//! exporting; only `runtime` names wasmtime, only `deliver` the network's crates, and only the binary clap and anyhow; what is
+//! written to files knows nothing of the network; the compiler alone depends on nothing heavy, and the whole tree holds one wasmparser and one gimli; no file has grown beyond one idea.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ fn the_compiler_knows_nothing_of_the_other_half() {
     let compiler = files(|file| COMPILER.iter().any(|part| belongs_to(file, part)));
     assert!(COMPILER.iter().all(|part| compiler.iter().any(|(file, _)| belongs_to(file, part))), "a part is gone");
     // As a path, or in the braces of a `use`.
-    let half = "(trace|runtime|export)";
+    let half = "(trace|runtime|export|deliver)";
     let path = format!(r"\b(crate|super)::{half}\b");
     let group = format!(r"use (crate|super)(::super)*::\{{([^;]*[\s,{{])?{half}\b");
     assert_eq!(that_name(&compiler, &path), [""; 0]);
@@ -74,6 +74,25 @@ fn only_the_runtime_names_wasmtime() {
     assert_eq!(that_name(&others, r"\bwasmtime(_\w+)?::|\b(use|extern crate) wasmtime(_\w+)?\b"), [""; 0]);
     // The rule would hold of nothing if the pattern did not find what it is for.
     assert!(!that_name(&files(|file| belongs_to(file, "runtime")), r"\bwasmtime(_\w+)?::").is_empty());
+}
+
+/// Each in one file, so that another takes its place there.
+#[test]
+fn only_deliver_names_the_crates_of_the_network() {
+    const NETWORK: &str = r"\b(ureq|h2|http|tokio|rustls|tokio_rustls|rustls_native_certs)::";
+    assert_eq!(that_name(&files(|file| !belongs_to(file, "deliver")), &format!("{NETWORK}[a-z]")), [""; 0]);
+    for (one, names) in [("http", "ureq"), ("grpc", "h2|tokio")] {
+        let others = files(|file| belongs_to(file, "deliver") && !file.ends_with(&format!("/{one}.rs")));
+        let others: Vec<_> = others.into_iter().filter(|(file, _)| !file.ends_with("/tls.rs")).collect();
+        assert_eq!(that_name(&others, &format!(r"(^|[^:\w])({names})::")), [""; 0]);
+    }
+    assert!(!that_name(&files(|file| belongs_to(file, "deliver")), NETWORK).is_empty());
+}
+
+#[test]
+fn what_is_written_to_files_knows_nothing_of_the_network() {
+    let others = files(|file| ["trace", "export", "runtime"].iter().any(|part| belongs_to(file, part)));
+    assert_eq!(that_name(&others, r"\b(crate|super)::deliver\b"), [""; 0]);
 }
 
 #[test]
@@ -113,7 +132,20 @@ fn of_name<'d>(dependencies: &'d BTreeSet<String>, name: &str) -> Vec<&'d str> {
 #[test]
 fn the_compiler_alone_is_light() {
     let light = dependencies(&["--no-default-features"]);
-    for heavy in ["wasmtime", "wasmtime-wasi", "clap", "anyhow", "gimli", "rayon", "serde", "tempfile"] {
+    for heavy in [
+        "wasmtime",
+        "wasmtime-wasi",
+        "clap",
+        "anyhow",
+        "gimli",
+        "rayon",
+        "serde",
+        "tempfile",
+        "ureq",
+        "h2",
+        "tokio",
+        "rustls",
+    ] {
         assert_eq!(of_name(&light, heavy), [""; 0]);
     }
     assert_eq!(of_name(&light, "wasmparser").len(), 1);
@@ -126,4 +158,14 @@ fn there_is_one_wasmparser_and_one_gimli() {
     for name in ["wasmparser", "wasm-encoder", "gimli", "wasmtime"] {
         assert_eq!(of_name(&all, name).len(), 1, "{name}: {:?}", of_name(&all, name));
     }
+}
+
+/// ring is enough for TLS; what wants cmake to be built, or a library of the system, is not.
+#[test]
+fn nothing_of_the_network_wants_more_than_a_rust_toolchain_and_a_c_compiler() {
+    let all = dependencies(&[]);
+    for name in ["aws-lc-sys", "openssl-sys", "native-tls", "libz-sys"] {
+        assert_eq!(of_name(&all, name), [""; 0]);
+    }
+    assert_eq!(of_name(&all, "rustls").len(), 1);
 }

@@ -341,6 +341,8 @@ fn recording(functions: u32, name: &str, events: impl Iterator<Item = EventKind>
         min_duration: 0,
         max_depth: None,
         manifest,
+        context: None,
+        resource: Vec::new(),
     };
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
     for (at, kind) in events.enumerate() {

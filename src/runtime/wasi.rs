@@ -38,7 +38,10 @@ pub(super) fn context(config: &Config) -> Result<(WasiP1Ctx, Captured)> {
     if config.inherit_env {
         // A variable that is not UTF-8 cannot be given to a guest; the others still are.
         for (name, value) in std::env::vars_os() {
-            if let (Some(name), Some(value)) = (name.to_str(), value.to_str()) {
+            if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
+                // Of two by one name a guest would see the first.
+                && config.env.iter().all(|(given, _)| given != name)
+            {
                 builder.env(name, value);
             }
         }

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 
 use wasm_encoder::Encode;
 
+use super::context::Context;
 use super::{Ending, Event, EventKind, Manual, Trap};
 use crate::hook::{Manifest, ProbeId};
 
@@ -21,8 +22,9 @@ pub use read::{Block, Reader};
 /// The first bytes of a recording. The first of them is no text, and the last notices when line ends are changed.
 pub const MAGIC: [u8; 8] = *b"\x89WTRACE\n";
 
-/// Version of the format; a reader refuses what it does not know.
-const VERSION: u32 = 1;
+/// Version of the format; a reader refuses what it does not know. Version 1 ends its header behind the Manifest.
+const VERSION: u32 = 2;
+const OLDEST_VERSION: u32 = 1;
 
 /// Kinds of blocks.
 const HEADER: u8 = 1;
@@ -91,6 +93,10 @@ pub struct Header {
     pub max_depth: Option<u32>,
     /// What each function is called, and the hash of the module.
     pub manifest: Manifest,
+    /// Where the run stands in a trace; older recordings do not say.
+    pub context: Option<Context>,
+    /// What ran it, as attributes of OpenTelemetry's resource: `service.name` and the like.
+    pub resource: Vec<(String, String)>,
 }
 
 /// What is known after the last event.
@@ -177,6 +183,18 @@ impl<W: Write> Writer<W> {
         header.max_depth.map_or(0, |depth| u64::from(depth) + 1).encode(&mut block);
         // What restores the module is not wanted here.
         Manifest { restore: None, ..header.manifest.clone() }.encode().as_slice().encode(&mut block);
+        let none = Context { trace: 0, run: 0, parent: None, flags: 0, state: String::new() };
+        let Context { trace, run, parent, flags, state } = header.context.as_ref().unwrap_or(&none);
+        block.extend(trace.to_be_bytes());
+        block.extend(run.to_be_bytes());
+        block.extend(parent.unwrap_or(0).to_be_bytes());
+        block.push(*flags);
+        cut(state).encode(&mut block);
+        header.resource.len().encode(&mut block);
+        for (key, value) in &header.resource {
+            cut(key).encode(&mut block);
+            cut(value).encode(&mut block);
+        }
         out.write_all(&MAGIC)?;
         write_block(&mut out, HEADER, &block)?;
         out.flush()?;

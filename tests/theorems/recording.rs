@@ -6,6 +6,7 @@ use arbtest::arbitrary::{self, Unstructured};
 use wasmtrace::ErrorKind;
 use wasmtrace::hook::{HookSet, Manifest, Probe, ProbeId};
 use wasmtrace::label::{Label, Source};
+use wasmtrace::trace::context::Context;
 use wasmtrace::trace::recording::{Block, End, Header, Reader, Writer};
 use wasmtrace::trace::{Ending, Event, EventKind, Level, Manual, Misuse, Trap};
 
@@ -32,6 +33,8 @@ pub fn header(clock: &str) -> Header {
             probes: vec![Probe { id: ProbeId(3), label }],
             restore: None,
         },
+        context: Some(Context { trace: 5 << 100, run: 7, parent: Some(9), flags: 1, state: "a=1".to_owned() }),
+        resource: vec![("service.name".to_owned(), "shop".to_owned())],
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
 use wasmtrace::companions::{Companions, LINK_LEFT_OUT};
+use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::{Recording, Subject};
 use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module::{Module, parse};
@@ -20,6 +21,7 @@ use wasmtrace::{ErrorKind, Options, label, rewrite};
 use crate::companions::CompanionArgs;
 use crate::instrument::Hooks;
 use crate::select::SelectArgs;
+use crate::sending::{self, Place, ResourceArgs};
 use crate::{Global, files};
 
 #[derive(Debug, clap::Args)]
@@ -151,6 +153,26 @@ impl Guest {
             subject.labels.iter().filter(|(_, label)| label::is_manual_api(label)).map(|(id, _)| *id).collect();
         let sieve = Sieve::new(subject.recording.min_duration, args.max_depth);
         Ok(Guest { name, main, config, subject, silent, sieve })
+    }
+
+    /// Puts the run into its trace, and tells the guest of it. What was asked for by `--env` stands above that.
+    pub(crate) fn belongs_to(&mut self, place: Place, resource: &ResourceArgs) {
+        let env = &mut self.config.env;
+        let variables = place.variables.into_iter().filter(|(name, _)| env.iter().all(|(given, _)| given != name));
+        let variables: Vec<_> = variables.collect();
+        env.extend(variables);
+        let mut attributes = sending::settings(&Target::Environment).resource.value;
+        for (key, value) in resource.attributes() {
+            attributes.retain(|(known, _)| *known != key);
+            attributes.push((key, value));
+        }
+        self.subject.context = Some(place.context);
+        self.subject.resource = attributes;
+    }
+
+    /// What ends the guest, with the number of a signal.
+    pub(crate) fn interrupt(&self) -> Arc<AtomicI32> {
+        self.config.interrupt.clone()
     }
 
     /// Runs it. `consume` gets what is kept of the events, and is called with none from time to time.
@@ -301,7 +323,7 @@ fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, h
         recording.clock = hooks.clock.name().to_owned();
         recording.resolution = hooks.clock.resolution();
     }
-    Subject { program, hash, began, labels, recording }
+    Subject { program, hash, began, labels, recording, ..Subject::default() }
 }
 
 fn config(args: &GuestArgs) -> Result<Config> {

@@ -18,16 +18,19 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod companions;
 mod completions;
 mod convert;
+mod env;
 mod files;
 mod guest;
 mod info;
 mod instrument;
 mod ls;
+mod push;
 mod record;
 mod recordings;
 mod report;
 mod run;
 mod select;
+mod sending;
 mod sinks;
 mod strip;
 mod verify;
@@ -68,11 +71,13 @@ enum Command {
     Record(record::Args),
     Report(report::Args),
     Convert(convert::Args),
+    Push(push::Args),
     Instrument(instrument::Args),
     Ls(ls::Args),
     Info(info::Args),
     Verify(verify::Args),
     Strip(strip::Args),
+    Env(env::Args),
     Completions(completions::Args),
     /// Print the manual page
     Man,
@@ -92,11 +97,13 @@ fn main() -> ExitCode {
         Command::Record(args) => record::run(args, &cli.global),
         Command::Report(args) => report::run(&args, &cli.global),
         Command::Convert(args) => convert::run(&args, &cli.global),
+        Command::Push(args) => push::run(&args, &cli.global),
         Command::Instrument(args) => instrument::run(&args, &cli.global),
         Command::Ls(args) => ls::run(&args, &cli.global),
         Command::Info(args) => info::run(&args, &cli.global),
         Command::Verify(args) => verify::run(&args, &cli.global),
         Command::Strip(args) => strip::run(&args, &cli.global),
+        Command::Env(args) => env::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man => man(),
     };
@@ -125,6 +132,12 @@ impl Global {
             let warning = wasmtrace::label::printable(&warning);
             let _ = writeln!(anstream::stderr(), "wasmtrace: {YELLOW}warning{YELLOW:#}: {warning}");
         }
+    }
+
+    /// Prints what did not work and is no error of the command: on one line, whatever was asked for.
+    fn complain(&self, text: &str) {
+        let text = text.replace('\n', " ");
+        let _ = writeln!(anstream::stderr(), "wasmtrace: {}", wasmtrace::label::printable(&text));
     }
 
     /// Prints what was asked for by `--verbose`.

@@ -13,6 +13,7 @@ use wasmtrace::trace::recording::{End, MAGIC, Writer};
 
 use crate::guest::{Guest, GuestArgs};
 use crate::recordings::EXTENSION;
+use crate::sending::{ContextArgs, Place, ResourceArgs, Told};
 use crate::{Global, files, run};
 
 /// Run a module like `run`, and keep everything that happens in a file
@@ -34,6 +35,10 @@ pub(crate) struct Args {
     #[arg(long)]
     require_export: bool,
     #[command(flatten)]
+    context: ContextArgs,
+    #[command(flatten)]
+    resource: ResourceArgs,
+    #[command(flatten)]
     guest: GuestArgs,
 }
 
@@ -45,6 +50,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         bail!("with --hooks none there is nothing to record");
     }
     let mut guest = Guest::prepare(&args.guest, global)?;
+    guest.belongs_to(Place::find(&args.context, Told::File, global)?, &args.resource);
     let path = args.output.unwrap_or_else(|| default_output(args.guest.module()));
     let name = path.display().to_string();
     let file = create(&path).with_context(|| name.clone())?;
@@ -88,25 +94,25 @@ fn create(path: &Path) -> Result<File> {
 }
 
 /// Writes what comes; after an error it writes no more, and the guest goes on.
-struct Recorder {
+pub(crate) struct Recorder {
     writer: std::io::Result<Writer<Counted>>,
     events: u64,
     last: u64,
     flushed: Instant,
 }
 
-struct Written {
+pub(crate) struct Written {
     events: u64,
     bytes: u64,
 }
 
 impl Recorder {
-    fn new(file: File, subject: &Subject) -> std::io::Result<Self> {
+    pub(crate) fn new(file: File, subject: &Subject) -> std::io::Result<Self> {
         let writer = Writer::new(Counted { file, bytes: 0 }, &subject.header())?;
         Ok(Recorder { writer: Ok(writer), events: 0, last: 0, flushed: Instant::now() })
     }
 
-    fn events(&mut self, events: &[Event]) {
+    pub(crate) fn events(&mut self, events: &[Event]) {
         let Ok(writer) = &mut self.writer else { return };
         let mut write = || -> std::io::Result<()> {
             for event in events {
@@ -126,7 +132,7 @@ impl Recorder {
         self.last = events.last().map_or(self.last, |event| event.at);
     }
 
-    fn finish(self, mut end: End) -> std::io::Result<Written> {
+    pub(crate) fn finish(self, mut end: End) -> std::io::Result<Written> {
         end.duration = end.duration.max(self.last);
         let Counted { bytes, .. } = self.writer?.finish(&end)?;
         Ok(Written { events: self.events, bytes })

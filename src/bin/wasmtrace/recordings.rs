@@ -35,15 +35,7 @@ pub(crate) struct Replayed {
 impl Recording {
     /// Opens a recording: `-` is standard input, no path the newest recording in this folder.
     pub(crate) fn open(path: Option<&Path>, global: &Global) -> Result<Recording> {
-        let newest;
-        let path = match path {
-            Some(path) => path,
-            None => {
-                newest = newest_recording()?;
-                global.say(&format!("reading {}", newest.display()));
-                &newest
-            }
-        };
+        let path = &find(path, global)?;
         let name = files::name(Some(path));
         let input: Box<dyn Read> = if path == Path::new("-") {
             if std::io::stdin().is_terminal() {
@@ -90,6 +82,16 @@ impl Recording {
         pipeline.finish(&self.subject, &replayed.end.ending, replayed.end.duration);
         replayed
     }
+}
+
+/// The path that was given, or that of the newest recording in this folder.
+pub(crate) fn find(path: Option<&Path>, global: &Global) -> Result<PathBuf> {
+    if let Some(path) = path {
+        return Ok(path.to_owned());
+    }
+    let newest = newest_recording()?;
+    global.say(&format!("reading {}", newest.display()));
+    Ok(newest)
 }
 
 fn newest_recording() -> Result<PathBuf> {

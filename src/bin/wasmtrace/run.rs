@@ -1,16 +1,19 @@
 //! `wasmtrace run`
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::Result;
-use wasmtrace::export::Destination;
+use wasmtrace::export::{Destination, Format};
 use wasmtrace::label;
 use wasmtrace::runtime::Outcome;
 use wasmtrace::trace::Ending;
+use wasmtrace::trace::recording::End;
 
-use crate::Global;
 use crate::guest::{Guest, GuestArgs};
+use crate::sending::{self, ContextArgs, Place, ResourceArgs, SendArgs, Spool, Told};
 use crate::sinks::{self, Pipeline, Sinks};
+use crate::{Global, one_line};
 
 /// Hook a module in memory, run it, and show where its time went
 #[derive(Debug, clap::Args)]
@@ -22,10 +25,11 @@ Examples:
   wasmtrace run app.wasm --flag of-the-app
   wasmtrace run --dir . --env HOME app.wasm input.txt
   wasmtrace run --select '-@std' --sink chrome:trace.json app.wasm
+  wasmtrace run --sink otlp:http://localhost:4318 app.wasm
   wasmtrace run --invoke fib lib.wasm 30
   CARGO_TARGET_WASM32_WASIP1_RUNNER='wasmtrace run' cargo test --target wasm32-wasip1")]
 pub(crate) struct Args {
-    /// Where the trace goes, repeatable: NAME[:FILE]
+    /// Where the trace goes, repeatable: NAME[:FILE or URL]
     #[arg(long = "sink", value_name = "SINK", long_help = sinks::help())]
     sinks: Vec<Destination>,
     /// In the tree, sum up calls below this share of the time, in percent; 0 shows all
@@ -34,6 +38,16 @@ pub(crate) struct Args {
     /// Fail (125) if a sink fails, whatever the guest's exit code
     #[arg(long)]
     require_export: bool,
+    /// Where the trace is kept until it is sent, and after if it cannot be [default: the system's folder for such files]
+    #[arg(long, value_name = "DIR", env = "WASMTRACE_SPOOL_DIR", hide_env_values = true)]
+    #[arg(help_heading = sending::HEADING)]
+    spool_dir: Option<PathBuf>,
+    #[command(flatten)]
+    send: SendArgs,
+    #[command(flatten)]
+    context: ContextArgs,
+    #[command(flatten)]
+    resource: ResourceArgs,
     #[command(flatten)]
     guest: GuestArgs,
 }
@@ -41,13 +55,46 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let mut guest = Guest::prepare(&args.guest, global)?;
     // `--hooks none` is the control for measurements: there is no tree to show.
-    let default = [if args.guest.is_unhooked() { Destination::None } else { Destination::Tree }];
+    let unhooked = args.guest.is_unhooked() && args.sinks.is_empty();
+    let targets = if unhooked { Vec::new() } else { sending::targets(&args.sinks, global) };
+    let default = [if unhooked || !targets.is_empty() { Destination::None } else { Destination::Tree }];
     let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
     let mut pipeline = Pipeline::new(Sinks::open(destinations, args.min_share)?);
-    let outcome = guest.run(|subject, events| pipeline.events(subject, events))?;
+    let told = match targets.is_empty() {
+        false => Told::Sink,
+        true if destinations.iter().any(|d| matches!(d, Destination::File(Format::OtlpJson, _))) => Told::File,
+        true => Told::Nobody,
+    };
+    let place = Place::find(&args.context, told, global)?;
+    let sampled = place.sampled;
+    guest.belongs_to(place, &args.resource);
+    let mut spool = match Spool::begin(targets, sampled, args.spool_dir.as_deref(), &guest.subject, global) {
+        Err(e) if !args.require_export => {
+            global.complain(&format!("the trace cannot be kept, and is not sent: {}", one_line(&e)));
+            None
+        }
+        spool => spool?,
+    };
+    let interrupt = guest.interrupt();
+    let shown = !pipeline.sinks().is_empty();
+    let outcome = guest.run(|subject, events| {
+        if let Some(spool) = &mut spool {
+            spool.recorder().events(events);
+        }
+        if shown {
+            pipeline.events(subject, events);
+        }
+    })?;
     show(&outcome, pipeline.sinks().shows_ending, global);
-    pipeline.finish(&guest.subject, &outcome.ending, outcome.duration);
-    let failed = pipeline.sinks().report();
+    let mut failed = false;
+    if shown {
+        pipeline.finish(&guest.subject, &outcome.ending, outcome.duration);
+        failed = pipeline.sinks().report();
+    }
+    if let Some(spool) = spool {
+        let end = End { ending: outcome.ending.clone(), duration: outcome.duration };
+        failed |= !spool.send(&args.send, end, &interrupt, global);
+    }
     Ok(leave(&outcome, failed && args.require_export))
 }
 

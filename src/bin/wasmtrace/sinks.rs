@@ -12,7 +12,10 @@ use wasmtrace::trace::{Ending, Event};
 
 pub(crate) fn help() -> String {
     let lines: Vec<String> = FORMATS.iter().map(|(name, about)| format!("  {name:<10} {about}")).collect();
-    format!("Where the trace goes, repeatable: NAME, or NAME:FILE for a file.\n\n{}", lines.join("\n"))
+    format!(
+        "Where the trace goes, repeatable: NAME, or NAME:FILE for a file, NAME:URL for a server.\n\n{}",
+        lines.join("\n")
+    )
 }
 
 pub(crate) fn percent(text: &str) -> Result<f64, String> {
@@ -103,7 +106,8 @@ impl Sinks {
         let mut sinks = Sinks::none();
         for destination in destinations {
             match destination {
-                Destination::None => {}
+                // What goes over the network is read from a recording when the run is over.
+                Destination::None | Destination::Otlp(_) | Destination::Zipkin(_) => {}
                 Destination::Tree => {
                     sinks.shows_ending = true;
                     let err = std::io::stderr();
@@ -118,6 +122,10 @@ impl Sinks {
             }
         }
         Ok(sinks)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     pub(crate) fn add(&mut self, name: &str, sink: Box<dyn Sink>) {

@@ -5,10 +5,12 @@ use std::io::{self, Read};
 use wasmparser::BinaryReader;
 
 use super::{
-    END, EVENTS, End, HEADER, Header, MAGIC, MOST_BYTES, MOST_EVENTS, MOST_TEXT, SLOTS, State, VERSION, checksum, op,
+    END, EVENTS, End, HEADER, Header, MAGIC, MOST_BYTES, MOST_EVENTS, MOST_TEXT, OLDEST_VERSION, SLOTS, State, VERSION,
+    checksum, op,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{Manifest, ProbeId};
+use crate::trace::context::Context;
 use crate::trace::{Ending, Event, EventKind, Level, Manual, Misuse, Trap};
 
 /// The longest header: a module has at most a million functions, and their names are not endless.
@@ -156,7 +158,7 @@ fn within<'c, T>(
 fn header(r: &mut BinaryReader<'_>) -> Result<Header> {
     let at = r.original_position();
     let version = r.read_var_u32()?;
-    if version != VERSION {
+    if !(OLDEST_VERSION..=VERSION).contains(&version) {
         return Err(damaged(at, format!("a recording of version {version}, which is not known here")));
     }
     let program = text(r)?;
@@ -167,7 +169,30 @@ fn header(r: &mut BinaryReader<'_>) -> Result<Header> {
     let length = r.read_var_u32()? as usize;
     let at = r.original_position();
     let manifest = Manifest::decode(r.read_bytes(length)?, at)?;
-    Ok(Header { program, began, clock, resolution, min_duration, max_depth, manifest })
+    let (context, resource) = if version == 1 { (None, Vec::new()) } else { (context(r)?, resource(r)?) };
+    Ok(Header { program, began, clock, resolution, min_duration, max_depth, manifest, context, resource })
+}
+
+fn context(r: &mut BinaryReader<'_>) -> Result<Option<Context>> {
+    let at = r.original_position();
+    let trace = u128::from_be_bytes(r.read_bytes(16)?.try_into().expect("16 bytes"));
+    let mut id = || Ok::<_, Error>(u64::from_be_bytes(r.read_bytes(8)?.try_into().expect("8 bytes")));
+    let (run, parent) = (id()?, id()?);
+    let (flags, state) = (r.read_u8()?, text(r)?);
+    match (trace, run) {
+        (0, 0) => Ok(None),
+        (0, _) | (_, 0) => Err(damaged(at, "the recording is damaged: an id that is none")),
+        _ => Ok(Some(Context { trace, run, parent: Some(parent).filter(|id| *id != 0), flags, state })),
+    }
+}
+
+fn resource(r: &mut BinaryReader<'_>) -> Result<Vec<(String, String)>> {
+    let count = r.read_var_u32()?;
+    let mut resource = Vec::new();
+    for _ in 0..count {
+        resource.push((text(r)?, text(r)?));
+    }
+    Ok(resource)
 }
 
 fn end(r: &mut BinaryReader<'_>) -> Result<End> {

@@ -1,0 +1,139 @@
+//! `wasmtrace env`
+
+use std::io::Write;
+
+use anyhow::Result;
+use serde_json::json;
+use wasmtrace::deliver::settings::{Exporter, Sampler, Setting, Settings, Target, without_secrets};
+use wasmtrace::export::json_text;
+use wasmtrace::label::printable;
+
+use crate::sending::settings;
+
+/// Show what would be sent where, and which variable or default says so
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Values of headers are not shown. An option of `run` or `push` stands above WASMTRACE_*, that above OTEL_*.")]
+pub(crate) struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A setting as it is shown.
+struct Row {
+    name: String,
+    value: String,
+    from: String,
+}
+
+pub(crate) fn run(args: &Args) -> Result<u8> {
+    let settings = settings(&Target::Environment);
+    let rows = rows(&settings);
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let settings_json: Vec<_> = rows
+            .iter()
+            .map(|Row { name, value, from }| json!({ "name": name, "value": value, "from": from }))
+            .collect();
+        let warnings = &settings.warnings;
+        let value = json!({ "schema": "wasmtrace.env/1", "settings": settings_json, "warnings": warnings });
+        out.write_all(json_text(&value).as_bytes())?;
+        return Ok(0);
+    }
+    let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
+    let (names, values) = (width(|row| &row.name), width(|row| &row.value).min(60));
+    for Row { name, value, from } in &rows {
+        writeln!(out, "{name:<names$}  {:<values$}  {}", printable(value), printable(from))?;
+    }
+    for warning in &settings.warnings {
+        writeln!(out, "warning: {}", printable(warning))?;
+    }
+    Ok(0)
+}
+
+fn rows(settings: &Settings) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut add = |name: &str, value: String, from: &str| {
+        rows.push(Row { name: name.to_owned(), value, from: from.to_owned() });
+    };
+    let ours = |variable: &str, default: &str| match std::env::var(variable) {
+        Ok(value) if !value.is_empty() => (value, variable.to_owned()),
+        _ => (default.to_owned(), "default".to_owned()),
+    };
+    add(
+        "sending",
+        yes(settings.asked.value && !settings.disabled.value),
+        match settings.disabled.value {
+            true => &settings.disabled.from,
+            false => &settings.asked.from,
+        },
+    );
+    let sampler = match settings.sampler.value {
+        Sampler::Always(all) => if all { "always_on" } else { "always_off" }.to_owned(),
+        Sampler::Ratio(ratio) => format!("traceidratio {ratio}"),
+        Sampler::ParentBased(1.0) => "parentbased_always_on".to_owned(),
+        Sampler::ParentBased(0.0) => "parentbased_always_off".to_owned(),
+        Sampler::ParentBased(ratio) => format!("parentbased_traceidratio {ratio}"),
+    };
+    add("sampler", sampler, &settings.sampler.from);
+    let resource: Vec<String> = settings.resource.value.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    add("resource", or_none(resource.join(",")), &settings.resource.from);
+    let [context, baggage] = settings.propagate.value;
+    let propagators: Vec<&str> = [(context, "tracecontext"), (baggage, "baggage")]
+        .into_iter()
+        .filter_map(|(on, name)| on.then_some(name))
+        .collect();
+    add("propagators", or_none(propagators.join(",")), &settings.propagate.from);
+    for variable in ["TRACEPARENT", "TRACESTATE", "BAGGAGE"] {
+        if let Ok(value) = std::env::var(variable) {
+            add(&variable.to_lowercase(), value, variable);
+        }
+    }
+    for (name, variable, default) in [
+        ("max-spans", "WASMTRACE_MAX_SPANS", "10000"),
+        ("flush-timeout", "WASMTRACE_FLUSH_TIMEOUT", "10s"),
+        ("spool-dir", "WASMTRACE_SPOOL_DIR", &std::env::temp_dir().display().to_string()),
+        ("select", "WASMTRACE_SELECT", "none"),
+    ] {
+        let (value, from) = ours(variable, default);
+        add(name, value, &from);
+    }
+    for (signal, exporter) in [("traces", &settings.traces), ("logs", &settings.logs), ("metrics", &settings.metrics)] {
+        exporter_rows(signal, exporter, &mut add);
+    }
+    add(
+        "metrics.temporality",
+        if settings.delta.value { "delta" } else { "cumulative" }.to_owned(),
+        &settings.delta.from,
+    );
+    rows
+}
+
+fn exporter_rows(signal: &str, exporter: &Exporter, add: &mut impl FnMut(&str, String, &str)) {
+    let mut row = |name: &str, value: String, from: &str| add(&format!("{signal}.{name}"), value, from);
+    row("enabled", yes(exporter.enabled.value), &exporter.enabled.from);
+    row("protocol", exporter.protocol.value.to_string(), &exporter.protocol.from);
+    row("endpoint", without_secrets(&exporter.endpoint.value), &exporter.endpoint.from);
+    // Keys and values alike may be anything; names of headers are no secrets.
+    let headers: Vec<String> = exporter.headers.value.iter().map(|(name, _)| format!("{name}=***")).collect();
+    row("headers", or_none(headers.join(",")), &exporter.headers.from);
+    row("timeout", format!("{:?}", exporter.timeout.value), &exporter.timeout.from);
+    row("compression", if exporter.gzip.value { "gzip" } else { "none" }.to_owned(), &exporter.gzip.from);
+    let mut file = |name: &str, file: &Setting<Option<std::path::PathBuf>>| {
+        if let Some(path) = &file.value {
+            row(name, path.display().to_string(), &file.from);
+        }
+    };
+    file("certificate", &exporter.certificate);
+    file("client-certificate", &exporter.client_certificate);
+    file("client-key", &exporter.client_key);
+}
+
+fn yes(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() { "none".to_owned() } else { text }
+}

@@ -1,0 +1,69 @@
+//! `wasmtrace push`
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use wasmtrace::deliver::settings::Target;
+use wasmtrace::export::Destination;
+
+use crate::Global;
+use crate::recordings;
+use crate::sending::{self, ResourceArgs, SendArgs, Shipment};
+
+/// Send a recording to a collector
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The spans are those of the run: with its trace id, in the span of the host that it was in. Sent twice, they are the same.
+Of a recording that is damaged or cut off, what is sound is sent.
+
+Examples:
+  wasmtrace push app.wtrace
+  wasmtrace push app.wtrace --sink otlp:http://localhost:4318
+  wasmtrace push app.wtrace --sink zipkin --max-spans 0")]
+pub(crate) struct Args {
+    /// The recording, `-` for standard input [default: the newest *.wtrace in this folder]
+    #[arg(value_name = "TRACE")]
+    trace: Option<PathBuf>,
+    /// Where to, repeatable: otlp[:URL] or zipkin[:URL] [default: where OTEL_EXPORTER_OTLP_ENDPOINT says]
+    #[arg(long = "sink", value_name = "SINK")]
+    sinks: Vec<Destination>,
+    #[command(flatten)]
+    send: SendArgs,
+    #[command(flatten)]
+    resource: ResourceArgs,
+}
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
+    if args.sinks.iter().any(|sink| !matches!(sink, Destination::Otlp(_) | Destination::Zipkin(_))) {
+        bail!("a recording is pushed to `otlp` or `zipkin`; `wasmtrace convert` writes files");
+    }
+    if sending::settings(&Target::Environment).disabled.value {
+        bail!("nothing is sent: OTEL_SDK_DISABLED");
+    }
+    let targets = sending::targets(&args.sinks, global);
+    if targets.is_empty() {
+        bail!("nothing says where to send it: give --sink otlp[:URL] or set OTEL_EXPORTER_OTLP_ENDPOINT");
+    }
+    let path = recordings::find(args.trace.as_deref(), global)?;
+    // It may be read twice.
+    let copy;
+    let path = if path == Path::new("-") {
+        copy = tempfile::NamedTempFile::new()?;
+        std::io::copy(&mut std::io::stdin().lock(), &mut copy.as_file()).context("standard input")?;
+        copy.path()
+    } else {
+        &path
+    };
+    for target in targets {
+        let shipment = Shipment {
+            settings: sending::settings(&target),
+            max_spans: args.send.max_spans(),
+            end: None,
+            resource: args.resource.attributes(),
+        };
+        let sent = shipment.send(path, args.send.flush_timeout(), None, global);
+        let delivered = sent.map_err(anyhow::Error::msg).with_context(|| path.display().to_string())?;
+        sending::say(&delivered, &shipment.settings, global);
+    }
+    Ok(0)
+}

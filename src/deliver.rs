@@ -1,0 +1,377 @@
+//! Sends a recording to where the host's traces go: OTLP by HTTP and gRPC, Zipkin.
+//!
+//! There is one path. A network sink never sees live events: what is sent is read from a recording, when the run is over or
+//! at any time after. So the guest waits for the disk only, a sink that fails loses nothing, and what is sent later is the
+//! same spans (their ids follow from the recording).
+//!
+//! ```text
+//! recording ─Reader→ Events ─Fold→ Changes ─(budget)→ Spans ─encode→ requests ─Sender→ sink
+//! ```
+//!
+//! The budget looks at the recording first, and so it is read twice where there is one; both times in bounded memory.
+
+use std::io::{self, Read};
+use std::time::Instant;
+
+use crate::export::metrics::Metrics;
+use crate::export::otlp::Request;
+use crate::export::spans::{Attribute, Spans, Told, attribute};
+use crate::export::zipkin::ZipkinRequest;
+use crate::export::{Encoding, Limits, Signal, Subject};
+use crate::trace::Ending;
+use crate::trace::fold::{Change, Fold, Note, Span};
+use crate::trace::recording::{Block, End, Reader};
+
+mod answer;
+mod budget;
+mod grpc;
+mod http;
+mod sender;
+pub mod settings;
+mod tls;
+
+use budget::{Budget, Fate, Kept, Sum};
+use sender::Sender;
+use settings::{Exporter, Protocol, Settings};
+
+const USER_AGENT: &str = concat!("wasmtrace/", env!("CARGO_PKG_VERSION"));
+
+/// What is sent, and until when.
+#[derive(Debug, Clone)]
+pub struct Order<'o> {
+    /// Where to, and how.
+    pub settings: &'o Settings,
+    /// At most so many spans beside the run's own; 0: all.
+    pub max_spans: usize,
+    /// When it has to be over.
+    pub deadline: Option<Instant>,
+    /// How the run ended, where the recording may not know: it was cut off by a full disk.
+    pub end: Option<End>,
+    /// Attributes of the resource that stand above those of the recording.
+    pub resource: Vec<(String, String)>,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// The trace that it is in, in hex.
+    pub trace: String,
+    /// Spans, the run's own among them.
+    pub spans: u64,
+    /// Log records.
+    pub logs: u64,
+    /// Metrics.
+    pub metrics: u64,
+    /// Calls and manual spans that are in spans of others, and those that are in none.
+    pub merged: u64,
+    /// Those that are in none.
+    pub left_out: u64,
+    /// What the sink said, and what else was not as it should be.
+    pub said: Vec<String>,
+}
+
+/// Sends the recording that `open` opens: it may be called twice, and begins at the beginning each time.
+///
+/// # Errors
+/// In a sentence, why not all of it was taken. Sent again, the spans that were taken are the same ones.
+pub fn deliver<R: Read>(mut open: impl FnMut() -> io::Result<R>, order: &Order<'_>) -> Result<Delivered, String> {
+    let mut read = || open().map_err(|e| e.to_string());
+    let budget = match order.max_spans {
+        0 => Budget::all(),
+        most => {
+            let mut count = budget::Count::new(most);
+            replay(read()?, order, |_, what| {
+                if let Step::Change(change) = what {
+                    count.change(change);
+                }
+                Ok(())
+            })?;
+            count.budget()
+        }
+    };
+    let mut delivery: Option<Delivery<'_>> = None;
+    let mut delivered = Delivered::default();
+    let mut budget = Some(budget);
+    replay(read()?, order, |subject, step| {
+        let delivery = match &mut delivery {
+            Some(delivery) => delivery,
+            none => none.insert(Delivery::begin(order, budget.take().expect("taken once"))?),
+        };
+        match step {
+            Step::Change(change) => delivery.change(subject, change),
+            Step::End(ended) => {
+                delivered = delivery.finish(subject, &ended)?;
+                Ok(())
+            }
+        }
+    })?;
+    Ok(delivered)
+}
+
+/// What a recording says, step by step.
+enum Step<'s> {
+    Change(&'s Change<'s>),
+    End(Ended<'s>),
+}
+
+struct Ended<'s> {
+    ending: &'s Ending,
+    duration: u64,
+    calls: u64,
+    /// It stops before the run did, and why.
+    stops: Option<&'s str>,
+}
+
+/// Plays a recording, to its end or as far as it is sound.
+fn replay(
+    input: impl Read,
+    order: &Order<'_>,
+    mut tell: impl FnMut(&Subject, Step<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut reader = Reader::open(io::BufReader::with_capacity(1 << 16, input)).map_err(|e| e.to_string())?;
+    let mut subject = Subject::from(reader.header());
+    let recorded = std::mem::take(&mut subject.resource);
+    subject.resource = order.settings.resource.value.clone();
+    for (key, value) in recorded.into_iter().chain(order.resource.iter().cloned()) {
+        subject.resource.retain(|(known, _)| *known != key);
+        subject.resource.push((key, value));
+    }
+    let mut fold = Fold::new();
+    let mut events = Vec::new();
+    let mut failed = Ok(());
+    let (end, stops) = loop {
+        match reader.block(&mut events) {
+            Ok(Block::Events) => {
+                for event in &events {
+                    fold.event(event, &mut |change| {
+                        if failed.is_ok() {
+                            failed = tell(&subject, Step::Change(change));
+                        }
+                    });
+                }
+                std::mem::replace(&mut failed, Ok(()))?;
+            }
+            Ok(Block::End(end)) => break (Some(end), None),
+            Ok(Block::Stops) => break (None, Some("it stops before the run did".to_owned())),
+            Err(e) => break (None, Some(e.to_string())),
+        }
+    };
+    let unknown = || End { ending: Ending::Unknown, duration: fold.last() };
+    let End { ending, duration } = end.or(order.end.clone()).unwrap_or_else(unknown);
+    let duration = duration.max(fold.last());
+    fold.finish(duration, &ending, &mut |change| {
+        if failed.is_ok() {
+            failed = tell(&subject, Step::Change(change));
+        }
+    });
+    failed?;
+    tell(&subject, Step::End(Ended { ending: &ending, duration, calls: fold.calls(), stops: stops.as_deref() }))
+}
+
+/// A request with spans that is being written.
+enum Batch {
+    Otlp(Request),
+    Zipkin(ZipkinRequest),
+}
+
+impl Batch {
+    fn new(protocol: Protocol, limits: Limits) -> Self {
+        match protocol {
+            Protocol::Zipkin => Batch::Zipkin(ZipkinRequest::new(limits)),
+            Protocol::Grpc => Batch::Otlp(Request::new(Signal::Traces, Encoding::Proto, limits)),
+            Protocol::Http(encoding) => Batch::Otlp(Request::new(Signal::Traces, encoding, limits)),
+        }
+    }
+
+    fn span(&mut self, subject: &Subject, span: &Told<'_>) {
+        match self {
+            Batch::Otlp(request) => request.span(subject, span),
+            Batch::Zipkin(request) => request.span(subject, span),
+        }
+    }
+
+    fn size(&mut self) -> (usize, usize) {
+        match self {
+            Batch::Otlp(request) => request.size(),
+            Batch::Zipkin(request) => request.size(),
+        }
+    }
+
+    fn take(&mut self, subject: &Subject) -> Vec<u8> {
+        match self {
+            Batch::Otlp(request) => request.take(subject),
+            Batch::Zipkin(request) => request.take(),
+        }
+    }
+}
+
+/// A request is sent when it has so many items, or bytes: gRPC's servers take 4 MiB by default.
+const MOST_ITEMS: usize = 1_000;
+const MOST_BYTES: usize = 1 << 20;
+
+fn is_full((items, bytes): (usize, usize)) -> bool {
+    items >= MOST_ITEMS || bytes >= MOST_BYTES
+}
+
+/// Spans, logs and metrics on their way.
+struct Delivery<'d> {
+    order: &'d Order<'d>,
+    kept: Kept,
+    spans: Spans,
+    batch: Batch,
+    sender: Sender,
+    /// Where the guest's log lines go, if not onto their spans.
+    logs: Option<Request>,
+    log_sender: Option<Sender>,
+    /// The same of its metrics.
+    metrics: Option<Metrics>,
+    delivered: Delivered,
+    /// Logs or metrics were not taken; spans still are.
+    failed: Option<String>,
+}
+
+fn encoding(exporter: &Exporter) -> Encoding {
+    match exporter.protocol.value {
+        Protocol::Http(encoding) => encoding,
+        Protocol::Grpc | Protocol::Zipkin => Encoding::Proto,
+    }
+}
+
+impl<'d> Delivery<'d> {
+    fn begin(order: &'d Order<'d>, budget: Budget) -> Result<Self, String> {
+        let Settings { traces, logs, metrics, limits, .. } = order.settings;
+        Ok(Delivery {
+            order,
+            kept: Kept::new(budget),
+            spans: Spans::new(*limits).map_err(|e| e.to_string())?,
+            batch: Batch::new(traces.protocol.value, *limits),
+            sender: Sender::new(traces, Signal::Traces, order.deadline)?,
+            logs: logs.enabled.value.then(|| Request::new(Signal::Logs, encoding(logs), *limits)),
+            log_sender: None,
+            metrics: metrics.enabled.value.then(Metrics::default),
+            delivered: Delivered::default(),
+            failed: None,
+        })
+    }
+
+    fn change(&mut self, subject: &Subject, change: &Change<'_>) -> Result<(), String> {
+        match change {
+            Change::Opened { number, what, .. } => {
+                self.kept.opened(*number, what);
+                Ok(())
+            }
+            Change::Closed { span, depth } => match self.kept.closed(span, *depth) {
+                Fate::Alone(parent) => self.span(subject, span, parent, Vec::new()),
+                Fate::Merged => Ok(()),
+            },
+            Change::Noted { at, span, note } => {
+                let number = self.kept.innermost(*span).unwrap_or(0);
+                match (note, &mut self.logs, &mut self.metrics) {
+                    (Note::Log(level, message), Some(logs), _) => {
+                        let context = self.spans.context(subject);
+                        logs.log(context, context.span(number), subject.began.saturating_add(*at), *level, message);
+                        self.delivered.logs += 1;
+                        if is_full(logs.size()) {
+                            self.send_logs(subject);
+                        }
+                    }
+                    (Note::Metric(line), _, Some(metrics)) => metrics.line(line),
+                    _ => self.spans.noted(subject, *at, number, note),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn span(
+        &mut self,
+        subject: &Subject,
+        span: &Span<'_>,
+        parent: Option<u64>,
+        more: Vec<Attribute>,
+    ) -> Result<(), String> {
+        let Delivery { spans, batch, .. } = self;
+        spans.closed(subject, span, parent, more, |span| batch.span(subject, &span));
+        self.delivered.spans += 1;
+        if is_full(self.batch.size()) { self.sender.send(&self.batch.take(subject)) } else { Ok(()) }
+    }
+
+    fn finish(&mut self, subject: &Subject, step: &Ended<'_>) -> Result<Delivered, String> {
+        let (sums, merged, left_out) = std::mem::replace(&mut self.kept, Kept::new(Budget::all())).finish();
+        for (sum, inside) in &sums {
+            let Sum { number, what, start, end, how, tags, .. } = sum;
+            let (number, start, end, how, own) = (*number, *start, *end, *how, 0);
+            let several = vec![attribute("wasm.call.count", sum.count), attribute("wasm.call.total_ns", sum.total)];
+            let span = Span { number, parent: *inside, what, start, end, own, how, tags };
+            self.span(subject, &span, *inside, if sum.count > 1 { several } else { Vec::new() })?;
+        }
+        let mut more = vec![attribute("wasm.call.count", step.calls)];
+        if merged + left_out > 0 {
+            more.push(attribute("wasm.spans.merged", merged));
+            more.push(attribute("wasm.spans.left_out", left_out));
+        }
+        if let Some(stops) = step.stops {
+            more.push(attribute("wasm.trace.incomplete", stops));
+        }
+        let Delivery { spans, batch, .. } = self;
+        spans.finish(subject, step.ending, step.duration, more, |span| batch.span(subject, &span));
+        self.sender.send(&self.batch.take(subject))?;
+        if self.logs.as_mut().is_some_and(|logs| logs.size().0 > 0) {
+            self.send_logs(subject);
+        }
+        self.send_metrics(subject, step.duration);
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
+        }
+        let mut delivered = std::mem::take(&mut self.delivered);
+        delivered.spans += 1;
+        delivered.trace = format!("{:032x}", self.spans.context(subject).trace);
+        (delivered.merged, delivered.left_out) = (merged, left_out);
+        delivered.said.append(&mut self.sender.said);
+        delivered.said.extend(self.log_sender.iter_mut().flat_map(|sender| sender.said.drain(..)));
+        delivered.said.extend(step.stops.map(|stops| format!("the trace is incomplete: {stops}")));
+        Ok(delivered)
+    }
+
+    fn send_logs(&mut self, subject: &Subject) {
+        let Some(logs) = &mut self.logs else { return };
+        let body = logs.take(subject);
+        let sender = match self.log_sender.take() {
+            _ if self.failed.is_some() => return,
+            Some(sender) => Ok(sender),
+            None => Sender::new(&self.order.settings.logs, Signal::Logs, self.order.deadline),
+        };
+        let sent = sender.and_then(|mut sender| sender.send(&body).map(|()| sender));
+        match sent {
+            Ok(sender) => self.log_sender = Some(sender),
+            Err(e) => self.failed = Some(format!("logs: {e}")),
+        }
+    }
+
+    fn send_metrics(&mut self, subject: &Subject, duration: u64) {
+        let Some(metrics) = self.metrics.take() else { return };
+        let by_metric = metrics.by_metric();
+        if metrics.left_out > 0 {
+            let said = format!("{} metrics were in no format that is known, or of too many series", metrics.left_out);
+            self.delivered.said.push(said);
+        }
+        if by_metric.is_empty() || self.failed.is_some() {
+            return;
+        }
+        let Settings { metrics: exporter, limits, delta, .. } = self.order.settings;
+        let mut request = Request::new(Signal::Metrics, encoding(exporter), *limits);
+        let times = [subject.began, subject.began.saturating_add(duration)];
+        by_metric.iter().for_each(|series| request.metric(series, times, delta.value));
+        let sent = Sender::new(exporter, Signal::Metrics, self.order.deadline).and_then(|mut sender| {
+            sender.send(&request.take(subject))?;
+            Ok(sender.said)
+        });
+        match sent {
+            Ok(mut said) => {
+                self.delivered.metrics = by_metric.len() as u64;
+                self.delivered.said.append(&mut said);
+            }
+            Err(e) => self.failed = Some(format!("metrics: {e}")),
+        }
+    }
+}
