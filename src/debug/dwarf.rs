@@ -299,6 +299,13 @@ fn carry_sections(
         return Err((Name::Info, OVERLAP));
     }
 
+    let units = || carried.iter().flatten().filter_map(|(header, unit)| Some((header, unit.as_ref().ok()?)));
+    for name in [Name::Info, Name::Types] {
+        patches[name as usize].reserve(units().filter(|(h, _)| h.section == name).map(|(_, u)| u.entries.len()).sum());
+    }
+    for (at, name) in lists.iter().enumerate() {
+        patches[*name as usize].reserve(units().map(|(_, unit)| unit.lists[at].len()).sum());
+    }
     let mut pooled = Vec::new();
     let mut references = Vec::new();
     let mut macros = Vec::new();

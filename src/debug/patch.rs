@@ -119,12 +119,18 @@ impl Patches {
         self.patches.is_empty()
     }
 
+    /// Makes room for so many more changes, and no others: there may be millions, and growing by steps would take the memory twice.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.patches.reserve_exact(more);
+    }
+
+    /// How many changes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.patches.len()
+    }
+
     /// Takes over the changes of others.
     pub(crate) fn append(&mut self, other: Patches) {
-        if self.is_empty() {
-            *self = other;
-            return;
-        }
         let more = self.blobs.len() as u32;
         self.blobs.extend(other.blobs);
         self.patches.extend(other.patches.into_iter().map(|mut patch| {
