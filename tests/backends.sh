@@ -135,12 +135,12 @@ jaeger() {
     go_build jaeger github.com/jaegertracing/jaeger/cmd/all-in-one ||
         { left_out jaeger "$(tail -n 1 "$WORK/jaeger.build.log")"; return; }
     local http grpc query p
-    read -r http grpc query p <<<"$(free_ports 10)"
+    read -r http grpc query p <<<"$(free_ports 7)"
     read -ra p <<<"$p"
-    "$WORK/bin/jaeger" --collector.otlp.http.host-port="127.0.0.1:$http" --collector.otlp.grpc.host-port="127.0.0.1:$grpc" \
+    OTEL_TRACES_SAMPLER=always_off "$WORK/bin/jaeger" --collector.otlp.http.host-port="127.0.0.1:$http" --collector.otlp.grpc.host-port="127.0.0.1:$grpc" \
         --query.http-server.host-port="127.0.0.1:$query" --query.grpc-server.host-port="127.0.0.1:${p[0]}" \
         --admin.http.host-port="127.0.0.1:${p[1]}" --collector.http-server.host-port="127.0.0.1:${p[2]}" \
-        --collector.grpc-server.host-port="127.0.0.1:${p[3]}" --http-server.host-port="127.0.0.1:${p[4]}" \
+        --collector.grpc-server.host-port="127.0.0.1:${p[3]}" \
         >"$WORK/jaeger.log" 2>&1 &
     servers+=($!)
     answers "http://127.0.0.1:$query/api/services" $! && answers "http://127.0.0.1:$http/" $! ||
