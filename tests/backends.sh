@@ -137,7 +137,9 @@ jaeger() {
     local http grpc query p
     read -r http grpc query p <<<"$(free_ports 7)"
     read -ra p <<<"$p"
-    OTEL_TRACES_SAMPLER=always_off "$WORK/bin/jaeger" --collector.otlp.http.host-port="127.0.0.1:$http" --collector.otlp.grpc.host-port="127.0.0.1:$grpc" \
+    # It has a tracer of its own, which is not to speak to whoever listens here.
+    OTEL_TRACES_SAMPLER=always_off "$WORK/bin/jaeger" \
+        --collector.otlp.http.host-port="127.0.0.1:$http" --collector.otlp.grpc.host-port="127.0.0.1:$grpc" \
         --query.http-server.host-port="127.0.0.1:$query" --query.grpc-server.host-port="127.0.0.1:${p[0]}" \
         --admin.http.host-port="127.0.0.1:${p[1]}" --collector.http-server.host-port="127.0.0.1:${p[2]}" \
         --collector.grpc-server.host-port="127.0.0.1:${p[3]}" \
