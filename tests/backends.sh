@@ -3,10 +3,10 @@
 #
 #   tests/backends.sh [collector] [jaeger] [zipkin]      all three by default
 #
-# Installs each from its registry into WORK (a new folder by default; what is there already is used again), starts it on free
-# ports of this machine, sends to it by each protocol that it takes, reads it back by its own API, and compares. Needs bash,
+# Installs each from its registry into WORK (a new folder by default; what is there already is used again), starts it on
+# free local ports, sends to it by each protocol that it takes, reads it back by its own API, and compares. Needs bash,
 # Python 3, Go for the first two, Maven and Java for Zipkin. WASMTRACE is the binary: target/debug/wasmtrace by default.
-# One line a server and protocol; what cannot be had is left out, and that is said. Fails on any difference.
+# A line for each thing compared; what cannot be had is left out, and that is said. Fails on any difference.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -76,7 +76,7 @@ compare() {
     python3 "$here/backends/compare.py" "$@" || different=$((different + 1))
 }
 
-# send SERVER WHERE PROTOCOL SINK: every kind of run. Recordings are new each time: a server that has one already would merge.
+# send SERVER WHERE PROTOCOL SINK: every kind of run. Recordings are new each time: a server merges what it has already.
 send() {
     local server=$1 where=$2 protocol=$3 sink=$4
     local kind=${protocol##*/} at="$WORK/recordings"

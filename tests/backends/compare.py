@@ -1,10 +1,11 @@
 """Theorem: what a server gives back is the recording, span for span.
 
-    compare.py SERVER WHERE LABEL EXPECTED...      each EXPECTED a file of OTLP JSON lines (`wasmtrace convert -f otlp-json`)
+    compare.py SERVER WHERE LABEL EXPECTED...      each a file of `wasmtrace convert -f otlp-json`
     compare.py SERVER WHERE LABEL --budget N EXPECTED
     compare.py SERVER WHERE LABEL --signals EXPECTED
 
-SERVER says how WHERE is read: `jaeger` and `zipkin` by the API at that address, `collector` from the file that it wrote.
+SERVER says how WHERE is read: `jaeger` and `zipkin` by the API at that address, `collector` from the file that it
+wrote.
 With --budget not all was sent: what is there must be the longest spans as they are, and sums of others. With --signals
 logs and metrics were sent as such, not as events.
 """
@@ -65,7 +66,11 @@ def spans_of(requests, trace=None):
                         "end": int(span["endTimeUnixNano"]),
                         "attributes": table(span.get("attributes", [])),
                         "events": sorted(
-                            (int(event["timeUnixNano"]), event["name"], sorted(table(event.get("attributes", [])).items()))
+                            (
+                                int(event["timeUnixNano"]),
+                                event["name"],
+                                sorted(table(event.get("attributes", [])).items()),
+                            )
                             for event in span.get("events", [])
                         ),
                         "status": ({"STATUS_CODE_ERROR": 2}.get(code, code), status.get("message", "")),
@@ -217,7 +222,8 @@ def same(expected, found):
 
 
 def bare(span, model):
-    return model({key: value for key, value in span.items() if key != "is the run"} if model is not for_zipkin else span)
+    span = model(span)
+    return {key: value for key, value in span.items() if key != "is the run"}
 
 
 def whole(server, where, paths):
@@ -266,7 +272,7 @@ def budget(server, where, most, path):
         was = known[span["id"]]["parent"]
         if was not in kept and was != run["id"]:
             into = sums_by_id.get(span["parent"])
-            check(into and into["name"] == known[was]["name"], f"span {span['id']} was in {was}, is in {span['parent']}")
+            check(into and into["name"] == known[was]["name"], f"{span['id']} was in {was}, is in {span['parent']}")
             known[span["id"]]["parent"] = span["parent"]
     same([bare(known[span["id"]], model) for span in alone], [model(span) for span in alone])
     left = [span for span in sent if span["id"] not in kept and span is not run]
@@ -284,7 +290,8 @@ def budget(server, where, most, path):
     check(summed <= total, f"the sums are of {summed} ns, the spans of {total} ns")
     if not out:
         check(summed == total, f"nothing is left out, but {total} ns became {summed} ns")
-    return f"budget {most}: of {len(sent)} spans {len(alone)} as they are, {merged} in {len(sums)} sums, {out} left out, the run's"
+    whole = f"of {len(sent)} spans the run's and {len(alone)} as they are"
+    return f"budget {most}: {whole}, {merged} in {len(sums)} sums, {out} left out"
 
 
 def signals(server, where, path):
@@ -296,7 +303,8 @@ def signals(server, where, path):
         for at, name, attributes in span["events"]:
             attributes = dict(attributes)
             if name == "log":
-                logs.append((span["trace"], span["id"], at, attributes["log.severity"].lower(), attributes["log.message"]))
+                level, text = attributes["log.severity"].lower(), attributes["log.message"]
+                logs.append((span["trace"], span["id"], at, level, text))
             elif name == "metric":
                 key, value, kind = attributes["metric.statsd"].replace(":", "|").split("|")[:3]
                 counted[key].append((at, float(value), kind))
@@ -330,7 +338,8 @@ def signals(server, where, path):
                                 found[metric["name"]] = (kind, point)
         return found
 
-    same([bare(span, lambda span: span) for span in sent], wait_for(len(sent), lambda: from_collector(where, run["trace"])))
+    found = wait_for(len(sent), lambda: from_collector(where, run["trace"]))
+    same([bare(span, lambda span: span) for span in sent], found)
     found = wait_for(len(logs), records)
     check(sorted(found) == sorted(logs), f"logs: {sorted(logs)} became {sorted(found)}")
     found = wait_for(len(counted), points)
@@ -345,10 +354,9 @@ def signals(server, where, path):
         elif letter == "g":
             check(kind == "gauge" and value == max(lines)[1], f"{name}: {numbers} became {kind} {point}")
         else:
-            whole = (int(point.get("count", 0)), point.get("sum"))
-            check(kind == "histogram" and whole == (len(numbers), sum(numbers)), f"{name}: {numbers} became {kind} {point}")
-    extra = len(found) - len(counted)
-    return f"logs and metrics: {len(sent)} spans, {len(logs)} records, {len(counted)} metrics: the same; {extra} metrics of the run"
+            whole = (kind, int(point.get("count", 0)), point.get("sum"))
+            check(whole == ("histogram", len(numbers), sum(numbers)), f"{name}: {numbers} became {kind} {point}")
+    return f"logs and metrics: {len(sent)} spans, {len(logs)} records, {len(counted)} metrics: the same"
 
 
 def main():
