@@ -76,7 +76,11 @@ impl Options {
     fn balances(&self, module: &Module<'_>) -> bool {
         let wanted = match self.balance_exit {
             BalanceExit::Never => false,
-            BalanceExit::WhereItExits => module.imported_funcs().iter().any(balance::leaves),
+            BalanceExit::WhereItExits => module
+                .imported_funcs()
+                .iter()
+                .zip(0..)
+                .any(|(import, func)| balance::leaves(import) && !module.is_shared(FuncIdx(func))),
             BalanceExit::Always => true,
         };
         wanted && !self.hooks.has_buffer()
@@ -352,7 +356,10 @@ impl Layout {
         use crate::module::id;
         let hooks = options.hooks;
         let imports = hooks.imports();
-        let leaves = |import: &usize| balances && balance::leaves(&module.imported_funcs()[*import]);
+        // What a shared function calls has to be shared, and a shim is not.
+        let leaves = |import: &usize| {
+            balances && balance::leaves(&module.imported_funcs()[*import]) && !module.is_shared(FuncIdx(*import as u32))
+        };
         let leaving = (0..module.imported_funcs().len()).filter(leaves).map(|import| import as u32);
         let mut shims: Vec<u32> = plan.imports().map(|func| func.0).chain(leaving).collect();
         shims.sort_unstable();

@@ -240,3 +240,47 @@ fn locals_come_back_however_many_groups_there_are() {
         }
     }
 }
+
+/// Theorem: a function that is appended is all that it should be, and not an end of it: `$enter` may end in what is a whole body,
+/// and one that does nothing.
+#[test]
+fn what_is_appended_is_not_taken_for_less_than_it_is() {
+    let wasm = wat::parse_str(r#"(module (func (export "run") unreachable))"#).unwrap();
+    let mut options = Options::default();
+    options.rewrite.balance_exit = BalanceExit::Always;
+    let out = instrument(&wasm, &options).unwrap().wasm;
+    check::check(&wasm, &out).unwrap();
+    let module = wasmtrace::module::parse(&out).unwrap();
+    let code = module.sections().iter().find(|section| section.id == 10).unwrap();
+    let enter = module.body(wasmtrace::module::FuncIdx(4));
+    assert_eq!(out[enter.end - 2..enter.end], [0x00, 0x0b], "`global.set 0`, `end`: so the end of it is a body");
+    let mut emptied = out[..code.contents.start - 2].to_vec();
+    let contents =
+        [&out[code.contents.start..enter.start - 1], &[2, 0x00, 0x0b], &out[enter.end..code.contents.end]].concat();
+    // The size of the section is a number of two bytes here.
+    emptied.extend([contents.len() as u8 | 0x80, (contents.len() >> 7) as u8]);
+    emptied.extend([&contents[..], &out[code.contents.end..]].concat());
+    wasmtrace::module::parse(&emptied).expect("it is a module");
+    assert_eq!(check::check(&wasm, &emptied).unwrap_err().kind(), ErrorKind::Check);
+}
+
+/// A shared function can call nothing that is not shared: an import that it calls gets no shim.
+#[test]
+fn a_shared_proc_exit_is_left_alone() {
+    let wasm = wat::parse_str(
+        r#"(module
+          (type $t (shared (func (param i32))))
+          (import "wasi_snapshot_preview1" "proc_exit" (func $exit (type $t)))
+          (func $leaves (type $t) (call $exit (local.get 0)))
+          (func (export "run")))"#,
+    )
+    .unwrap();
+    for balance_exit in [BalanceExit::WhereItExits, BalanceExit::Always] {
+        let mut options = Options::default();
+        options.rewrite.balance_exit = balance_exit;
+        let out = instrument(&wasm, &options).unwrap().wasm;
+        wasmtrace::module::parse(&out).expect("valid with hooks too");
+        check::check(&wasm, &out).unwrap();
+        assert!(strip(&out).unwrap() == wasm);
+    }
+}
