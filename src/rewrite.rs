@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BufferPlace, HookCode, HookSet, Manifest, Probe, ProbeId, buffer, is_hook_import};
 use crate::label::{Labels, printable};
 use crate::module::{FuncIdx, Module};
-use crate::select::Plan;
+use crate::select::{self, Plan};
 
 mod assemble;
 pub(crate) mod balance;
@@ -100,6 +100,8 @@ pub struct Rewritten {
     pub source_map: Option<Vec<u8>>,
     /// The module's debug file, if it is to have one.
     pub debug_file: Option<Vec<u8>>,
+    /// What the plan was.
+    pub selection: select::Summary,
     /// One sentence for everything that was not done as one might expect.
     pub warnings: Vec<String>,
 }
@@ -167,8 +169,9 @@ pub fn rewrite_beside(
     plan: &Plan,
     options: &Options,
 ) -> Result<Rewritten> {
+    let selection = plan.summary();
     if plan.is_empty() {
-        return Ok(unchanged(module));
+        return Ok(unchanged(module, selection));
     }
     let mut warnings = Vec::new();
     // A shared function may call shared functions only, and the hooks' imports are not.
@@ -178,7 +181,7 @@ pub fn rewrite_beside(
     }
     let plan = &plan.without(&shared);
     if plan.is_empty() {
-        return Ok(Rewritten { warnings, ..unchanged(module) });
+        return Ok(Rewritten { warnings, ..unchanged(module, selection) });
     }
     let layout = match Layout::new(module, plan, options, options.balances(module)) {
         Err(e) if options.balance_exit == BalanceExit::WhereItExits && options.balances(module) => {
@@ -300,7 +303,7 @@ pub fn rewrite_beside(
     if let Err(e) = check::check(module.bytes(), &wasm) {
         panic!("the output fails its own check: {e}");
     }
-    Ok(Rewritten { wasm, offsets, manifest: Some(manifest), source_map, debug_file, warnings })
+    Ok(Rewritten { wasm, offsets, manifest: Some(manifest), source_map, debug_file, selection, warnings })
 }
 
 /// Engines bound the sizes of the types of all imports and exports together: a function counts as its parameters and results
@@ -316,13 +319,14 @@ fn is_near_the_limit_of_types(module: &Module<'_>) -> bool {
     funcs.sum::<usize>() + others > MAX_TYPE_SIZE - 1000
 }
 
-fn unchanged(module: &Module<'_>) -> Rewritten {
+fn unchanged(module: &Module<'_>, selection: select::Summary) -> Rewritten {
     Rewritten {
         wasm: module.bytes().to_vec(),
         offsets: OffsetMap::default(),
         manifest: None,
         source_map: None,
         debug_file: None,
+        selection,
         warnings: Vec::new(),
     }
 }

@@ -47,6 +47,17 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
+/// What rules came to, in numbers. Imported functions count where they can be hooked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// How many functions there are.
+    pub functions: usize,
+    /// How many of them are to be hooked.
+    pub selected: usize,
+    /// What decided about the others, with how many they are.
+    pub left_out: BTreeMap<Reason, usize>,
+}
+
 /// What decided whether a function is hooked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
@@ -102,15 +113,18 @@ impl Plan {
         plan
     }
 
-    /// Of the functions that have a body here and are not hooked: what decided that, and how many they are, by reason.
-    pub fn left_out(&self) -> BTreeMap<Reason, usize> {
-        let mut left_out = BTreeMap::new();
-        for (func, reason) in (self.first_defined..).map(FuncIdx).zip(&self.reasons) {
+    /// What the rules came to.
+    pub fn summary(&self) -> Summary {
+        let own = (self.first_defined..).map(FuncIdx).zip(self.reasons.iter().copied());
+        let imported = self.import_reasons.iter().map(|(func, reason)| (*func, *reason));
+        let mut summary = Summary { selected: self.len(), ..Default::default() };
+        for (func, reason) in own.chain(imported) {
+            summary.functions += 1;
             if !self.contains(func) {
-                *left_out.entry(*reason).or_default() += 1;
+                *summary.left_out.entry(reason).or_default() += 1;
             }
         }
-        left_out
+        summary
     }
 
     /// What decided about the function.

@@ -13,7 +13,8 @@
 //!
 //! A module that exits its open calls before it is left for good has functions of its own behind its shims for that, two tables,
 //! a global and segments, which nothing else names; hooks call those in place of the host's, and one of them stands before each
-//! `unreachable`, and in the shim of `proc_exit`.
+//! `unreachable` of a hooked body. In other bodies, and as a shim of `proc_exit`, it may stand: that nothing is added but hooks is
+//! proved, not that every way out of the module is balanced.
 //!
 //! Every way out of such a body passes its exit: falling through reaches it behind the block; a branch to what was the
 //! function's label (in whatever instruction) lands on the block; a `return` has become such a branch; a tail call has

@@ -19,7 +19,7 @@ Examples:
   wasmtrace instrument app.wasm -o app.hooked.wasm
   wasmtrace instrument --select '-@std' app.wasm -o app.hooked.wasm
   wasmtrace instrument --out-dir hooked *.wasm
-  cat app.wasm | wasmtrace instrument | wasm-opt -O - -o app.hooked.wasm")]
+  wasm-opt -O app.wasm -o - | wasmtrace instrument -o app.hooked.wasm")]
 pub(crate) struct Args {
     /// The modules, binary or text [default: standard input]
     #[arg(value_name = "IN")]
@@ -163,10 +163,10 @@ fn one(
 ) -> Result<One> {
     let mut places = Places::default();
     let mut outputs = Vec::new();
-    let (hooked, warnings) = match args.hooks.set() {
+    let (hooked, warnings, selected) = match args.hooks.set() {
         None => {
             wasmtrace::module::parse(wasm)?;
-            (wasm.to_vec(), Vec::new())
+            (wasm.to_vec(), Vec::new(), None)
         }
         Some(_) => {
             // What a hooked module names belongs to its hooks.
@@ -175,7 +175,7 @@ fn one(
             // Text has no offsets.
             places = found.name_after(output.as_deref().filter(|_| !args.text));
             options.companions = found.companions;
-            let Rewritten { wasm: hooked, warnings, source_map, debug_file, .. } =
+            let Rewritten { wasm: hooked, warnings, source_map, debug_file, selection, .. } =
                 wasmtrace::instrument(wasm, options)?;
             let mut add = |place: &mut Option<PathBuf>, bytes: Option<Vec<u8>>| match bytes {
                 Some(bytes) => outputs.push((place.clone(), bytes)),
@@ -183,13 +183,13 @@ fn one(
             };
             add(&mut places.source_map, source_map);
             add(&mut places.debug_file, debug_file);
-            (hooked, warnings)
+            (hooked, warnings, args.select.told(&options.select, &selection))
         }
     };
     let context = if args.inputs.len() > 1 { format!("{}: ", files::name(input)) } else { String::new() };
     global.warn(&context, &warnings);
-    if let Some(left_out) = args.select.left_out(wasm)? {
-        global.note(&format!("{context}{left_out}"));
+    if let Some(selected) = selected {
+        global.note(&format!("{context}{selected}"));
     }
     let checked = if args.verify || args.report.is_some() {
         // `--force` may have hooked something else than what was read.

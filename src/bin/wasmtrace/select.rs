@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{ArgMatches, FromArgMatches};
-use wasmtrace::label::label;
-use wasmtrace::select::{Preset, Reason, Rules, select};
+use wasmtrace::select::{Preset, Reason, Rules, Summary};
 
 /// `--select`, `-i`, `-x`, `--preset`, `--select-file`, `--min-size`.
 #[derive(Debug, Clone, Default)]
@@ -118,27 +117,23 @@ impl SelectArgs {
         !self.given.is_empty() || self.min_size.is_some() || self.imports
     }
 
-    /// With a preset: how many functions it and the other rules hook, and which of them left out how many. Who typed each rule
+    /// With a preset: how many functions it and the other rules selected, and which of them left out how many. Who typed each rule
     /// knows what they say.
-    pub(crate) fn left_out(&self, wasm: &[u8]) -> Result<Option<String>> {
+    pub(crate) fn told(&self, rules: &Rules, selection: &Summary) -> Option<String> {
         if !self.given.iter().any(|given| matches!(given, Given::Preset(_))) {
-            return Ok(None);
+            return None;
         }
-        let module = wasmtrace::module::parse(wasm)?;
-        let rules = self.rules()?;
-        let plan = select(&module, &label(&module), &rules);
         let why = |reason: &Reason| match reason {
             Reason::Rule(place) => rules.text(*place).unwrap_or_default().to_owned(),
             Reason::TooSmall => "--min-size".to_owned(),
             Reason::Helper => "bindings to the manual API".to_owned(),
             Reason::Default | Reason::Imported => "no rule".to_owned(),
         };
+        let Summary { functions, selected, left_out } = selection;
         let left_out: Vec<String> =
-            plan.left_out().iter().map(|(reason, count)| format!("{count} by {}", why(reason))).collect();
-        let functions = module.defined_funcs().len();
-        let hooked = plan.iter().count();
+            left_out.iter().map(|(reason, count)| format!("{count} by {}", why(reason))).collect();
         let left_out = if left_out.is_empty() { "nothing".to_owned() } else { left_out.join(", ") };
-        Ok(Some(format!("{hooked} of {functions} functions selected; left out: {left_out}")))
+        Some(format!("{selected} of {functions} functions selected; left out: {left_out}"))
     }
 
     /// The rules: those typed, else those in `WASMTRACE_SELECT` (separated by `;` or line ends).
