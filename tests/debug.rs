@@ -225,12 +225,7 @@ fn debug_information_that_was_tampered_with_is_found_out() {
 #[test]
 fn the_engines_backtrace_is_the_one_of_the_original() {
     let host = common::host::Host::with_sources();
-    let backtrace = |wasm: &[u8]| {
-        let compiled = host.compile(wasm).unwrap();
-        let mut session = host.open(&compiled).unwrap();
-        session.call("trap").unwrap();
-        session.sources().to_vec()
-    };
+    let backtrace = |wasm: &[u8]| host.backtrace(wasm, "trap");
     let folder = tempfile::tempdir().unwrap();
     let mut cases = common::dwarf_kinds();
     cases.retain(|case| !case.name.ends_with("wasm64"));

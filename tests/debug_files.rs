@@ -318,12 +318,7 @@ fn the_tool_writes_a_file_that_a_debugger_can_read() {
     let file = std::fs::read(folder.path().join(url)).unwrap();
 
     let host = common::host::Host::with_sources();
-    let backtrace = |wasm: &[u8]| {
-        let compiled = host.compile(wasm).unwrap();
-        let mut session = host.open(&compiled).unwrap();
-        session.call("trap").unwrap();
-        session.sources().to_vec()
-    };
+    let backtrace = |wasm: &[u8]| host.backtrace(wasm, "trap");
     let of_original = backtrace(&joined(&split.wasm, &split.file));
     assert!(of_original.iter().any(|frame| frame.contains("shapes.cpp")), "{of_original:?}");
     assert_eq!(backtrace(&joined(&wasm, &file)), of_original);

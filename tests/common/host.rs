@@ -180,6 +180,13 @@ impl Host {
         Host { engine: Engine::new(&config).unwrap(), counts_only: false, most_memory: MOST_MEMORY }
     }
 
+    /// What the engine says of the frames of the call of an export that traps.
+    pub fn backtrace(&self, wasm: &[u8], export: &str) -> Vec<String> {
+        let mut session = self.open(&self.compile(wasm).unwrap()).unwrap();
+        session.call(export).unwrap();
+        session.sources().to_vec()
+    }
+
     pub fn compile(&self, wasm: &[u8]) -> wasmtime::Result<Compiled> {
         let module = Module::from_binary(&self.engine, wasm)?;
         let parsed = module::parse(wasm).expect("valid");
