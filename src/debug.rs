@@ -33,7 +33,7 @@ pub(crate) struct Carrying<'c, 'a> {
     /// How many labels stand around the body of a hooked function.
     pub(crate) outer_labels: u32,
     /// Labels that hooks open further inside, by function: each by how many of the original's come before it.
-    pub(crate) inner_labels: HashMap<u32, Vec<u32>>,
+    pub(crate) inner_labels: &'c HashMap<u32, Vec<u32>>,
     pub(crate) offsets: &'c OffsetMap,
     /// What becomes of the debug information.
     pub(crate) dwarf: Dwarf,
@@ -179,12 +179,12 @@ pub(crate) fn encoded(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The `build_id` of an output: as long as that of the input, and made of it and of the code, which the plan and the hooks are
-/// in. So it is the same for the module and for its debug file.
-pub(crate) fn build_id<'b>(input: &[u8], bodies: impl IntoIterator<Item = &'b [u8]>) -> Vec<u8> {
+/// in. So it is the same for the module and for its debug file. `bodies` shows all of them, one after the other.
+pub(crate) fn build_id(input: &[u8], bodies: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Vec<u8> {
     let mut hash = sha2::Sha256::new();
     hash.update(b"wasmtrace build_id");
     hash.update(input);
-    bodies.into_iter().for_each(|body| hash.update(body));
+    bodies(&mut |body| hash.update(body));
     hash.finalize().into_iter().cycle().take(input.len()).collect()
 }
 

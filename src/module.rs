@@ -13,6 +13,12 @@ use wasmparser::{
 
 use crate::error::{Error, ErrorKind, Result};
 
+mod walk;
+
+pub use walk::Size;
+pub(crate) use walk::{Exceptions, Site, Sites};
+use walk::{Walked, Walker};
+
 /// The index of a function in a module's function index space: imported functions first, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FuncIdx(pub u32);
@@ -74,14 +80,41 @@ pub struct Module<'a> {
     /// Type index of every function, imported ones first.
     func_types: Vec<u32>,
     exports: Vec<(&'a str, FuncIdx)>,
-    bodies: Vec<Range<usize>>,
+    bodies: Vec<Body>,
+    /// What the walk has found in all of them.
+    sites: Vec<u8>,
     memories: Vec<wasmparser::MemoryType>,
     tables: u32,
     globals: u32,
     elements: u32,
-    /// Functions whose bodies are valid only where there are exceptions: those that throw or catch are among them.
-    with_exceptions: Vec<FuncIdx>,
     start: Option<FuncIdx>,
+}
+
+/// One body: where it lies, and what has been found in it.
+#[derive(Debug, Clone, Copy)]
+struct Body {
+    start: usize,
+    len: u32,
+    /// Where its sites end; they begin where those of the body before end.
+    sites_end: u32,
+    size: Size,
+    exceptions: Exceptions,
+}
+
+/// How a module is read.
+#[derive(Debug, Clone, Copy)]
+pub struct ParseOptions {
+    /// What it may use. [`crate::features::needed`] says what a module needs.
+    pub features: WasmFeatures,
+    /// Whether bodies are validated. Where another tool of the pipeline has done that, they are decoded alone: then a body that
+    /// is not valid gives an output that is not valid. Everything outside of bodies is validated in any case.
+    pub validate: bool,
+}
+
+impl Default for ParseOptions {
+    fn default() -> Self {
+        ParseOptions { features: all_features(), validate: true }
+    }
 }
 
 /// Every feature that wasmparser knows. What a module may use is not for this compiler to decide; what leaves a frame is.
@@ -95,7 +128,7 @@ pub(crate) fn all_features() -> WasmFeatures {
 /// [`ErrorKind::Malformed`] with the offset of the first byte that is wrong; [`ErrorKind::Unsupported`] for a component
 /// and for a relocatable object file.
 pub fn parse(bytes: &[u8]) -> Result<Module<'_>> {
-    parse_under(bytes, all_features())
+    parse_with(bytes, &ParseOptions::default())
 }
 
 /// The same under fewer features: a module that needs another is refused at the byte that needs it. For who knows what
@@ -104,6 +137,15 @@ pub fn parse(bytes: &[u8]) -> Result<Module<'_>> {
 /// # Errors
 /// Those of [`parse`].
 pub fn parse_under(bytes: &[u8], features: WasmFeatures) -> Result<Module<'_>> {
+    parse_with(bytes, &ParseOptions { features, ..Default::default() })
+}
+
+/// Reads a module as the options say.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn parse_with<'a>(bytes: &'a [u8], options: &ParseOptions) -> Result<Module<'a>> {
+    let features = options.features;
     if bytes.is_empty() {
         return Err(Error::at(ErrorKind::Malformed, 0, "the input is empty"));
     }
@@ -120,17 +162,17 @@ pub fn parse_under(bytes: &[u8], features: WasmFeatures) -> Result<Module<'_>> {
         func_types: Vec::new(),
         exports: Vec::new(),
         bodies: Vec::new(),
+        sites: Vec::new(),
         memories: Vec::new(),
         tables: 0,
         globals: 0,
         elements: 0,
-        with_exceptions: Vec::new(),
         start: None,
     };
     let mut parser = Parser::new(0);
     parser.set_features(features);
     let mut validator = Validator::new_with_features(features);
-    let mut pending = Vec::new();
+    let mut first_body = None;
     let mut section_start = 8; // after magic and version
 
     for payload in parser.parse_all(bytes) {
@@ -143,8 +185,10 @@ pub fn parse_under(bytes: &[u8], features: WasmFeatures) -> Result<Module<'_>> {
             ));
         }
         if let ValidPayload::Func(func, body) = validator.payload(&payload)? {
-            module.bodies.push(body.range());
-            pending.push((func, body));
+            let (start, len) = (body.range().start, body.range().len() as u32);
+            let (size, exceptions) = Default::default();
+            module.bodies.push(Body { start, len, sites_end: 0, size, exceptions });
+            first_body.get_or_insert(func);
         }
         if let Some((id, contents)) = payload.as_section() {
             let mut section =
@@ -168,7 +212,9 @@ pub fn parse_under(bytes: &[u8], features: WasmFeatures) -> Result<Module<'_>> {
         }
         module.note(payload)?;
     }
-    module.with_exceptions = validate_bodies(pending)?;
+    if let Some(first) = first_body {
+        module.walk_bodies(&first, options)?;
+    }
     Ok(module)
 }
 
@@ -186,36 +232,40 @@ pub(crate) fn code_of(wasm: &[u8]) -> Option<&[u8]> {
     sections_of(wasm).find(|(id, _)| *id == id::CODE).map(|(_, contents)| contents)
 }
 
-type Pending<'a> = Vec<(FuncToValidate<ValidatorResources>, FunctionBody<'a>)>;
-
-/// Validates the bodies, on every core where the feature `parallel` is on. Reports the error with the lowest offset,
-/// so that the message does not depend on the number of threads. Returns the functions whose bodies need exceptions.
-fn validate_bodies(pending: Pending<'_>) -> Result<Vec<FuncIdx>> {
-    let validate_run = |run: Pending<'_>| -> Result<Vec<FuncIdx>, wasmparser::Error> {
-        let mut with_exceptions = Vec::new();
-        let mut allocations = Default::default();
-        for (func, body) in run {
-            // Most bodies do without; to have asked here costs those nothing, where a second look at every operator would.
-            let features = func.features.difference(WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS));
-            let (resources, func_index) = (func.resources.clone(), FuncIdx(func.index));
-            let mut validator = FuncToValidate { features, resources, ..func }.into_validator(allocations);
-            if validator.validate(&body).is_ok() {
-                allocations = validator.into_allocations();
-                continue;
-            }
-            let mut validator = func.into_validator(Default::default());
-            validator.validate(&body)?;
-            allocations = validator.into_allocations();
-            with_exceptions.push(func_index);
-        }
-        Ok(with_exceptions)
-    };
-    let runs = crate::parallel::runs_of(pending, |(_, body)| body.range().len());
-    let results = crate::parallel::map(runs, validate_run);
-    Ok(results.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
-}
-
 impl<'a> Module<'a> {
+    /// Walks over all bodies, on every core where the feature `parallel` is on. `first` is the validator's for the first of
+    /// them. Reports the error with the lowest offset, so that the message does not depend on the number of threads.
+    fn walk_bodies(&mut self, first: &FuncToValidate<ValidatorResources>, options: &ParseOptions) -> Result<()> {
+        let runs = crate::parallel::runs(self.bodies.iter().map(|body| body.len as usize));
+        let walked = crate::parallel::map(runs, |run| -> Result<Walked> {
+            let mut walker = Walker::default();
+            for position in run {
+                let func = FuncIdx(first.index + position as u32);
+                let body = FunctionBody::new(self.reader_under(self.body(func), options.features));
+                match options.validate {
+                    true => {
+                        let (resources, features) = (first.resources.clone(), first.features);
+                        let func = FuncToValidate { resources, index: func.0, ty: self.type_index(func), features };
+                        walker.validated(func, &body)?;
+                    }
+                    false => walker.decoded(&body, options.features)?,
+                }
+            }
+            Ok(walker.walked)
+        });
+        let mut bodies = self.bodies.iter_mut();
+        for walked in walked {
+            let Walked { sites, bodies: found } = walked?;
+            let before = self.sites.len() as u32;
+            self.sites.extend_from_slice(&sites);
+            for (found, body) in found.into_iter().zip(bodies.by_ref()) {
+                body.sites_end = before + found.sites_end;
+                (body.size, body.exceptions) = (found.size, found.exceptions);
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps what a payload says of the index spaces. The payload has been validated.
     fn note(&mut self, payload: Payload<'a>) -> Result<()> {
         match payload {
@@ -320,7 +370,7 @@ impl<'a> Module<'a> {
 
     /// Whether it throws or catches exceptions of its own.
     pub fn uses_exceptions(&self) -> bool {
-        !self.with_exceptions.is_empty()
+        self.with_exceptions().next().is_some()
     }
 
     /// How many tables there are, imported ones included.
@@ -360,7 +410,26 @@ impl<'a> Module<'a> {
 
     /// Where the body of a defined function lies: from its locals to its last `end`, without the size field.
     pub fn body(&self, func: FuncIdx) -> Range<usize> {
-        self.bodies[func.0 as usize - self.imports.len()].clone()
+        let body = self.bodies[self.position(func)];
+        body.start..body.start + body.len as usize
+    }
+
+    /// Where a defined function stands in the code section.
+    fn position(&self, func: FuncIdx) -> usize {
+        func.0 as usize - self.imports.len()
+    }
+
+    /// The places in the body of a defined function where a rewriting may have something to do.
+    pub(crate) fn sites(&self, func: FuncIdx) -> Sites<'_> {
+        let position = self.position(func);
+        let begin = position.checked_sub(1).map_or(0, |before| self.bodies[before].sites_end);
+        let body = self.bodies[position];
+        Sites::new(&self.sites[begin as usize..body.sites_end as usize], body.start)
+    }
+
+    /// How large a defined function is.
+    pub fn size(&self, func: FuncIdx) -> Size {
+        self.bodies[self.position(func)].size
     }
 
     /// A reader over the body of a defined function.
@@ -371,7 +440,11 @@ impl<'a> Module<'a> {
 
     /// A reader over a range of the file, with every feature on.
     pub(crate) fn reader(&self, range: Range<usize>) -> BinaryReader<'a> {
-        BinaryReader::new_features(&self.bytes[range.clone()], range.start, all_features())
+        self.reader_under(range, all_features())
+    }
+
+    fn reader_under(&self, range: Range<usize>, features: WasmFeatures) -> BinaryReader<'a> {
+        BinaryReader::new_features(&self.bytes[range.clone()], range.start, features)
     }
 
     /// The exported functions, in the order of the export section.
@@ -414,9 +487,15 @@ impl<'a> Module<'a> {
         self.types.iter().zip(self.group_sizes.iter().copied())
     }
 
-    /// Functions among which are all that throw or catch exceptions.
-    pub(crate) fn with_exceptions(&self) -> &[FuncIdx] {
-        &self.with_exceptions
+    /// The functions that throw or catch exceptions, with how they do.
+    pub(crate) fn with_exceptions(&self) -> impl Iterator<Item = (FuncIdx, Exceptions)> {
+        let all = self.defined_funcs().zip(&self.bodies).map(|(func, body)| (func, body.exceptions));
+        all.filter(|(_, exceptions)| exceptions.any)
+    }
+
+    /// What a defined function has to do with exceptions.
+    pub(crate) fn exceptions(&self, func: FuncIdx) -> Exceptions {
+        self.bodies[self.position(func)].exceptions
     }
 
     /// The memories, imported ones first.

@@ -4,20 +4,22 @@
 //! enough that one giant body does not hold up the rest. Results come back in order, so what is built from them does
 //! not depend on the number of threads.
 
+use std::ops::Range;
+
 /// How much of the code section one unit of work covers.
 const RUN_BYTES: usize = 256 * 1024;
 
-/// Groups items, in order, into runs whose sizes add up to about 256 KiB.
-pub(crate) fn runs_of<T>(items: impl IntoIterator<Item = T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let mut runs: Vec<Vec<T>> = Vec::new();
+/// Groups items of these sizes, in order, into runs whose sizes add up to about 256 KiB: ranges of their positions.
+pub(crate) fn runs(sizes: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
     let mut filled = RUN_BYTES;
-    for item in items {
+    for (position, size) in sizes.into_iter().enumerate() {
         if filled >= RUN_BYTES {
-            runs.push(Vec::new());
+            runs.push(position..position);
             filled = 0;
         }
-        filled += size(&item) + 1;
-        runs.last_mut().expect("pushed above").push(item);
+        filled += size + 1;
+        runs.last_mut().expect("pushed above").end += 1;
     }
     runs
 }
@@ -36,4 +38,13 @@ pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync 
 #[cfg(not(feature = "parallel"))]
 pub(crate) fn map<T, R>(items: Vec<T>, work: impl Fn(T) -> R) -> Vec<R> {
     items.into_iter().map(work).collect()
+}
+
+/// Applies `work` to each position of items that have these sizes, run by run; the results are in order.
+pub(crate) fn map_each<R: Send>(
+    sizes: impl IntoIterator<Item = usize>,
+    work: impl Fn(usize) -> R + Sync + Send,
+) -> Vec<R> {
+    let results = map(runs(sizes), |run| run.map(&work).collect::<Vec<_>>());
+    results.into_iter().flatten().collect()
 }

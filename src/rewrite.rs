@@ -13,15 +13,17 @@ use crate::debug::{Carrying, Link, external};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BufferPlace, HookCode, HookSet, Manifest, Probe, ProbeId, buffer, is_hook_import};
 use crate::label::{Labels, printable};
-use crate::module::{FuncIdx, Module};
+use crate::module::{FuncIdx, Module, Site};
 use crate::select::{self, Plan};
 
 mod assemble;
 pub(crate) mod balance;
 pub(crate) mod body;
 pub mod check;
+mod code;
 mod landings;
 pub mod offsets;
+mod output;
 mod shims;
 pub(crate) mod splice;
 pub mod strip;
@@ -31,10 +33,11 @@ pub(crate) mod wrapper;
 pub use crate::debug::describes_original;
 
 use balance::Balance;
-use body::{BodyPlan, LeftOut, NewBody};
+use body::LeftOut;
+use code::Code;
 use landings::Landings;
-use offsets::{BodyMap, OffsetMap};
-use splice::{Growth, Shift, Widths};
+use offsets::OffsetMap;
+use splice::{Growth, Shift};
 use types::Types;
 use wrapper::Wrapper;
 
@@ -117,15 +120,6 @@ const MAX_TABLES: usize = 100;
 const MAX_GLOBALS: usize = 1_000_000;
 const MAX_ELEMENTS: usize = 100_000;
 
-/// The bodies as they are written.
-#[derive(Debug)]
-struct Code {
-    /// Those of the original's functions.
-    bodies: Vec<NewBody>,
-    /// Those of the shims behind them, each with its size field.
-    shims: Vec<Vec<u8>>,
-}
-
 /// Everything about a rewriting that is decided before the first body: which indices move where, which types are added.
 #[derive(Debug)]
 struct Layout {
@@ -195,19 +189,14 @@ pub fn rewrite_beside(
         warnings.push(format!("memory.grow of a {width} memory is not reported: the hook set has no event for it"));
     }
 
-    let positions: Vec<FuncIdx> = module.defined_funcs().collect();
-    let runs = crate::parallel::runs_of(positions, |func| module.body(*func).len());
-    let bodies: Vec<NewBody> = crate::parallel::map(runs, |run| {
-        run.into_iter().map(|func| write_body(module, func, plan, &layout)).collect::<Result<Vec<_>>>()
-    })
-    .into_iter()
-    .collect::<Result<Vec<_>>>()?
-    .into_iter()
-    .flatten()
-    .collect();
+    let shims = layout.shift.shims.iter().map(|import| FuncIdx(*import));
+    let mut appended: Vec<Vec<u8>> =
+        shims.map(|import| shims::body(module, import, plan.contains(import), &layout)).collect();
+    appended.extend(layout.balance.iter().flat_map(Balance::bodies));
+    let code = Code::measure(module, plan, &layout, appended)?;
 
     let mut probes = Vec::new();
-    for (func, body) in module.defined_funcs().zip(&bodies) {
+    for func in module.defined_funcs() {
         let name = || printable(&labels[func].name).into_owned();
         // Then calls that the exception crossed stay open until its caller is left.
         let lost = match (plan.contains(func), layout.landings.contains_key(&func)) {
@@ -215,7 +204,7 @@ pub fn rewrite_beside(
             (true, true) => "is not hooked, and does not tell when it has caught an exception",
             (false, _) => "does not tell when it has caught an exception",
         };
-        match body.left_out {
+        match code.left_out.get(&func) {
             Some(LeftOut::TooLarge) => {
                 warnings.push(format!("{} {lost}: its body would pass the size that engines accept", name()));
                 continue;
@@ -234,19 +223,14 @@ pub fn rewrite_beside(
         }
     }
 
-    let shims = layout.shift.shims.iter().map(|import| FuncIdx(*import));
-    let mut shims: Vec<Vec<u8>> =
-        shims.map(|import| shims::body(module, import, plan.contains(import), &layout)).collect();
-    shims.extend(layout.balance.iter().flat_map(Balance::bodies));
     probes.extend(
         plan.imports()
             .map(|import| Probe { id: ProbeId(layout.shift.reference(import.0)), label: labels[import].clone() }),
     );
 
-    let offsets = offset_map(module, &bodies, &shims);
     let hook_names = layout.hook_names(options.hooks);
-    let inner_labels = module.defined_funcs().zip(&bodies).filter(|(_, body)| !body.labels.is_empty());
-    let mut dwarf = crate::debug::dwarf::carry(module, &offsets);
+    let offsets = &code.offsets;
+    let mut dwarf = crate::debug::dwarf::carry(module, offsets);
     warnings.append(&mut dwarf.warnings);
     let labels_before = layout.code.labels().0 + layout.wrapper.labels();
     let mut carrying = Carrying {
@@ -254,24 +238,31 @@ pub fn rewrite_beside(
         func_count: module.func_count(),
         shift: &layout.shift,
         outer_labels: labels_before,
-        inner_labels: inner_labels.map(|(func, body)| (func.0, body.labels.clone())).collect(),
-        offsets: &offsets,
+        inner_labels: &code.labels,
+        offsets,
         dwarf,
         links: beside.links(module, &mut warnings),
         source_map: beside.source_map.as_ref(),
         code_start: None,
-        build_id: companions::build_id(module).map(|id| {
-            let bodies = bodies.iter().map(|body| &body.bytes).chain(&shims);
-            crate::debug::build_id(id, bodies.map(Vec::as_slice))
-        }),
+        build_id: companions::build_id(module).map(|id| crate::debug::build_id(id, |see| code.each(see))),
         probes: &probes,
         hook_names: &hook_names,
     };
-    let (wasm, restore) = assemble::assemble(&layout, &mut carrying, Code { bodies, shims }, options, &mut warnings)?;
+    let (mut output, restore) = assemble::assemble(&layout, &mut carrying, &code, options, &mut warnings)?;
+    let manifest = Manifest {
+        hooks: options.hooks,
+        buffer: layout.buffer.clone(),
+        input_sha256: sha256(module.bytes()),
+        build_id: companions::build_id(module).unwrap_or_default().to_vec(),
+        probes: Vec::new(), // they are still borrowed
+        restore,
+    };
+    assemble::add_manifest(manifest.encode_with(&probes), &mut output);
+    let wasm = output.write(module.bytes(), &code);
     let source_map = match (&carrying.links.source_map, &beside.source_map, carrying.code_start) {
         (Link::Named(_), Some(map), Some(new)) => {
             let old = module.section(crate::module::id::CODE).map_or(0, |code| code.contents.start);
-            Some(map.carry(&offsets, (old, new)))
+            Some(map.carry(offsets, (old, new)))
         }
         _ => None,
     };
@@ -281,15 +272,6 @@ pub fn rewrite_beside(
         }
         _ => None,
     };
-    let manifest = Manifest {
-        hooks: options.hooks,
-        buffer: layout.buffer.clone(),
-        input_sha256: sha256(module.bytes()),
-        build_id: companions::build_id(module).unwrap_or_default().to_vec(),
-        probes,
-        restore,
-    };
-    let wasm = assemble::with_manifest(wasm, &manifest);
     if is_near_the_limit_of_types(module)
         && let Err(e) = crate::module::parse(&wasm)
     {
@@ -303,7 +285,8 @@ pub fn rewrite_beside(
     if let Err(e) = check::check(module.bytes(), &wasm) {
         panic!("the output fails its own check: {e}");
     }
-    Ok(Rewritten { wasm, offsets, manifest: Some(manifest), source_map, debug_file, selection, warnings })
+    let (offsets, manifest) = (code.offsets, Some(Manifest { probes, ..manifest }));
+    Ok(Rewritten { wasm, offsets, manifest, source_map, debug_file, selection, warnings })
 }
 
 /// Engines bound the sizes of the types of all imports and exports together: a function counts as its parameters and results
@@ -480,8 +463,8 @@ impl Layout {
 
 /// Where which functions may have caught an exception. A shared one cannot tell.
 fn landings(module: &Module<'_>) -> BTreeMap<FuncIdx, Landings> {
-    let funcs = module.with_exceptions().iter().filter(|func| !module.is_shared(**func));
-    funcs.filter_map(|func| Some((*func, Landings::of(module, *func)?))).collect()
+    let funcs = module.with_exceptions().map(|(func, _)| func).filter(|func| !module.is_shared(*func));
+    funcs.filter_map(|func| Some((func, Landings::of(module, func)?))).collect()
 }
 
 /// Where the buffer is in a module that will have so many functions.
@@ -517,48 +500,7 @@ fn buffer_export(name: &str, memory: u32) -> Vec<u8> {
     export
 }
 
-fn write_body(module: &Module<'_>, func: FuncIdx, plan: &Plan, layout: &Layout) -> Result<NewBody> {
-    let landings = layout.landings.get(&func);
-    let id = plan.contains(func).then(|| ProbeId(layout.shift.place(func.0)));
-    let has_hooks = id.is_some() || landings.is_some();
-    let hooked = has_hooks.then(|| (id, layout.block_types[&module.type_index(func)].as_slice()));
-    let memory_grow = layout.memory_grow && !module.is_shared(func);
-    let plan = BodyPlan { hooked, landings, wrapper: layout.wrapper, memory_grow, balance: !module.is_shared(func) };
-    body::rewrite(module, func, &plan, &layout.code, &layout.shift)
-}
-
-/// Whether any body grows a memory. Read only where that matters for a warning.
+/// Whether any body grows memory 0.
 fn uses_memory_grow(module: &Module<'_>) -> bool {
-    module.defined_funcs().any(|func| {
-        let Ok(mut operators) = module.body_reader(func).get_operators_reader() else { return false };
-        while !operators.eof() {
-            if matches!(operators.read(), Ok(wasmparser::Operator::MemoryGrow { .. })) {
-                return true;
-            }
-        }
-        false
-    })
-}
-
-fn offset_map(module: &Module<'_>, bodies: &[NewBody], shims: &[Vec<u8>]) -> OffsetMap {
-    let Some(code) = module.section(crate::module::id::CODE) else { return OffsetMap::default() };
-    let old_base = code.contents.start;
-    let first = module.defined_funcs().next().expect("there is a body");
-    let count_width = module.body(first).start - body::size_width_of(module, first) as usize - old_base;
-    let mut at =
-        assemble::code_count(bodies.len(), count_width as u8, shims.len(), &mut Widths::Note(Vec::new())).1 as usize;
-    let maps = module.defined_funcs().zip(bodies).map(|(func, body)| {
-        let old = module.body(func);
-        let new_start = (at + body.size_width as usize) as u32;
-        at += body.bytes.len();
-        BodyMap {
-            old: (old.start - old_base) as u32..(old.end - old_base) as u32,
-            new_start,
-            enter: body.enter,
-            edits: body.edits.clone(),
-        }
-    });
-    let maps = maps.collect();
-    let shims: usize = shims.iter().map(Vec::len).sum();
-    OffsetMap::new(maps, (code.contents.len() as u32, (at + shims) as u32))
+    module.defined_funcs().any(|func| module.sites(func).any(|(_, site)| site == Site::MemoryGrow))
 }

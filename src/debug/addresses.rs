@@ -72,10 +72,11 @@ impl<'o> Addresses<'o> {
         if address <= u64::from(body.old.end) {
             let offset = address as u32 - body.old.start;
             let behind_enter = self.opened[here] && body.enter == Some(offset);
-            let mut edits = body.edits.partition_point(|e| e.at < offset);
+            let all = self.offsets.edits(body);
+            let mut edits = all.partition_point(|e| e.at < offset);
             // At one place insertions come first, and that of the entry before all others.
             edits += behind_enter as usize;
-            let more = body.edits[..edits].last().map_or(0, |e| e.total);
+            let more = all[..edits].last().map_or(0, |e| e.total);
             return u64::from(body.new_start + offset + more);
         }
         match bodies.get(here + 1) {

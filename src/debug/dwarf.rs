@@ -291,15 +291,13 @@ fn carry_sections(
         most: lists.iter().map(|name| 4 * sections.get(*name).len() as u64).sum::<u64>() + 4096,
         wants_code: !sections.get(Name::Aranges).is_empty(),
     };
-    let runs = crate::parallel::runs_of(&headers, |header| header.end - header.start);
-    let carried = crate::parallel::map(runs, |run| {
-        run.into_iter().map(|header| (header, units::carry(&context, header))).collect::<Vec<_>>()
-    });
+    let lengths = headers.iter().map(|header| header.end - header.start);
+    let carried = crate::parallel::map_each(lengths, |unit| units::carry(&context, &headers[unit]));
     if context.spent.load(Ordering::Relaxed) > context.most {
         return Err((Name::Info, OVERLAP));
     }
 
-    let units = || carried.iter().flatten().filter_map(|(header, unit)| Some((header, unit.as_ref().ok()?)));
+    let units = || headers.iter().zip(&carried).filter_map(|(header, unit)| Some((header, unit.as_ref().ok()?)));
     for name in [Name::Info, Name::Types] {
         patches[name as usize].reserve(units().filter(|(h, _)| h.section == name).map(|(_, u)| u.entries.len()).sum());
     }
@@ -310,7 +308,7 @@ fn carry_sections(
     let mut references = Vec::new();
     let mut macros = Vec::new();
     let mut code = HashMap::new();
-    for (header, carried) in carried.into_iter().flatten() {
+    for (header, carried) in headers.iter().zip(carried) {
         match carried {
             Ok(unit) => {
                 if unit.is_skeleton {

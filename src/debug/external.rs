@@ -81,7 +81,6 @@ pub(crate) fn carry(
     let mut of_file = Carrying {
         module: file,
         dwarf,
-        inner_labels: carrying.inner_labels.clone(),
         links: Links { source_map: Link::Gone, debug_file: Link::Gone },
         build_id: carrying.build_id.clone(),
         ..*carrying

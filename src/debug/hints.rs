@@ -50,7 +50,7 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: &Section<'_>) -> Resul
                     format!("offset {offset} lies outside of function {}", func.0),
                 ));
             }
-            body.map(offset, true).encode(&mut out);
+            carrying.offsets.within(body, offset, true).encode(&mut out);
             let len = reader.read_var_u32()? as usize;
             let data = reader.read_bytes(len)?;
             if section.name == Some(CALL_TARGETS) {

@@ -57,12 +57,32 @@ fn leb_width(value: u64) -> u8 {
     (64 - (value | 1).leading_zeros()).div_ceil(7) as u8
 }
 
-fn write_leb(out: &mut Vec<u8>, mut value: u64, width: u8) {
-    for _ in 1..width {
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
+fn write_leb(out: &mut Vec<u8>, value: u64, width: u8) {
+    let begin = out.len();
+    out.resize(begin + usize::from(width), 0);
+    put_leb(&mut out[begin..], value);
+}
+
+/// Writes an unsigned LEB128 over all of `out`.
+fn put_leb(out: &mut [u8], mut value: u64) {
+    if let Some((last, others)) = out.split_last_mut() {
+        for byte in others {
+            *byte = (value & 0x7f) as u8 | 0x80;
+            value >>= 7;
+        }
+        *last = value as u8;
     }
-    out.push(value as u8);
+}
+
+/// The next bytes of what is still to be written.
+fn next<'o>(out: &mut &'o mut [u8], len: usize) -> &'o mut [u8] {
+    let (next, rest) = std::mem::take(out).split_at_mut(len);
+    *out = rest;
+    next
+}
+
+fn put(out: &mut &mut [u8], bytes: &[u8]) {
+    next(out, bytes.len()).copy_from_slice(bytes);
 }
 
 impl Patches {
@@ -181,7 +201,7 @@ impl Patches {
 
     /// The data as it is with the changes.
     pub(crate) fn apply(&self, data: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.new_length(data.len()));
+        let mut out = vec![0; self.new_length(data.len())];
         self.apply_to(data, &mut out);
         out
     }
@@ -192,24 +212,26 @@ impl Patches {
         (length as i64 + self.patches.iter().map(grown).sum::<i64>()) as usize
     }
 
-    /// Appends the data as it is with the changes.
-    pub(crate) fn apply_to(&self, data: &[u8], out: &mut Vec<u8>) {
+    /// Writes the data as it is with the changes over all of `out`.
+    pub(crate) fn apply_to(&self, data: &[u8], mut out: &mut [u8]) {
         debug_assert!(self.sorted);
         let mut copied = 0;
         for patch in &self.patches {
-            out.extend_from_slice(&data[copied..patch.at as usize]);
+            put(&mut out, &data[copied..patch.at as usize]);
             copied = patch.at as usize + patch.old_len(&self.blobs);
+            let new = patch.new as usize;
             match patch.kind {
-                Kind::Fixed => out.extend_from_slice(&u64::from(patch.value).to_le_bytes()[..patch.new as usize]),
-                Kind::Leb => write_leb(out, u64::from(patch.value), patch.new),
+                Kind::Fixed => put(&mut out, &u64::from(patch.value).to_le_bytes()[..new]),
+                Kind::Leb => put_leb(next(&mut out, new), u64::from(patch.value)),
                 Kind::Instruction(opcode) => {
-                    out.push(opcode);
-                    write_leb(out, u64::from(patch.value), patch.new - 1);
+                    put(&mut out, &[opcode]);
+                    put_leb(next(&mut out, new - 1), u64::from(patch.value));
                 }
-                Kind::Blob => out.extend_from_slice(&self.blobs[patch.value as usize].1),
+                Kind::Blob => put(&mut out, &self.blobs[patch.value as usize].1),
             }
         }
-        out.extend_from_slice(&data[copied..]);
+        put(&mut out, &data[copied..]);
+        debug_assert!(out.is_empty());
     }
 
     /// What takes the changes back.

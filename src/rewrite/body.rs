@@ -22,15 +22,13 @@
 //! each `return` and each branch to the function's label: it needs the operand types at each of them, and a conditional
 //! branch there needs a block of its own.
 
-use wasmparser::{Operator, OperatorsReader};
-
 use super::landings::Landings;
-use super::offsets::{self, Edit};
-use super::splice::{Shift, Splice, Widths, minimal_width, write_leb};
+use super::offsets::Growth;
+use super::splice::{Shift, Splice, Widths, minimal_width, put_leb, write_leb};
 use super::wrapper::Wrapper;
 use crate::error::Result;
 use crate::hook::{BodyRestore, Frame, HookCode, ProbeId};
-use crate::module::{FuncIdx, Module};
+use crate::module::{FuncIdx, Module, Site};
 
 /// Ordinals of the numbers that are edited in every body, before those in its operators.
 pub(crate) const SIZE: u32 = 0;
@@ -57,13 +55,20 @@ pub(crate) struct BodyPlan<'p> {
     pub(crate) balance: bool,
 }
 
-/// A body as it is written: `bytes` begin with the size field.
+/// Where bodies are written, one in the place of the other.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// The body, without its size field.
+    pub(crate) bytes: Vec<u8>,
+    /// Where bytes were added, by ascending place.
+    pub(crate) growths: Vec<Growth>,
+}
+
+/// What else is known of a body that has been written.
 #[derive(Debug)]
 pub(crate) struct NewBody {
-    pub(crate) bytes: Vec<u8>,
     /// The width of the size field.
     pub(crate) size_width: u8,
-    pub(crate) edits: Vec<Edit>,
     /// Where the hook of the entry stands, if there is one: at the first operator, counted from the old body's start.
     pub(crate) enter: Option<u32>,
     pub(crate) restore: BodyRestore,
@@ -88,28 +93,35 @@ pub(crate) enum LeftOut {
 const MAX_BODY: usize = 7_654_321;
 const MAX_LOCALS: u64 = 50_000;
 
+/// Writes a body.
 pub(crate) fn rewrite(
     module: &Module<'_>,
     func: FuncIdx,
     plan: &BodyPlan<'_>,
     code: &HookCode,
     shift: &Shift,
+    scratch: &mut Scratch,
 ) -> Result<NewBody> {
-    let new = write(module, func, plan, code, shift)?;
-    if new.bytes.len() - new.size_width as usize > MAX_BODY
-        && (plan.hooked.is_some() || plan.memory_grow || plan.balance)
-    {
+    let new = write(module, func, plan, code, shift, scratch)?;
+    if scratch.bytes.len() > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow || plan.balance) {
         let bare =
             BodyPlan { hooked: None, landings: None, wrapper: Wrapper::Block, memory_grow: false, balance: false };
-        return Ok(NewBody { left_out: Some(LeftOut::TooLarge), ..write(module, func, &bare, code, shift)? });
+        return Ok(NewBody { left_out: Some(LeftOut::TooLarge), ..write(module, func, &bare, code, shift, scratch)? });
     }
     Ok(new)
 }
 
-fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCode, shift: &Shift) -> Result<NewBody> {
+fn write(
+    module: &Module<'_>,
+    func: FuncIdx,
+    plan: &BodyPlan<'_>,
+    code: &HookCode,
+    shift: &Shift,
+    scratch: &mut Scratch,
+) -> Result<NewBody> {
+    let file = module.bytes();
     let range = module.body(func);
-    let body = module.body_reader(func);
-    let mut locals_reader = body.get_locals_reader()?;
+    let mut locals_reader = module.body_reader(func).get_locals_reader()?;
     let groups = locals_reader.get_count();
     let groups_leb = range.start..locals_reader.original_position();
     let mut locals = module.func_type(func).params().len() as u64;
@@ -117,33 +129,44 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
         locals += locals_reader.read()?.0 as u64;
     }
     let start = locals_reader.original_position();
-    let mut operators = OperatorsReader::new(locals_reader.get_binary_reader());
 
     // Behind the function's own locals come those of its hooks, then that of `memory.grow`.
     let hook_local = locals as u32;
     let frame = plan.hooked.map(|(id, _)| Frame { id, local: hook_local, catches: plan.landings.is_some() });
     let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
-    let room_for_scratch = locals + u64::from(hook_locals) < MAX_LOCALS;
-    let scratch = hook_local + hook_locals;
     if locals + u64::from(hook_locals) > MAX_LOCALS {
         let bare = BodyPlan { hooked: None, landings: None, ..*plan };
-        return Ok(NewBody { left_out: Some(LeftOut::NoLocal), ..write(module, func, &bare, code, shift)? });
+        return Ok(NewBody { left_out: Some(LeftOut::NoLocal), ..write(module, func, &bare, code, shift, scratch)? });
     }
-    let mut labels_opened = 0;
+    let reports_growth = plan.memory_grow && module.sites(func).any(|(_, site)| site == Site::MemoryGrow);
+    let has_room = reports_growth && locals + u64::from(hook_locals) < MAX_LOCALS;
+    let left_out = (reports_growth && !has_room).then_some(LeftOut::TooManyLocals);
+    let pages = hook_local + hook_locals;
+
     let mut labels = Vec::new();
-    let mut uses_scratch = false;
-    let mut left_out = None;
     let mut branches = Vec::new();
     let mut to_wrapper = 0; // branches to the wrapper so far
-    let mut depth = 0u32; // labels open inside the body
     let exit = frame.map(|frame| code.exit(frame));
     let landed = frame.map_or_else(Vec::new, |frame| code.landed(frame));
     let balance = if plan.balance { code.balance() } else { Vec::new() };
     let (landed_labels, exit_labels) = (code.labels().0 as usize, code.labels().1 as usize);
 
-    let mut splice = Splice::new(module.bytes(), range.start, Widths::Note(Vec::new()), OPERATORS);
-    splice.copy_to(start);
-    splice.out.clear(); // the locals are written at the end, when it is known whether there is one more
+    let mut splice = Splice::new(file, range.start, Widths::Note(Vec::new()), OPERATORS);
+    (splice.out, splice.edits) = (std::mem::take(&mut scratch.bytes), std::mem::take(&mut scratch.growths));
+    splice.out.clear();
+    splice.edits.clear();
+    let more = hook_locals + has_room as u32;
+    if more > 0 {
+        let groups_width = groups_leb.len() as u8;
+        let becomes = splice.widths.of(LOCALS, groups, groups_width, groups + 1);
+        write_leb(&mut splice.out, groups + 1, becomes);
+        splice.out.extend_from_slice(&file[groups_leb.end..start]);
+        splice.out.extend_from_slice(&[more as u8, I32]);
+        splice.remove(range.start..start);
+        // Before every operator, so that even the first one's address moves.
+        let by = (becomes - groups_width) as u32 + 2;
+        splice.edits.push(Growth { at: (start - range.start - 1) as u32, by, inserted: false });
+    }
     if let (Some(frame), Some((id, block_type))) = (frame, plan.hooked) {
         let mut opening = code.enter(frame);
         opening.extend(plan.wrapper.open(block_type));
@@ -153,92 +176,56 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
         }
         splice.insert(start, &opening);
     }
-    while !operators.eof() {
-        let (operator, at) = operators.read_with_offset()?;
-        let next = operators.original_position();
-        if plan.landings.is_some_and(|landings| landings.is_at(at)) {
-            splice.insert(at, &landed);
-            labels.extend(std::iter::repeat_n(labels_opened, landed_labels));
+    let mut landings = plan.landings.map_or(&[][..], |landings| &landings.before).iter().peekable();
+    let mut land = |up_to: usize, splice: &mut Splice<'_, '_>, labels: &mut Vec<u32>| {
+        while let Some((at, opened)) = landings.next_if(|(at, _)| *at <= up_to) {
+            splice.insert(*at, &landed);
+            labels.extend(std::iter::repeat_n(opened, landed_labels));
         }
-        if let Some(exit) = exit.as_ref().filter(|exit| !exit.is_empty() && is_tail_call(&operator)) {
-            splice.insert(at, exit);
-            labels.extend(std::iter::repeat_n(labels_opened, exit_labels));
-        }
-        match operator {
-            Operator::Call { function_index }
-            | Operator::ReturnCall { function_index }
-            | Operator::RefFunc { function_index } => {
-                splice.number(at + 1..next, function_index, shift.reference(function_index));
+    };
+    for (at, site) in module.sites(func) {
+        land(at, &mut splice, &mut labels);
+        match (site, &exit) {
+            (Site::TailCall(opened) | Site::IndirectTailCall(opened), Some(exit)) if !exit.is_empty() => {
+                splice.insert(at, exit);
+                labels.extend(std::iter::repeat_n(opened, exit_labels));
             }
-            Operator::Return if exit.is_some() => {
-                let mut br = vec![BR];
-                write_leb(&mut br, depth, minimal_width(depth));
-                splice.replace(at..next, &br);
+            (Site::Return(depth), Some(_)) => {
+                let mut br = [BR, 0, 0, 0, 0, 0];
+                let width = minimal_width(depth);
+                put_leb(&mut br[1..], depth, width);
+                splice.replace(at..at + 1, &br[..1 + width as usize]);
                 to_wrapper += 1;
             }
-            Operator::Br { relative_depth } if relative_depth == depth && exit.is_some() => {
+            (Site::BranchOut, Some(_)) => {
                 branches.push(to_wrapper);
                 to_wrapper += 1;
             }
-            Operator::Block { .. }
-            | Operator::Loop { .. }
-            | Operator::If { .. }
-            | Operator::Try { .. }
-            | Operator::TryTable { .. } => {
-                depth += 1;
-                labels_opened += 1;
-            }
-            Operator::Delegate { .. } => depth -= 1,
-            Operator::End if depth > 0 => depth -= 1,
-            Operator::End => {
-                if let Some(exit) = &exit {
-                    let lands_here = plan.landings.is_some_and(|landings| landings.at_exit);
-                    let landed: &[u8] = if lands_here { &landed } else { &[] };
-                    splice.insert(at, &plan.wrapper.close(&[landed, exit].concat()));
-                }
-            }
-            Operator::Unreachable if !balance.is_empty() => splice.insert(at, &balance),
-            Operator::MemoryGrow { mem: 0 } if plan.memory_grow => {
-                if room_for_scratch {
-                    splice.insert(at, &code.memory_grow(scratch));
-                    uses_scratch = true;
-                } else {
-                    left_out = Some(LeftOut::TooManyLocals);
-                }
-            }
+            (Site::Unreachable, _) if !balance.is_empty() => splice.insert(at, &balance),
+            (Site::MemoryGrow, _) if has_room => splice.insert(at, &code.memory_grow(pages)),
             _ => {}
         }
+        if matches!(site, Site::Reference | Site::TailCall(_)) {
+            let (func, width) = read_leb(&file[at + 1..]);
+            splice.number(at + 1..at + 1 + width, func, shift.reference(func));
+        }
+    }
+    let last = range.end - 1;
+    land(last, &mut splice, &mut labels);
+    if let Some(exit) = &exit {
+        let lands_here = plan.landings.is_some_and(|landings| landings.at_exit);
+        let landed: &[u8] = if lands_here { &landed } else { &[] };
+        splice.insert(last, &plan.wrapper.close(&[landed, exit].concat()));
     }
     splice.copy_to(range.end);
 
-    let Splice { out, mut edits, mut widths, .. } = splice;
-    let mut head = Vec::new();
-    let groups_width = groups_leb.len() as u8;
-    let more = hook_locals + uses_scratch as u32;
-    if more > 0 {
-        let becomes = widths.of(LOCALS, groups, groups_width, groups + 1);
-        write_leb(&mut head, groups + 1, becomes);
-        head.extend_from_slice(&module.bytes()[groups_leb.end..start]);
-        head.extend_from_slice(&[more as u8, I32]);
-        let grown = (becomes - groups_width) as u32 + 2;
-        // Before every operator, so that even the first one's address moves.
-        edits.insert(0, offsets::Growth { at: (start - range.start - 1) as u32, by: grown, inserted: false });
-    } else {
-        head.extend_from_slice(&module.bytes()[range.start..start]);
-    }
-
-    let size = (head.len() + out.len()) as u32;
-    let size_width = widths.of(SIZE, range.len() as u32, size_width_of(module, func), size);
-    let mut bytes = Vec::with_capacity(head.len() + out.len() + size_width as usize);
-    write_leb(&mut bytes, size, size_width);
-    bytes.extend_from_slice(&head);
-    bytes.extend_from_slice(&out);
+    let Splice { out, edits, mut widths, .. } = splice;
+    let size_width = widths.of(SIZE, range.len() as u32, size_width_of(module, func), out.len() as u32);
+    *scratch = Scratch { bytes: out, growths: edits };
     let mut widths = widths.into_noted();
     widths.sort_unstable();
     Ok(NewBody {
-        bytes,
         size_width,
-        edits: offsets::summed(edits),
         enter: plan.hooked.map(|_| (start - range.start) as u32),
         restore: BodyRestore { widths, branches },
         labels,
@@ -246,12 +233,16 @@ fn write(module: &Module<'_>, func: FuncIdx, plan: &BodyPlan<'_>, code: &HookCod
     })
 }
 
-/// Whether an operator leaves the frame by a call.
-pub(super) fn is_tail_call(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. }
-    )
+/// The unsigned LEB128 that `bytes` begin with, and its width.
+fn read_leb(bytes: &[u8]) -> (u32, usize) {
+    let mut value = 0;
+    for (place, byte) in (0..5).zip(bytes) {
+        value |= u32::from(byte & 0x7f) << (7 * place);
+        if byte & 0x80 == 0 {
+            return (value, place + 1);
+        }
+    }
+    unreachable!("decoded: a number of 32 bits ends within five bytes")
 }
 
 /// The width of the size field in front of a body: from the previous body's end (or the section's count) to its start.

@@ -27,7 +27,7 @@
 use wasmparser::{Catch, Operator, OperatorsReader};
 
 use super::balance::Balance;
-use super::offsets::{BodyMap, Growth, OffsetMap, summed};
+use super::offsets::{Growth, OffsetMap, Place};
 use super::wrapper::{self, Wrapper};
 use crate::companions::build_id;
 use crate::debug::dwarf;
@@ -93,21 +93,23 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         Some(section) => Some(Manifest::decode(&hooked[section.data.clone()], section.data.start)?),
         None => None,
     };
-    let (mut places, mut maps) = (Vec::new(), Vec::new());
+    let mut places = Vec::new();
     let mut checked = Checked { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
     let mut hooked_funcs = Vec::new();
-    let funcs: Vec<FuncIdx> = old.defined_funcs().collect();
-    let runs = crate::parallel::runs_of(funcs, |func| old.body(*func).len());
-    let bodies =
-        crate::parallel::map(runs, |run| run.into_iter().map(|func| pair.body(func)).collect::<Result<Vec<_>>>());
-    for (func, body) in old.defined_funcs().zip(bodies.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten()) {
+    let first = old.imported_funcs().len();
+    let lengths = old.defined_funcs().map(|func| old.body(func).len());
+    let bodies = crate::parallel::map_each(lengths, |position| pair.body(FuncIdx((first + position) as u32)));
+    let length = |module: &Module<'_>| module.section(id::CODE).map_or(0, |code| code.contents.len() as u32);
+    let mut offsets = OffsetMap::new((length(&old), length(&new)));
+    for (func, body) in old.defined_funcs().zip(bodies) {
+        let body = body?;
         checked.hooked += body.hooked as usize;
         checked.memory_grows += body.memory_grows;
         if body.hooked {
             hooked_funcs.push(ProbeId(func.0 + by));
         }
         places.push(body.places);
-        maps.push(body.map);
+        offsets.push(body.place, &body.growths);
     }
     hooked_funcs.extend(hooked_shims);
     if let Some(balance) = &pair.balance
@@ -130,8 +132,6 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         }
         pair.labels(manifest)?;
     }
-    let length = |module: &Module<'_>| module.section(id::CODE).map_or(0, |code| code.contents.len() as u32);
-    let offsets = OffsetMap::new(maps, (length(&old), length(&new)));
     pair.sections(&places, &dwarf::carry(&old, &offsets))?;
     pair.links(&offsets)?;
     pair.names(&hooked_funcs)?;
@@ -171,8 +171,9 @@ struct Body {
     memory_grows: usize,
     /// For each original operator: its offset from the body's start, before and after.
     places: Vec<(u32, u32)>,
-    /// Where bytes were added, as found here.
-    map: BodyMap,
+    /// Where it was and is, and where bytes were added, as found here.
+    place: Place,
+    growths: Vec<Growth>,
 }
 
 impl Pair<'_, '_> {
@@ -340,13 +341,12 @@ impl Pair<'_, '_> {
             return Err(fail(new_range.start, format!("the locals of function {} changed", func.0)));
         }
         let base = |module: &Module<'_>| module.section(id::CODE).map_or(0, |code| code.contents.start);
-        let map = BodyMap {
+        let place = Place {
             old: (old_range.start - base(self.old)) as u32..(old_range.end - base(self.old)) as u32,
             new_start: (new_range.start - base(self.new)) as u32,
             enter: has_hooks.then_some((first - old_range.start) as u32),
-            edits: summed(growths),
         };
-        Ok(Body { hooked: hooks.is_some_and(|(frame, ..)| frame.id.is_some()), memory_grows, places, map })
+        Ok(Body { hooked: hooks.is_some_and(|(frame, ..)| frame.id.is_some()), memory_grows, places, place, growths })
     }
 
     /// Whether a block type is `[] -> ` the results of the function.
@@ -415,7 +415,7 @@ fn label_of(clause: &Catch) -> u32 {
 
 /// Whether a function catches exceptions.
 fn catches(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
-    if module.with_exceptions().binary_search(&func).is_err() {
+    if !module.exceptions(func).any {
         return Ok(false);
     }
     for operator in module.body_reader(func).get_operators_reader()? {

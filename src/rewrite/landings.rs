@@ -14,33 +14,43 @@ use crate::module::{FuncIdx, Module};
 /// The places in one body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Landings {
-    /// Offsets in the file, ascending: each of the operator in front of which LANDED stands.
-    pub(crate) before: Vec<usize>,
+    /// Ascending: the offset in the file of each operator in front of which LANDED stands, and how many labels the body has opened
+    /// before it.
+    pub(crate) before: Vec<(usize, u32)>,
     /// Whether a clause names the function's label.
     pub(crate) at_exit: bool,
 }
 
 /// One open label: where LANDED stands if it is a loop's, and whether a clause names it.
 struct Open {
-    head: Option<usize>,
+    head: Option<(usize, u32)>,
     named: bool,
 }
 
 impl Landings {
     /// Those of a function; `None` if it catches nothing.
     pub(crate) fn of(module: &Module<'_>, func: FuncIdx) -> Option<Landings> {
-        if module.with_exceptions().binary_search(&func).is_err() {
+        if !module.exceptions(func).any {
             return None;
         }
         let mut operators = module.body_reader(func).get_operators_reader().expect("validated: locals can be read");
         let mut before = Vec::new();
         let mut open = vec![Open { head: None, named: false }];
         let mut catches = false;
+        let mut opened = 0;
         while !operators.eof() {
             let operator = operators.read().expect("validated: operators can be read");
             let behind = operators.original_position();
+            if let Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::Try { .. }
+            | Operator::TryTable { .. } = operator
+            {
+                opened += 1;
+            }
             match operator {
-                Operator::Loop { .. } => open.push(Open { head: Some(behind), named: false }),
+                Operator::Loop { .. } => open.push(Open { head: Some((behind, opened)), named: false }),
                 Operator::Block { .. } | Operator::If { .. } | Operator::Try { .. } => {
                     open.push(Open { head: None, named: false });
                 }
@@ -58,7 +68,7 @@ impl Landings {
                     open.push(Open { head: None, named: false });
                 }
                 Operator::Catch { .. } | Operator::CatchAll => {
-                    before.push(behind);
+                    before.push((behind, opened));
                     catches = true;
                 }
                 Operator::End | Operator::Delegate { .. } => {
@@ -68,7 +78,7 @@ impl Landings {
                         return catches.then_some(Landings { before, at_exit: closed.named });
                     }
                     if closed.named {
-                        before.push(closed.head.unwrap_or(behind));
+                        before.push(closed.head.unwrap_or((behind, opened)));
                     }
                 }
                 _ => {}
@@ -79,6 +89,6 @@ impl Landings {
 
     /// Whether LANDED stands in front of the operator at that offset.
     pub(crate) fn is_at(&self, offset: usize) -> bool {
-        self.before.binary_search(&offset).is_ok()
+        self.before.binary_search_by_key(&offset, |(at, _)| *at).is_ok()
     }
 }

@@ -9,6 +9,8 @@ use std::ops::Range;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OffsetMap {
     bodies: Vec<BodyMap>,
+    /// Those of all bodies.
+    edits: Vec<Edit>,
     /// How long the code section's contents were, and are.
     lengths: (u32, u32),
 }
@@ -20,8 +22,16 @@ pub(crate) struct BodyMap {
     pub(crate) new_start: u32,
     /// Where the first insertion stands if that is what the function is entered by: its first operator.
     pub(crate) enter: Option<u32>,
-    /// By ascending place; at one place insertions come first.
-    pub(crate) edits: Vec<Edit>,
+    /// Which of the edits are its own.
+    edits: Range<u32>,
+}
+
+/// Where a body was, and is.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) old: Range<u32>,
+    pub(crate) new_start: u32,
+    pub(crate) enter: Option<u32>,
 }
 
 /// One place of a body where bytes were added.
@@ -43,19 +53,27 @@ pub(crate) struct Growth {
     pub(crate) inserted: bool,
 }
 
-/// The places, with what has been added up to each.
-pub(crate) fn summed(growths: Vec<Growth>) -> Vec<Edit> {
-    let mut total = 0;
-    let sum = growths.into_iter().map(|g| {
-        total += g.by;
-        Edit { at: g.at, total, inserted: g.inserted }
-    });
-    sum.collect()
-}
-
 impl OffsetMap {
-    pub(crate) fn new(bodies: Vec<BodyMap>, lengths: (u32, u32)) -> Self {
-        OffsetMap { bodies, lengths }
+    /// One without bodies yet. `lengths`: how long the code section's contents were, and are.
+    pub(crate) fn new(lengths: (u32, u32)) -> Self {
+        OffsetMap { lengths, ..Default::default() }
+    }
+
+    /// Adds the next body. `growths` come by ascending place; at one place insertions come first.
+    pub(crate) fn push(&mut self, place: Place, growths: &[Growth]) {
+        let first = self.edits.len() as u32;
+        let mut total = 0;
+        self.edits.extend(growths.iter().map(|growth| {
+            total += growth.by;
+            Edit { at: growth.at, total, inserted: growth.inserted }
+        }));
+        let edits = first..self.edits.len() as u32;
+        self.bodies.push(BodyMap { old: place.old, new_start: place.new_start, enter: place.enter, edits });
+    }
+
+    /// Where bytes were added in a body, by ascending place; at one place insertions come first.
+    pub(crate) fn edits(&self, body: &BodyMap) -> &[Edit] {
+        &self.edits[body.edits.start as usize..body.edits.end as usize]
     }
 
     /// Where an address goes that stands for a place in the program, as in DWARF: to the start of what was inserted
@@ -72,7 +90,14 @@ impl OffsetMap {
     fn map(&self, old: u32, past_insertions: bool) -> Option<u32> {
         let next = self.bodies.partition_point(|b| b.old.start <= old);
         let body = self.bodies[..next].last().filter(|b| old <= b.old.end)?;
-        Some(body.new_start + body.map(old - body.old.start, past_insertions))
+        Some(body.new_start + self.within(body, old - body.old.start, past_insertions))
+    }
+
+    /// The same as [`OffsetMap::address`] (or `instruction`) for offsets from a body's start.
+    pub(crate) fn within(&self, body: &BodyMap, old: u32, past_insertions: bool) -> u32 {
+        let edits = self.edits(body);
+        let before = edits.partition_point(|e| e.at < old || (e.at == old && e.inserted && past_insertions));
+        old + edits[..before].last().map_or(0, |e| e.total)
     }
 
     /// The body at that position of the code section.
@@ -91,27 +116,15 @@ impl OffsetMap {
     }
 }
 
-impl BodyMap {
-    /// The same as [`OffsetMap::address`] (or `instruction`) for offsets from the body's start.
-    pub(crate) fn map(&self, old: u32, past_insertions: bool) -> u32 {
-        let before = self.edits.partition_point(|e| e.at < old || (e.at == old && e.inserted && past_insertions));
-        old + self.edits[..before].last().map_or(0, |e| e.total)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_address_stops_before_what_was_inserted_and_an_instruction_after_it() {
-        let body = BodyMap {
-            old: 10..20,
-            new_start: 30,
-            enter: None,
-            edits: vec![Edit { at: 1, total: 6, inserted: true }, Edit { at: 4, total: 7, inserted: false }],
-        };
-        let map = OffsetMap::new(vec![body], (20, 47));
+        let growths = [Growth { at: 1, by: 6, inserted: true }, Growth { at: 4, by: 1, inserted: false }];
+        let mut map = OffsetMap::new((20, 47));
+        map.push(Place { old: 10..20, new_start: 30, enter: None }, &growths);
         assert_eq!((map.address(11), map.instruction(11)), (Some(31), Some(37)));
         assert_eq!((map.address(14), map.instruction(14)), (Some(40), Some(40)));
         assert_eq!((map.address(15), map.instruction(15)), (Some(42), Some(42)));

@@ -27,12 +27,20 @@ pub(crate) fn minimal_width(value: u32) -> u8 {
 }
 
 /// Writes an unsigned LEB128 of exactly `width` bytes.
-pub(crate) fn write_leb(out: &mut Vec<u8>, mut value: u32, width: u8) {
-    for _ in 1..width {
-        out.push((value & 0x7f) as u8 | 0x80);
+pub(crate) fn write_leb(out: &mut Vec<u8>, value: u32, width: u8) {
+    let mut bytes = [0; 5];
+    put_leb(&mut bytes, value, width);
+    out.extend_from_slice(&bytes[..width as usize]);
+}
+
+/// Writes an unsigned LEB128 of exactly `width` bytes to the beginning of `out`.
+pub(crate) fn put_leb(out: &mut [u8], mut value: u32, width: u8) {
+    let (last, others) = out[..width as usize].split_last_mut().expect("a number takes a byte");
+    for byte in others {
+        *byte = (value & 0x7f) as u8 | 0x80;
         value >>= 7;
     }
-    out.push(value as u8);
+    *last = value as u8;
 }
 
 /// Widths that the rule does not compute back: noted on the way out, looked up on the way back.

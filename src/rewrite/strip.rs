@@ -4,7 +4,7 @@ use wasm_encoder::Encode;
 use wasmparser::{Operator, OperatorsReader};
 
 use super::balance;
-use super::body::{LOCALS, OPERATORS, SIZE, is_tail_call, size_width_of};
+use super::body::{LOCALS, OPERATORS, SIZE, size_width_of};
 use super::landings::Landings;
 use super::splice::{self, Growth, Shift, Splice, Widths, write_leb};
 use super::wrapper::Wrapper;
@@ -175,12 +175,13 @@ fn code(
         before,
         if before == count { width } else { Widths::Recall(widths).of(1, count, width, before) },
     );
-    let funcs: Vec<(usize, FuncIdx)> = module.defined_funcs().take(before as usize).enumerate().collect();
-    let runs = crate::parallel::runs_of(funcs, |(_, func)| module.body(*func).len());
+    let first = module.imported_funcs().len();
+    let runs = crate::parallel::runs(module.defined_funcs().take(before as usize).map(|func| module.body(func).len()));
     let none = BodyRestore::default();
     let bodies = crate::parallel::map(runs, |run| -> Result<Vec<u8>> {
         let mut out = Vec::new();
-        for (position, func) in run {
+        for position in run {
+            let func = FuncIdx((first + position) as u32);
             let noted = restore.bodies.binary_search_by_key(&(position as u32), |(p, _)| *p);
             let noted = noted.map_or(&none, |found| &restore.bodies[found].1);
             let id = find(&manifest.probes, func);
@@ -192,6 +193,14 @@ fn code(
         out.extend_from_slice(&run?);
     }
     Ok(out)
+}
+
+/// Whether an operator leaves the frame by a call.
+fn is_tail_call(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. }
+    )
 }
 
 fn find(probes: &[Probe], func: FuncIdx) -> Option<ProbeId> {

@@ -22,8 +22,6 @@
 //! A tail call has left the frame before its callee can throw, so it is exited once. A module with no exception feature
 //! never gains one.
 
-use wasmparser::Operator;
-
 use super::body::END;
 use crate::module::Module;
 
@@ -45,24 +43,10 @@ pub(crate) const ALL: [Wrapper; 3] = [Wrapper::Block, Wrapper::TryTable, Wrapper
 impl Wrapper {
     /// The wrapper for a module: by the exceptions that its own code uses.
     pub(super) fn of(module: &Module<'_>) -> Wrapper {
-        let functions = module.with_exceptions().iter().copied();
-        let runs = crate::parallel::runs_of(functions, |func| module.body(*func).len());
-        let flavours = crate::parallel::map(runs, |run| {
-            let (mut new, mut legacy) = (false, false);
-            for func in run {
-                let mut operators =
-                    module.body_reader(func).get_operators_reader().expect("validated: locals can be read");
-                while !operators.eof() {
-                    match operators.read().expect("validated: operators can be read") {
-                        Operator::TryTable { .. } | Operator::ThrowRef => new = true,
-                        Operator::Try { .. } => legacy = true,
-                        _ => {}
-                    }
-                }
-            }
-            (new, legacy)
-        });
-        match flavours.into_iter().fold((false, false), |a, b| (a.0 | b.0, a.1 | b.1)) {
+        let flavours = module
+            .with_exceptions()
+            .fold((false, false), |(new, legacy), (_, exceptions)| (new | exceptions.new, legacy | exceptions.legacy));
+        match flavours {
             // Nothing is caught here: what is thrown leaves the module, and the host closes what it crosses.
             (false, false) => Wrapper::Block,
             (false, true) => Wrapper::LegacyTry,

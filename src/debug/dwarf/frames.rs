@@ -179,13 +179,14 @@ fn settle(entries: &[Entry], mut patches: Patches) -> Result<Patches> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rewrite::offsets::{BodyMap, Edit, OffsetMap};
+    use crate::rewrite::offsets::{Growth, OffsetMap, Place};
 
     #[test]
     fn steps_become_as_long_as_the_code_is_and_what_points_behind_them_follows() {
         // A body at 10 with 7 bytes before its first operator, and 60 more before its 30th byte.
-        let edits = vec![Edit { at: 1, total: 7, inserted: true }, Edit { at: 30, total: 67, inserted: true }];
-        let map = OffsetMap::new(vec![BodyMap { old: 10..100, new_start: 20, enter: None, edits }], (100, 177));
+        let growths = [(1, 7), (30, 60)].map(|(at, by)| Growth { at, by, inserted: true });
+        let mut map = OffsetMap::new((100, 177));
+        map.push(Place { old: 10..100, new_start: 20, enter: None }, &growths);
         let common = |at: u8| [12, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 3, 0, 1, 0x7f, at, 0x0c, 1, 4];
         let function = |length: u8, pointer: u8, from: u8, to: u8, steps: &[u8]| {
             let fields = [length, 0, 0, 0, pointer, 0, 0, 0, from, 0, 0, 0, to, 0, 0, 0];

@@ -258,21 +258,17 @@ impl Program<'_> {
 
 /// Finds the bodies that have a row before their first operator.
 pub(super) fn open(programs: &[Program<'_>], addresses: &mut Addresses<'_>) {
-    let runs = crate::parallel::runs_of(programs, |p| p.end - p.start);
-    let found = crate::parallel::map(runs, |run| -> Vec<usize> {
-        run.into_iter().flat_map(|program| program.openings(addresses)).collect()
-    });
+    let lengths = programs.iter().map(|p| p.end - p.start);
+    let found = crate::parallel::map_each(lengths, |program| programs[program].openings(addresses));
     found.into_iter().flatten().for_each(|body| addresses.open(body));
 }
 
 /// Carries all programs.
 pub(super) fn carry(programs: &[Program<'_>], addresses: &Addresses<'_>) -> Lines {
     let mut lines = Lines::default();
-    let runs = crate::parallel::runs_of(programs, |p| p.end - p.start);
-    let carried = crate::parallel::map(runs, |run| {
-        run.into_iter().map(|program| (program, program.carry(addresses))).collect::<Vec<_>>()
-    });
-    for (program, result) in carried.into_iter().flatten() {
+    let lengths = programs.iter().map(|p| p.end - p.start);
+    let carried = crate::parallel::map_each(lengths, |program| programs[program].carry(addresses));
+    for (program, result) in programs.iter().zip(carried) {
         let mut patches = result.unwrap_or_else(|e| {
             lines.left_out.push((program.start, e));
             program.emptied()

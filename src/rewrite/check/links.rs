@@ -45,7 +45,7 @@ impl Pair<'_, '_> {
                 let mut reader = self.new.reader(code.contents.clone());
                 reader.read_var_u32()?;
                 let bodies = &self.new.bytes()[reader.original_position()..code.contents.end];
-                data == crate::debug::encoded(&crate::debug::build_id(old, [bodies]))
+                data == crate::debug::encoded(&crate::debug::build_id(old, |see| see(bodies)))
             }
             _ => data == &self.old.bytes()[a.data.clone()],
         };
