@@ -182,17 +182,31 @@ impl HookCode {
 
     /// The function is entered: `i32.const id; call $enter` in the Observe set.
     pub(crate) fn enter(&self, frame: Frame) -> Vec<u8> {
+        let mut code = Vec::new();
+        self.enter_to(frame, &mut code);
+        code
+    }
+
+    /// Appends that.
+    pub(crate) fn enter_to(&self, frame: Frame, out: &mut Vec<u8>) {
         match &self.write {
-            Write::Calls { enter, .. } => frame.call(*enter),
-            Write::Buffer(buffer) => buffer.enter(frame),
+            Write::Calls { enter, .. } => frame.call(*enter, out),
+            Write::Buffer(buffer) => out.extend(buffer.enter(frame)),
         }
     }
 
     /// It is left: `i32.const id; call $exit`. Leaves everything on the operand stack where it is, as all of these do.
     pub(crate) fn exit(&self, frame: Frame) -> Vec<u8> {
+        let mut code = Vec::new();
+        self.exit_to(frame, &mut code);
+        code
+    }
+
+    /// Appends that.
+    pub(crate) fn exit_to(&self, frame: Frame, out: &mut Vec<u8>) {
         match &self.write {
-            Write::Calls { exit, .. } => frame.call(*exit),
-            Write::Buffer(buffer) => buffer.exit(frame),
+            Write::Calls { exit, .. } => frame.call(*exit, out),
+            Write::Buffer(buffer) => out.extend(buffer.exit(frame)),
         }
     }
 
@@ -229,12 +243,12 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// `i32.const id; call func`
-    fn call(&self, func: u32) -> Vec<u8> {
-        let Some(id) = self.id else { return Vec::new() };
-        let mut code = vec![0x41];
-        (id.0 as i32).encode(&mut code);
-        code.push(0x10);
-        func.encode(&mut code);
-        code
+    fn call(&self, func: u32, out: &mut Vec<u8>) {
+        if let Some(id) = self.id {
+            out.push(0x41);
+            (id.0 as i32).encode(out);
+            out.push(0x10);
+            func.encode(out);
+        }
     }
 }

@@ -126,9 +126,9 @@ pub fn label_beside(module: &Module<'_>, beside: &Beside<'_>) -> Labels {
     let mut warnings = Vec::new();
     let mut names = names::function_names(module, module.func_count(), &mut warnings);
     if let Some(file) = &beside.debug_file {
-        names.retain(|_, name| !name.is_empty());
-        for (func, name) in names::function_names(file, module.func_count(), &mut warnings) {
-            names.entry(func).or_insert(name);
+        let others = names::function_names(file, module.func_count(), &mut warnings);
+        for (name, other) in names.iter_mut().zip(others) {
+            *name = name.filter(|name| !name.is_empty()).or(other);
         }
     }
     let mut exports: Vec<Option<&str>> = vec![None; module.func_count() as usize];
@@ -158,13 +158,13 @@ pub fn label_beside(module: &Module<'_>, beside: &Beside<'_>) -> Labels {
         .map(|func| {
             let Subprogram { name: dwarf_name, file, line, language } = debug.remove(&func).unwrap_or_default();
             // An empty name says nothing to anybody, so the next source is asked.
-            let from_names = names.get(&func.0).filter(|n| !n.is_empty());
+            let from_names = names[func.0 as usize].filter(|n| !n.is_empty());
             let from_export = exports[func.0 as usize].filter(|n| !n.is_empty());
             let (name, source): (Arc<str>, Source) = if let Some(import) = module.imported_funcs().get(func.0 as usize)
             {
                 (format!("{}.{}", import.module, import.name).into(), Source::Import)
             } else if let Some(name) = from_names {
-                ((*name).into(), Source::NameSection)
+                (name.into(), Source::NameSection)
             } else if let Some(name) = from_export {
                 (name.into(), Source::Export)
             } else if let Some(name) = dwarf_name.filter(|n| !n.is_empty()) {
@@ -205,6 +205,10 @@ pub fn is_manual_api(label: &Label) -> bool {
         return [OBSERVE_API, OBSERVE_OLD]
             .iter()
             .any(|m| label.name.strip_prefix(m).is_some_and(|n| n.starts_with('.')));
+    }
+    // A mangled name holds the words as they are, and to demangle all names takes longer than to hook them.
+    if !["wasmtrace", "observe_api"].iter().any(|word| label.name.contains(word)) {
+        return false;
     }
     let name = label.demangled();
     let name = name.trim_start_matches(['<', '&']);

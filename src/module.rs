@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 mod walk;
 
 pub use walk::Size;
-pub(crate) use walk::{Exceptions, Site, Sites};
+pub(crate) use walk::{Exceptions, NEAR, Site, Sites};
 use walk::{Walked, Walker};
 
 /// The index of a function in a module's function index space: imported functions first, in order.
@@ -87,6 +87,7 @@ pub struct Module<'a> {
     tables: u32,
     globals: u32,
     elements: u32,
+    imported_tags: u32,
     start: Option<FuncIdx>,
 }
 
@@ -167,6 +168,7 @@ pub fn parse_with<'a>(bytes: &'a [u8], options: &ParseOptions) -> Result<Module<
         tables: 0,
         globals: 0,
         elements: 0,
+        imported_tags: 0,
         start: None,
     };
     let mut parser = Parser::new(0);
@@ -334,7 +336,7 @@ impl<'a> Module<'a> {
             TypeRef::Memory(memory) => self.memories.push(memory),
             TypeRef::Table(_) => self.tables += 1,
             TypeRef::Global(_) => self.globals += 1,
-            TypeRef::Tag(_) => {}
+            TypeRef::Tag(_) => self.imported_tags += 1,
         }
     }
 
@@ -391,6 +393,11 @@ impl<'a> Module<'a> {
     /// How many imports of every kind there are.
     pub(crate) fn import_count(&self) -> usize {
         self.import_count
+    }
+
+    /// How many tags are imported.
+    pub(crate) fn imported_tags(&self) -> u32 {
+        self.imported_tags
     }
 
     /// How many functions there are, imported ones included.

@@ -13,7 +13,7 @@ use crate::debug::{Carrying, Link, external};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BufferPlace, HookCode, HookSet, Manifest, Probe, ProbeId, buffer, is_hook_import};
 use crate::label::{Labels, printable};
-use crate::module::{FuncIdx, Module, Site};
+use crate::module::{FuncIdx, Module, ParseOptions, Site, parse_with};
 use crate::select::{self, Plan};
 
 mod assemble;
@@ -272,8 +272,9 @@ pub fn rewrite_beside(
         }
         _ => None,
     };
+    let sections = ParseOptions { validate: false, ..Default::default() };
     if is_near_the_limit_of_types(module)
-        && let Err(e) = crate::module::parse(&wasm)
+        && let Err(e) = parse_with(&wasm, &sections)
     {
         return Err(Error::new(
             ErrorKind::Limit,
@@ -290,16 +291,16 @@ pub fn rewrite_beside(
 }
 
 /// Engines bound the sizes of the types of all imports and exports together: a function counts as its parameters and results
-/// and one or two more. Where that may be near, the output is validated too.
+/// and two more, a tag as the function that is its type, anything else as one. Where that may be near, the output is validated.
 fn is_near_the_limit_of_types(module: &Module<'_>) -> bool {
-    let size = |func: FuncIdx| {
-        let ty = module.func_type(func);
-        4 + ty.params().len() + ty.results().len()
-    };
+    const MOST_OF_A_TAG: usize = 1000 + 1000 + 2; // parameters, results
+    let size = |func: FuncIdx| 2 + module.func_type(func).params().len() + module.func_type(func).results().len();
     let imports = module.imported_funcs().len() as u32;
     let funcs = (0..imports).map(FuncIdx).chain(module.exports().iter().map(|(_, func)| *func)).map(size);
-    let others = 4 * (module.import_count() + module.all_exports().len());
-    funcs.sum::<usize>() + others > MAX_TYPE_SIZE - 1000
+    let exports = module.all_exports();
+    let exported_tags = exports.iter().filter(|export| export.kind == wasmparser::ExternalKind::Tag).count();
+    let tags = (module.imported_tags() as usize + exported_tags) * MOST_OF_A_TAG;
+    funcs.sum::<usize>() + tags + module.import_count() + exports.len() > MAX_TYPE_SIZE - 1000
 }
 
 fn unchanged(module: &Module<'_>, selection: select::Summary) -> Rewritten {

@@ -19,6 +19,8 @@
 //! In a pattern `*` stops at `::`, `.` and `/`, and `**` crosses them; every other character stands for itself, since
 //! names contain `{`, `[` and `?`. `=name` is exact, `/re/` a regular expression that may match anywhere.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use regex_lite::Regex;
@@ -93,7 +95,9 @@ impl Plan {
 
     /// Whether the function is hooked.
     pub fn contains(&self, func: FuncIdx) -> bool {
-        self.hooked.binary_search(&func).is_ok() || self.imports.binary_search(&func).is_ok()
+        // Mostly all are hooked, or all but some: then it stands where it would if there were no others.
+        let guess = func.0.checked_sub(self.first_defined).and_then(|place| self.hooked.get(place as usize));
+        guess == Some(&func) || self.hooked.binary_search(&func).is_ok() || self.imports.binary_search(&func).is_ok()
     }
 
     /// The imported functions that are hooked, through shims, by index.
@@ -348,26 +352,31 @@ fn parse_range(text: &str) -> Option<std::ops::Range<u32>> {
 struct Subject<'s> {
     func: FuncIdx,
     label: &'s Label,
-    demangled: std::borrow::Cow<'s, str>,
+    demangled: OnceCell<Cow<'s, str>>,
     exports: &'s [&'s str],
     import: Option<&'s FuncImport<'s>>,
     size: Option<Size>,
 }
 
 impl Subject<'_> {
+    /// Made when a rule asks: it costs more than the rule.
+    fn demangled(&self) -> &str {
+        self.demangled.get_or_init(|| self.label.demangled())
+    }
+
     fn passes(&self, test: &Test) -> bool {
         match test {
-            Test::Name(p) => p.matches(&self.demangled) || p.matches(without_arguments(&self.demangled)),
+            Test::Name(p) => p.matches(self.demangled()) || p.matches(without_arguments(self.demangled())),
             Test::Raw(p) => p.matches(&self.label.name),
             Test::File(p) => self.label.file.as_deref().is_some_and(|f| p.matches(f)),
-            Test::Crate(p) => groups::package(&self.demangled).is_some_and(|c| p.matches(c)),
+            Test::Crate(p) => groups::package(self.demangled()).is_some_and(|c| p.matches(c)),
             Test::Import(p) => self.import.is_some_and(|i| p.matches(i.name) || p.matches(&self.label.name)),
             Test::Export(p) => self.exports.iter().any(|e| p.matches(e)),
             Test::Index(range) => range.contains(&self.func.0),
             Test::Lang(p) => groups::language(self.label).is_some_and(|l| p.matches(l)),
             Test::Group(Group::Exports) => !self.exports.is_empty(),
             Test::Group(Group::Imports) => self.import.is_some(),
-            Test::Group(group) => group.contains(self.label, &self.demangled, self.size),
+            Test::Group(group) => group.contains(self.label, || self.demangled(), self.size),
         }
     }
 }
@@ -400,7 +409,7 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
         let subject = Subject {
             func,
             label,
-            demangled: label.demangled(),
+            demangled: OnceCell::new(),
             exports: &exports[func.0 as usize],
             import,
             size: (func.0 as usize).checked_sub(first).and_then(|position| sizes.get(position).copied()),

@@ -4,8 +4,6 @@
 //! Hosts of the Observe ABI look a probe's id up in this section, so a hooked module always has one, with every hooked
 //! function in it.
 
-use std::collections::BTreeMap;
-
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
@@ -27,18 +25,21 @@ const FIELDS: u8 = 10;
 pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) -> Vec<u8> {
     let module = carrying.module;
     // What a damaged or second section holds counts too: the names have been read that way for the labels.
-    let mut functions: BTreeMap<u32, &str> =
-        crate::label::names::function_names(module, carrying.func_count, &mut Vec::new())
-            .into_iter()
-            .map(|(func, name)| (carrying.shift.place(func), name))
-            .collect();
-    functions.extend(carrying.hook_names.iter().map(|(func, name)| (*func, name.as_str())));
-    for probe in carrying.probes {
-        let name = functions.entry(probe.id.0).or_insert(&probe.label.name);
-        if name.is_empty() {
-            *name = &probe.label.name;
-        }
+    let old = crate::label::names::function_names(module, carrying.func_count, &mut Vec::new());
+    let last_own = carrying.shift.place(carrying.func_count);
+    let last = carrying.hook_names.iter().map(|(func, _)| *func).chain(carrying.probes.last().map(|p| p.id.0));
+    let mut functions = vec![None; last.fold(last_own, u32::max) as usize + 1];
+    for (func, name) in (0..).zip(old) {
+        functions[carrying.shift.place(func) as usize] = name;
     }
+    for (func, name) in carrying.hook_names {
+        functions[*func as usize] = Some(name);
+    }
+    for probe in carrying.probes {
+        let name = &mut functions[probe.id.0 as usize];
+        *name = name.filter(|name| !name.is_empty()).or(Some(&probe.label.name));
+    }
+    let functions = (0..).zip(functions).filter_map(|(func, name)| Some((func, name?))).collect::<Vec<_>>();
     let data = section.map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
     let label_shift = |func: u32| carrying.probes.binary_search_by_key(&carrying.shift.place(func), |p| p.id.0).is_ok();
     let mut out = Vec::new();
@@ -87,7 +88,7 @@ pub(crate) fn restore(data: &[u8], shift: &Shift, outer_labels: u32, probes: &[P
         match id {
             FUNCTIONS => {
                 let names = name_map(contents)?;
-                let kept: BTreeMap<u32, &str> = names
+                let mut kept: Vec<(u32, &str)> = names
                     .into_iter()
                     .filter(|(func, _)| {
                         let ours = hooks.contains(func) || *func >= shift.first_shim && probe(*func).is_none();
@@ -95,6 +96,7 @@ pub(crate) fn restore(data: &[u8], shift: &Shift, outer_labels: u32, probes: &[P
                     })
                     .map(|(func, name)| (shift.back(func), name))
                     .collect();
+                kept.sort_by_key(|(func, _)| *func);
                 write_functions(&kept, &mut out);
             }
             LOCALS | LABELS => {
@@ -178,7 +180,7 @@ fn at_end(reader: &BinaryReader<'_>) -> Result<()> {
     Err(crate::error::Error::at(crate::error::ErrorKind::Malformed, reader.original_position(), message))
 }
 
-fn write_functions(functions: &BTreeMap<u32, &str>, out: &mut Vec<u8>) {
+fn write_functions(functions: &[(u32, &str)], out: &mut Vec<u8>) {
     let mut contents = Vec::new();
     functions.len().encode(&mut contents);
     for (func, name) in functions {

@@ -134,7 +134,7 @@ impl Manifest {
         self.build_id.as_slice().encode(&mut out);
 
         let mut strings: Vec<&str> = Vec::new();
-        let mut interned: HashMap<&str, u32> = HashMap::new();
+        let mut interned: HashMap<&str, u32> = HashMap::with_capacity(all.len());
         let mut intern = |s| {
             *interned.entry(s).or_insert_with(|| {
                 strings.push(s);

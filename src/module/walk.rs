@@ -37,7 +37,10 @@ pub(crate) struct Exceptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Site {
     /// `call` or `ref.func`: the index of a function stands behind the opcode's byte.
-    Reference,
+    Reference {
+        /// Whether the number may need more bytes if it grows by up to [`NEAR`].
+        may_widen: bool,
+    },
     /// `return_call`: the same.
     TailCall(Opened),
     /// `return_call_indirect`, `return_call_ref`.
@@ -53,6 +56,9 @@ pub(crate) enum Site {
 
 /// How many labels have been opened in the body before a place.
 pub(crate) type Opened = u32;
+
+/// How far function indices move at most, but for those of imports with shims.
+pub(crate) const NEAR: u32 = 16;
 
 /// Bits of a place's first number that say what is there; the others are how far it is from the one before.
 const KIND_BITS: u32 = 3;
@@ -91,7 +97,8 @@ impl Notes<'_> {
     #[inline]
     fn site(&mut self, at: usize, site: Site) {
         let (kind, more) = match site {
-            Site::Reference => (0, None),
+            Site::Reference { may_widen: false } => (0, None),
+            Site::Reference { may_widen: true } => (7, None),
             Site::TailCall(opened) => (1, Some(opened)),
             Site::IndirectTailCall(opened) => (2, Some(opened)),
             Site::Return(depth) => (3, Some(depth)),
@@ -104,6 +111,13 @@ impl Notes<'_> {
             push_leb(self.sites, u64::from(more));
         }
         self.last = at;
+    }
+
+    #[inline]
+    fn reference(&mut self, at: usize, func: u32) {
+        // Only a number that comes to have more bits can come to need more bytes.
+        let may_widen = func.leading_zeros() != func.saturating_add(NEAR).leading_zeros();
+        self.site(at, Site::Reference { may_widen });
     }
 
     #[inline]
@@ -163,7 +177,8 @@ impl Iterator for Sites<'_> {
         self.at += (first >> KIND_BITS) as usize;
         let mut more = || self.number().map(|more| more as u32);
         let site = match first & ((1 << KIND_BITS) - 1) {
-            0 => Site::Reference,
+            0 => Site::Reference { may_widen: false },
+            7 => Site::Reference { may_widen: true },
             1 => Site::TailCall(more()?),
             2 => Site::IndirectTailCall(more()?),
             3 => Site::Return(more()?),
@@ -184,12 +199,12 @@ struct Visitor<'v, 'n, V> {
 
 /// What is noted of an operator, by the name of its visit.
 macro_rules! note {
-    ($notes:ident $at:ident visit_call) => {
-        $notes.site($at, Site::Reference);
+    ($notes:ident $at:ident visit_call $func:ident) => {
+        $notes.reference($at, $func);
         $notes.size.has_call = true;
     };
-    ($notes:ident $at:ident visit_ref_func) => {
-        $notes.site($at, Site::Reference);
+    ($notes:ident $at:ident visit_ref_func $func:ident) => {
+        $notes.reference($at, $func);
     };
     ($notes:ident $at:ident visit_call_indirect) => {
         $notes.size.has_call = true;

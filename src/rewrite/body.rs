@@ -24,11 +24,11 @@
 
 use super::landings::Landings;
 use super::offsets::Growth;
-use super::splice::{Shift, Splice, Widths, minimal_width, put_leb, write_leb};
+use super::splice::{Shift, Splice, Widths, minimal_width, put_leb};
 use super::wrapper::Wrapper;
 use crate::error::Result;
 use crate::hook::{BodyRestore, Frame, HookCode, ProbeId};
-use crate::module::{FuncIdx, Module, Site};
+use crate::module::{FuncIdx, Module, NEAR, Site};
 
 /// Ordinals of the numbers that are edited in every body, before those in its operators.
 pub(crate) const SIZE: u32 = 0;
@@ -58,10 +58,18 @@ pub(crate) struct BodyPlan<'p> {
 /// Where bodies are written, one in the place of the other.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// The body, without its size field.
+    /// Whether bodies are measured and not written.
+    pub(crate) measures: bool,
+    /// How long the body is, without its size field.
+    pub(crate) size: usize,
+    /// The body, if it was written, without its size field.
     pub(crate) bytes: Vec<u8>,
     /// Where bytes were added, by ascending place.
     pub(crate) growths: Vec<Growth>,
+    /// What stands at the beginning of a body, at each of its exits, and at its end.
+    pub(crate) opening: Vec<u8>,
+    pub(crate) exit: Vec<u8>,
+    pub(crate) closing: Vec<u8>,
 }
 
 /// What else is known of a body that has been written.
@@ -103,7 +111,7 @@ pub(crate) fn rewrite(
     scratch: &mut Scratch,
 ) -> Result<NewBody> {
     let new = write(module, func, plan, code, shift, scratch)?;
-    if scratch.bytes.len() > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow || plan.balance) {
+    if scratch.size > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow || plan.balance) {
         let bare =
             BodyPlan { hooked: None, landings: None, wrapper: Wrapper::Block, memory_grow: false, balance: false };
         return Ok(NewBody { left_out: Some(LeftOut::TooLarge), ..write(module, func, &bare, code, shift, scratch)? });
@@ -146,36 +154,45 @@ fn write(
     let mut labels = Vec::new();
     let mut branches = Vec::new();
     let mut to_wrapper = 0; // branches to the wrapper so far
-    let exit = frame.map(|frame| code.exit(frame));
+    scratch.exit.clear();
+    if let Some(frame) = frame {
+        code.exit_to(frame, &mut scratch.exit);
+    }
+    let exit = frame.map(|_| scratch.exit.as_slice());
     let landed = frame.map_or_else(Vec::new, |frame| code.landed(frame));
     let balance = if plan.balance { code.balance() } else { Vec::new() };
     let (landed_labels, exit_labels) = (code.labels().0 as usize, code.labels().1 as usize);
 
     let mut splice = Splice::new(file, range.start, Widths::Note(Vec::new()), OPERATORS);
     (splice.out, splice.edits) = (std::mem::take(&mut scratch.bytes), std::mem::take(&mut scratch.growths));
+    splice.counts = scratch.measures;
     splice.out.clear();
     splice.edits.clear();
     let more = hook_locals + has_room as u32;
     if more > 0 {
         let groups_width = groups_leb.len() as u8;
         let becomes = splice.widths.of(LOCALS, groups, groups_width, groups + 1);
-        write_leb(&mut splice.out, groups + 1, becomes);
-        splice.out.extend_from_slice(&file[groups_leb.end..start]);
-        splice.out.extend_from_slice(&[more as u8, I32]);
+        let mut count = [0; 5];
+        put_leb(&mut count, groups + 1, becomes);
+        splice.write(&count[..becomes as usize]);
+        splice.write(&file[groups_leb.end..start]);
+        splice.write(&[more as u8, I32]);
         splice.remove(range.start..start);
         // Before every operator, so that even the first one's address moves.
         let by = (becomes - groups_width) as u32 + 2;
         splice.edits.push(Growth { at: (start - range.start - 1) as u32, by, inserted: false });
     }
     if let (Some(frame), Some((id, block_type))) = (frame, plan.hooked) {
-        let mut opening = code.enter(frame);
-        opening.extend(plan.wrapper.open(block_type));
+        scratch.opening.clear();
+        code.enter_to(frame, &mut scratch.opening);
+        plan.wrapper.open(block_type, &mut scratch.opening);
         if id.is_none() {
             // The section `name` counts those around a body for functions with a probe alone.
             labels.extend(std::iter::repeat_n(0, landed_labels + plan.wrapper.labels() as usize));
         }
-        splice.insert(start, &opening);
+        splice.insert(start, &scratch.opening);
     }
+    let skips = scratch.measures && shift.shims.is_empty() && shift.hooks <= NEAR;
     let mut landings = plan.landings.map_or(&[][..], |landings| &landings.before).iter().peekable();
     let mut land = |up_to: usize, splice: &mut Splice<'_, '_>, labels: &mut Vec<u32>| {
         while let Some((at, opened)) = landings.next_if(|(at, _)| *at <= up_to) {
@@ -185,7 +202,7 @@ fn write(
     };
     for (at, site) in module.sites(func) {
         land(at, &mut splice, &mut labels);
-        match (site, &exit) {
+        match (site, exit) {
             (Site::TailCall(opened) | Site::IndirectTailCall(opened), Some(exit)) if !exit.is_empty() => {
                 splice.insert(at, exit);
                 labels.extend(std::iter::repeat_n(opened, exit_labels));
@@ -205,23 +222,29 @@ fn write(
             (Site::MemoryGrow, _) if has_room => splice.insert(at, &code.memory_grow(pages)),
             _ => {}
         }
-        if matches!(site, Site::Reference | Site::TailCall(_)) {
-            let (func, width) = read_leb(&file[at + 1..]);
-            splice.number(at + 1..at + 1 + width, func, shift.reference(func));
+        match site {
+            // Most are as wide as they were, and need not be looked at to know how long the body becomes.
+            Site::Reference { may_widen: false } if skips => splice.skip_number(),
+            Site::Reference { .. } | Site::TailCall(_) => {
+                let (func, width) = read_leb(&file[at + 1..]);
+                splice.number(at + 1..at + 1 + width, func, shift.reference(func));
+            }
+            _ => {}
         }
     }
     let last = range.end - 1;
     land(last, &mut splice, &mut labels);
-    if let Some(exit) = &exit {
+    if let Some(exit) = exit {
+        scratch.closing.clear();
         let lands_here = plan.landings.is_some_and(|landings| landings.at_exit);
-        let landed: &[u8] = if lands_here { &landed } else { &[] };
-        splice.insert(last, &plan.wrapper.close(&[landed, exit].concat()));
+        plan.wrapper.close([if lands_here { &landed } else { &[] }, exit], &mut scratch.closing);
+        splice.insert(last, &scratch.closing);
     }
     splice.copy_to(range.end);
 
-    let Splice { out, edits, mut widths, .. } = splice;
-    let size_width = widths.of(SIZE, range.len() as u32, size_width_of(module, func), out.len() as u32);
-    *scratch = Scratch { bytes: out, growths: edits };
+    let Splice { out, edits, mut widths, len, .. } = splice;
+    let size_width = widths.of(SIZE, range.len() as u32, size_width_of(module, func), len as u32);
+    (scratch.size, scratch.bytes, scratch.growths) = (len, out, edits);
     let mut widths = widths.into_noted();
     widths.sort_unstable();
     Ok(NewBody {

@@ -212,7 +212,11 @@ impl Pair<'_, '_> {
         };
         let opening = walk.at() + self.code.enter(frame).len();
         let block_type = self.block_type(new_func, opening)?;
-        let opens = |w: &Wrapper| self.new.bytes()[opening..].starts_with(&w.open(&block_type));
+        let opens = |w: &Wrapper| {
+            let mut open = Vec::new();
+            w.open(&block_type, &mut open);
+            self.new.bytes()[opening..].starts_with(&open)
+        };
         // What a plain block encloses may itself begin like another wrapper, so every one that fits is tried.
         let mut found = Err(fail(walk.at(), "no wrapper with the function's results behind ENTER"));
         for wrapper in self.wrappers().filter(opens) {
@@ -266,7 +270,8 @@ impl Pair<'_, '_> {
         let more_locals = (new.at() - new_range.start).saturating_sub(first - old_range.start);
         grown(first - 1, more_locals, false);
         if let Some((frame, wrapper, block_type)) = hooks {
-            let opening = [self.code.enter(frame), wrapper.open(block_type)].concat();
+            let mut opening = self.code.enter(frame);
+            wrapper.open(block_type, &mut opening);
             new.skip(&opening)?;
             grown(first, opening.len(), true);
         }
@@ -293,7 +298,8 @@ impl Pair<'_, '_> {
                 && matches!(a, Operator::End)
             {
                 let landed = if labels[0].named { &landed[..] } else { &[] };
-                let close = wrapper.close(&[landed, &exit].concat());
+                let mut close = Vec::new();
+                wrapper.close([landed, &exit], &mut close);
                 new.skip(&close)?;
                 grown(old_at, close.len(), true);
                 places.push(((old_at - old_range.start) as u32, (new.at() - new_range.start) as u32));

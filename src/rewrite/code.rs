@@ -107,11 +107,15 @@ impl<'c, 'a> Code<'c, 'a> {
     }
 
     fn measure_run(&self, run: Range<usize>) -> Result<Measured> {
-        let mut measured = Measured::default();
-        let mut scratch = Scratch::default();
+        let mut measured = Measured {
+            bodies: Vec::with_capacity(run.len()),
+            growths: Vec::with_capacity(4 * run.len()),
+            ..Default::default()
+        };
+        let mut scratch = Scratch { measures: true, ..Default::default() };
         for position in run {
             let body = self.body(position, &mut scratch)?;
-            let size = scratch.bytes.len() as u32;
+            let size = scratch.size as u32;
             measured.bodies.push((size, body.size_width, body.enter, scratch.growths.len() as u32));
             measured.growths.extend_from_slice(&scratch.growths);
             if !body.restore.is_empty() {

@@ -60,13 +60,11 @@ impl Shim {
             locals => vec![1, locals as u8, 0x7f],
         };
         let exit = code.exit(frame);
-        let (open, close) = match self.wrapper {
-            // Nothing in it branches.
-            Wrapper::Block => (Vec::new(), exit),
-            catching => (catching.open(block_type), catching.close(&exit)),
-        };
         body.extend(code.enter(frame));
-        body.extend(open);
+        // Where nothing is caught there is no block: nothing in it branches.
+        if self.wrapper != Wrapper::Block {
+            self.wrapper.open(block_type, &mut body);
+        }
         if self.leaves {
             body.extend(code.balance());
         }
@@ -76,7 +74,10 @@ impl Shim {
         }
         body.push(0x10); // call
         self.import.0.encode(&mut body);
-        body.extend(close);
+        match self.wrapper {
+            Wrapper::Block => body.extend(exit),
+            catching => catching.close([&exit, &[]], &mut body),
+        }
         body.push(END);
         body
     }

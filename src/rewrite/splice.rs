@@ -84,6 +84,10 @@ pub(crate) struct Splice<'a, 'w> {
     file: &'a [u8],
     start: usize,
     copied: usize,
+    /// Whether bytes are counted and not written.
+    pub(crate) counts: bool,
+    /// How many bytes have been written, or counted.
+    pub(crate) len: usize,
     pub(crate) out: Vec<u8>,
     pub(crate) edits: Vec<offsets::Growth>,
     pub(crate) widths: Widths<'w>,
@@ -93,26 +97,45 @@ pub(crate) struct Splice<'a, 'w> {
 impl<'a, 'w> Splice<'a, 'w> {
     /// Begins at `start`; numbers edited are counted from `first_ordinal`.
     pub(crate) fn new(file: &'a [u8], start: usize, widths: Widths<'w>, first_ordinal: u32) -> Self {
-        Splice { file, start, copied: start, out: Vec::new(), edits: Vec::new(), widths, ordinal: first_ordinal }
+        Splice {
+            file,
+            start,
+            copied: start,
+            counts: false,
+            len: 0,
+            out: Vec::new(),
+            edits: Vec::new(),
+            widths,
+            ordinal: first_ordinal,
+        }
     }
 
     /// Copies everything up to the offset `to` that has not been copied yet.
     pub(crate) fn copy_to(&mut self, to: usize) {
-        self.out.extend_from_slice(&self.file[self.copied..to]);
+        self.write(&self.file[self.copied..to]);
         self.copied = to;
+    }
+
+    /// Writes `bytes` behind what has been written.
+    #[inline]
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.len += bytes.len();
+        if !self.counts {
+            self.out.extend_from_slice(bytes);
+        }
     }
 
     /// Writes `bytes` before what stands at the offset `at`.
     pub(crate) fn insert(&mut self, at: usize, bytes: &[u8]) {
         self.copy_to(at);
-        self.out.extend_from_slice(bytes);
+        self.write(bytes);
         self.edits.push(offsets::Growth { at: (at - self.start) as u32, by: bytes.len() as u32, inserted: true });
     }
 
     /// Writes `bytes` for what stands in `old`. Grows or keeps the length; [`Splice::remove`] is for the way back.
     pub(crate) fn replace(&mut self, old: Range<usize>, bytes: &[u8]) {
         self.copy_to(old.start);
-        self.out.extend_from_slice(bytes);
+        self.write(bytes);
         self.copied = old.end;
         if bytes.len() > old.len() {
             self.edits.push(offsets::Growth {
@@ -129,6 +152,11 @@ impl<'a, 'w> Splice<'a, 'w> {
         self.copied = old.end;
     }
 
+    /// Passes a number over that is counted, and stays as wide as it is.
+    pub(crate) fn skip_number(&mut self) {
+        self.ordinal += 1;
+    }
+
     /// Writes the number at `leb`, which is `old`, as `new`.
     pub(crate) fn number(&mut self, leb: Range<usize>, old: u32, new: u32) {
         let width = leb.len() as u8;
@@ -138,7 +166,9 @@ impl<'a, 'w> Splice<'a, 'w> {
             return;
         }
         self.copy_to(leb.start);
-        write_leb(&mut self.out, new, becomes);
+        let mut bytes = [0; 5];
+        put_leb(&mut bytes, new, becomes);
+        self.write(&bytes[..becomes as usize]);
         self.copied = leb.end;
         if becomes > width {
             self.edits.push(offsets::Growth {

@@ -319,7 +319,9 @@ fn body(
                 let lands_here = landings.as_ref().is_some_and(|landings| landings.is_at(next));
                 let landed: &[u8] = if lands_here { &landed } else { &[] };
                 let exit = exit.as_deref().unwrap_or_default();
-                if file[at..range.end - 1] != wrapper.close(&[landed, exit].concat()) {
+                let mut close = Vec::new();
+                wrapper.close([landed, exit], &mut close);
+                if file[at..range.end - 1] != close {
                     return Err(unexpected(format!("function {} does not end in its exit", func.0)));
                 }
                 splice.remove(at..range.end - 1);

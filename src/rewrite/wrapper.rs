@@ -66,24 +66,35 @@ impl Wrapper {
         }
     }
 
-    /// What stands between ENTER and the body. `block_type` is that of the function's results, encoded.
-    pub(super) fn open(self, block_type: &[u8]) -> Vec<u8> {
-        match self {
-            Wrapper::Block => [&[0x02], block_type].concat(),
-            // block, block (result exnref), try_table with one clause: catch_all_ref 0
-            Wrapper::TryTable => [&[0x02], block_type, &[0x02, 0x69, 0x1f], block_type, &[1, 0x03, 0]].concat(),
-            Wrapper::LegacyTry => [&[0x06], block_type].concat(),
+    /// Appends what stands between ENTER and the body. `block_type` is that of the function's results, encoded.
+    pub(super) fn open(self, block_type: &[u8], out: &mut Vec<u8>) {
+        out.push(if self == Wrapper::LegacyTry { 0x06 } else { 0x02 });
+        out.extend_from_slice(block_type);
+        if self == Wrapper::TryTable {
+            // block (result exnref), try_table with one clause: catch_all_ref 0
+            out.extend_from_slice(&[0x02, 0x69, 0x1f]);
+            out.extend_from_slice(block_type);
+            out.extend_from_slice(&[1, 0x03, 0]);
         }
     }
 
-    /// What stands between the body and the function's last `end`, where `exit` is what stands on its last way out.
-    pub(super) fn close(self, exit: &[u8]) -> Vec<u8> {
+    /// Appends what stands between the body and the function's last `end`, where `exits`, one behind the other, stand on its
+    /// last way out.
+    pub(super) fn close(self, exits: [&[u8]; 2], out: &mut Vec<u8>) {
+        let exit = |out: &mut Vec<u8>| exits.iter().for_each(|exit| out.extend_from_slice(exit));
         match self {
-            Wrapper::Block => [&[END], exit].concat(),
-            // end, br 1, end; throw_ref; end
-            Wrapper::TryTable => [&[END, 0x0c, 1, END], exit, &[0x0a, END], exit].concat(),
-            // catch_all; rethrow 0; end
-            Wrapper::LegacyTry => [&[0x19], exit, &[0x09, 0, END], exit].concat(),
+            Wrapper::Block => out.push(END),
+            Wrapper::TryTable => {
+                out.extend_from_slice(&[END, 0x0c, 1, END]); // end, br 1, end
+                exit(out);
+                out.extend_from_slice(&[0x0a, END]); // throw_ref, end
+            }
+            Wrapper::LegacyTry => {
+                out.push(0x19); // catch_all
+                exit(out);
+                out.extend_from_slice(&[0x09, 0, END]); // rethrow 0, end
+            }
         }
+        exit(out);
     }
 }

@@ -46,11 +46,14 @@ impl Group {
     }
 
     /// Whether a function is in a group that is told by its label and size; the two others are told by the module.
-    pub(super) fn contains(self, label: &Label, demangled: &str, size: Option<Size>) -> bool {
+    pub(super) fn contains<'d>(self, label: &Label, demangled: impl FnOnce() -> &'d str, size: Option<Size>) -> bool {
         match self {
-            Group::User => !is_std(label, demangled) && !is_alloc(demangled),
-            Group::Std => is_std(label, demangled),
-            Group::Alloc => is_alloc(demangled),
+            Group::User => {
+                let name = demangled();
+                !is_std(label, name) && !is_alloc(name)
+            }
+            Group::Std => is_std(label, demangled()),
+            Group::Alloc => is_alloc(demangled()),
             Group::Exports | Group::Imports => false,
             Group::Tiny => size.is_some_and(|s| s.operators <= TINY && !s.has_loop),
             Group::Leaf => size.is_some_and(|s| !s.has_call),

@@ -295,12 +295,13 @@ impl Pair<'_, '_> {
         let old = crate::label::names::function_names(self.old, self.old.func_count(), &mut Vec::new());
         let new = crate::label::names::function_names(self.new, self.new.func_count(), &mut Vec::new());
         let at = self.new.custom("name").map_or(self.new.bytes().len(), |s| s.whole.start);
-        for (func, name) in &old {
-            if !name.is_empty() && new.get(&self.place(*func)) != Some(name) {
+        let name = |func: u32| new.get(func as usize).copied().flatten();
+        for (func, old) in (0..).zip(old) {
+            if old.is_some_and(|name| !name.is_empty()) && name(self.place(func)) != old {
                 return Err(fail(at, format!("function {func} lost its name")));
             }
         }
-        match hooked.iter().find(|id| !new.contains_key(&id.0)) {
+        match hooked.iter().find(|id| name(id.0).is_none()) {
             Some(id) => Err(fail(at, format!("function {} is hooked and has no name", id.0))),
             None => Ok(()),
         }
