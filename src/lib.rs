@@ -56,6 +56,8 @@ pub struct Options {
     pub companions: companions::Companions,
     /// Hook a module that carries hooks already: ours are taken out first, anybody else's stay.
     pub force: bool,
+    /// Leave the validation of bodies to others ([`module::ParseOptions::validate`]).
+    pub no_validate: bool,
 }
 
 /// Hooks the functions of a module: the whole compiler.
@@ -63,7 +65,8 @@ pub struct Options {
 /// # Errors
 /// Those of [`module::parse`], [`companions::Companions::read`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`] unless `options.force`.
 pub fn instrument(bytes: &[u8], options: &Options) -> Result<rewrite::Rewritten> {
-    let module = module::parse(bytes)?;
+    let module =
+        module::parse_with(bytes, &module::ParseOptions { validate: !options.no_validate, ..Default::default() })?;
     if rewrite::is_hooked(&module) {
         if !options.force {
             return Err(Error::new(

@@ -88,6 +88,7 @@ pub struct Module<'a> {
     globals: u32,
     elements: u32,
     imported_tags: u32,
+    validated: bool,
     start: Option<FuncIdx>,
 }
 
@@ -169,6 +170,7 @@ pub fn parse_with<'a>(bytes: &'a [u8], options: &ParseOptions) -> Result<Module<
         globals: 0,
         elements: 0,
         imported_tags: 0,
+        validated: options.validate,
         start: None,
     };
     let mut parser = Parser::new(0);
@@ -393,6 +395,11 @@ impl<'a> Module<'a> {
     /// How many imports of every kind there are.
     pub(crate) fn import_count(&self) -> usize {
         self.import_count
+    }
+
+    /// Whether bodies have been validated, and not decoded alone.
+    pub fn is_validated(&self) -> bool {
+        self.validated
     }
 
     /// How many tags are imported.

@@ -299,10 +299,11 @@ fn carry_sections(
 
     let units = || headers.iter().zip(&carried).filter_map(|(header, unit)| Some((header, unit.as_ref().ok()?)));
     for name in [Name::Info, Name::Types] {
-        patches[name as usize].reserve(units().filter(|(h, _)| h.section == name).map(|(_, u)| u.entries.len()).sum());
+        let own = units().filter(|(header, _)| header.section == name);
+        patches[name as usize].reserve(own.map(|(_, unit)| &unit.entries));
     }
     for (at, name) in lists.iter().enumerate() {
-        patches[*name as usize].reserve(units().map(|(_, unit)| unit.lists[at].len()).sum());
+        patches[*name as usize].reserve(units().map(|(_, unit)| &unit.lists[at]));
     }
     let mut pooled = Vec::new();
     let mut references = Vec::new();

@@ -3,16 +3,19 @@
 //! Fields of fixed width are patched where they stand; variable numbers may become longer, and bytes may be inserted. The
 //! script is small, since neighbouring addresses move by nearly the same: about two bytes a field.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// One place of a section, by what becomes of it. Small, as there are as many as addresses.
+/// One place of a section, by what becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Patch {
+struct Patch {
     /// Where it begins in the old data.
-    pub(crate) at: u32,
+    at: u32,
     /// How many bytes of the old data it replaces.
     old: u8,
     /// How many bytes it writes.
@@ -33,13 +36,62 @@ enum Kind {
     Blob,
 }
 
-/// The changes of one section.
+/// The changes of one section. There are as many as addresses, and they are kept until all sections can be written; so each takes
+/// four bytes or so.
 #[derive(Debug, Default)]
 pub(crate) struct Patches {
-    patches: Vec<Patch>,
+    /// For each: how far it is from the one before, its kind, and how much more its value is than that of the one before.
+    bytes: Vec<u8>,
+    /// Place and value of the last.
+    last: (u32, u32),
     /// Old length, new bytes.
     blobs: Vec<(u32, Vec<u8>)>,
     sorted: bool,
+}
+
+/// Kinds as they are kept. A field of four bytes is by far the most frequent.
+const FIXED_4: u8 = 0;
+const FIXED: u8 = 1;
+const LEB: u8 = 2;
+const INSTRUCTION: u8 = 3;
+const BLOB: u8 = 4;
+
+/// Reads changes back.
+struct Iter<'p> {
+    reader: BinaryReader<'p>,
+    last: (u32, u32),
+}
+
+impl<'p> Iter<'p> {
+    fn new(bytes: &'p [u8]) -> Self {
+        Iter { reader: BinaryReader::new(bytes, 0), last: (0, 0) }
+    }
+
+    fn read(&mut self) -> wasmparser::Result<Patch> {
+        let r = &mut self.reader;
+        let at = self.last.0.wrapping_add(unzigzag(r.read_var_u64()?) as u32);
+        let (kind, old, new) = match r.read_u8()? {
+            FIXED_4 => (Kind::Fixed, 4, 4),
+            FIXED => {
+                let width = r.read_u8()?;
+                (Kind::Fixed, width, width)
+            }
+            LEB => (Kind::Leb, r.read_u8()?, r.read_u8()?),
+            INSTRUCTION => (Kind::Instruction(r.read_u8()?), 0, r.read_u8()?),
+            _ => (Kind::Blob, 0, 0),
+        };
+        let value = self.last.1.wrapping_add(unzigzag(r.read_var_u64()?) as u32);
+        self.last = (at, value);
+        Ok(Patch { at, old, new, kind, value })
+    }
+}
+
+impl Iterator for Iter<'_> {
+    type Item = Patch;
+
+    fn next(&mut self) -> Option<Patch> {
+        (!self.reader.eof()).then(|| self.read().expect("it was written here"))
+    }
 }
 
 impl Patch {
@@ -131,34 +183,60 @@ impl Patches {
     }
 
     fn push(&mut self, patch: Patch) {
-        self.patches.push(patch);
+        let (at, value) = self.last;
+        let out = &mut self.bytes;
+        zigzag(i64::from(patch.at) - i64::from(at)).encode(out);
+        match patch.kind {
+            Kind::Fixed if patch.old == 4 => out.push(FIXED_4),
+            Kind::Fixed => out.extend([FIXED, patch.old]),
+            Kind::Leb => out.extend([LEB, patch.old, patch.new]),
+            Kind::Instruction(opcode) => out.extend([INSTRUCTION, opcode, patch.new]),
+            Kind::Blob => out.push(BLOB),
+        }
+        // Neighbours tell of neighbouring addresses.
+        zigzag(i64::from(patch.value) - i64::from(value)).encode(out);
+        self.last = (patch.at, patch.value);
         self.sorted = false;
     }
 
+    fn iter(&self) -> Iter<'_> {
+        Iter::new(&self.bytes)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.patches.is_empty()
+        self.bytes.is_empty()
     }
 
-    /// Makes room for so many more changes, and no others: there may be millions, and growing by steps would take the memory twice.
-    pub(crate) fn reserve(&mut self, more: usize) {
-        self.patches.reserve_exact(more);
+    /// Makes room for the changes of others, and no more: growing by steps would take the memory twice.
+    pub(crate) fn reserve<'p>(&mut self, others: impl Iterator<Item = &'p Patches>) {
+        const FIRST: usize = 16; // the first of each is written anew
+        self.bytes.reserve_exact(others.map(|other| other.bytes.len() + FIRST).sum());
     }
 
-    /// How many changes there are.
-    pub(crate) fn len(&self) -> usize {
-        self.patches.len()
+    /// Gives back what is not used.
+    pub(crate) fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
     }
 
     /// Takes over the changes of others.
     pub(crate) fn append(&mut self, other: Patches) {
         let more = self.blobs.len() as u32;
-        self.blobs.extend(other.blobs);
-        self.patches.extend(other.patches.into_iter().map(|mut patch| {
-            if patch.kind == Kind::Blob {
-                patch.value += more;
+        let mut patches = other.iter();
+        let renumbered = |patch: Patch| match patch.kind {
+            Kind::Blob => Patch { value: patch.value + more, ..patch },
+            _ => patch,
+        };
+        if other.blobs.is_empty() {
+            // All but the first are told by the one before.
+            if let Some(first) = patches.next() {
+                self.push(first);
+                self.bytes.extend_from_slice(&other.bytes[patches.reader.original_position()..]);
+                self.last = other.last;
             }
-            patch
-        }));
+        } else {
+            patches.for_each(|patch| self.push(renumbered(patch)));
+        }
+        self.blobs.extend(other.blobs);
         self.sorted = false;
     }
 
@@ -168,20 +246,76 @@ impl Patches {
         if self.sorted {
             return Ok(());
         }
-        let blobs = &self.blobs;
-        let place = |p: &Patch| (p.at, p.old_len(blobs) > 0);
-        // Insertions are made in order, and come before what they stand before.
-        if !self.patches.is_sorted_by_key(place) {
-            self.patches.sort_unstable_by_key(place);
+        let twice = |a: &Patch, b: &Patch| a == b && a.old > 0;
+        let in_order = |a: &Patch, b: &Patch| self.place(a) <= self.place(b) && !twice(a, b);
+        if !self.iter().is_sorted_by(in_order) {
+            let bytes = std::mem::take(&mut self.bytes);
+            self.last = (0, 0);
+            let mut before = None;
+            self.in_order(&bytes, |own, patch| {
+                if !before.is_some_and(|before| twice(&before, &patch)) {
+                    own.push(patch);
+                }
+                before = Some(patch);
+            });
         }
-        self.patches.dedup_by(|a, b| a == b && a.old > 0);
-        for pair in self.patches.windows(2) {
-            if pair[0].at as usize + pair[0].old_len(&self.blobs) > pair[1].at as usize {
-                return Err(pair[1].at as usize);
+        let mut end = 0;
+        for patch in self.iter() {
+            if end > patch.at as usize {
+                return Err(patch.at as usize);
             }
+            end = patch.at as usize + patch.old_len(&self.blobs);
         }
         self.sorted = true;
         Ok(())
+    }
+
+    /// By what changes are ordered: insertions come before what they stand before, and among each other as they were made.
+    fn place(&self, patch: &Patch) -> (u32, bool) {
+        (patch.at, patch.old_len(&self.blobs) > 0)
+    }
+
+    /// Calls `see` with the changes in `bytes` in order. Mostly those are few runs that are in order each, so they are merged as they
+    /// are read: side by side they would take three times the memory.
+    fn in_order(&mut self, bytes: &[u8], mut see: impl FnMut(&mut Self, Patch)) {
+        const MOST_RUNS: usize = 1024;
+        let mut runs = self.runs(bytes);
+        if runs.len() > MOST_RUNS {
+            let mut all: Vec<Patch> = Iter::new(bytes).collect();
+            all.sort_by_key(|patch| self.place(patch));
+            all.into_iter().for_each(|patch| see(self, patch));
+            return;
+        }
+        let mut heads: Vec<Option<Patch>> = runs.iter_mut().map(Iter::next).collect();
+        let mut next: BinaryHeap<_> = heads
+            .iter()
+            .enumerate()
+            .filter_map(|(run, head)| Some(Reverse((self.place(head.as_ref()?), run))))
+            .collect();
+        while let Some(Reverse((_, run))) = next.pop() {
+            let head = std::mem::replace(&mut heads[run], runs[run].next());
+            next.extend(heads[run].as_ref().map(|head| Reverse((self.place(head), run))));
+            see(self, head.expect("it has been seen to be there"));
+        }
+    }
+
+    /// The stretches of `bytes` whose changes are in order.
+    fn runs<'p>(&self, bytes: &'p [u8]) -> Vec<Iter<'p>> {
+        let mut runs = Vec::new();
+        let mut all = Iter::new(bytes);
+        let (mut start, mut first, mut before) = (0, (0, 0), None);
+        loop {
+            let (at, last) = (all.reader.original_position(), all.last);
+            let place = all.next().map(|patch| self.place(&patch));
+            if place.is_none() || before > place {
+                runs.push(Iter { reader: BinaryReader::new(&bytes[start..at], 0), last: first });
+                (start, first) = (at, last);
+            }
+            if place.is_none() {
+                return runs;
+            }
+            before = place;
+        }
     }
 
     /// How much longer the data gets before each place where it changes its length: places behind, with the sum.
@@ -189,7 +323,7 @@ impl Patches {
         debug_assert!(self.sorted);
         let mut sum = 0i64;
         let mut steps = Vec::new();
-        for patch in &self.patches {
+        for patch in self.iter() {
             let by = patch.new_len(&self.blobs) as i64 - patch.old_len(&self.blobs) as i64;
             if by != 0 {
                 sum += by;
@@ -209,14 +343,14 @@ impl Patches {
     /// How long data of that length is with the changes.
     pub(crate) fn new_length(&self, length: usize) -> usize {
         let grown = |p: &Patch| p.new_len(&self.blobs) as i64 - p.old_len(&self.blobs) as i64;
-        (length as i64 + self.patches.iter().map(grown).sum::<i64>()) as usize
+        (length as i64 + self.iter().map(|p| grown(&p)).sum::<i64>()) as usize
     }
 
     /// Writes the data as it is with the changes over all of `out`.
     pub(crate) fn apply_to(&self, data: &[u8], mut out: &mut [u8]) {
         debug_assert!(self.sorted);
         let mut copied = 0;
-        for patch in &self.patches {
+        for patch in self.iter() {
             put(&mut out, &data[copied..patch.at as usize]);
             copied = patch.at as usize + patch.old_len(&self.blobs);
             let new = patch.new as usize;
@@ -245,7 +379,7 @@ impl Patches {
     pub(crate) fn script(&self, data: &[u8]) -> Vec<u8> {
         debug_assert!(self.sorted);
         let (mut out, mut copied, mut last, mut last_leb) = (Vec::new(), 0, 0i64, 0i64);
-        for patch in &self.patches {
+        for patch in self.iter() {
             let gap = (patch.at as usize - copied) as u64;
             let end = patch.at as usize + patch.old_len(&self.blobs);
             let old = &data[patch.at as usize..end];
@@ -354,5 +488,49 @@ impl Growth {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_come_out_in_order_however_they_were_made() {
+        // Few runs are merged, many are sorted; what was made twice counts once.
+        for step in [1usize, 7, 4999] {
+            let mut patches = Patches::default();
+            let places: Vec<usize> = (0..5000).map(|n| n * step % 5000).collect();
+            for at in &places {
+                match at % 5 {
+                    0 => patches.fixed(8 * at, 4, *at as u64),
+                    1 => patches.leb(8 * at, 2, 300 * *at as u64),
+                    2 => patches.instruction(8 * at, 2, *at as u64),
+                    3 => patches.replace(8 * at, 3, vec![7; at % 11]),
+                    _ => patches.fixed(8 * at, 8, u64::MAX - *at as u64),
+                }
+            }
+            patches.fixed(0, 4, 0);
+            let mut others = Patches::default();
+            others.instruction(0, 9, 1);
+            others.instruction(0, 9, 2);
+            patches.append(others);
+            patches.settle().unwrap();
+            assert!(patches.iter().is_sorted_by_key(|patch| patch.at) && patches.iter().count() == 5002);
+
+            let data: Vec<u8> = (0..40_000u32).map(|n| if n % 8 == 0 { 0x80 } else { (n % 128) as u8 }).collect();
+            let new = patches.apply(&data);
+            assert_eq!(new.len(), patches.new_length(data.len()));
+            assert_eq!(new[..8], [9, 1, 9, 2, 0, 0, 0, 0]);
+            assert_eq!(restore(&new, &patches.script(&data)).unwrap(), data);
+        }
+    }
+
+    #[test]
+    fn two_changes_of_the_same_bytes_are_an_error() {
+        let mut patches = Patches::default();
+        patches.fixed(8, 4, 1);
+        patches.fixed(4, 8, 1);
+        assert_eq!(patches.settle(), Err(8));
     }
 }

@@ -46,9 +46,9 @@ pub(super) fn assemble(
                     }
                     copy(section, &mut out)
                 }
-                Carried::Names(data) => edited(section, custom_contents(name, &data), Vec::new(), &mut out),
+                Carried::Names(data) => edited(section, [encoded(name.as_bytes()), data], Vec::new(), &mut out),
                 Carried::Data(data) => {
-                    edited(section, custom_contents(name, &data), Vec::new(), &mut out);
+                    edited(section, [encoded(name.as_bytes()), data], Vec::new(), &mut out);
                     Fate::Replaced(file[section.whole.clone()].to_vec())
                 }
                 Carried::Patched(patches) => patched(file, section, patches, options.restore, &mut out),
@@ -62,7 +62,7 @@ pub(super) fn assemble(
             if contents == file[section.contents.clone()] {
                 copy(section, &mut out)
             } else {
-                edited(section, contents, widths.into_noted(), &mut out)
+                edited(section, [Vec::new(), contents], widths.into_noted(), &mut out)
             }
         } else {
             copy(section, &mut out)
@@ -73,21 +73,21 @@ pub(super) fn assemble(
 
         for (new, contents) in &created {
             if section.id != id::CUSTOM && stands_behind(module, section, *new) {
-                write_section(*new, contents, &mut out);
+                write_section(*new, [Vec::new(), contents.clone()], &mut out);
                 restore.fates.push(Fate::Created);
             }
         }
     }
     for (name, url) in carrying.links.named().filter(|(name, _)| module.custom(name).is_none()) {
-        write_section(id::CUSTOM, &custom_contents(name, &encoded(url.as_bytes())), &mut out);
+        write_custom(name, encoded(url.as_bytes()), &mut out);
         restore.fates.push(Fate::Created);
     }
     if !seen_names {
-        write_section(id::CUSTOM, &custom_contents("name", &names::carry(carrying, None)), &mut out);
+        write_custom("name", names::carry(carrying, None), &mut out);
         restore.fates.push(Fate::Created);
     }
     if !seen_producers {
-        write_section(id::CUSTOM, &custom_contents("producers", &producers::only_us()), &mut out);
+        write_custom("producers", producers::only_us(), &mut out);
         restore.fates.push(Fate::Created);
     }
     if !stale.is_empty() {
@@ -101,7 +101,7 @@ pub(super) fn assemble(
 
 /// Appends the Manifest: it stands at the end.
 pub(super) fn add_manifest(manifest: Vec<u8>, out: &mut Output) {
-    write_section(id::CUSTOM, &custom_contents(MANIFEST_SECTION, &manifest), out);
+    write_custom(MANIFEST_SECTION, manifest, out);
 }
 
 /// Whether a new section of that id comes right behind this one: the last of those that come before it in a module.
@@ -132,10 +132,10 @@ fn copy(section: &Section<'_>, out: &mut Output) -> Fate {
 }
 
 /// Writes a changed section; its size field follows the rule for numbers, with ordinal 0.
-fn edited(section: &Section<'_>, contents: Vec<u8>, noted: Vec<(u32, u8)>, out: &mut Output) -> Fate {
+fn edited(section: &Section<'_>, contents: [Vec<u8>; 2], noted: Vec<(u32, u8)>, out: &mut Output) -> Fate {
     let mut widths = Widths::Note(noted);
-    out.bytes(header(section, contents.len(), &mut widths));
-    out.bytes(contents);
+    out.bytes(header(section, contents.iter().map(Vec::len).sum(), &mut widths));
+    contents.into_iter().for_each(|part| out.bytes(part));
     let mut noted = widths.into_noted();
     noted.sort_unstable();
     Fate::Edited(noted)
@@ -194,17 +194,13 @@ pub(super) fn code_count(count: usize, width: u8, shims: usize, widths: &mut Wid
     (new, if shims == 0 { width } else { widths.of(1, count as u32, width, new) })
 }
 
-/// A custom section's contents: its name, then its data.
-fn custom_contents(name: &str, data: &[u8]) -> Vec<u8> {
-    let mut contents = Vec::with_capacity(name.len() + data.len() + 2);
-    name.encode(&mut contents);
-    contents.extend_from_slice(data);
-    contents
+fn write_custom(name: &str, data: Vec<u8>, out: &mut Output) {
+    write_section(id::CUSTOM, [encoded(name.as_bytes()), data], out);
 }
 
-fn write_section(id: u8, contents: &[u8], out: &mut Output) {
-    let mut section = Vec::with_capacity(contents.len() + 6);
-    section.push(id);
-    contents.encode(&mut section);
-    out.bytes(section);
+fn write_section(id: u8, contents: [Vec<u8>; 2], out: &mut Output) {
+    let mut header = vec![id];
+    contents.iter().map(Vec::len).sum::<usize>().encode(&mut header);
+    out.bytes(header);
+    contents.into_iter().for_each(|part| out.bytes(part));
 }

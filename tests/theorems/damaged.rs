@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arbtest::arbitrary::{self, Unstructured};
-use wasmtrace::hook::{HOOK_SETS, MANIFEST_SECTION, Manifest};
-use wasmtrace::{Options, check, instrument, label, module, strip};
+use wasmtrace::hook::{HOOK_SETS, HookSet, MANIFEST_SECTION, Manifest};
+use wasmtrace::{ErrorKind, Options, check, instrument, label, module, rewrite, strip};
 
 use super::hooked::hooked_with;
 
@@ -82,6 +82,19 @@ pub fn nothing_panics_on(wasm: &[u8], original: &[u8]) -> (bool, bool, bool) {
     let labels = never_panics("label", wasm, || module::parse(wasm).map(|module| label::label(&module)));
     let hooked = never_panics("instrument", wasm, || instrument(wasm, &Options::default()));
     let _ = never_panics("force", wasm, || instrument(wasm, &Options { force: true, ..Options::default() }));
+    for hooks in HOOK_SETS {
+        let rewrite = rewrite::Options { hooks, ..Default::default() };
+        let trusting = Options { no_validate: true, rewrite, ..Default::default() };
+        let unseen = never_panics("instrument without validation", wasm, || instrument(wasm, &trusting));
+        match (&hooked, unseen) {
+            // What is valid is hooked the same; and where a body is not, the output has no other fault.
+            (Ok(seen), Ok(unseen)) if hooks == HookSet::Observe => assert!(seen.wasm == unseen.wasm, "another output"),
+            (Err(e), Ok(unseen)) if e.kind() == ErrorKind::Malformed => {
+                assert!(module::parse(&unseen.wasm).is_err(), "hooking made it valid");
+            }
+            _ => {}
+        }
+    }
     let stripped = never_panics("strip", wasm, || strip(wasm));
     let _ = never_panics("check of the hooked one", wasm, || check::check(original, wasm));
     let _ = never_panics("check of the original", wasm, || check::check(wasm, original));

@@ -48,6 +48,12 @@ pub(crate) struct Args {
     /// Leave out what `strip` needs to give the original back
     #[arg(long)]
     no_restore: bool,
+    /// Leave the validation of function bodies to the tool that made the module
+    ///
+    /// Takes half the time. All else is validated, and what cannot be decoded is an error all the same; but a body that is not
+    /// valid gives an output that is not valid.
+    #[arg(long, conflicts_with_all = ["verify", "force"])]
+    no_validate: bool,
     /// Prove of each output that it is the input plus hooks, before it is written
     #[arg(long)]
     verify: bool,
@@ -98,6 +104,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         bail!("--source-map and --debug-file are of one module: several inputs name theirs themselves");
     }
     let mut options = Options { select: args.select.rules()?, force: args.force, ..Default::default() };
+    options.no_validate = args.no_validate;
     options.rewrite.hooks = args.hooks.set().unwrap_or_default();
     options.rewrite.restore = !args.no_restore;
     options.rewrite.balance_exit = match args.balance_exit {

@@ -24,6 +24,7 @@ mod guest;
 mod info;
 mod instrument;
 mod ls;
+mod memory;
 mod push;
 mod record;
 mod recordings;
@@ -91,7 +92,11 @@ fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never,
     }
     .write_global();
-    let failure = if matches!(cli.command, Command::Run(_) | Command::Record(_)) { 125 } else { 1 };
+    let runs_guests = matches!(cli.command, Command::Run(_) | Command::Record(_));
+    let failure = if runs_guests { 125 } else { 1 };
+    if !runs_guests {
+        memory::give_back();
+    }
     let done = match cli.command {
         Command::Run(args) => run::run(args, &cli.global),
         Command::Record(args) => record::run(args, &cli.global),

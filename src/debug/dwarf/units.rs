@@ -168,7 +168,9 @@ pub(super) fn carry(context: &Context<'_>, header: &Header) -> Result<Carried> {
         unit.out.entries.fixed(at, 8, !id);
         unit.out.is_skeleton = true;
     }
-    Ok(unit.out)
+    let mut out = unit.out;
+    [&mut out.entries].into_iter().chain(&mut out.lists).for_each(Patches::shrink);
+    Ok(out)
 }
 
 impl<'c> Unit<'c> {
