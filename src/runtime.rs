@@ -19,6 +19,7 @@ use crate::trace::{Ending, Event, Trap};
 
 mod activations;
 mod buffer;
+mod cache;
 mod clock;
 mod hooks;
 mod manual;
@@ -27,6 +28,7 @@ mod taker;
 mod timeline;
 mod wasi;
 
+pub use cache::CodeCache;
 pub use clock::ClockMode;
 use clock::{Clock, HANDOVER};
 use recorder::{Interrupted, Recorder, Settings};
@@ -60,6 +62,8 @@ pub struct Config {
     pub clock: ClockMode,
     /// In a module with the hook set `threshold`: calls shorter than this, that made no longer ones, are counted only.
     pub min_duration: Duration,
+    /// Where machine code is kept between runs, if it is.
+    pub cache: Option<CodeCache>,
     /// Set to a signal's number, it ends the guest at its next event, or leaves it behind after a second; set to the
     /// negative of one, it does not wait for that.
     pub interrupt: Arc<AtomicI32>,
@@ -132,6 +136,7 @@ impl Default for Config {
             max_wasm_stack: DEFAULT_WASM_STACK,
             clock: ClockMode::Coarse,
             min_duration: Duration::ZERO,
+            cache: None,
             interrupt: Arc::default(),
         }
     }
@@ -174,7 +179,7 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
     let preloads = config.preloads.iter().map(|p| crate::module::parse(&p.wasm)).collect::<Result<Vec<_>>>()?;
     let hooked = preloads.iter().chain([&main]).any(crate::rewrite::is_hooked);
     let max_wasm_stack = config.max_wasm_stack.saturating_mul(if hooked { HOOKED_STACK } else { 1 });
-    let engine = engine(max_wasm_stack)?;
+    let engine = engine(max_wasm_stack, config.cache.as_ref())?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi).map_err(no_host_functions)?;
     let compile = |parsed: &crate::module::Module<'_>, first_probe| -> Result<Unit> {
@@ -298,7 +303,7 @@ fn no_host_functions(e: wasmtime::Error) -> Error {
 }
 
 /// An engine with every proposal on that it has.
-fn engine(max_wasm_stack: usize) -> Result<Engine> {
+fn engine(max_wasm_stack: usize, cache: Option<&CodeCache>) -> Result<Engine> {
     let mut config = wasmtime::Config::new();
     config
         .max_wasm_stack(max_wasm_stack)
@@ -317,6 +322,9 @@ fn engine(max_wasm_stack: usize) -> Result<Engine> {
         .wasm_extended_const(true)
         .wasm_exceptions(true)
         .wasm_branch_hinting(true);
+    if let Some(cache) = cache {
+        config.cache(Some(cache.open()?));
+    }
     Engine::new(&config).map_err(|e| setup("the engine cannot be configured", e))
 }
 

@@ -13,7 +13,7 @@ use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::{Recording, Subject};
 use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module::{Module, parse};
-use wasmtrace::runtime::{ClockMode, Config, Invoke, Outcome, Preload};
+use wasmtrace::runtime::{ClockMode, CodeCache, Config, Invoke, Outcome, Preload};
 use wasmtrace::trace::sieve::Sieve;
 use wasmtrace::trace::{Event, EventKind};
 use wasmtrace::{ErrorKind, Options, label, rewrite};
@@ -52,6 +52,12 @@ pub(crate) struct GuestArgs {
     /// WebAssembly options: max-wasm-stack=BYTES (of the unhooked module)
     #[arg(short = 'W', long = "wasm", value_name = "OPT=VALUE", value_delimiter = ',')]
     wasm: Vec<String>,
+    /// Keep machine code in this folder between runs [default: `wasmtrace` in the user's folder for caches]
+    #[arg(long, value_name = "DIR", env = "WASMTRACE_CACHE", hide_env = true)]
+    cache: Option<PathBuf>,
+    /// Compile the module anew, and keep nothing
+    #[arg(long)]
+    no_cache: bool,
     /// The hook set that an unhooked module is given [default: buffer; observe where several modules are hooked]
     #[arg(long, value_name = "SET")]
     hooks: Option<Hooks>,
@@ -332,6 +338,7 @@ fn config(args: &GuestArgs) -> Result<Config> {
         Some(function) => config.invoke = Some(Invoke { function: function.clone(), args: args.args()? }),
         None => config.args = args.args()?,
     }
+    config.cache = cache(args);
     for dir in &args.dirs {
         let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
         config.dirs.push((host.into(), guest.to_owned()));
@@ -370,6 +377,30 @@ fn config(args: &GuestArgs) -> Result<Config> {
         }
     }
     Ok(config)
+}
+
+/// The user's own folder for caches, unless another is given: where there is none, or it cannot be written, none is used.
+fn cache(args: &GuestArgs) -> Option<CodeCache> {
+    if args.no_cache {
+        return None;
+    }
+    if let Some(folder) = &args.cache {
+        return Some(CodeCache::new(folder));
+    }
+    let folder = cache_folder()?.join("wasmtrace");
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(CodeCache::new(folder))
+}
+
+/// By the XDG base directory specification, or where the system has it.
+fn cache_folder() -> Option<PathBuf> {
+    let of = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::home_dir().filter(|home| home.is_absolute());
+    if cfg!(windows) {
+        return of("LOCALAPPDATA");
+    }
+    let usual = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+    of("XDG_CACHE_HOME").or_else(|| Some(home()?.join(usual)))
 }
 
 fn program_name(args: &GuestArgs) -> String {
