@@ -7,7 +7,7 @@ use wasmtrace::module::Module;
 
 /// Entry and exit hooks on every function, and nothing else: no names, no debug information, no way back. Functions of several
 /// results are left as they are.
-pub fn reencoded(module: &Module<'_>) -> Vec<u8> {
+pub(crate) fn reencoded(module: &Module<'_>) -> Vec<u8> {
     let mut hooks = Hooks {
         imported: module.imported_funcs().len() as u32,
         types: 0,
@@ -21,14 +21,14 @@ pub fn reencoded(module: &Module<'_>) -> Vec<u8> {
 }
 
 /// Decoded into an intermediate representation, and encoded again.
-pub fn walrus(wasm: &[u8]) -> Vec<u8> {
+pub(crate) fn walrus(wasm: &[u8]) -> Vec<u8> {
     let mut config = walrus::ModuleConfig::new();
     config.generate_producers_section(false).strict_validate(false);
     config.parse(wasm).expect("a valid module").emit_wasm()
 }
 
 /// The same.
-pub fn wirm(wasm: &[u8]) -> Vec<u8> {
+pub(crate) fn wirm(wasm: &[u8]) -> Vec<u8> {
     wirm::Module::parse(wasm, true, false).expect("a valid module").encode().expect("it is encoded again")
 }
 
