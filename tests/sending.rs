@@ -24,6 +24,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use wasmtrace::deliver::settings::{Settings, Target};
+use wasmtrace::trace::Ending;
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -443,19 +444,41 @@ fn an_old_recording_is_sent_in_a_trace_of_its_own() {
     assert!(run.parent_span_id.is_empty() && collector.spans().len() == 4);
 }
 
-/// What a host that embeds the library gets: the run below its own span.
+/// What a host that embeds the library gets: the run below its own span, twice from one module, with a function of its own.
 #[test]
 fn an_embedding_host_has_the_run_in_its_span() {
-    let collector = Collector::http(takes_all());
-    let settings = Settings::read(&Target::Otlp(Some(collector.url.clone())), &|_| None);
-    let wasm = std::fs::read(program("zig_demo")).unwrap();
+    let ask = wat::parse_str(
+        r#"(module
+            (import "host" "ask" (func $ask (param i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (func $deep (param i32) (result i32) local.get 0 call $ask)
+            (func (export "_start") i32.const 4 call $deep call $exit))"#,
+    )
+    .unwrap();
     let tracer = SdkTracerProvider::builder().build().tracer("host");
-    let (host, delivered) = tracer.in_span("job", |context| {
-        let delivered = embed::run_in_span("zig_demo", &wasm, &settings).unwrap();
-        (context.span().span_context().clone(), delivered)
-    });
-    let run = assert_tree(&collector.spans());
-    assert_eq!(hex(&run.parent_span_id), host.span_id().to_string());
-    assert_eq!((&hex(&run.trace_id), &delivered.trace), (&host.trace_id().to_string(), &delivered.trace));
-    assert_eq!(collector.spans().len() as u64, delivered.spans);
+    for (name, wasm, ending, asked) in [
+        ("zig_demo", std::fs::read(program("zig_demo")).unwrap(), Ending::Exited(0), vec![]),
+        ("ask", ask, Ending::Exited(8), vec![4]),
+    ] {
+        let job = embed::Job::new(name, &wasm).unwrap();
+        for _ in 0..2 {
+            let collector = Collector::http(takes_all());
+            let settings = Settings::read(&Target::Otlp(Some(collector.url.clone())), &|_| None);
+            let (host, done) = tracer.in_span("job", |context| {
+                let done = job.run_in_span(&settings).unwrap();
+                (context.span().span_context().clone(), done)
+            });
+            let run = assert_tree(&collector.spans());
+            assert_eq!((&done.ending, &done.asked), (&ending, &asked));
+            assert_eq!(number(&run.attributes, "process.exit.code"), i64::from(ending.exit_code()));
+            assert_eq!(hex(&run.parent_span_id), host.span_id().to_string());
+            assert_eq!(
+                (&hex(&run.trace_id), &done.delivered.trace),
+                (&host.trace_id().to_string(), &done.delivered.trace)
+            );
+            assert_eq!(collector.spans().len() as u64, done.delivered.spans);
+            assert!(collector.spans().len() > 2);
+        }
+    }
 }
