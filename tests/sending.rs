@@ -135,6 +135,9 @@ fn every_transport_delivers_the_recording_span_for_span() {
                 (hex(&run.trace_id), hex(&run.parent_span_id)),
                 ("4bf92f3577b34da6a3ce929d0e0e4736".to_owned(), "00f067aa0ba902b7".to_owned())
             );
+            // The host's span is another process's, and that is said (bits 8 and 9 of the flags).
+            let remote = |span: &Span| span.flags & 0x300 == if span.span_id == run.span_id { 0x300 } else { 0x100 };
+            assert!(received.spans().iter().all(remote));
             assert!(run.name == "zig_demo.wasm" && received.spans().iter().all(|span| span.trace_state == "vendor=1"));
             assert!(stderr(&output).contains("trace 4bf92f3577b34da6a3ce929d0e0e4736, "), "{}", stderr(&output));
             // Of several requests each has the headers.
@@ -377,7 +380,12 @@ fn in_a_budget_each_span_comes_as_itself_in_a_sum_or_is_counted() {
         // No sum says more than there was, and with its time it is not longer than what it is in.
         let whole = calls(&everything);
         assert!(calls(&spans).iter().all(|(name, count)| *count <= whole[name]));
+        let original: HashMap<&[u8], &Span> = all.iter().map(|span| (&span.span_id[..], span)).collect();
+        let sent: HashMap<&[u8], &Span> = spans.iter().chain([&run]).map(|span| (&span.span_id[..], span)).collect();
         for sum in sums {
+            // It stands for calls in the span, or in the sum of calls of the function, that the first of them was in.
+            let around = original[&original[&sum.span_id[..]].parent_span_id[..]];
+            assert_eq!(sent[&sum.parent_span_id[..]].name, around.name);
             assert!(number(&sum.attributes, "wasm.call.total_ns") <= duration(sum) as i64);
         }
     }

@@ -19,7 +19,7 @@ use std::io::BufReader;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::budget::{Rank, rank};
 use super::sender::Sender;
@@ -115,20 +115,21 @@ impl Underway {
             candidates: HashMap::new(),
             on_its_way: Vec::new(),
             sender: None,
+            within: Duration::ZERO,
             failed: None,
         };
         Ok(Underway { file: open()?, reader, fold: Fold::new(), events: Vec::new(), sending })
     }
 
-    /// Reads what was recorded until now, and sends what has closed in it.
+    /// Reads what was recorded until now, and sends what has closed in it: each request `within` that time.
     ///
     /// # Errors
     /// In a sentence, why not all of that was taken; the next window is sent all the same.
-    pub fn window(&mut self, deadline: Instant) -> Result<(), String> {
+    pub fn window(&mut self, within: Duration) -> Result<(), String> {
         let Underway { file, reader, fold, events, sending } = self;
         // No further: a guest may write faster than a sink takes.
         let until = file.metadata().map_err(|e| e.to_string())?.len();
-        sending.begin(deadline);
+        sending.begin(within);
         while (reader.offset() as u64) < until && !sending.is_stopped() {
             match reader.block(events).map_err(|e| e.to_string())? {
                 Block::Events => {
@@ -169,6 +170,8 @@ struct Sending {
     /// Of the spans in the batch: the number, and the place in the order in which they closed.
     on_its_way: Vec<(u64, u64)>,
     sender: Option<Sender>,
+    /// How long a request may take, with all its tries.
+    within: Duration,
     /// Why this window's requests are not taken.
     failed: Option<String>,
 }
@@ -189,8 +192,9 @@ impl Sending {
         self.progress.lock().1
     }
 
-    fn begin(&mut self, deadline: Instant) {
-        match Sender::new(&self.settings.traces, Signal::Traces, Some(deadline)) {
+    fn begin(&mut self, within: Duration) {
+        self.within = within;
+        match Sender::new(&self.settings.traces, Signal::Traces, None) {
             Ok(sender) => self.sender = Some(sender),
             Err(e) => self.failed = Some(e),
         }
@@ -311,6 +315,7 @@ impl Sending {
             self.failed = Some("the run is over".to_owned());
         }
         let Some(sender) = self.sender.as_mut().filter(|_| self.failed.is_none()) else { return };
+        sender.deadline = Instant::now().checked_add(self.within);
         if let Err(e) = sender.send(&body) {
             self.failed = Some(e);
             return;

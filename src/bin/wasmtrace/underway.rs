@@ -10,12 +10,15 @@ use wasmtrace::deliver::{Already, Progress, Underway};
 /// How often we look whether we are asked to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How long a request may take: a window that fails is no loss.
+const LONGEST: Duration = Duration::from_secs(10);
+
 /// When, and how much.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     /// How long a window is; none: nothing is sent while the guest runs.
     pub(crate) every: Duration,
-    /// How long sending may take in each.
+    /// How long sending may take at the end, and each request on the way.
     pub(crate) within: Duration,
     pub(crate) max_spans: usize,
 }
@@ -68,8 +71,7 @@ fn windows(path: &PathBuf, settings: &Settings, pace: Pace, progress: Progress, 
             underway = Underway::new(path, settings, pace.max_spans, progress.clone()).ok();
         }
         let Some(underway) = &mut underway else { return };
-        let deadline = Instant::now() + pace.within.min(pace.every.max(LOOK));
         // What is not taken is sent at the end.
-        let _ = underway.window(deadline);
+        let _ = underway.window(pace.within.min(LONGEST));
     }
 }
