@@ -28,13 +28,39 @@ fn wasmtrace(args: &[&str]) -> Command {
 }
 
 /// A run that goes on until it is ended, with windows of a fifth of a second.
-fn run(folder: &Path, max_spans: &str, sinks: &[&Collector]) -> Child {
+fn run(folder: &Path, max_spans: &str, sinks: &[&Collector]) -> Guest {
     let mut command = wasmtrace(&["run", "--send-every", "200ms", "--flush-timeout", "1h", "--max-spans", max_spans]);
     for sink in sinks {
         command.arg("--sink").arg(format!("otlp:{}", sink.url));
     }
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/modules/hours.wat"));
-    command.env("WASMTRACE_SPOOL_DIR", folder).spawn().unwrap()
+    Guest::start(command.env("WASMTRACE_SPOOL_DIR", folder))
+}
+
+/// A run that is ended at the latest when the test is: also if that fails.
+struct Guest(Option<Child>);
+
+impl Guest {
+    fn start(command: &mut Command) -> Guest {
+        Guest(Some(command.spawn().unwrap()))
+    }
+
+    fn terminate(mut self) -> Output {
+        let child = self.0.take().unwrap();
+        let sent = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(143), "{}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+    }
 }
 
 /// One that takes nothing, so that the recording is kept.
@@ -48,14 +74,6 @@ fn wait_until(what: impl Fn() -> bool) {
         assert!(began.elapsed() < Duration::from_secs(120), "it does not come");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-fn terminate(child: Child) -> Output {
-    let sent = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(143), "{}", String::from_utf8_lossy(&output.stderr));
-    output
 }
 
 /// The recordings that are in a folder.
@@ -110,11 +128,11 @@ fn all_arrives_once_and_much_of_it_on_the_way() {
         command.args(["--sink", &format!("otlp:{}", sink.url), "--sink", &format!("zipkin:{}", refuses.url)]);
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/modules/hours.wat"));
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", if grpc { "grpc" } else { "http/protobuf" });
-        let child = command.env("WASMTRACE_SPOOL_DIR", folder.path()).spawn().unwrap();
+        let child = Guest::start(command.env("WASMTRACE_SPOOL_DIR", folder.path()));
         // In several windows.
         wait_until(|| sink.received().traces.len() >= 4);
         let before = sink.received();
-        let output = terminate(child);
+        let output = child.terminate();
         let after = sink.received();
         let all = pushed(folder.path());
         assert!(before.spans().len() > 100 && before.spans().iter().all(|span| !span.parent_span_id.is_empty()));
@@ -141,7 +159,7 @@ fn a_budget_holds_for_all_windows_together_and_what_is_chosen_on_the_way_is_part
     let child = run(folder.path(), &MOST.to_string(), &[&sink, &refuses]);
     wait_until(|| sink.received().traces.len() >= 3);
     let before = sink.received().spans();
-    terminate(child);
+    child.terminate();
     let (after, all) = (sink.received().spans(), pushed(folder.path()));
     assert!(!before.is_empty() && before.len() <= MOST / 2);
     assert!(after.len() <= MOST + 1 && all.len() > 2 * MOST, "{} of {}", after.len(), all.len());
@@ -171,7 +189,8 @@ fn a_collector_that_is_down_at_first_gets_the_rest_on_the_way_and_all_in_the_end
     let down = Arc::new(AtomicBool::new(true));
     let is_down = down.clone();
     let sink = Collector::http(Arc::new(move |_| match is_down.load(Ordering::Relaxed) {
-        true => Answer::Refuse(503, Vec::new(), Vec::new()),
+        // For good: so each window fails, and the next one tries again.
+        true => Answer::Refuse(400, Vec::new(), Vec::new()),
         false => Answer::Take,
     }));
     let refuses = refuses();
@@ -182,7 +201,7 @@ fn a_collector_that_is_down_at_first_gets_the_rest_on_the_way_and_all_in_the_end
     down.store(false, Ordering::Relaxed);
     wait_until(|| sink.received().traces.len() >= 2);
     let before = sink.received().spans();
-    terminate(child);
+    child.terminate();
     let (after, all) = (sink.received().spans(), pushed(folder.path()));
     assert!(by_id(&after) == by_id(&all), "{} and {} spans", after.len(), all.len());
     assert!(!before.is_empty() && before.len() < all.len());
@@ -195,14 +214,14 @@ fn a_collector_that_stalls_holds_nobody_up() {
     let mut command = wasmtrace(&["run", "--send-every", "200ms", "--flush-timeout", "2s", "--max-spans", "0"]);
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/modules/hours.wat"));
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &sink.url).env("WASMTRACE_SPOOL_DIR", folder.path());
-    let child = command.spawn().unwrap();
+    let child = Guest::start(&mut command);
     // The guest goes on meanwhile: there is more to be sent each time.
     wait_until(|| sink.received().heads.len() >= 4);
     let size = || kept(folder.path())[0].metadata().unwrap().len();
     let now = size();
     wait_until(|| size() > now);
     let began = Instant::now();
-    let output = terminate(child);
+    let output = child.terminate();
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.lines().count() == 1 && said.contains("; to send it: wasmtrace push "), "{said}");
@@ -222,7 +241,7 @@ fn what_fails_at_the_end_is_kept_whole() {
     let child = run(folder.path(), "0", &[&sink]);
     wait_until(|| sink.received().traces.len() >= 2);
     down.store(true, Ordering::Relaxed);
-    terminate(child);
+    child.terminate();
     let (some, all) = (by_id(&sink.received().spans()), by_id(&pushed(folder.path())));
     assert!(some.len() < all.len() && some.iter().all(|(id, span)| all[id] == *span));
 }
@@ -234,11 +253,11 @@ fn with_windows_of_no_length_all_is_sent_at_the_end() {
     let mut command = wasmtrace(&["run", "--send-every", "0s", "--flush-timeout", "1h", "--max-spans", "0"]);
     command.arg("--sink").arg(format!("otlp:{}", sink.url));
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/modules/hours.wat"));
-    let child = command.env("WASMTRACE_SPOOL_DIR", folder.path()).spawn().unwrap();
+    let child = Guest::start(command.env("WASMTRACE_SPOOL_DIR", folder.path()));
     wait_until(|| kept(folder.path()).first().is_some_and(|file| file.metadata().unwrap().len() > 1_500));
     std::thread::sleep(Duration::from_millis(500));
     assert!(sink.received().heads.is_empty());
-    terminate(child);
+    child.terminate();
     assert_tree(&sink.received().spans());
     assert!(kept(folder.path()).is_empty());
 }

@@ -59,19 +59,33 @@ impl Already {
     }
 }
 
-/// What is known of it while it is sent: to be asked for by another thread.
+/// What is known of it while it is sent: for another thread.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<Mutex<(Already, bool)>>);
+pub struct Progress(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    already: Already,
+    /// No further request is to begin.
+    ending: bool,
+    /// What was sent has been asked for: what is taken now comes too late.
+    ended: bool,
+}
 
 impl Progress {
-    /// Lets no further request begin, and says what was sent. One that is on its way counts as not sent.
-    pub fn stop(&self) -> Already {
-        let mut state = self.lock();
-        state.1 = true;
-        state.0.clone()
+    /// Lets no further request begin, nor further reading.
+    pub fn end(&self) {
+        self.lock().ending = true;
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Already, bool)> {
+    /// Says what was sent, after [`Progress::end`]. A request that is still on its way counts as not sent.
+    pub fn ended(&self) -> Already {
+        let mut state = self.lock();
+        (state.ending, state.ended) = (true, true);
+        state.already.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -87,7 +101,7 @@ pub struct Underway {
 
 impl std::fmt::Debug for Underway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Underway").field("sent", &self.sending.progress.lock().0.spans()).finish_non_exhaustive()
+        f.debug_struct("Underway").field("sent", &self.sending.progress.lock().already.spans()).finish_non_exhaustive()
     }
 }
 
@@ -130,7 +144,7 @@ impl Underway {
         // No further: a guest may write faster than a sink takes.
         let until = file.metadata().map_err(|e| e.to_string())?.len();
         sending.begin(within);
-        while (reader.offset() as u64) < until && !sending.is_stopped() {
+        while (reader.offset() as u64) < until && !sending.is_ending() {
             match reader.block(events).map_err(|e| e.to_string())? {
                 Block::Events => {
                     events.iter().for_each(|event| fold.event(event, &mut |change| sending.change(change)))
@@ -188,8 +202,8 @@ struct Candidate {
 }
 
 impl Sending {
-    fn is_stopped(&self) -> bool {
-        self.progress.lock().1
+    fn is_ending(&self) -> bool {
+        self.progress.lock().ending
     }
 
     fn begin(&mut self, within: Duration) {
@@ -285,7 +299,7 @@ impl Sending {
             }
         }
         // Before the first of them can arrive.
-        self.progress.lock().0.chosen.clone_from(&self.chosen);
+        self.progress.lock().already.chosen.clone_from(&self.chosen);
         for (number, Candidate { parent, what, start, end, how, tags, closed }) in told {
             let span = Span { number, parent, what: &what, start, end, own: 0, how, tags: &tags };
             self.tell(&span, parent, closed);
@@ -311,7 +325,7 @@ impl Sending {
             return;
         }
         let body = self.batch.take(&self.subject);
-        if self.is_stopped() {
+        if self.is_ending() {
             self.failed = Some("the run is over".to_owned());
         }
         let Some(sender) = self.sender.as_mut().filter(|_| self.failed.is_none()) else { return };
@@ -321,10 +335,10 @@ impl Sending {
             return;
         }
         let mut state = self.progress.lock();
-        if state.1 {
-            return; // it counts as not sent
+        if state.ended {
+            return;
         }
-        let Already { sent, closed, .. } = &mut state.0;
+        let Already { sent, closed, .. } = &mut state.already;
         for (number, place) in on_its_way {
             match closed.last_mut() {
                 _ if self.most.is_some() => {

@@ -53,13 +53,14 @@ impl Sending {
     /// Ends it, and says what was sent. A request that is on its way is waited for until then, or until that is given up.
     pub(crate) fn end(self, until: Option<Instant>, given_up: impl Fn() -> bool) -> Already {
         let Sending { progress, stop, stopped } = self;
+        progress.end();
         drop(stop);
         let soon = || until.is_none_or(|until| Instant::now() < until);
         let mut first = true;
         while (std::mem::take(&mut first) || (soon() && !given_up()))
             && stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
         {}
-        progress.stop()
+        progress.ended()
     }
 }
 
