@@ -128,6 +128,8 @@ fn main() -> Result<(), Error> {
         println!("the host's span: {}", span.span().span_context().span_id());
         job.run_in_span(&settings)
     })?;
-    println!("{}; sent: {} spans of trace {}", done.ending.describe(), done.delivered.spans, done.delivered.trace);
+    let Done { ending, asked, delivered } = done;
+    println!("{}, having asked {} times", ending.describe(), asked.len());
+    println!("sent: {} spans of trace {}", delivered.spans, delivered.trace);
     Ok(())
 }

@@ -257,6 +257,7 @@ impl Spans {
     }
 
     /// Nothing more is told of the span with that number: nor is what happened in it.
+    #[cfg(feature = "otlp")]
     pub(crate) fn forget(&mut self, number: u64) {
         self.events(number, None);
     }

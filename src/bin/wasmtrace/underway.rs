@@ -1,6 +1,6 @@
 //! The thread that sends what has closed while the guest runs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ impl Sending {
     }
 }
 
-fn windows(path: &PathBuf, settings: &Settings, pace: Pace, progress: Progress, asked: &mpsc::Receiver<()>) {
+fn windows(path: &Path, settings: &Settings, pace: Pace, progress: Progress, asked: &mpsc::Receiver<()>) {
     let mut underway = None;
     while asked.recv_timeout(pace.every) == Err(RecvTimeoutError::Timeout) {
         // The first reading is of a run that has lived so long.
