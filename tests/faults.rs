@@ -172,7 +172,7 @@ fn a_request_has_its_time_and_the_next_is_another() {
         let folder = tempfile::tempdir().unwrap();
         let behaviour: Behaviour = Arc::new(|n| if n == 0 { Answer::Stall } else { Answer::Take });
         let sink = if protocol == "grpc" { Collector::grpc(behaviour) } else { Collector::http(behaviour) };
-        let mut command = to(folder.path(), &sink.url, "1h");
+        let mut command = to(folder.path(), &sink.url, "100s");
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol).env("OTEL_EXPORTER_OTLP_TIMEOUT", "1000");
         let sent = output(&mut command);
         assert_eq!(kept(folder.path()), 0, "{protocol}: {}", stderr(&sent));
