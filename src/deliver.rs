@@ -20,7 +20,7 @@ use crate::export::zipkin::ZipkinRequest;
 use crate::export::{Encoding, Limits, Signal, Subject};
 use crate::trace::Ending;
 use crate::trace::fold::{Change, Fold, Note, Span};
-use crate::trace::recording::{Block, End, Reader};
+use crate::trace::recording::{Block, End, Header, Reader};
 
 mod answer;
 mod budget;
@@ -29,10 +29,12 @@ mod http;
 mod sender;
 pub mod settings;
 mod tls;
+mod underway;
 
 use budget::{Budget, Fate, Kept, Sum};
 use sender::Sender;
 use settings::{Exporter, Protocol, Settings};
+pub use underway::{Already, Progress, Underway};
 
 const USER_AGENT: &str = concat!("wasmtrace/", env!("CARGO_PKG_VERSION"));
 
@@ -58,6 +60,8 @@ pub struct Delivered {
     pub trace: String,
     /// Spans, the run's own among them.
     pub spans: u64,
+    /// Those of them that were sent while it ran.
+    pub underway: u64,
     /// Log records.
     pub logs: u64,
     /// Metrics.
@@ -74,12 +78,24 @@ pub struct Delivered {
 ///
 /// # Errors
 /// In a sentence, why not all of it was taken. Sent again, the spans that were taken are the same ones.
-pub fn deliver<R: Read>(mut open: impl FnMut() -> io::Result<R>, order: &Order<'_>) -> Result<Delivered, String> {
+pub fn deliver<R: Read>(open: impl FnMut() -> io::Result<R>, order: &Order<'_>) -> Result<Delivered, String> {
+    deliver_rest(open, order, &Already::default())
+}
+
+/// The same of what was not sent while the recording was written ([`Underway`]).
+///
+/// # Errors
+/// Those of [`deliver`].
+pub fn deliver_rest<R: Read>(
+    mut open: impl FnMut() -> io::Result<R>,
+    order: &Order<'_>,
+    already: &Already,
+) -> Result<Delivered, String> {
     let mut read = || open().map_err(|e| e.to_string());
     let budget = match order.max_spans {
         0 => Budget::all(),
         most => {
-            let mut count = budget::Count::new(most);
+            let mut count = budget::Count::new(most, already);
             replay(read()?, order, |_, what| {
                 if let Step::Change(change) = what {
                     count.change(change);
@@ -95,7 +111,7 @@ pub fn deliver<R: Read>(mut open: impl FnMut() -> io::Result<R>, order: &Order<'
     replay(read()?, order, |subject, step| {
         let delivery = match &mut delivery {
             Some(delivery) => delivery,
-            none => none.insert(Delivery::begin(order, budget.take().expect("taken once"))?),
+            none => none.insert(Delivery::begin(order, budget.take().expect("taken once"), already)?),
         };
         match step {
             Step::Change(change) => delivery.change(subject, change),
@@ -129,13 +145,7 @@ fn replay(
     mut tell: impl FnMut(&Subject, Step<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut reader = Reader::open(io::BufReader::with_capacity(1 << 16, input)).map_err(|e| e.to_string())?;
-    let mut subject = Subject::from(reader.header());
-    let recorded = std::mem::take(&mut subject.resource);
-    subject.resource = order.settings.resource.value.clone();
-    for (key, value) in recorded.into_iter().chain(order.resource.iter().cloned()) {
-        subject.resource.retain(|(known, _)| *known != key);
-        subject.resource.push((key, value));
-    }
+    let subject = subject(reader.header(), order.settings, &order.resource);
     let mut fold = Fold::new();
     let mut events = Vec::new();
     let mut failed = Ok(());
@@ -166,6 +176,18 @@ fn replay(
     });
     failed?;
     tell(&subject, Step::End(Ended { ending: &ending, duration, calls: fold.calls(), stops: stops.as_deref() }))
+}
+
+/// What a recording is of, with the resource that is sent.
+fn subject(header: &Header, settings: &Settings, resource: &[(String, String)]) -> Subject {
+    let mut subject = Subject::from(header);
+    let recorded = std::mem::take(&mut subject.resource);
+    subject.resource = settings.resource.value.clone();
+    for (key, value) in recorded.into_iter().chain(resource.iter().cloned()) {
+        subject.resource.retain(|(known, _)| *known != key);
+        subject.resource.push((key, value));
+    }
+    subject
 }
 
 /// A request with spans that is being written.
@@ -216,7 +238,10 @@ fn is_full((items, bytes): (usize, usize)) -> bool {
 /// Spans, logs and metrics on their way.
 struct Delivery<'d> {
     order: &'d Order<'d>,
-    kept: Kept,
+    kept: Kept<'d>,
+    already: &'d Already,
+    /// How many spans have closed.
+    closed: u64,
     spans: Spans,
     batch: Batch,
     sender: Sender,
@@ -238,11 +263,13 @@ fn encoding(exporter: &Exporter) -> Encoding {
 }
 
 impl<'d> Delivery<'d> {
-    fn begin(order: &'d Order<'d>, budget: Budget) -> Result<Self, String> {
+    fn begin(order: &'d Order<'d>, budget: Budget, already: &'d Already) -> Result<Self, String> {
         let Settings { traces, logs, metrics, limits, .. } = order.settings;
         Ok(Delivery {
             order,
-            kept: Kept::new(budget),
+            kept: Kept::new(budget, already),
+            already,
+            closed: 0,
             spans: Spans::new(*limits).map_err(|e| e.to_string())?,
             batch: Batch::new(traces.protocol.value, *limits),
             sender: Sender::new(traces, Signal::Traces, order.deadline)?,
@@ -260,10 +287,19 @@ impl<'d> Delivery<'d> {
                 self.kept.opened(*number, what);
                 Ok(())
             }
-            Change::Closed { span, depth } => match self.kept.closed(span, *depth) {
-                Fate::Alone(parent) => self.span(subject, span, parent, Vec::new()),
-                Fate::Merged => Ok(()),
-            },
+            Change::Closed { span, depth } => {
+                self.closed += 1;
+                match self.kept.closed(span, *depth) {
+                    Fate::Alone(_) if self.already.is_sent(span.number, self.closed) => {
+                        self.spans.forget(span.number);
+                        self.delivered.spans += 1;
+                        self.delivered.underway += 1;
+                        Ok(())
+                    }
+                    Fate::Alone(parent) => self.span(subject, span, parent, Vec::new()),
+                    Fate::Merged => Ok(()),
+                }
+            }
             Change::Noted { at, span, note } => {
                 let number = self.kept.innermost(*span).unwrap_or(0);
                 match (note, &mut self.logs, &mut self.metrics) {
@@ -276,7 +312,11 @@ impl<'d> Delivery<'d> {
                         }
                     }
                     (Note::Metric(line), _, Some(metrics)) => metrics.line(line),
-                    _ => self.spans.noted(subject, *at, number, note),
+                    _ => {
+                        if let Some(number) = self.kept.innermost_unsent(*span) {
+                            self.spans.noted(subject, *at, number, note);
+                        }
+                    }
                 }
                 Ok(())
             }
@@ -297,7 +337,8 @@ impl<'d> Delivery<'d> {
     }
 
     fn finish(&mut self, subject: &Subject, step: &Ended<'_>) -> Result<Delivered, String> {
-        let (sums, merged, left_out) = std::mem::replace(&mut self.kept, Kept::new(Budget::all())).finish();
+        let (sums, merged, left_out) =
+            std::mem::replace(&mut self.kept, Kept::new(Budget::all(), self.already)).finish();
         for (sum, inside) in &sums {
             let Sum { number, what, start, end, how, tags, .. } = sum;
             let (number, start, end, how, own) = (*number, *start, *end, *how, 0);

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::hook::{HookSet, Manifest, Probe, ProbeId};
-use crate::label::Label;
+use crate::hook::{HookSet, MANIFEST_SECTION, Manifest, Probe, ProbeId};
+use crate::label::{self, Label};
+use crate::module::Module;
 use crate::trace::Ending;
 use crate::trace::context::{Context, Parent};
 use crate::trace::fold::{Change, Irregular, What};
@@ -99,6 +101,27 @@ pub fn new_context(parent: Option<&Parent>, state: String) -> io::Result<Context
 }
 
 impl Subject {
+    /// A run of a hooked module that begins now: what is known of it by the module alone. Of one that records into a buffer,
+    /// the clock is to be told too ([`Recording`]).
+    pub fn of(program: &str, hooked: &Module<'_>) -> Subject {
+        let section = hooked.custom(MANIFEST_SECTION);
+        let manifest = section.and_then(|s| Manifest::decode(&hooked.bytes()[s.data.clone()], s.data.start).ok());
+        Subject {
+            program: program.to_owned(),
+            hash: manifest.map(|manifest| manifest.input_sha256),
+            labels: label::probe_labels(hooked, &label::label(hooked)),
+            ..Subject::default()
+        }
+        .beginning_now()
+    }
+
+    /// The same of a run that begins now: a module may be run many times.
+    #[must_use]
+    pub fn beginning_now(self) -> Subject {
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+        Subject { began, ..self }
+    }
+
     /// The name for a person: of a function, demangled, and `func[N]` if nothing is known of it; of a manual span, its own.
     /// No longer than [`LONGEST_NAME`]: thousands of functions may share one name of megabytes.
     pub fn name(&self, what: &What) -> String {

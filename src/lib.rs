@@ -11,7 +11,8 @@
 //! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`check::check`] proves of an output that it
 //! is its input plus hooks, and [`strip`] gives the input back, byte for byte. [`hook`] is the contract that the compiler
 //! and a host share. The features `runtime` and `export` add the other half: [`runtime::run`](runtime), which runs a
-//! module under wasmtime, and [`export`], which writes what was seen; `otlp` adds [`deliver`], which sends it.
+//! module under wasmtime, [`runtime::tracing`] for hosts that do so themselves, and [`export`], which writes what was seen; `otlp`
+//! adds [`deliver`], which sends it.
 //!
 //! ```
 //! use wasmtrace::{Options, check, instrument, strip};

@@ -3,36 +3,37 @@
 //! The guest runs on a thread of its own, with a stack sized for it; the thread that calls [`run`] consumes the events
 //! as they come, in blocks. A module without hooks runs just the same, and records nothing.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use wasmtime::{Engine, ExternType, Instance, Linker, Module, Store, Val, ValType};
+use wasmtime::{AsContextMut, Engine, ExternType, Instance, Linker, Module, Store, Val, ValType};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::BufferPlace;
 use crate::hook::buffer::{BLOCK, EVENT};
-use crate::trace::{Ending, Event, Trap};
+use crate::trace::{Ending, Event};
 
 mod activations;
 mod buffer;
 mod cache;
 mod clock;
+mod ending;
 mod hooks;
 mod manual;
 mod recorder;
 mod taker;
 mod timeline;
+pub mod tracing;
 mod wasi;
 
 pub use cache::CodeCache;
 pub use clock::ClockMode;
 use clock::{Clock, HANDOVER};
-use recorder::{Interrupted, Recorder, Settings};
-use wasi::ProcExit;
+use recorder::Settings;
+use taker::Taker;
+pub use tracing::{Recorded, Trace, Tracing};
 
 /// How a module is run.
 #[derive(Debug, Clone)]
@@ -165,16 +166,16 @@ pub struct Outcome {
 
 struct Host {
     wasi: WasiP1Ctx,
-    recorder: Recorder,
+    trace: Trace,
 }
 
-/// Runs a module to its end. `consume` gets the events, in order, a block at a time, while the guest runs; at least four
+/// Runs a module to its end. `consume_some` gets the events, in order, a block at a time, while the guest runs; at least four
 /// times a second it is called, with no events if there are none. If it is slower than the guest, the guest waits.
 ///
 /// # Errors
 /// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
 /// to call is missing. A guest that traps or exits is no error but an [`Ending`].
-pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> Result<Outcome> {
+pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> Result<Outcome> {
     let main = crate::module::parse(wasm)?;
     let preloads = config.preloads.iter().map(|p| crate::module::parse(&p.wasm)).collect::<Result<Vec<_>>>()?;
     let hooked = preloads.iter().chain([&main]).any(crate::rewrite::is_hooked);
@@ -185,9 +186,8 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
     let compile = |parsed: &crate::module::Module<'_>, first_probe| -> Result<Unit> {
         let module =
             Module::from_binary(&engine, parsed.bytes()).map_err(|e| setup("the engine refuses the module", e))?;
-        let buffer = hooks::buffer_place(parsed)?;
-        let hooked = crate::rewrite::is_hooked(parsed);
-        Ok(Unit { callees: hooks::announced_callees(parsed).into(), buffer, hooked, module, first_probe })
+        let needs = hooks::Needs { once: true, ..hooks::Needs::of(parsed, first_probe)? };
+        Ok(Unit { hooked: crate::rewrite::is_hooked(parsed), needs, module })
     };
     let preloads = config
         .preloads
@@ -197,7 +197,7 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
         .collect::<Result<Vec<_>>>()?;
     let main = compile(&main, 0)?;
     let units: Vec<&Unit> = preloads.iter().map(|(_, unit)| unit).chain([&main]).filter(|unit| unit.hooked).collect();
-    if units.len() > 1 && units.iter().any(|unit| unit.buffer.is_some()) {
+    if units.len() > 1 && units.iter().any(|unit| unit.needs.buffer.is_some()) {
         return Err(Error::new(
             ErrorKind::Run,
             "a module that records into a buffer cannot run together with other hooked modules: nobody could tell in what \
@@ -207,8 +207,9 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
 
     let (wasi, captured) = wasi::context(config)?;
     let clock = Arc::new(Clock::new());
-    let settings = Settings { mode: config.clock, min_duration: config.min_duration.as_nanos() as u64 };
-    let (recorder, mut taker) = recorder::recorder(clock.clone(), config.interrupt.clone(), settings);
+    let min_duration = config.min_duration.as_nanos() as u64;
+    let settings = Settings { mode: config.clock, min_duration, buffers: true };
+    let (recorder, taker) = recorder::recorder(clock.clone(), config.interrupt.clone(), settings);
     let invoke = config.invoke.clone();
     let guest_clock = clock.clone();
     // Not a scoped thread: a guest that does not stop when it is asked to is left behind.
@@ -216,53 +217,20 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
         .name("guest".into())
         .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
         .spawn(move || {
-            let mut store = Store::new(&engine, Host { wasi, recorder });
-            let until_read = store.data().recorder.read_before_drop();
+            let mut store = Store::new(&engine, Host { wasi, trace: Trace::default() });
+            let until_read = tracing::begin(&mut store.as_context_mut(), |host| &mut host.trace, recorder)
+                .expect("nothing is recorded in a new store");
             let cpu = thread_cpu();
             let called = call(&mut store, linker, preloads, &main, invoke.as_ref());
             let cpu = thread_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
-            store.data_mut().recorder.drain();
+            tracing::end(&mut store.as_context_mut(), |host| &mut host.trace);
             let end = guest_clock.now();
             drop(until_read);
             (called, end, cpu)
         })
         .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
 
-    let mut events: Vec<Event> = Vec::with_capacity(BATCH + (BLOCK / EVENT) as usize);
-    let mut asked_to_end: Option<Instant> = None;
-    let mut consumed = Instant::now();
-    let mut last = 0;
-    let abandoned = loop {
-        events.clear();
-        taker.take(&mut events, BATCH);
-        let idle = events.is_empty();
-        if idle {
-            taker.peek(&mut events, false);
-        }
-        last = events.last().map_or(last, |event| event.at);
-        if !events.is_empty() || consumed.elapsed().as_nanos() as u64 > HANDOVER {
-            consume(&events);
-            consumed = Instant::now();
-        }
-        if idle {
-            if taker.is_over() {
-                break false;
-            }
-            std::thread::sleep(IDLE);
-        }
-        let signal = config.interrupt.load(Ordering::Relaxed);
-        let grace = if signal < 0 { Duration::ZERO } else { GRACE };
-        let since = asked_to_end.filter(|_| signal != 0);
-        if signal != 0 && (since.is_none() || !idle) {
-            // While there is something to take, it may be us that the guest waits for.
-            asked_to_end = Some(Instant::now());
-        } else if since.is_some_and(|since| since.elapsed() > grace) {
-            events.clear();
-            taker.peek(&mut events, true);
-            consume(&events);
-            break true;
-        }
-    };
+    let (abandoned, last) = consume(taker, &config.interrupt, consume_some);
     let (called, end, guest_cpu) = if abandoned {
         let signal = config.interrupt.load(Ordering::Relaxed).abs();
         (Ok((Ending::Interrupted(signal), Vec::new())), clock.now(), None)
@@ -280,6 +248,51 @@ pub fn run(wasm: &[u8], config: &Config, mut consume: impl FnMut(&[Event])) -> R
         stdout: captured.stdout.map(|p| p.contents().to_vec()).unwrap_or_default(),
         stderr: captured.stderr.map(|p| p.contents().to_vec()).unwrap_or_default(),
     })
+}
+
+/// Consumes events until the guest is done: when the last was, in nanoseconds.
+fn consume_all(taker: Taker, consume_some: impl FnMut(&[Event])) -> u64 {
+    consume(taker, &AtomicI32::new(0), consume_some).1
+}
+
+/// Consumes events until the guest is done, or has not ended in time though it was asked to; whether that is so, and when the
+/// last was.
+fn consume(mut taker: Taker, interrupt: &AtomicI32, mut consume: impl FnMut(&[Event])) -> (bool, u64) {
+    let mut events: Vec<Event> = Vec::with_capacity(BATCH + (BLOCK / EVENT) as usize);
+    let mut asked_to_end: Option<Instant> = None;
+    let mut consumed = Instant::now();
+    let mut last = 0;
+    loop {
+        events.clear();
+        taker.take(&mut events, BATCH);
+        let idle = events.is_empty();
+        if idle {
+            taker.peek(&mut events, false);
+        }
+        last = events.last().map_or(last, |event| event.at);
+        if !events.is_empty() || consumed.elapsed().as_nanos() as u64 > HANDOVER {
+            consume(&events);
+            consumed = Instant::now();
+        }
+        if idle {
+            if taker.is_over() {
+                return (false, last);
+            }
+            std::thread::sleep(IDLE);
+        }
+        let signal = interrupt.load(Ordering::Relaxed);
+        let grace = if signal < 0 { Duration::ZERO } else { GRACE };
+        let since = asked_to_end.filter(|_| signal != 0);
+        if signal != 0 && (since.is_none() || !idle) {
+            // While there is something to take, it may be us that the guest waits for.
+            asked_to_end = Some(Instant::now());
+        } else if since.is_some_and(|since| since.elapsed() > grace) {
+            events.clear();
+            taker.peek(&mut events, true);
+            consume(&events);
+            return (true, last);
+        }
+    }
 }
 
 /// CPU time of the calling thread.
@@ -337,12 +350,8 @@ fn setup(what: &str, e: wasmtime::Error) -> Error {
 /// A compiled module, and what its hooks need.
 struct Unit {
     module: Module,
-    first_probe: u32,
     hooked: bool,
-    /// Where its buffer is, and how many functions it has.
-    buffer: Option<(BufferPlace, u32)>,
-    /// For hooks of the first generation (see [`hooks::announced_callees`]).
-    callees: Arc<HashMap<usize, u32>>,
+    needs: hooks::Needs,
 }
 
 /// Instantiates the modules and calls what is to be called. The outer error is ours, the ending is the guest's.
@@ -358,7 +367,7 @@ fn call(
             Ok(instance) => instance,
             Err(ending) => return Ok((ending, Vec::new())),
         };
-        let buffer = unit.buffer.as_ref().map(|(place, _)| place.export.as_str());
+        let buffer = unit.needs.buffer.as_ref().map(|(place, _)| place.export.as_str());
         let exports: Vec<_> = instance.exports(&mut *store).map(|e| (e.name().to_owned(), e.into_extern())).collect();
         // A module's buffer is no other module's business.
         for (export, item) in exports.into_iter().filter(|(export, _)| Some(export.as_str()) != buffer) {
@@ -383,8 +392,8 @@ fn call(
 /// Makes an instance, with hooks and manual API of its own: the types of these differ from module to module, and so do
 /// the functions that their ids mean. The inner error is the ending of a guest that did not survive its start.
 fn instantiate(store: &mut Store<Host>, linker: &mut Linker<Host>, unit: &Unit) -> Result<Result<Instance, Ending>> {
-    hooks::add_to_linker(linker, unit, |host: &mut Host| &mut host.recorder)
-        .and_then(|()| manual::add_to_linker(linker, &unit.module, |host: &mut Host| &mut host.recorder))
+    hooks::add_to_linker(linker, &unit.module, &unit.needs, |host: &mut Host| &mut host.trace)
+        .and_then(|()| manual::add_to_linker(linker, &unit.module, |host: &mut Host| &mut host.trace))
         .map_err(no_host_functions)?;
     let instance = match linker.instantiate(&mut *store, &unit.module) {
         Ok(instance) => instance,
@@ -468,36 +477,7 @@ fn show(value: &Val) -> String {
     }
 }
 
-/// What an error of the engine says of the guest; an error that is none of the guest's comes back as ours.
+/// How the guest ended; an error that is none of the guest's comes back as ours.
 fn ending(e: wasmtime::Error) -> Result<Ending> {
-    if let Some(ProcExit(code)) = e.downcast_ref() {
-        return Ok(Ending::Exited(*code));
-    }
-    if let Some(Interrupted(signal)) = e.downcast_ref() {
-        return Ok(Ending::Interrupted(*signal));
-    }
-    let backtrace = e.downcast_ref::<wasmtime::WasmBacktrace>();
-    let frames = backtrace.map_or_else(Vec::new, |b| b.frames().iter().map(|f| f.func_index()).collect());
-    let (code, message) = if let Some(trap) = e.downcast_ref::<wasmtime::Trap>() {
-        let message = trap.to_string();
-        (snake_case(&format!("{trap:?}")), message.strip_prefix("wasm trap: ").unwrap_or(&message).to_owned())
-    } else if e.is::<wasmtime::ThrownException>() {
-        ("uncaught_exception".to_owned(), "an exception was thrown and not caught".to_owned())
-    } else if backtrace.is_some() {
-        ("host_error".to_owned(), crate::label::printable(&e.root_cause().to_string()).into_owned())
-    } else {
-        return Err(setup("the module cannot be instantiated", e));
-    };
-    Ok(Ending::Trapped(Trap { code, message, frames }))
-}
-
-fn snake_case(camel: &str) -> String {
-    let mut snake = String::new();
-    for c in camel.chars() {
-        if c.is_ascii_uppercase() && !snake.is_empty() {
-            snake.push('_');
-        }
-        snake.push(c.to_ascii_lowercase());
-    }
-    snake
+    ending::of_error(&e).ok_or_else(|| setup("the module cannot be instantiated", e))
 }

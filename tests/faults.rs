@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 use collector::{Answer, Behaviour, Collector, takes_all};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use wasmtrace::deliver::settings::{Settings, Target};
+use wasmtrace::deliver::{Order, deliver};
 
 const WASMTRACE: &str = env!("CARGO_BIN_EXE_wasmtrace");
 
@@ -120,8 +122,10 @@ fn a_sink_that_never_existed() {
 fn a_sink_that_closes_every_connection() {
     let folder = tempfile::tempdir().unwrap();
     let sink = Collector::http(always(Answer::Die));
+    let began = Instant::now();
     let failed = output(&mut to(folder.path(), &sink.url, "1h"));
     assert_eq!(sink.received().heads.len(), 4, "it was tried more than once");
+    assert!(began.elapsed() >= Duration::from_millis(100 + 200 + 400), "and not at once");
     assert_kept(folder.path(), &failed, "the trace was not sent", &Collector::http(takes_all()));
 }
 
@@ -150,6 +154,70 @@ fn a_sink_that_is_busy_is_asked_again_when_it_says() {
         assert_eq!(sink.received().heads.len(), 3);
         assert!(sink.spans().len() > 40);
     }
+}
+
+#[test]
+fn what_stands_before_a_sink_and_misses_it_is_asked_again() {
+    for status in [429, 502, 503, 504] {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = Collector::http(Arc::new(move |n| if n == 0 { refuse(status) } else { Answer::Take }));
+        let sent = output(&mut to(folder.path(), &sink.url, "1h"));
+        assert_eq!((sink.received().heads.len(), kept(folder.path())), (2, 0), "{status}: {}", stderr(&sent));
+    }
+}
+
+#[test]
+fn a_request_has_its_time_and_the_next_is_another() {
+    for protocol in ["http/protobuf", "grpc"] {
+        let folder = tempfile::tempdir().unwrap();
+        let behaviour: Behaviour = Arc::new(|n| if n == 0 { Answer::Stall } else { Answer::Take });
+        let sink = if protocol == "grpc" { Collector::grpc(behaviour) } else { Collector::http(behaviour) };
+        let mut command = to(folder.path(), &sink.url, "100s");
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol).env("OTEL_EXPORTER_OTLP_TIMEOUT", "1000");
+        let sent = output(&mut command);
+        assert_eq!(kept(folder.path()), 0, "{protocol}: {}", stderr(&sent));
+        assert!(sink.spans().len() > 40);
+    }
+}
+
+/// However long a request may take by itself.
+#[test]
+fn when_the_time_is_over_a_request_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = folder.path().join("app.wtrace");
+    let mut record = clean(Command::new(WASMTRACE));
+    record.args(["record", "-q", "-o"]).arg(&recording).arg(path("tests/cli/modules/manual.wat"));
+    assert!(output(&mut record).status.success());
+    for protocol in ["http/json", "grpc"] {
+        let sink = if protocol == "grpc" {
+            Collector::grpc(always(Answer::Stall))
+        } else {
+            Collector::http(always(Answer::Stall))
+        };
+        let settings = Settings::read(&Target::Otlp(Some(sink.url.clone())), &|name| match name {
+            "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("3600000".to_owned()),
+            "OTEL_EXPORTER_OTLP_PROTOCOL" => Some(protocol.to_owned()),
+            _ => None,
+        });
+        let (recording, (done, waiting)) = (recording.clone(), std::sync::mpsc::channel());
+        std::thread::spawn(move || {
+            let deadline = Some(Instant::now() + Duration::from_secs(1));
+            let order = Order { settings: &settings, max_spans: 0, deadline, end: None, resource: Vec::new() };
+            let _ = done.send(deliver(|| std::fs::File::open(&recording), &order));
+        });
+        assert!(waiting.recv_timeout(Duration::from_secs(30)).expect("it returns").is_err());
+    }
+}
+
+/// Of two sinks the one that works gets all, and the command that is named sends to the other.
+#[test]
+fn a_sink_that_fails_is_nothing_to_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fails, works) = (Collector::http(always(refuse(400))), Collector::http(takes_all()));
+    let sinks = [&fails, &works].map(|sink| format!("otlp:{}", sink.url));
+    let failed = output(&mut run(folder.path(), &["--sink", &sinks[0], "--sink", &sinks[1]]));
+    assert!(works.spans().len() > 40 && kept(folder.path()) == 1);
+    assert!(stderr(&failed).contains(&sinks[0]) && !stderr(&failed).contains(&sinks[1]), "{}", stderr(&failed));
 }
 
 #[test]
@@ -246,15 +314,17 @@ fn a_sink_that_dies_in_the_middle() {
 #[test]
 fn grpc_says_by_its_status_whether_to_ask_again() {
     const RESOURCE_EXHAUSTED: u16 = 8;
-    const UNAVAILABLE: u16 = 14;
     const UNAUTHENTICATED: u16 = 16;
     let grpc = |folder: &Path, sink: &Collector| {
         output(to(folder, &sink.url, "1h").args([""; 0]).env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"))
     };
     let folder = tempfile::tempdir().unwrap();
-    let sink = Collector::grpc(Arc::new(|n| if n == 0 { refuse(UNAVAILABLE) } else { Answer::Take }));
-    let sent = grpc(folder.path(), &sink);
-    assert_eq!((sink.received().heads.len(), kept(folder.path())), (2, 0), "{}", stderr(&sent));
+    // Cancelled, deadline exceeded, aborted, out of range, unavailable, data loss: as the specification of OTLP has them.
+    for code in [1, 4, 10, 11, 14, 15] {
+        let sink = Collector::grpc(Arc::new(move |n| if n == 0 { refuse(code) } else { Answer::Take }));
+        let sent = grpc(folder.path(), &sink);
+        assert_eq!((sink.received().heads.len(), kept(folder.path())), (2, 0), "{code}: {}", stderr(&sent));
+    }
 
     for (code, said) in [(UNAUTHENTICATED, "unauthenticated"), (RESOURCE_EXHAUSTED, "resource exhausted")] {
         let folder = tempfile::tempdir().unwrap();
@@ -264,9 +334,9 @@ fn grpc_says_by_its_status_whether_to_ask_again() {
         assert_kept(folder.path(), &failed, said, &Collector::http(takes_all()));
     }
 
-    // Status { code: 8, details: [Any { RetryInfo { retry_delay: 0.5 s } }] }
+    // Status { code: 8, details: [Any { RetryInfo { retry_delay: 3.5 s } }] }
     let url = b"type.googleapis.com/google.rpc.RetryInfo";
-    let info = [&[0x0a, 6, 0x10][..], &[0x80, 0xca, 0xb5, 0xee, 0x01]].concat();
+    let info = [&[0x0a, 8, 0x08, 3, 0x10][..], &[0x80, 0xca, 0xb5, 0xee, 0x01]].concat();
     let any = [&[0x0a, url.len() as u8][..], url, &[0x12, info.len() as u8], &info].concat();
     let details = [&[0x08, 8, 0x1a, any.len() as u8][..], &any].concat();
     let folder = tempfile::tempdir().unwrap();
@@ -278,7 +348,7 @@ fn grpc_says_by_its_status_whether_to_ask_again() {
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", &sink.url)
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     );
-    assert!(began.elapsed() >= Duration::from_millis(500));
+    assert!(began.elapsed() >= Duration::from_millis(3_500));
     assert_eq!((sink.received().heads.len(), kept(folder.path())), (2, 0), "{}", stderr(&sent));
 }
 
@@ -296,15 +366,17 @@ fn what_a_sink_rejects_is_said_and_is_not_sent_again() {
 
 /// Backends that take spans alone are found out; the spans have arrived then.
 #[test]
-fn a_sink_that_does_not_take_logs_gets_the_spans() {
-    let folder = tempfile::tempdir().unwrap();
-    let sink = Collector::http(Arc::new(|n| if n == 0 { Answer::Take } else { refuse(404) }));
-    let mut command = clean(Command::new(WASMTRACE));
-    command.arg("run").arg(path("tests/cli/modules/manual.wat"));
-    command.env("WASMTRACE_SPOOL_DIR", folder.path()).env("OTEL_EXPORTER_OTLP_ENDPOINT", &sink.url);
-    let failed = output(&mut command);
-    assert_eq!((failed.status.code(), kept(folder.path()), sink.spans().len()), (Some(0), 1, 4));
-    assert!(stderr(&failed).contains("logs: ") && stderr(&failed).contains("404"), "{}", stderr(&failed));
+fn a_sink_that_does_not_take_logs_or_metrics_gets_the_spans() {
+    for (taken, what) in [(1, "logs: "), (2, "metrics: ")] {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = Collector::http(Arc::new(move |n| if n < taken { Answer::Take } else { refuse(404) }));
+        let mut command = clean(Command::new(WASMTRACE));
+        command.arg("run").arg(path("tests/cli/modules/manual.wat"));
+        command.env("WASMTRACE_SPOOL_DIR", folder.path()).env("OTEL_EXPORTER_OTLP_ENDPOINT", &sink.url);
+        let failed = output(&mut command);
+        assert_eq!((failed.status.code(), kept(folder.path()), sink.spans().len()), (Some(0), 1, 4));
+        assert!(stderr(&failed).contains(what) && stderr(&failed).contains("404"), "{}", stderr(&failed));
+    }
 }
 
 #[test]

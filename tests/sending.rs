@@ -24,6 +24,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use wasmtrace::deliver::settings::{Settings, Target};
+use wasmtrace::trace::Ending;
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -134,6 +135,9 @@ fn every_transport_delivers_the_recording_span_for_span() {
                 (hex(&run.trace_id), hex(&run.parent_span_id)),
                 ("4bf92f3577b34da6a3ce929d0e0e4736".to_owned(), "00f067aa0ba902b7".to_owned())
             );
+            // The host's span is another process's, and that is said (bits 8 and 9 of the flags).
+            let remote = |span: &Span| span.flags & 0x300 == if span.span_id == run.span_id { 0x300 } else { 0x100 };
+            assert!(received.spans().iter().all(remote));
             assert!(run.name == "zig_demo.wasm" && received.spans().iter().all(|span| span.trace_state == "vendor=1"));
             assert!(stderr(&output).contains("trace 4bf92f3577b34da6a3ce929d0e0e4736, "), "{}", stderr(&output));
             // Of several requests each has the headers.
@@ -376,7 +380,12 @@ fn in_a_budget_each_span_comes_as_itself_in_a_sum_or_is_counted() {
         // No sum says more than there was, and with its time it is not longer than what it is in.
         let whole = calls(&everything);
         assert!(calls(&spans).iter().all(|(name, count)| *count <= whole[name]));
+        let original: HashMap<&[u8], &Span> = all.iter().map(|span| (&span.span_id[..], span)).collect();
+        let sent: HashMap<&[u8], &Span> = spans.iter().chain([&run]).map(|span| (&span.span_id[..], span)).collect();
         for sum in sums {
+            // It stands for calls in the span, or in the sum of calls of the function, that the first of them was in.
+            let around = original[&original[&sum.span_id[..]].parent_span_id[..]];
+            assert_eq!(sent[&sum.parent_span_id[..]].name, around.name);
             assert!(number(&sum.attributes, "wasm.call.total_ns") <= duration(sum) as i64);
         }
     }
@@ -443,19 +452,41 @@ fn an_old_recording_is_sent_in_a_trace_of_its_own() {
     assert!(run.parent_span_id.is_empty() && collector.spans().len() == 4);
 }
 
-/// What a host that embeds the library gets: the run below its own span.
+/// What a host that embeds the library gets: the run below its own span, twice from one module, with a function of its own.
 #[test]
 fn an_embedding_host_has_the_run_in_its_span() {
-    let collector = Collector::http(takes_all());
-    let settings = Settings::read(&Target::Otlp(Some(collector.url.clone())), &|_| None);
-    let wasm = std::fs::read(program("zig_demo")).unwrap();
+    let ask = wat::parse_str(
+        r#"(module
+            (import "host" "ask" (func $ask (param i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1)
+            (func $deep (param i32) (result i32) local.get 0 call $ask)
+            (func (export "_start") i32.const 4 call $deep call $exit))"#,
+    )
+    .unwrap();
     let tracer = SdkTracerProvider::builder().build().tracer("host");
-    let (host, delivered) = tracer.in_span("job", |context| {
-        let delivered = embed::run_in_span("zig_demo", &wasm, &settings).unwrap();
-        (context.span().span_context().clone(), delivered)
-    });
-    let run = assert_tree(&collector.spans());
-    assert_eq!(hex(&run.parent_span_id), host.span_id().to_string());
-    assert_eq!((&hex(&run.trace_id), &delivered.trace), (&host.trace_id().to_string(), &delivered.trace));
-    assert_eq!(collector.spans().len() as u64, delivered.spans);
+    for (name, wasm, ending, asked) in [
+        ("zig_demo", std::fs::read(program("zig_demo")).unwrap(), Ending::Exited(0), vec![]),
+        ("ask", ask, Ending::Exited(8), vec![4]),
+    ] {
+        let job = embed::Job::new(name, &wasm).unwrap();
+        for _ in 0..2 {
+            let collector = Collector::http(takes_all());
+            let settings = Settings::read(&Target::Otlp(Some(collector.url.clone())), &|_| None);
+            let (host, done) = tracer.in_span("job", |context| {
+                let done = job.run_in_span(&settings).unwrap();
+                (context.span().span_context().clone(), done)
+            });
+            let run = assert_tree(&collector.spans());
+            assert_eq!((&done.ending, &done.asked), (&ending, &asked));
+            assert_eq!(number(&run.attributes, "process.exit.code"), i64::from(ending.exit_code()));
+            assert_eq!(hex(&run.parent_span_id), host.span_id().to_string());
+            assert_eq!(
+                (&hex(&run.trace_id), &done.delivered.trace),
+                (&host.trace_id().to_string(), &done.delivered.trace)
+            );
+            assert_eq!(collector.spans().len() as u64, done.delivered.spans);
+            assert!(collector.spans().len() > 2);
+        }
+    }
 }

@@ -11,29 +11,39 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
+use super::underway::Already;
 use crate::trace::fold::{Change, End, Span, What};
 
 /// The order in which spans survive: duration, depth, number.
-type Rank = (u64, Reverse<usize>, Reverse<u64>);
+pub(super) type Rank = (u64, Reverse<usize>, Reverse<u64>);
+
+pub(super) fn rank(duration: u64, depth: usize, number: u64) -> Rank {
+    (duration, Reverse(depth), Reverse(number))
+}
 
 /// The first look at a recording.
-pub(super) struct Count {
+pub(super) struct Count<'a> {
     most: usize,
+    /// What was sent while it was written.
+    already: &'a Already,
     /// How many spans there are.
     spans: u64,
     /// The first of them in the order, the last on top.
     best: BinaryHeap<Reverse<Rank>>,
 }
 
-impl Count {
-    pub(super) fn new(most: usize) -> Self {
-        Count { most, spans: 0, best: BinaryHeap::new() }
+impl<'a> Count<'a> {
+    pub(super) fn new(most: usize, already: &'a Already) -> Self {
+        Count { most, already, spans: 0, best: BinaryHeap::new() }
     }
 
     pub(super) fn change(&mut self, change: &Change<'_>) {
         let Change::Closed { span, depth } = change else { return };
         self.spans += 1;
-        let rank = Reverse((span.end - span.start, Reverse(*depth), Reverse(span.number)));
+        if self.already.chosen.contains(&span.number) {
+            return;
+        }
+        let rank = Reverse(rank(span.end - span.start, *depth, span.number));
         if self.best.len() < self.most {
             self.best.push(rank);
         } else if let Some(mut last) = self.best.peek_mut()
@@ -48,8 +58,10 @@ impl Count {
             return Budget::all();
         }
         let mut best = self.best.into_sorted_vec();
-        best.truncate(self.most - self.most / 4);
-        let alone = best.into_iter().map(|Reverse((_, _, Reverse(number)))| number).collect();
+        // Those that were chosen are fewer: half of the budget at most.
+        best.truncate((self.most - self.most / 4).saturating_sub(self.already.chosen.len()));
+        let best = best.into_iter().map(|Reverse((_, _, Reverse(number)))| number);
+        let alone = best.chain(self.already.chosen.iter().copied()).collect();
         Budget { most: self.most, alone: Some(alone) }
     }
 }
@@ -97,8 +109,9 @@ pub(super) struct Sum {
 }
 
 /// The second look.
-pub(super) struct Kept {
+pub(super) struct Kept<'a> {
     budget: Budget,
+    already: &'a Already,
     /// What is open, with its place.
     open: Vec<(u64, Place)>,
     sums: Vec<Sum>,
@@ -118,9 +131,9 @@ pub(super) enum Fate {
 /// So many times the budget of sums are kept, for the longest of them to survive.
 const SUMS: usize = 2;
 
-impl Kept {
-    pub(super) fn new(budget: Budget) -> Self {
-        Kept { budget, open: Vec::new(), sums: Vec::new(), known: HashMap::new(), left_out: 0 }
+impl<'a> Kept<'a> {
+    pub(super) fn new(budget: Budget, already: &'a Already) -> Self {
+        Kept { budget, already, open: Vec::new(), sums: Vec::new(), known: HashMap::new(), left_out: 0 }
     }
 
     pub(super) fn opened(&mut self, number: u64, what: &What) {
@@ -174,9 +187,25 @@ impl Kept {
         }
     }
 
-    /// The span that stands for the innermost open one, where something happens in it that has a moment.
+    /// The span that stands for the innermost open one, where something is said in it.
     pub(super) fn innermost(&self, number: Option<u64>) -> Option<u64> {
         if self.budget.alone.is_none() { number } else { alone_around(&self.open) }
+    }
+
+    /// The same where something happens in it that is to be told with it: what was sent already cannot be added to, and has
+    /// what happened in it; 0 is the run's.
+    pub(super) fn innermost_unsent(&self, number: Option<u64>) -> Option<u64> {
+        if self.budget.alone.is_none() {
+            return Some(number.unwrap_or(0));
+        }
+        if number.is_some_and(|number| self.already.is_sent_alone(number)) {
+            return None;
+        }
+        let unsent = self.open.iter().rev().find_map(|(_, place)| match place {
+            Place::Alone(number) if !self.already.is_sent_alone(*number) => Some(*number),
+            _ => None,
+        });
+        Some(unsent.unwrap_or(0))
     }
 
     /// The sums that have room, each with the number of the span that it is in; how many spans are in those that are of

@@ -19,7 +19,7 @@ pub(super) struct Sender {
     signal: Signal,
     zipkin: bool,
     timeout: Duration,
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     /// There was an answer.
     answers: bool,
     /// What the sink said of requests that it took, each once.

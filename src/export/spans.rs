@@ -256,6 +256,12 @@ impl Spans {
         }
     }
 
+    /// Nothing more is told of the span with that number: nor is what happened in it.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn forget(&mut self, number: u64) {
+        self.events(number, None);
+    }
+
     /// The events of a span, and how many more there were.
     fn events(&mut self, number: u64, last: Option<Event>) -> (Vec<Event>, u64) {
         let mut events = self.events.remove(&number).unwrap_or_default();

@@ -27,9 +27,14 @@ impl Buffer {
     /// # Safety
     /// `base` is aligned to 4, and `bytes` from there on are readable and writable for as long as any copy of this is used:
     /// the memory is never moved (it cannot grow: least and greatest size are the same), and its store outlives the threads
-    /// that were given one (`super::call` sees to that).
+    /// that were given one, and is borrowed by whoever waits for them (`super::tracing` sees to that).
     pub(super) unsafe fn new(base: NonNull<u8>, bytes: u32) -> Self {
         Buffer { base, bytes }
+    }
+
+    /// Whether it is the one at `base`.
+    pub(super) fn is_at(&self, base: *const u8) -> bool {
+        std::ptr::eq(self.base.as_ptr(), base)
     }
 
     /// Its size in bytes.

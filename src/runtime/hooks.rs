@@ -5,27 +5,50 @@
 
 use std::collections::HashMap;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
-use wasmtime::{Caller, Extern, ExternType, Linker, WasmBacktrace};
+use wasmtime::{Caller, Extern, ExternType, Linker, Module, WasmBacktrace};
 
-use super::Unit;
 use super::buffer::Buffer;
 use super::recorder::Recorder;
+use super::tracing::{Trace, recorder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::buffer::{BLOCK, first_block};
+use crate::hook::buffer::{BLOCK, CURSOR, LIMIT, first_block};
 use crate::hook::{BufferPlace, HookSet, MANIFEST_SECTION, Manifest, ProbeId, RECORDER, is_hook_import};
 use crate::trace::EventKind;
+
+/// What the hooks of a module need to know of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Needs {
+    /// Added to the ids of its probes.
+    pub(super) first_probe: u32,
+    /// Where its buffer is, and how many functions it has.
+    pub(super) buffer: Option<(BufferPlace, u32)>,
+    /// Whether there is one instance of it, so that nobody else can call.
+    pub(super) once: bool,
+    /// For hooks of the first generation (see [`announced_callees`]).
+    pub(super) callees: Arc<HashMap<usize, u32>>,
+}
+
+impl Needs {
+    /// # Errors
+    /// Those of [`buffer_place`].
+    pub(super) fn of(wasm: &crate::module::Module<'_>, first_probe: u32) -> Result<Self> {
+        Ok(Needs { first_probe, buffer: buffer_place(wasm)?, once: false, callees: announced_callees(wasm).into() })
+    }
+}
 
 /// Gives the linker the hooks, in the spelling and of the types that the module imports: with an id, or, in the first
 /// generation, without.
 pub(super) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
-    unit: &Unit,
-    recorder: impl Fn(&mut T) -> &mut Recorder + Copy + Send + Sync + 'static,
+    module: &Module,
+    needs: &Needs,
+    trace: impl Fn(&mut T) -> &mut Trace + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
-    let first = unit.first_probe;
+    let first = needs.first_probe;
     linker.allow_shadowing(true); // a module may import the same function twice, and several modules do
-    for import in unit.module.imports() {
+    for import in module.imports() {
         let ExternType::Func(ty) = import.ty() else { continue };
         let (from, name) = (import.module(), import.name());
         if !is_hook_import(from, name) {
@@ -33,31 +56,31 @@ pub(super) fn add_to_linker<T: 'static>(
         }
         let name_of_hook = name.trim_start_matches("instrument_").replace('_', "-");
         if from == RECORDER {
-            add_buffer_hook(linker, unit, name, recorder)?;
+            add_buffer_hook(linker, needs, name, trace)?;
             continue;
         }
         match (name_of_hook.as_str(), ty.params().len()) {
             ("enter", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, id: u32| {
-                recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(first.wrapping_add(id))))
+                push(&mut caller, trace, EventKind::Enter(ProbeId(first.wrapping_add(id))))
             })?,
             ("exit", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, id: u32| {
-                recorder(caller.data_mut()).push(EventKind::Exit(ProbeId(first.wrapping_add(id))))
+                push(&mut caller, trace, EventKind::Exit(ProbeId(first.wrapping_add(id))))
             })?,
             ("memory-grow", 1) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>, pages: u32| {
-                recorder(caller.data_mut()).push(EventKind::MemoryGrow(pages))
+                push(&mut caller, trace, EventKind::MemoryGrow(pages))
             })?,
             ("enter", 0) => {
-                let callees = unit.callees.clone();
+                let callees = needs.callees.clone();
                 linker.func_wrap(from, name, move |mut caller: Caller<'_, T>| {
                     let backtrace = WasmBacktrace::force_capture(&caller);
                     let frame = backtrace.frames().first();
                     let callee = frame.and_then(|f| callees.get(&f.module_offset()?).copied());
                     let func = callee.or(frame.map(|f| f.func_index())).unwrap_or(u32::MAX);
-                    recorder(caller.data_mut()).push(EventKind::Enter(ProbeId(first.wrapping_add(func))))
+                    push(&mut caller, trace, EventKind::Enter(ProbeId(first.wrapping_add(func))))
                 })?
             }
             ("exit", 0) => linker.func_wrap(from, name, move |mut caller: Caller<'_, T>| {
-                recorder(caller.data_mut()).push(EventKind::ExitInnermost)
+                push(&mut caller, trace, EventKind::ExitInnermost)
             })?,
             _ => continue, // not the ABI's: the linker will say that there is no such import
         };
@@ -66,34 +89,82 @@ pub(super) fn add_to_linker<T: 'static>(
     Ok(())
 }
 
+/// An event of the Observe set.
+#[inline]
+fn push<T>(caller: &mut Caller<'_, T>, trace: impl Fn(&mut T) -> &mut Trace, kind: EventKind) -> wasmtime::Result<()> {
+    recorder(caller, trace)?.map_or(Ok(()), |recorder| recorder.push(kind))
+}
+
 /// One of the functions that fill and empty the guest's buffer.
 fn add_buffer_hook<T: 'static>(
     linker: &mut Linker<T>,
-    unit: &Unit,
+    needs: &Needs,
     name: &str,
-    recorder: impl Fn(&mut T) -> &mut Recorder + Copy + Send + Sync + 'static,
+    trace: impl Fn(&mut T) -> &mut Trace + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
     if name == "memory-grow" {
         linker.func_wrap(RECORDER, name, move |mut caller: Caller<'_, T>, pages: u32| {
-            recorder(caller.data_mut()).push_after_buffer(EventKind::MemoryGrow(pages), 0)
+            let heard = recorder(&mut caller, trace)?;
+            heard.map_or(Ok(()), |recorder| recorder.push_after_buffer(EventKind::MemoryGrow(pages), 0))
         })?;
         return Ok(());
     }
-    let Some((place, functions)) = unit.buffer.clone() else { return Ok(()) };
+    let Some((place, functions)) = needs.buffer.clone() else { return Ok(()) };
+    let once = needs.once;
     let threshold = name == "flush-counted";
     linker.func_wrap(RECORDER, name, move |mut caller: Caller<'_, T>| -> wasmtime::Result<()> {
-        if !recorder(caller.data_mut()).has_buffer() {
-            let set = if threshold { HookSet::Threshold } else { HookSet::Buffer };
-            let room = place.first_block >= first_block(set, functions);
-            let Some((buffer, end)) = buffer_of(&mut caller, &place).filter(|_| room) else {
-                return Err(wasmtime::Error::msg("the module has no buffer where its Manifest says that there is one"));
-            };
-            recorder(caller.data_mut()).begin_buffer(buffer, (place.first_block, end), functions, threshold)?;
+        let Some(heard) = recorder(&mut caller, trace)? else { return unheard(&mut caller, &place) };
+        match heard.buffer().copied() {
+            None if !heard.takes_buffers() => return Err(wasmtime::Error::msg(NO_BUFFERS)),
+            None => begin(&mut caller, trace, (&place, functions, threshold))?,
+            Some(_) if once => {}
+            Some(buffer) => is_of_caller(&buffer, &mut caller, &place)?,
         }
-        recorder(caller.data_mut()).flush()
+        recorder(&mut caller, trace)?.map_or(Ok(()), Recorder::flush)
     })?;
     Ok(())
 }
+
+/// The first `flush` of an instance that is heard.
+#[cold]
+fn begin<T>(
+    caller: &mut Caller<'_, T>,
+    trace: impl Fn(&mut T) -> &mut Trace,
+    (place, functions, threshold): (&BufferPlace, u32, bool),
+) -> wasmtime::Result<()> {
+    let set = if threshold { HookSet::Threshold } else { HookSet::Buffer };
+    let room = place.first_block >= first_block(set, functions);
+    let Some((buffer, end)) = buffer_of(caller, place).filter(|_| room) else {
+        return Err(wasmtime::Error::msg("the module has no buffer where its Manifest says that there is one"));
+    };
+    let Some(recorder) = recorder(caller, trace)? else { return Ok(()) };
+    Ok(recorder.begin_buffer(buffer, (place.first_block, end), functions, threshold)?)
+}
+
+/// Two buffers have no order.
+fn is_of_caller<T>(buffer: &Buffer, caller: &mut Caller<'_, T>, place: &BufferPlace) -> wasmtime::Result<()> {
+    match caller.get_export(&place.export) {
+        Some(Extern::Memory(memory)) if buffer.is_at(memory.data_ptr(&*caller)) => Ok(()),
+        _ => Err(wasmtime::Error::msg(
+            "a second instance that records into a buffer, in one recording: nobody could tell in what order they called each \
+             other; record each by itself, or hook with the hook set observe",
+        )),
+    }
+}
+
+/// Nobody listens: what the guest writes next is written where the next event will be too.
+#[cold]
+fn unheard<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> wasmtime::Result<()> {
+    if let Some(Extern::Memory(memory)) = caller.get_export(&place.export) {
+        memory.write(&mut *caller, CURSOR as usize, &place.first_block.to_le_bytes())?;
+        memory.write(&mut *caller, LIMIT as usize, &[0; 4])?;
+    }
+    Ok(())
+}
+
+/// Why a buffer is not recorded.
+pub(super) const NO_BUFFERS: &str = "a module that records into a buffer cannot be recorded across awaits: other threads read \
+    the buffer, and a future that is forgotten would leave them behind; hook it with the hook set observe";
 
 /// The buffer of the instance that calls, and where its last block ends.
 #[expect(unsafe_code, reason = "the promise of `Buffer::new`")]
@@ -110,8 +181,8 @@ fn buffer_of<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> Option<(Buff
     }
     let blocks = bytes.checked_sub(place.first_block)? / BLOCK;
     let base = NonNull::new(memory.data_ptr(&*caller)).filter(|base| base.addr().get().is_multiple_of(8))?;
-    // SAFETY: the memory does not grow, so it does not move; the guest's thread keeps the store until everything that was
-    // given this is done with it (`ReadBeforeDrop`).
+    // SAFETY: the memory does not grow, so it does not move. Its store is the one that is recorded (`Trace::recorder` gives
+    // nothing to others), and that is borrowed until everything that was given this is done with it (`ReadBeforeDrop`).
     let buffer = unsafe { Buffer::new(base, bytes) };
     (blocks >= 2).then_some((buffer, place.first_block + blocks * BLOCK))
 }
@@ -120,7 +191,7 @@ fn buffer_of<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> Option<(Buff
 ///
 /// # Errors
 /// [`ErrorKind::Run`] if it imports what belongs to a buffer, and its Manifest knows of none.
-pub(super) fn buffer_place(wasm: &crate::module::Module<'_>) -> Result<Option<(BufferPlace, u32)>> {
+fn buffer_place(wasm: &crate::module::Module<'_>) -> Result<Option<(BufferPlace, u32)>> {
     if !wasm.imported_funcs().iter().any(|import| import.module == RECORDER) {
         return Ok(None);
     }
@@ -141,7 +212,7 @@ pub(super) fn buffer_place(wasm: &crate::module::Module<'_>) -> Result<Option<(B
 
 /// The first generation of hooks stands around direct calls and names nothing: `call $enter; call $f; call $exit`. Where
 /// the hook was called from, the backtrace says; which function is called next there, this table. Empty for later generations.
-pub(super) fn announced_callees(wasm: &crate::module::Module<'_>) -> HashMap<usize, u32> {
+fn announced_callees(wasm: &crate::module::Module<'_>) -> HashMap<usize, u32> {
     let nameless = |func: u32| wasm.func_type(crate::module::FuncIdx(func)).params().is_empty();
     let imports = wasm.imported_funcs();
     if !(0..imports.len()).any(|i| is_hook_import(imports[i].module, imports[i].name) && nameless(i as u32)) {

@@ -9,7 +9,7 @@
 
 use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 
-use super::recorder::Recorder;
+use super::tracing::{Trace, recorder};
 use crate::hook::{OBSERVE_API, OBSERVE_OLD};
 use crate::trace::{EventKind, Level, Manual, Misuse};
 
@@ -65,7 +65,7 @@ impl Api {
 pub(super) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     module: &Module,
-    recorder: impl Fn(&mut T) -> &mut Recorder + Copy + Send + Sync + 'static,
+    trace: impl Fn(&mut T) -> &mut Trace + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
     for import in module.imports() {
         let (Some(api), ExternType::Func(ty)) = (Api::of(import.module(), import.name()), import.ty()) else {
@@ -81,7 +81,9 @@ pub(super) fn add_to_linker<T: 'static>(
             for said in said(api, &mut caller, params).into_iter().flatten() {
                 let event = EventKind::Manual(Box::new(said));
                 let bytes = event.text_len();
-                recorder(caller.data_mut()).push_after_buffer(event, bytes)?;
+                if let Some(recorder) = recorder(&mut caller, trace)? {
+                    recorder.push_after_buffer(event, bytes)?;
+                }
             }
             Ok(())
         })?;

@@ -105,6 +105,8 @@ pub(super) struct Settings {
     pub(super) mode: ClockMode,
     /// Nanoseconds; for a buffer with a threshold.
     pub(super) min_duration: u64,
+    /// Whether other threads may look into the guest's memory: only if nobody can drop it meanwhile (`ReadBeforeDrop`).
+    pub(super) buffers: bool,
 }
 
 /// What is known of the guest's buffer.
@@ -184,7 +186,7 @@ impl Recorder {
 
     /// Whether the guest is to go on.
     #[inline]
-    fn check(&self) -> wasmtime::Result<()> {
+    pub(super) fn check(&self) -> wasmtime::Result<()> {
         match self.interrupt.load(Ordering::Relaxed) {
             0 => Ok(()),
             signal => Err(wasmtime::Error::new(Interrupted(signal.abs()))),
@@ -220,10 +222,13 @@ impl Recorder {
         counters: u32,
         threshold: bool,
     ) -> std::io::Result<()> {
-        let Settings { mode, min_duration } = self.settings;
+        let Settings { mode, min_duration, .. } = self.settings;
         let thread = ClockThread::start(self.clock.clone(), buffer, mode, threshold, self.interrupt.clone())?;
         buffer.store(THRESHOLD, ticks_of(min_duration));
         buffer.store(CURSOR, first);
+        for id in 0..if threshold { counters } else { 0 } {
+            buffer.store(COUNTERS + 4 * id, 0); // of calls before anybody listened
+        }
         let ticker = thread.ticker.clone();
         let now = ticker.write();
         *self.shared.clock.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(thread);
@@ -251,9 +256,20 @@ impl Recorder {
         Ok(())
     }
 
-    /// Whether [`Recorder::begin_buffer`] was called.
-    pub(super) fn has_buffer(&self) -> bool {
-        self.blocks.is_some()
+    /// The buffer that [`Recorder::begin_buffer`] was called for.
+    pub(super) fn buffer(&self) -> Option<&Buffer> {
+        self.blocks.as_ref().map(|blocks| &blocks.buffer)
+    }
+
+    /// Whether [`Recorder::begin_buffer`] may be called.
+    pub(super) fn takes_buffers(&self) -> bool {
+        self.settings.buffers
+    }
+
+    /// Whether somebody takes what is recorded: until the run is over. After that the buffer may be gone too.
+    #[inline]
+    pub(super) fn is_heard(&self) -> bool {
+        self.shared.state.load(Ordering::Acquire) == OPEN
     }
 
     /// Makes room for at least one event at the cursor, and writes the time. The time is read first thing and last, so that a

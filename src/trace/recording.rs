@@ -15,8 +15,10 @@ use super::context::Context;
 use super::{Ending, Event, EventKind, Manual, Trap};
 use crate::hook::{Manifest, ProbeId};
 
+mod growing;
 mod read;
 
+pub use growing::Growing;
 pub use read::{Block, Reader};
 
 /// The first bytes of a recording. The first of them is no text, and the last notices when line ends are changed.

@@ -93,6 +93,7 @@ fn rows(settings: &Settings) -> Vec<Row> {
     for (name, variable, default) in [
         ("max-spans", "WASMTRACE_MAX_SPANS", "10000"),
         ("flush-timeout", "WASMTRACE_FLUSH_TIMEOUT", "10s"),
+        ("send-every", "WASMTRACE_SEND_EVERY", "5m"),
         ("spool-dir", "WASMTRACE_SPOOL_DIR", &std::env::temp_dir().display().to_string()),
         ("select", "WASMTRACE_SELECT", "none"),
     ] {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use wasmtrace::companions::{Companions, LINK_LEFT_OUT};
@@ -318,10 +318,7 @@ fn manifest(module: &Module<'_>) -> Option<Manifest> {
 }
 
 fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, hooks: &Hooking) -> Subject {
-    let hash = manifest.map(|m| m.input_sha256);
-    let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
-    let program = args.module().file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy()).into_owned();
-    let labels = label::probe_labels(module, &label::label(module));
+    let program = args.module().file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy());
     let buffer = manifest.is_some_and(|m| m.hooks.has_buffer());
     let mut recording =
         Recording { min_duration: args.min_duration.map_or(0, nanos), max_depth: args.max_depth, ..Default::default() };
@@ -329,7 +326,7 @@ fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, h
         recording.clock = hooks.clock.name().to_owned();
         recording.resolution = hooks.clock.resolution();
     }
-    Subject { program, hash, began, labels, recording, ..Subject::default() }
+    Subject { recording, ..Subject::of(&program, module) }
 }
 
 fn config(args: &GuestArgs) -> Result<Config> {

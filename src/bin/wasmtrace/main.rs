@@ -34,6 +34,7 @@ mod select;
 mod sending;
 mod sinks;
 mod strip;
+mod underway;
 mod verify;
 
 /// Hooks every function of any .wasm, runs it, and shows where the work went.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use wasmtrace::deliver::Already;
 use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::Destination;
 
@@ -60,6 +61,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
             max_spans: args.send.max_spans(),
             end: None,
             resource: args.resource.attributes(),
+            already: Already::default(),
         };
         let sent = shipment.send(path, args.send.flush_timeout(), None, global);
         let delivered = sent.map_err(anyhow::Error::msg).with_context(|| path.display().to_string())?;

@@ -1,7 +1,6 @@
 //! `wasmtrace run`
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use anyhow::Result;
 use wasmtrace::export::{Destination, Format};
@@ -11,7 +10,7 @@ use wasmtrace::trace::Ending;
 use wasmtrace::trace::recording::End;
 
 use crate::guest::{Guest, GuestArgs};
-use crate::sending::{self, ContextArgs, Place, ResourceArgs, SendArgs, Spool, Told};
+use crate::sending::{self, ContextArgs, Place, ResourceArgs, Spool, SpoolArgs, Told};
 use crate::sinks::{self, Pipeline, Sinks};
 use crate::{Global, one_line};
 
@@ -38,12 +37,8 @@ pub(crate) struct Args {
     /// Fail (125) if a sink fails, whatever the guest's exit code
     #[arg(long)]
     require_export: bool,
-    /// Where the trace is kept until it is sent, and after if it cannot be [default: the system's folder for such files]
-    #[arg(long, value_name = "DIR", env = "WASMTRACE_SPOOL_DIR", hide_env_values = true)]
-    #[arg(help_heading = sending::HEADING)]
-    spool_dir: Option<PathBuf>,
     #[command(flatten)]
-    send: SendArgs,
+    spool: SpoolArgs,
     #[command(flatten)]
     context: ContextArgs,
     #[command(flatten)]
@@ -68,7 +63,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let place = Place::find(&args.context, told, global)?;
     let sampled = place.sampled;
     guest.belongs_to(place, &args.resource);
-    let mut spool = match Spool::begin(targets, sampled, args.spool_dir.as_deref(), &guest.subject, global) {
+    let mut spool = match Spool::begin(targets, sampled, &args.spool, &guest.subject, global) {
         Err(e) if !args.require_export => {
             global.complain(&format!("the trace cannot be kept, and is not sent: {}", one_line(&e)));
             None
@@ -93,7 +88,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     }
     if let Some(spool) = spool {
         let end = End { ending: outcome.ending.clone(), duration: outcome.duration };
-        failed |= !spool.send(&args.send, end, &interrupt, global);
+        failed |= !spool.send(&args.spool, end, &interrupt, global);
     }
     Ok(leave(&outcome, failed && args.require_export))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use tempfile::NamedTempFile;
 use wasmtrace::deliver::settings::{Settings, Target, without_secrets};
-use wasmtrace::deliver::{Delivered, Order, deliver};
+use wasmtrace::deliver::{Already, Delivered, Order, deliver_rest};
 use wasmtrace::export::{Destination, Subject, new_context};
 use wasmtrace::trace::context::{self, Context, Parent};
 use wasmtrace::trace::recording::End;
@@ -17,6 +17,7 @@ use wasmtrace::trace::recording::End;
 use crate::Global;
 use crate::record::Recorder;
 use crate::recordings::EXTENSION;
+use crate::underway::{Pace, Sending};
 
 /// What the options are under in the help.
 pub(crate) const HEADING: &str = "What is sent over the network";
@@ -29,6 +30,21 @@ pub(crate) struct SendArgs {
     /// How long sending may take in all [default: 10s for a run, no end for `push`]
     #[arg(help_heading = HEADING, long, value_name = "DURATION", value_parser = humantime::parse_duration, env = "WASMTRACE_FLUSH_TIMEOUT", hide_env_values = true)]
     flush_timeout: Option<Duration>,
+}
+
+/// What is kept of a run until it is sent, and when that is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SpoolArgs {
+    /// Where the trace is kept until it is sent, and after if it cannot be [default: the system's folder for such files]
+    #[arg(long, value_name = "DIR", env = "WASMTRACE_SPOOL_DIR", hide_env_values = true)]
+    #[arg(help_heading = HEADING)]
+    spool_dir: Option<PathBuf>,
+    /// How often what has closed is sent while the guest runs; 0s: when it has ended
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(help_heading = HEADING, env = "WASMTRACE_SEND_EVERY", hide_env_values = true)]
+    send_every: Duration,
+    #[command(flatten)]
+    send: SendArgs,
 }
 
 /// Who the spans are said to be from.
@@ -158,7 +174,8 @@ impl Place {
 pub(crate) struct Spool {
     file: NamedTempFile,
     recorder: Recorder,
-    targets: Vec<Target>,
+    /// Each with what sends to it while the guest runs.
+    targets: Vec<(Target, Option<Sending>)>,
 }
 
 impl Spool {
@@ -166,7 +183,7 @@ impl Spool {
     pub(crate) fn begin(
         targets: Vec<Target>,
         sampled: bool,
-        folder: Option<&Path>,
+        args: &SpoolArgs,
         subject: &Subject,
         global: &Global,
     ) -> Result<Option<Spool>> {
@@ -177,13 +194,20 @@ impl Spool {
             global.say("nothing is sent: this trace is not sampled");
             return Ok(None);
         }
-        let folder = folder.map_or_else(std::env::temp_dir, PathBuf::from);
+        let folder = args.spool_dir.clone().unwrap_or_else(std::env::temp_dir);
         let mut builder = tempfile::Builder::new();
         let suffix = format!(".{EXTENSION}");
         let file = builder.prefix("wasmtrace-").suffix(&suffix).tempfile_in(&folder);
         let file = file.with_context(|| folder.display().to_string())?;
         let begin = || Recorder::new(file.as_file().try_clone()?, subject);
         let recorder = begin().with_context(|| file.path().display().to_string())?;
+        let within = args.send.flush_timeout.unwrap_or(FLUSH_TIMEOUT);
+        let pace = Pace { every: args.send_every, within, max_spans: args.send.max_spans };
+        let begin = |target| {
+            let sending = Sending::begin(file.path(), settings(&target), pace);
+            (target, sending)
+        };
+        let targets = targets.into_iter().map(begin).collect();
         Ok(Some(Spool { file, recorder, targets }))
     }
 
@@ -192,7 +216,8 @@ impl Spool {
     }
 
     /// Sends what was recorded to all sinks; whether all of it arrived. What did not is kept.
-    pub(crate) fn send(self, args: &SendArgs, end: End, interrupt: &AtomicI32, global: &Global) -> bool {
+    pub(crate) fn send(self, args: &SpoolArgs, end: End, interrupt: &AtomicI32, global: &Global) -> bool {
+        let args = &args.send;
         let Spool { file, recorder, targets } = self;
         let mut whole = true;
         if let Err(e) = recorder.finish(end.clone()) {
@@ -200,14 +225,25 @@ impl Spool {
             global.complain(&format!("the trace is incomplete: {}: {e}", file.path().display()));
         }
         let mut failed = Vec::new();
-        for target in targets {
+        for (target, sending) in targets {
             let timeout = args.flush_timeout.unwrap_or(FLUSH_TIMEOUT);
+            let began = Instant::now();
+            let before = interrupt.load(Ordering::Relaxed);
+            let given_up = || interrupt.load(Ordering::Relaxed) != before;
+            // The other half is for what is left.
+            let already = sending.map(|sending| sending.end(began.checked_add(timeout / 2), given_up));
+            let timeout = timeout.saturating_sub(began.elapsed());
             let shipment = Shipment {
                 settings: settings(&target),
                 max_spans: args.max_spans,
                 end: Some(end.clone()),
                 resource: Vec::new(),
+                already: already.unwrap_or_default(),
             };
+            if given_up() {
+                failed.push((target, "interrupted".to_owned()));
+                continue;
+            }
             match shipment.send(file.path(), Some(timeout), Some(interrupt), global) {
                 Ok(delivered) => whole &= say(&delivered, &shipment.settings, global),
                 Err(e) => failed.push((target, e)),
@@ -252,6 +288,8 @@ pub(crate) struct Shipment {
     pub(crate) max_spans: usize,
     pub(crate) end: Option<End>,
     pub(crate) resource: Vec<(String, String)>,
+    /// What was sent of it before.
+    pub(crate) already: Already,
 }
 
 /// How much longer than it may take we wait for the sender to say so: a name may take long to be resolved.
@@ -272,12 +310,12 @@ impl Shipment {
         global.warn("", &self.settings.warnings);
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let (settings, path, resource) = (self.settings.clone(), path.to_owned(), self.resource.clone());
-        let (max_spans, end) = (self.max_spans, self.end.clone());
+        let (max_spans, end, already) = (self.max_spans, self.end.clone(), self.already.clone());
         let (done, waiting) = mpsc::channel();
         let thread = move || {
             let order = Order { settings: &settings, max_spans, deadline, end, resource };
             // Nobody may be waiting any more.
-            let _ = done.send(deliver(|| File::open(&path), &order));
+            let _ = done.send(deliver_rest(|| File::open(&path), &order, &already));
         };
         let started = std::thread::Builder::new().name("delivery".into()).spawn(thread);
         started.map_err(|e| format!("no thread to send it: {e}"))?;
@@ -300,11 +338,12 @@ impl Shipment {
 
 /// Says what was sent; whether the sink took all of it.
 pub(crate) fn say(delivered: &Delivered, settings: &Settings, global: &Global) -> bool {
-    let Delivered { trace, spans, logs, metrics, merged, left_out, said, .. } = delivered;
+    let Delivered { trace, spans, underway, logs, metrics, merged, left_out, said, .. } = delivered;
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
     global.note(&format!(
-        "sent to {}: trace {trace}, {spans} spans{}{}{}{}",
+        "sent to {}: trace {trace}, {spans} spans{}{}{}{}{}",
         without_secrets(&settings.traces.endpoint.value),
+        some(*underway, "of them while it ran"),
         some(*merged, "calls merged"),
         some(*left_out, "left out"),
         some(*logs, "logs"),

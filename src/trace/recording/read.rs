@@ -43,8 +43,8 @@ pub enum Block {
 /// A block as it stands in the file.
 enum Raw {
     Whole(u8, Vec<u8>),
-    /// The file ends within it, or before it.
-    Cut,
+    /// The file ends before it, or within it.
+    Cut(bool),
 }
 
 impl<R: Read> Reader<R> {
@@ -62,7 +62,7 @@ impl<R: Read> Reader<R> {
         let offset = MAGIC.len();
         let (kind, contents) = match raw_block(&mut input, offset)? {
             Raw::Whole(kind, contents) => (kind, contents),
-            Raw::Cut => return Err(damaged(offset, "the recording is cut off within its header")),
+            Raw::Cut(_) => return Err(damaged(offset, "the recording is cut off within its header")),
         };
         if kind != HEADER {
             return Err(damaged(offset, "the recording does not begin with its header"));
@@ -77,8 +77,14 @@ impl<R: Read> Reader<R> {
         &self.header
     }
 
+    /// Where in the recording the next block begins.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// Clears `events` and fills it with those of the next block: about a hundred thousand, a million at most. After the end,
-    /// and after an error, the recording stops.
+    /// and after an error, the recording stops. Where it stops between two blocks, there may be more another time
+    /// ([`super::Growing`]).
     ///
     /// # Errors
     /// [`ErrorKind::Recording`] with the offset of the block that is damaged: what came before is sound, what comes after is
@@ -88,7 +94,13 @@ impl<R: Read> Reader<R> {
         if std::mem::replace(&mut self.done, true) {
             return Ok(Block::Stops);
         }
-        let Raw::Whole(kind, contents) = raw_block(&mut self.input, self.offset)? else { return Ok(Block::Stops) };
+        let (kind, contents) = match raw_block(&mut self.input, self.offset)? {
+            Raw::Whole(kind, contents) => (kind, contents),
+            Raw::Cut(within) => {
+                self.done = within;
+                return Ok(Block::Stops);
+            }
+        };
         let at = self.offset + 9;
         self.offset = at + contents.len();
         match kind {
@@ -119,7 +131,9 @@ fn unreadable(e: io::Error) -> Error {
 fn raw_block(input: &mut impl Read, offset: usize) -> Result<Raw> {
     let mut head = Vec::with_capacity(9);
     input.take(9).read_to_end(&mut head).map_err(unreadable)?;
-    let Ok(head) = <[u8; 9]>::try_from(head) else { return Ok(Raw::Cut) };
+    if head.len() < 9 {
+        return Ok(Raw::Cut(!head.is_empty()));
+    }
     let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     let (kind, length, sum) = (head[0], number(1), number(5));
     let most = if kind == HEADER { MOST_HEADER } else { MOST_BYTES };
@@ -129,7 +143,7 @@ fn raw_block(input: &mut impl Read, offset: usize) -> Result<Raw> {
     let mut contents = Vec::new();
     input.take(length.into()).read_to_end(&mut contents).map_err(unreadable)?;
     if contents.len() < length as usize {
-        return Ok(Raw::Cut);
+        return Ok(Raw::Cut(true));
     }
     if checksum(kind, length, &contents) != sum {
         return Err(damaged(offset, "the recording is damaged: a block does not fit its checksum"));

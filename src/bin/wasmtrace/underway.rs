@@ -1,0 +1,78 @@
+//! The thread that sends what has closed while the guest runs.
+
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use wasmtrace::deliver::settings::Settings;
+use wasmtrace::deliver::{Already, Progress, Underway};
+
+/// How often we look whether we are asked to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a request may take: a window that fails is no loss.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// When, and how much.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// How long a window is; none: nothing is sent while the guest runs.
+    pub(crate) every: Duration,
+    /// How long sending may take at the end, and each request on the way.
+    pub(crate) within: Duration,
+    pub(crate) max_spans: usize,
+}
+
+/// One sink's.
+pub(crate) struct Sending {
+    progress: Progress,
+    /// Dropped, it ends the thread.
+    stop: mpsc::Sender<()>,
+    /// Ends with the thread.
+    stopped: mpsc::Receiver<()>,
+}
+
+impl Sending {
+    /// Nothing, if there is to be none. Whatever fails here is left to the end, which will say so.
+    pub(crate) fn begin(path: &Path, settings: Settings, pace: Pace) -> Option<Sending> {
+        if pace.every.is_zero() {
+            return None;
+        }
+        let (progress, path) = (Progress::default(), path.to_owned());
+        let (stop, asked) = mpsc::channel();
+        let (ended, stopped) = mpsc::channel::<()>();
+        let of_thread = progress.clone();
+        let thread = move || {
+            let _ended = ended;
+            windows(&path, &settings, pace, of_thread, &asked);
+        };
+        std::thread::Builder::new().name("underway".into()).spawn(thread).ok()?;
+        Some(Sending { progress, stop, stopped })
+    }
+
+    /// Ends it, and says what was sent. A request that is on its way is waited for until then, or until that is given up.
+    pub(crate) fn end(self, until: Option<Instant>, given_up: impl Fn() -> bool) -> Already {
+        let Sending { progress, stop, stopped } = self;
+        progress.end();
+        drop(stop);
+        let soon = || until.is_none_or(|until| Instant::now() < until);
+        let mut first = true;
+        while (std::mem::take(&mut first) || (soon() && !given_up()))
+            && stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
+        {}
+        progress.ended()
+    }
+}
+
+fn windows(path: &Path, settings: &Settings, pace: Pace, progress: Progress, asked: &mpsc::Receiver<()>) {
+    let mut underway = None;
+    while asked.recv_timeout(pace.every) == Err(RecvTimeoutError::Timeout) {
+        // The first reading is of a run that has lived so long.
+        if underway.is_none() {
+            underway = Underway::new(path, settings, pace.max_spans, progress.clone()).ok();
+        }
+        let Some(underway) = &mut underway else { return };
+        // What is not taken is sent at the end.
+        let _ = underway.window(pace.within.min(LONGEST));
+    }
+}

@@ -1,0 +1,31 @@
+;; Works until it is ended: each `batch` takes some milliseconds, calls functions, grows the memory, and is in a span of its own.
+(module
+  (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+  (import "dylibso:observe/api" "span-enter" (func $span_enter (param i32 i32)))
+  (import "dylibso:observe/api" "span-tags" (func $span_tags (param i32 i32)))
+  (import "dylibso:observe/api" "span-exit" (func $span_exit))
+  (import "dylibso:observe/api" "log" (func $log (param i32 i32 i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 8) "batch")
+  (data (i32.const 16) "kind=small")
+  (func $leaf)
+  (func $grow (drop (memory.grow (i32.const 0))))
+  ;; The clock is read here, so that it is no call that is seen.
+  (func $work (local $until i64)
+    (drop (call $clock (i32.const 1) (i64.const 1) (i32.const 0)))
+    (local.set $until (i64.add (i64.load (i32.const 0)) (i64.const 3000000)))
+    (call $leaf)
+    (call $grow)
+    (loop $again
+      (drop (call $clock (i32.const 1) (i64.const 1) (i32.const 0)))
+      (br_if $again (i64.lt_u (i64.load (i32.const 0)) (local.get $until))))
+    (call $leaf))
+  (func $batch
+    (drop (memory.grow (i32.const 0)))
+    (call $span_enter (i32.const 8) (i32.const 5))
+    (call $span_tags (i32.const 16) (i32.const 10))
+    (call $work)
+    (call $log (i32.const 3) (i32.const 8) (i32.const 5))
+    (call $span_exit))
+  (func (export "_start")
+    (loop $again (call $batch) (br $again))))
