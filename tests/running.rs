@@ -17,7 +17,7 @@ use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio};
 use wasmtrace::select::Rules;
 use wasmtrace::trace::fold::{End, Fold, What};
 use wasmtrace::trace::profile::{Node, Profile, Totals};
-use wasmtrace::trace::{Ending, Event, EventKind, Trap};
+use wasmtrace::trace::{Ending, Event, EventKind, Manual, Trap};
 use wasmtrace::{Options, instrument, module};
 
 /// Theorem: every exported function of a hooked module comes to the same end as without hooks (values returned, kind of
@@ -166,19 +166,35 @@ fn every_program_does_what_it_did() {
         for run in &program.runs {
             let (plain, nothing) = run.of(original);
             assert!(nothing.iter().all(|e| matches!(e.kind, EventKind::Manual(_))), "{nothing:?}");
-            let mut trees = Vec::new();
+            let (mut trees, mut entries) = (Vec::new(), Vec::new());
+            // A module that tells of its own spans in an order for other hosts has them elsewhere in its tree.
+            let opens_spans = nothing.iter().any(is_entry);
             for out in &outs {
                 let (hooked, events) = run.of(&out.wasm);
                 assert_same_outcome((original, &plain), (&out.wasm, &hooked), &run.args);
                 assert_whole(&out.wasm, &events, &hooked);
-                trees.push(call_tree(out, &events, &hooked));
+                if !(opens_spans && is_balanced(&out.wasm)) {
+                    trees.push(call_tree(out, &events, &hooked));
+                }
+                entries.push(
+                    events.iter().filter(|event| is_entry(event)).map(|event| event.kind.clone()).collect::<Vec<_>>(),
+                );
             }
             if run.deterministic {
+                assert!(entries.iter().all(|these| *these == entries[0]), "not the same calls and spans in turn");
                 assert!(trees.iter().all(|tree| *tree == trees[0]), "two runs of {:?} make other calls", run.args);
                 assert!(trees[0].lines().count() > 1, "no call was seen:\n{}", trees[0]);
             }
         }
     });
+}
+
+fn is_entry(event: &Event) -> bool {
+    match &event.kind {
+        EventKind::Enter(_) => true,
+        EventKind::Manual(said) => matches!(**said, Manual::SpanEnter(_)),
+        _ => false,
+    }
 }
 
 /// Theorem: what a reactor's exports return and write is the same; `_initialize` has run before.
