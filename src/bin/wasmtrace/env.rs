@@ -94,6 +94,7 @@ fn rows(settings: &Settings) -> Vec<Row> {
         ("max-spans", "WASMTRACE_MAX_SPANS", "10000"),
         ("flush-timeout", "WASMTRACE_FLUSH_TIMEOUT", "10s"),
         ("spool-dir", "WASMTRACE_SPOOL_DIR", &std::env::temp_dir().display().to_string()),
+        ("preset", "WASMTRACE_PRESET", "none"),
         ("select", "WASMTRACE_SELECT", "none"),
     ] {
         let (value, from) = ours(variable, default);
