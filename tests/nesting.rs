@@ -258,9 +258,9 @@ fn spans_of_any_program_are_told_in_order() {
 }
 
 #[test]
-#[ignore = "takes an hour"]
+#[ignore = "takes minutes"]
 fn spans_of_many_programs_are_told_in_order() {
-    assert_any_is_told_in_order(200..50_000);
+    assert_any_is_told_in_order(200..5_000);
 }
 
 fn assert_any_is_told_in_order(seeds: std::ops::Range<u64>) {

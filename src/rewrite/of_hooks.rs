@@ -5,7 +5,7 @@ use crate::label::{Source, names};
 use crate::module::{FuncIdx, Module};
 
 /// The functions with a body that are there for the hooks alone, ascending: shims around imported functions, and those that exit
-/// what is open (thunks among them). None where the Manifest does not say, or is not ours.
+/// what is open (thunks among them). None where there is no Manifest, or one of before another tool changed the module.
 ///
 /// Of a module that was hooked without what restoring needs, a shim is known if it is hooked.
 pub fn of_hooks(module: &Module<'_>) -> Vec<FuncIdx> {
@@ -13,7 +13,12 @@ pub fn of_hooks(module: &Module<'_>) -> Vec<FuncIdx> {
     let Ok(manifest) = Manifest::decode(&module.bytes()[section.data.clone()], section.data.start) else {
         return Vec::new();
     };
-    let (count, imported) = (module.func_count(), module.imported_funcs().len() as u32);
+    let (imports, hooks) = (module.imported_funcs(), manifest.hooks.imports());
+    let last = &imports[imports.len().saturating_sub(hooks.len())..];
+    if last.len() != hooks.len() || !last.iter().zip(hooks).all(|(i, h)| (i.module, i.name) == (h.module, h.name)) {
+        return Vec::new();
+    }
+    let (count, imported) = (module.func_count(), imports.len() as u32);
     let is_shim = |func: u32| {
         let probe = manifest.probes.binary_search_by_key(&func, |probe| probe.id.0);
         probe.is_ok_and(|found| manifest.probes[found].label.source == Source::Import)

@@ -121,8 +121,11 @@ impl SelectArgs {
     /// With a preset: how many functions it and the other rules selected, and which of them left out how many. Who typed each rule
     /// knows what they say.
     pub(crate) fn told(&self, rules: &Rules, selection: &Summary) -> Option<String> {
-        let typed = self.given.iter().any(|given| matches!(given, Given::Preset(_)));
-        if !typed && !(self.given.is_empty() && presets_of_the_environment().is_ok_and(|presets| !presets.is_empty())) {
+        let has_preset = match self.given.is_empty() {
+            true => presets_of_the_environment().is_ok_and(|presets| !presets.is_empty()),
+            false => self.given.iter().any(|given| matches!(given, Given::Preset(_))),
+        };
+        if !has_preset {
             return None;
         }
         let why = |reason: &Reason| match reason {
