@@ -101,6 +101,11 @@ pub(crate) fn roles(module: &Module<'_>) -> Vec<(u32, Role)> {
     roles
 }
 
+/// The role of an imported function, if it has one, out of all of them.
+pub(crate) fn role_of(roles: &[(u32, Role)], import: FuncIdx) -> Option<Role> {
+    roles.binary_search_by_key(&import.0, |(func, _)| *func).ok().map(|found| roles[found].1)
+}
+
 fn role(module: &Module<'_>, import: &FuncImport<'_>, func: u32) -> Option<Role> {
     use wasmparser::ValType::{I32, I64};
     match (import.module, import.name) {

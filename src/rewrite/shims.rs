@@ -20,7 +20,7 @@
 use wasm_encoder::Encode;
 
 use super::Layout;
-use super::balance::Role;
+use super::balance::{self, Role};
 use super::body::END;
 use super::wrapper::Wrapper;
 use crate::hook::{Frame, HookCode, ProbeId};
@@ -31,7 +31,7 @@ pub(super) fn body(module: &Module<'_>, import: FuncIdx, hooked: bool, layout: &
     let id = hooked.then(|| ProbeId(layout.shift.reference(import.0)));
     let block_type = layout.block_types.get(&module.type_index(import)).map_or(&[][..], Vec::as_slice);
     let params = module.func_type(import).params().len() as u32;
-    let role = layout.roles.iter().find(|(func, _)| *func == import.0).map(|(_, role)| *role);
+    let role = balance::role_of(&layout.roles, import);
     let shim = Shim { params, import, id, role, wrapper: if hooked { layout.wrapper } else { Wrapper::Block } };
     let mut out = Vec::new();
     shim.operators(&layout.code, block_type).as_slice().encode(&mut out);

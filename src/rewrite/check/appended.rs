@@ -29,7 +29,7 @@ impl Pair<'_, '_> {
                 && import < self.from
                 && self.old.type_index(FuncIdx(import)) == self.new.type_index(shim)
             {
-                let role = self.roles.iter().find(|(func, _)| *func == import).map(|(_, role)| *role);
+                let role = balance::role_of(&self.roles, FuncIdx(import));
                 let of = |id, wrapper| Shim { params, import: FuncIdx(import), id, role, wrapper };
                 let hooked = self.wrappers().map(|wrapper| of(Some(ProbeId(shim.0)), wrapper));
                 let bare = role.is_some().then(|| of(None, Wrapper::Block));
