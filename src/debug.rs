@@ -22,6 +22,7 @@ pub(crate) mod names;
 pub(crate) mod patch;
 pub(crate) mod producers;
 pub(crate) mod sourcemap;
+pub(crate) mod target_features;
 
 /// What is known of the rewriting when custom sections are carried.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub(crate) struct Carrying<'c, 'a> {
     pub(crate) code_start: Option<usize>,
     /// The `build_id` of the output, if the input has one.
     pub(crate) build_id: Option<Vec<u8>>,
+    /// What hooks use of WebAssembly beyond its first version, as `target_features` calls it.
+    pub(crate) features: &'c [&'static str],
     /// The hooked functions, by ascending id.
     pub(crate) probes: &'c [Probe],
     /// Names of the functions that are there for the hooks.
@@ -124,6 +127,12 @@ impl Carrying<'_, '_> {
                 Some(data) => Carried::Data(data),
                 None => Carried::Raw,
             },
+            target_features::NAME => {
+                match target_features::with(&self.module.bytes()[section.data.clone()], self.features) {
+                    Some(data) => Carried::Data(data),
+                    None => Carried::Raw,
+                }
+            }
             MANIFEST_SECTION => Carried::Dropped,
             SOURCE_MAP | DEBUG_FILE => self.link(section, name, warnings),
             BUILD_ID => match &self.build_id {

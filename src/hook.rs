@@ -7,6 +7,8 @@
 
 use wasm_encoder::Encode;
 
+use crate::rewrite::balance::Role;
+
 pub mod buffer;
 mod manifest;
 
@@ -156,6 +158,33 @@ impl HookCode {
             balance.encode(&mut code);
         }
         code
+    }
+
+    /// The function that exits all calls that are open, where there is one.
+    pub(crate) fn exits_all(&self) -> Option<u32> {
+        self.balance
+    }
+
+    /// The function that is told of `memory.grow`.
+    pub(crate) fn grows(&self) -> u32 {
+        self.memory_grow
+    }
+
+    /// What stands around the call of an imported function that has a role: what is open is exited before one that leaves, a span
+    /// that was opened is kept, and one is closed only if the host may hear of it.
+    pub(crate) fn around(&self, role: Role) -> (Vec<u8>, Vec<u8>) {
+        let Some(balance) = self.balance else { return Default::default() };
+        let call = |behind: u32| {
+            let mut code = vec![0x10];
+            (balance + behind).encode(&mut code);
+            code
+        };
+        match role {
+            Role::Leaves => (call(0), Vec::new()),
+            Role::Opens => (Vec::new(), call(1)),
+            // call $closing  if  …  call $settle  end
+            Role::Closes => ([&call(2)[..], &[0x04, 0x40]].concat(), [&call(3)[..], &[0x0b]].concat()),
+        }
     }
 
     /// Whether a function that catches says so where it does ([`HookCode::landed`]). Where it cannot, each function that an

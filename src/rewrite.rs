@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use wasm_encoder::Encode;
 
 use crate::companions::{self, Beside};
-use crate::debug::{Carrying, Link, external};
+use crate::debug::{Carrying, Link, external, target_features};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BufferPlace, HookCode, HookSet, Manifest, Probe, ProbeId, buffer, is_hook_import};
 use crate::label::{Labels, printable};
@@ -22,6 +22,7 @@ pub(crate) mod body;
 pub mod check;
 mod code;
 mod landings;
+mod of_hooks;
 pub mod offsets;
 mod output;
 mod shims;
@@ -31,8 +32,10 @@ mod types;
 pub(crate) mod wrapper;
 
 pub use crate::debug::describes_original;
+pub use of_hooks::of_hooks;
 
-use balance::Balance;
+use balance::spans::Spans;
+use balance::{Balance, Role};
 use body::LeftOut;
 use code::Code;
 use landings::Landings;
@@ -56,14 +59,14 @@ pub struct Options {
 }
 
 /// When a module exits all calls that are open before it is left through `proc_exit` or `unreachable`, so that a host which knows
-/// nothing of those gets a complete trace. In the Observe set alone: the runtime here closes what is open. Each call costs some
-/// more, and each hooked function a dozen bytes.
+/// nothing of those gets a complete trace; and its spans, if it opens any, which then end in an order that such a host takes. In
+/// the Observe set alone: the runtime here closes what is open. Each call costs some more, and each hooked function a dozen bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BalanceExit {
     /// Not at all.
     #[default]
     Never,
-    /// If it imports `proc_exit`; and if engines' limits leave no room, a warning says so.
+    /// If it imports `proc_exit` or opens spans itself; and if engines' limits leave no room, a warning says so.
     WhereItExits,
     /// Also if it may leave through `unreachable` alone.
     Always,
@@ -79,11 +82,7 @@ impl Options {
     fn balances(&self, module: &Module<'_>) -> bool {
         let wanted = match self.balance_exit {
             BalanceExit::Never => false,
-            BalanceExit::WhereItExits => module
-                .imported_funcs()
-                .iter()
-                .zip(0..)
-                .any(|(import, func)| balance::leaves(import) && !module.is_shared(FuncIdx(func))),
+            BalanceExit::WhereItExits => !balance::roles(module).is_empty(),
             BalanceExit::Always => true,
         };
         wanted && !self.hooks.has_buffer()
@@ -138,6 +137,8 @@ struct Layout {
     buffer: Option<BufferPlace>,
     /// What balances the module, if it does that.
     balance: Option<Balance>,
+    /// The imported functions that have a shim for that, ascending.
+    roles: Vec<(u32, Role)>,
 }
 
 /// Writes the hooks that `plan` selects.
@@ -206,7 +207,17 @@ pub fn rewrite_beside(
         };
         match code.left_out.get(&func) {
             Some(LeftOut::TooLarge) => {
-                warnings.push(format!("{} {lost}: its body would pass the size that engines accept", name()));
+                let name = name();
+                let exits_all = layout.balance.is_some()
+                    && !module.is_shared(func)
+                    && module.sites(func).any(|(_, site)| site == Site::Unreachable);
+                let lost = match (plan.contains(func) || layout.landings.contains_key(&func), exits_all) {
+                    (true, false) => format!("{name} {lost}"),
+                    (true, true) => format!("{name} {lost}, nor exits what is open before it is `unreachable`"),
+                    (false, true) => format!("{name} does not exit what is open before it is `unreachable`"),
+                    (false, false) => format!("memory.grow in {name} is not reported"),
+                };
+                warnings.push(format!("{lost}: its body would pass the size that engines accept"));
                 continue;
             }
             Some(LeftOut::NoLocal) => {
@@ -245,6 +256,10 @@ pub fn rewrite_beside(
         source_map: beside.source_map.as_ref(),
         code_start: None,
         build_id: companions::build_id(module).map(|id| crate::debug::build_id(id, |see| code.each(see))),
+        features: &target_features::of_hooks(
+            layout.balance.is_some(),
+            layout.buffer.is_some() && !module.memories().is_empty(),
+        ),
         probes: &probes,
         hook_names: &hook_names,
     };
@@ -346,15 +361,14 @@ impl Layout {
         use crate::module::id;
         let hooks = options.hooks;
         let imports = hooks.imports();
-        // What a shared function calls has to be shared, and a shim is not.
-        let leaves = |import: &usize| {
-            balances && balance::leaves(&module.imported_funcs()[*import]) && !module.is_shared(FuncIdx(*import as u32))
-        };
-        let leaving = (0..module.imported_funcs().len()).filter(leaves).map(|import| import as u32);
-        let mut shims: Vec<u32> = plan.imports().map(|func| func.0).chain(leaving).collect();
+        let roles = if balances { balance::roles(module) } else { Vec::new() };
+        let closed_by = Spans::closed_by(&roles);
+        let mut shims: Vec<u32> =
+            plan.imports().map(|func| func.0).chain(roles.iter().map(|(func, _)| *func)).collect();
         shims.sort_unstable();
         shims.dedup();
-        let functions = imports.len() + shims.len() + if balances { balance::functions(plan.len()) } else { 0 };
+        let balancing = if balances { Balance::functions(plan.len(), closed_by.is_some()) } else { 0 };
+        let functions = imports.len() + shims.len() + balancing;
         limit("functions", module.func_count() as usize, functions, MAX_FUNCTIONS)?;
         limit("imports", module.import_count(), imports.len(), MAX_IMPORTS)?;
 
@@ -386,6 +400,11 @@ impl Layout {
             global: module.global_count(),
             plain: types.import(false),
             ids: shift.ids(plan),
+            spans: closed_by.map(|close| Spans {
+                close,
+                answers: types.answer(),
+                last: Spans::last(module).filter(|f| plan.contains(*f)).map(|f| ProbeId(shift.reference(f.0))),
+            }),
         });
         if let Some(balance) = &balance {
             code = code.balanced(balance.first);
@@ -439,15 +458,14 @@ impl Layout {
             appended,
             buffer,
             balance,
+            roles,
         })
     }
 
     /// What the functions are called that are there for the hooks. (Not those that are many.)
     fn hook_names(&self, hooks: HookSet) -> Vec<(u32, String)> {
         let imports = hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name));
-        let own = self.balance.iter().flat_map(|balance| {
-            (balance.first..).zip(["enter", "exit", "balance"].map(|name| format!("wasmtrace.{name}")))
-        });
+        let own = self.balance.iter().flat_map(Balance::names);
         (self.shift.imported..).zip(imports).chain(own).collect()
     }
 

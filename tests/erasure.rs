@@ -38,10 +38,13 @@ fn no_byte_changes_unnoticed() {
     let mut cases = common::shapes();
     cases.retain(|case| SLACK.iter().all(|(name, _)| *name != case.name));
     cases.push(Case { name: "entries".into(), wasm: wat::parse_str(ENTRIES).unwrap(), not_run: None });
+    cases.push(Case { name: "spans".into(), wasm: wat::parse_str(SPANS).unwrap(), not_run: None });
     for case in &cases {
-        for set in HOOK_SETS {
-            let Ok(out) = hooked_with(&case.wasm, set) else { continue };
-            if out.wasm.len() > LONGEST || out.manifest.is_none() {
+        let keeps = case.name == "spans";
+        for set in HOOK_SETS.into_iter().filter(|set| !keeps || *set == HookSet::Observe) {
+            let hooked = if keeps { Ok(common::balanced(&case.wasm)) } else { hooked_with(&case.wasm, set) };
+            let Ok(out) = hooked else { continue };
+            if (out.wasm.len() > LONGEST && !keeps) || out.manifest.is_none() {
                 continue;
             }
             // The sets with a buffer differ from each other in hooks alone.
@@ -62,6 +65,14 @@ fn no_byte_changes_unnoticed() {
     }
     assert!(refused > 10_000, "{refused}");
 }
+
+/// A module that opens spans, and is hooked so that it keeps them.
+const SPANS: &str = r#"(module
+    (import "dylibso:observe/api" "span-enter" (func $open (param i32 i32)))
+    (import "dylibso:observe/api" "span-exit" (func $close))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (func (export "_start") (call $open (i32.const 7) (i32.const 6)) (call $close) unreachable))"#;
 
 /// A module of every kind of entry that can hold the index of a function, or an expression that does.
 const ENTRIES: &str = r#"(module

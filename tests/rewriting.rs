@@ -284,3 +284,142 @@ fn a_shared_proc_exit_is_left_alone() {
         assert!(strip(&out).unwrap() == wasm);
     }
 }
+
+fn always() -> Options {
+    let mut options = Options::default();
+    options.rewrite.balance_exit = BalanceExit::Always;
+    options
+}
+
+/// Theorem: what stands before an `unreachable` comes out again if it is a hook, and stays if it is the guest's, even where its bytes
+/// are those of the hook: `i32.const 16`, `drop` ends in what `call 26` is.
+#[test]
+fn what_looks_like_a_hook_stays() {
+    let mut alike = 0;
+    for functions in 0..30 {
+        let before = "(func (type $own))".repeat(functions);
+        // A shared function has no hooks, since it could not call them.
+        let wasm = wat::parse_str(format!(
+            "(module (type $t (shared (func))) (type $own (func)) {before}
+               (func (type $t) (drop (i32.const 16)) unreachable)
+               (func (type $own) (drop (i32.const 16)) unreachable))"
+        ))
+        .unwrap();
+        let out = instrument(&wasm, &always()).unwrap().wasm;
+        check::check(&wasm, &out).unwrap();
+        assert!(strip(&out).unwrap() == wasm, "{functions} functions before");
+        let module = wasmtrace::module::parse(&out).unwrap();
+        let body = module.body(wasmtrace::module::FuncIdx(functions as u32 + 3));
+        assert_eq!(out[body.start..body.end], [0, 0x41, 16, 0x1a, 0, 0x0b], "without hooks");
+        // `$balance` is the last of three behind all others.
+        alike += usize::from(functions + 3 + 2 + 2 == 0x1a);
+    }
+    assert_eq!(alike, 1);
+}
+
+/// Theorem: a function that is too large to exit what is open before it is `unreachable` is named, hooked or not, and nothing else is
+/// lost for it.
+#[test]
+fn a_body_that_is_too_large_to_be_balanced_is_named() {
+    let body = "unreachable ".repeat(3_000_000);
+    let wasm = wat::parse_str(format!("(module (func $large {body}) (func $small unreachable))")).unwrap();
+    for (rule, says) in [
+        ("-large", "large does not exit what is open before it is `unreachable`: its body would pass the size"),
+        ("-small", "large is not hooked, nor exits what is open before it is `unreachable`: its body would pass"),
+    ] {
+        let mut options = always();
+        options.select.push(rule).unwrap();
+        let out = instrument(&wasm, &options).unwrap();
+        assert!(out.warnings.iter().any(|warning| warning.starts_with(says)), "{:?}", out.warnings);
+        check::check(&wasm, &out.wasm).unwrap();
+        assert!(strip(&out.wasm).unwrap() == wasm);
+    }
+}
+
+/// Theorem: a function that is not hooked exits what is open before it is `unreachable` too, and the check sees if it does not.
+#[test]
+fn no_way_out_goes_without_what_balances_it() {
+    let wasm = wat::parse_str("(module (func $hooked) (func $other nop unreachable))").unwrap();
+    let mut options = always();
+    options.select.push("hooked").unwrap();
+    let out = instrument(&wasm, &options).unwrap().wasm;
+    check::check(&wasm, &out).unwrap();
+    let module = wasmtrace::module::parse(&out).unwrap();
+    let code = module.sections().iter().find(|section| section.id == 10).unwrap();
+    let other = module.body(wasmtrace::module::FuncIdx(4));
+    assert_eq!(out[other.clone()], [0, 0x01, 0x10, 7, 0, 0x0b], "nop, call $balance, unreachable");
+    let mut without = out[..code.contents.start - 2].to_vec();
+    let size = code.contents.len() - 2;
+    // The size of the section is a number of two bytes here.
+    without.extend([size as u8 | 0x80, (size >> 7) as u8]);
+    without.extend([&out[code.contents.start..other.start - 1], &[4, 0, 0x01, 0, 0x0b], &out[other.end..]].concat());
+    wasmtrace::module::parse(&without).expect("it is a module");
+    assert_eq!(check::check(&wasm, &without).unwrap_err().kind(), ErrorKind::Check);
+}
+
+/// Theorem: where a module says what it uses of WebAssembly, it says so with its hooks too, and of them; where it does not say, they
+/// alone would be a part of the truth.
+#[test]
+fn what_hooks_use_is_named_where_features_are() {
+    let section = |named: &str| format!("(@custom \"target_features\" \"{named}\")");
+    let module = |custom: &str| wat::parse_str(format!("(module (memory 1) (func unreachable) {custom})")).unwrap();
+    let features = |wasm: &[u8]| {
+        let module = wasmtrace::module::parse(wasm).unwrap();
+        let data = module.custom("target_features").map(|section| section.data.clone());
+        data.map(|data| String::from_utf8(wasm[data].to_vec()).unwrap())
+    };
+    let own = "\\01+\\08sign-ext";
+    let buffer = with(HookSet::Buffer, false);
+    for (custom, options, named) in [
+        (section(own), always(), Some("\u{2}+\u{8}sign-ext+\u{f}reference-types")),
+        (section(own), buffer, Some("\u{2}+\u{8}sign-ext+\u{b}multimemory")),
+        (section(own), Options::default(), Some("\u{1}+\u{8}sign-ext")),
+        (section("\\01+\\0freference-types"), always(), Some("\u{1}+\u{f}reference-types")),
+        (String::new(), always(), None),
+    ] {
+        let wasm = module(&custom);
+        let out = instrument(&wasm, &options).unwrap().wasm;
+        assert_eq!(features(&out).as_deref(), named, "{custom}");
+        check::check(&wasm, &out).unwrap();
+        assert!(strip(&out).unwrap() == wasm);
+        // Any other name is another claim.
+        if let Some(at) = out.windows(4).position(|bytes| bytes == b"refe") {
+            let mut other = out.clone();
+            other[at] = b'p';
+            let found = check::check(&wasm, &other).map_err(|e| e.kind());
+            assert_eq!(found, Err(ErrorKind::Check));
+        }
+    }
+}
+
+/// Theorem: what is there for the hooks alone is known as that, with or without what restoring needs.
+#[test]
+fn functions_of_the_hooks_are_told_from_the_originals() {
+    let wasm = wat::parse_str(
+        r#"(module
+          (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
+          (import "env" "ping" (func $ping))
+          (func (export "run") (call $ping)))"#,
+    )
+    .unwrap();
+    let of_hooks = |imports: bool, restore: bool, balance_exit: BalanceExit| {
+        let mut options = with(HookSet::Observe, imports);
+        (options.rewrite.restore, options.rewrite.balance_exit) = (restore, balance_exit);
+        let out = instrument(&wasm, &options).unwrap().wasm;
+        let module = wasmtrace::module::parse(&out).unwrap();
+        let found = rewrite::of_hooks(&module);
+        assert!(found.iter().all(|func| func.0 > 5), "the one of the original's is 5: {found:?}");
+        (found.len(), module.func_count() - 6)
+    };
+    assert_eq!(of_hooks(false, true, BalanceExit::Never), (0, 0));
+    assert_eq!(of_hooks(true, true, BalanceExit::Never), (2, 2), "two shims");
+    assert_eq!(of_hooks(true, false, BalanceExit::Never), (2, 2));
+    assert_eq!(of_hooks(false, true, BalanceExit::Always), (5, 5), "a shim, three functions and a thunk");
+    assert_eq!(of_hooks(true, false, BalanceExit::Always), (8, 8), "two shims, three functions and three thunks");
+    assert_eq!(rewrite::of_hooks(&wasmtrace::module::parse(&wasm).unwrap()), []);
+    // Another tool may have moved all that the Manifest speaks of; if it added an import, the hooks are not the last any more.
+    let out = wasmprinter::print_bytes(instrument(&wasm, &always()).unwrap().wasm).unwrap();
+    let (before, behind) = out.split_once("\n  (table").unwrap();
+    let moved = wat::parse_str(format!("{before}\n  (import \"env\" \"more\" (func))\n  (table{behind}")).unwrap();
+    assert_eq!(rewrite::of_hooks(&wasmtrace::module::parse(&moved).unwrap()), []);
+}

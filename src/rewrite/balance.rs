@@ -32,21 +32,29 @@
 //! guest's allocator, and a second memory is more than hosts of WebAssembly 2.0 take. A table holds functions; so each id is one.
 //! Where the table cannot grow, calls beyond are left open. After `$balance` nothing is open, so a host whose `proc_exit` returns
 //! hears of no exit twice.
+//!
+//! Where the module opens spans itself there is more: see [`spans`].
 
 use wasm_encoder::Encode;
 
 use super::body::END;
-use crate::hook::ProbeId;
-use crate::module::FuncImport;
+use crate::hook::{OBSERVE_API, OBSERVE_OLD, ProbeId};
+use crate::module::{FuncIdx, FuncImport, Module};
+
+mod code;
+pub(crate) mod spans;
+
+use code::{Code, op};
+use spans::Spans;
 
 /// What is appended to a module for it, beside the functions.
 pub(crate) const TABLES: u32 = 2;
 pub(crate) const GLOBALS: u32 = 1;
 
-/// How many functions are not thunks.
+/// How many functions are neither thunks nor for spans.
 const OWN: u32 = 3;
 
-/// How many calls there is room for at first. The table doubles.
+/// How many slots there are at first. The table doubles; and they stay even, since a call may take two.
 const ROOM: u32 = 1024;
 
 /// A gap of so many functions without a thunk is not worth another segment: what stands in it is never looked at.
@@ -55,7 +63,7 @@ const GAP: u32 = 16;
 /// The indices that are used, and the calls that are kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Balance {
-    /// `$enter`; `$exit`, `$balance` and the thunks follow.
+    /// `$enter`; `$exit`, `$balance`, those for spans and the thunks follow.
     pub(crate) first: u32,
     /// The host's `enter`; its `exit` follows.
     pub(crate) host: u32,
@@ -66,75 +74,118 @@ pub(crate) struct Balance {
     pub(crate) plain: u32,
     /// The functions that have a thunk, ascending.
     pub(crate) ids: Vec<ProbeId>,
+    /// If the module opens spans itself.
+    pub(crate) spans: Option<Spans>,
 }
 
-/// Whether a function that is imported leaves the module for good.
-pub(crate) fn leaves(import: &FuncImport<'_>) -> bool {
-    matches!(import.module, "wasi_snapshot_preview1" | "wasi_unstable") && import.name == "proc_exit"
+/// What an imported function does to what is open; it has a shim for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It leaves the module for good.
+    Leaves,
+    /// It opens a span.
+    Opens,
+    /// It closes the span that was opened last.
+    Closes,
 }
 
-/// How many functions are appended where so many are hooked.
-pub(crate) fn functions(hooked: usize) -> usize {
-    OWN as usize + hooked
+/// The imported functions that have a role, ascending. (What a shared function calls has to be shared, and a shim is not.)
+pub(crate) fn roles(module: &Module<'_>) -> Vec<(u32, Role)> {
+    let roles = module.imported_funcs().iter().zip(0..).filter(|(_, func)| !module.is_shared(FuncIdx(*func)));
+    let mut roles: Vec<_> = roles.filter_map(|(import, func)| Some((func, role(module, import, func)?))).collect();
+    let has = |wanted| roles.iter().any(|(_, role)| *role == wanted);
+    // Spans that nothing can close are not for us to close.
+    if !(has(Role::Opens) && has(Role::Closes)) {
+        roles.retain(|(_, role)| *role == Role::Leaves);
+    }
+    roles
 }
 
-/// Operators, by the names that the specification gives them.
-mod op {
-    pub(super) const LOOP: u8 = 0x03;
-    pub(super) const IF: u8 = 0x04;
-    pub(super) const BR: u8 = 0x0c;
-    pub(super) const RETURN: u8 = 0x0f;
-    pub(super) const CALL: u8 = 0x10;
-    pub(super) const CALL_INDIRECT: u8 = 0x11;
-    pub(super) const DROP: u8 = 0x1a;
-    pub(super) const LOCAL_GET: u8 = 0x20;
-    pub(super) const GLOBAL_GET: u8 = 0x23;
-    pub(super) const GLOBAL_SET: u8 = 0x24;
-    pub(super) const TABLE_GET: u8 = 0x25;
-    pub(super) const TABLE_SET: u8 = 0x26;
-    pub(super) const I32_CONST: u8 = 0x41;
-    pub(super) const I32_EQZ: u8 = 0x45;
-    pub(super) const I32_LT_U: u8 = 0x49;
-    pub(super) const I32_GE_U: u8 = 0x4f;
-    pub(super) const I32_ADD: u8 = 0x6a;
-    pub(super) const I32_SUB: u8 = 0x6b;
-    pub(super) const REF_NULL: u8 = 0xd0;
-    /// The prefix of `table.grow` and `table.size`.
-    pub(super) const TABLE: u8 = 0xfc;
-    pub(super) const GROW: u8 = 15;
-    pub(super) const SIZE: u8 = 16;
-    /// Block type: no results.
-    pub(super) const EMPTY: u8 = 0x40;
-    pub(super) const FUNCREF: u8 = 0x70;
+/// The role of an imported function, if it has one, out of all of them.
+pub(crate) fn role_of(roles: &[(u32, Role)], import: FuncIdx) -> Option<Role> {
+    roles.binary_search_by_key(&import.0, |(func, _)| *func).ok().map(|found| roles[found].1)
+}
+
+fn role(module: &Module<'_>, import: &FuncImport<'_>, func: u32) -> Option<Role> {
+    use wasmparser::ValType::{I32, I64};
+    match (import.module, import.name) {
+        ("wasi_snapshot_preview1" | "wasi_unstable", "proc_exit") => return Some(Role::Leaves),
+        (OBSERVE_API, "span-enter" | "span-exit") | (OBSERVE_OLD, "span_enter" | "span_exit") => {}
+        _ => return None,
+    }
+    // Of another type it is not the API's.
+    let ty = module.func_type(FuncIdx(func));
+    match (ty.params(), ty.results(), import.name.ends_with("enter")) {
+        ([I32 | I64, I32 | I64], [], true) => Some(Role::Opens),
+        ([], [], false) => Some(Role::Closes),
+        _ => None,
+    }
 }
 
 impl Balance {
+    /// How many functions are appended where so many are hooked.
+    pub(crate) fn functions(hooked: usize, spans: bool) -> usize {
+        (OWN + if spans { spans::OWN } else { 0 }) as usize + hooked
+    }
+
+    /// How many of them are no thunks.
+    pub(crate) fn own(&self) -> u32 {
+        Balance::functions(0, self.spans.is_some()) as u32
+    }
+
+    /// What they are called, but for the thunks, which are many.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (u32, String)> {
+        let own = ["enter", "exit", "balance"].into_iter().chain(self.spans.iter().flat_map(|_| spans::NAMES));
+        (self.first..).zip(own.map(|name| format!("wasmtrace.{name}")))
+    }
+
     /// The body of each function, with its size field.
     pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
-        let thunks = self.ids.iter().map(|id| {
-            let mut code = Code::new();
+        let mut bodies = match &self.spans {
+            None => vec![self.enter(), self.exit(), self.balance()],
+            Some(spans) => spans.bodies(self),
+        };
+        bodies.extend(self.ids.iter().map(|id| {
+            let mut code = Code::new(0);
             code.constant(id.0).with(op::CALL, self.host + 1);
             code.body()
-        });
-        [self.enter(), self.exit(), self.balance()].into_iter().chain(thunks).collect()
+        }));
+        bodies
+    }
+
+    fn stack(&self) -> u32 {
+        self.table + 1
+    }
+
+    /// How many slots a call takes.
+    fn step(&self) -> u32 {
+        1 + self.spans.is_some() as u32
     }
 
     fn enter(&self) -> Vec<u8> {
-        let (thunks, stack) = (self.table, self.table + 1);
-        let mut code = Code::new();
+        let mut code = Code::new(0);
         code.with(op::LOCAL_GET, 0).with(op::CALL, self.host);
+        self.push(&mut code, |code| {
+            code.with(op::LOCAL_GET, 0).constant(self.lowest()).plain(&[op::I32_SUB]).with(op::TABLE_GET, self.table);
+        });
+        code.body()
+    }
+
+    /// Keeps one more, which `what` leaves on the operand stack, if there is room.
+    fn push(&self, code: &mut Code, what: impl FnOnce(&mut Code)) {
+        let stack = self.stack();
         code.with(op::GLOBAL_GET, self.global).table(op::SIZE, stack).plain(&[op::I32_GE_U, op::IF, op::EMPTY]);
         code.plain(&[op::REF_NULL, op::FUNCREF]).table(op::SIZE, stack).table(op::GROW, stack);
         code.plain(&[op::DROP, END]);
         code.with(op::GLOBAL_GET, self.global).table(op::SIZE, stack).plain(&[op::I32_LT_U, op::IF, op::EMPTY]);
-        code.with(op::GLOBAL_GET, self.global).with(op::LOCAL_GET, 0).constant(self.lowest()).plain(&[op::I32_SUB]);
-        code.with(op::TABLE_GET, thunks).with(op::TABLE_SET, stack).plain(&[END]);
-        self.add(op::I32_ADD, &mut code);
-        code.body()
+        code.with(op::GLOBAL_GET, self.global);
+        what(code);
+        code.with(op::TABLE_SET, stack).plain(&[END]);
+        self.add(op::I32_ADD, code);
     }
 
     fn exit(&self) -> Vec<u8> {
-        let mut code = Code::new();
+        let mut code = Code::new(0);
         self.return_if_none_is_open(&mut code);
         self.add(op::I32_SUB, &mut code);
         code.with(op::LOCAL_GET, 0).with(op::CALL, self.host + 1);
@@ -142,16 +193,18 @@ impl Balance {
     }
 
     fn balance(&self) -> Vec<u8> {
-        let stack = self.table + 1;
-        let mut code = Code::new();
+        let mut code = Code::new(0);
         code.plain(&[op::LOOP, op::EMPTY]);
         self.return_if_none_is_open(&mut code);
         self.add(op::I32_SUB, &mut code);
-        code.with(op::GLOBAL_GET, self.global).table(op::SIZE, stack).plain(&[op::I32_LT_U, op::IF, op::EMPTY]);
-        code.with(op::GLOBAL_GET, self.global).with(op::CALL_INDIRECT, self.plain);
-        stack.encode(&mut code.0);
+        code.with(op::GLOBAL_GET, self.global).table(op::SIZE, self.stack()).plain(&[op::I32_LT_U, op::IF, op::EMPTY]);
+        self.call_what_was_popped(&mut code);
         code.plain(&[END, op::BR, 0, END]);
         code.body()
+    }
+
+    fn call_what_was_popped(&self, code: &mut Code) {
+        code.with(op::GLOBAL_GET, self.global).with(op::CALL_INDIRECT, self.plain).number(self.stack());
     }
 
     fn return_if_none_is_open(&self, code: &mut Code) {
@@ -159,7 +212,8 @@ impl Balance {
     }
 
     fn add(&self, operator: u8, code: &mut Code) {
-        code.with(op::GLOBAL_GET, self.global).constant(1).plain(&[operator]).with(op::GLOBAL_SET, self.global);
+        code.with(op::GLOBAL_GET, self.global).constant(self.step()).plain(&[operator]);
+        code.with(op::GLOBAL_SET, self.global);
     }
 
     fn lowest(&self) -> u32 {
@@ -171,7 +225,11 @@ impl Balance {
         let mut types = Vec::new();
         takes_i32.encode(&mut types);
         takes_i32.encode(&mut types);
-        (OWN as usize - 2..OWN as usize + self.ids.len() - 1).for_each(|_| self.plain.encode(&mut types));
+        self.plain.encode(&mut types);
+        if let Some(spans) = &self.spans {
+            spans.types(self.plain).iter().for_each(|ty| ty.encode(&mut types));
+        }
+        self.ids.iter().for_each(|_| self.plain.encode(&mut types));
         types
     }
 
@@ -194,7 +252,7 @@ impl Balance {
     /// The segments that fill `$thunks`: how many, and as entries of their section.
     pub(crate) fn elements(&self) -> (u32, Vec<u8>) {
         let (mut count, mut segments) = (0, Vec::new());
-        let mut thunks = (self.first + OWN..).zip(&self.ids).peekable();
+        let mut thunks = (self.first + self.own()..).zip(&self.ids).peekable();
         while let Some((thunk, id)) = thunks.next() {
             let mut funcs = vec![thunk];
             let mut last = id.0;
@@ -215,45 +273,6 @@ impl Balance {
     }
 }
 
-/// Operators on the way to being a body.
-struct Code(Vec<u8>);
-
-impl Code {
-    fn new() -> Self {
-        Code(vec![0]) // no locals
-    }
-
-    fn plain(&mut self, operators: &[u8]) -> &mut Self {
-        self.0.extend_from_slice(operators);
-        self
-    }
-
-    fn with(&mut self, operator: u8, index: u32) -> &mut Self {
-        self.0.push(operator);
-        index.encode(&mut self.0);
-        self
-    }
-
-    fn constant(&mut self, value: u32) -> &mut Self {
-        self.0.push(op::I32_CONST);
-        (value as i32).encode(&mut self.0);
-        self
-    }
-
-    fn table(&mut self, operator: u8, table: u32) -> &mut Self {
-        self.0.extend([op::TABLE, operator]);
-        table.encode(&mut self.0);
-        self
-    }
-
-    fn body(mut self) -> Vec<u8> {
-        self.0.push(END);
-        let mut body = Vec::with_capacity(self.0.len() + 2);
-        self.0.as_slice().encode(&mut body);
-        body
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,7 +280,7 @@ mod tests {
     #[test]
     fn each_thunk_stands_at_its_id_and_a_wide_gap_begins_another_segment() {
         let ids = [7, 8, 10, 27, 100].map(ProbeId).to_vec();
-        let balance = Balance { first: 200, host: 4, table: 1, global: 2, plain: 0, ids };
+        let balance = Balance { first: 200, host: 4, table: 1, global: 2, plain: 0, ids, spans: None };
         let (count, bytes) = balance.elements();
         let section = [vec![count as u8], bytes].concat();
         let reader = wasmparser::BinaryReader::new(&section, 0);

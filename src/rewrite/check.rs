@@ -13,8 +13,8 @@
 //!
 //! A module that exits its open calls before it is left for good has functions of its own behind its shims for that, two tables,
 //! a global and segments, which nothing else names; hooks call those in place of the host's, and one of them stands before each
-//! `unreachable` of a hooked body. In other bodies, and as a shim of `proc_exit`, it may stand: that nothing is added but hooks is
-//! proved, not that every way out of the module is balanced.
+//! `unreachable`, hooked or not, and in a shim of `proc_exit`, so that each of these ways out of the module is balanced. (But for
+//! functions that cannot call it, being shared, or that engines would not accept with it: those have none.)
 //!
 //! Every way out of such a body passes its exit: falling through reaches it behind the block; a branch to what was the
 //! function's label (in whatever instruction) lands on the block; a `return` has become such a branch; a tail call has
@@ -26,7 +26,8 @@
 
 use wasmparser::{Catch, Operator, OperatorsReader};
 
-use super::balance::Balance;
+use super::balance::{self, Balance, Role};
+use super::body::MAX_BODY;
 use super::offsets::{Growth, OffsetMap, Place};
 use super::wrapper::{self, Wrapper};
 use crate::companions::build_id;
@@ -71,13 +72,15 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         return Err(fail(8, "functions were lost"));
     }
     let code = HookCode::new(set, from, old.memories().len() as u32);
-    let mut pair = Pair { old: &old, new: &new, from, by, shims: Vec::new(), code, set, balance: None };
+    let mut pair =
+        Pair { old: &old, new: &new, from, by, shims: Vec::new(), code, set, balance: None, roles: Vec::new() };
     pair.imports()?;
     let buffer = pair.buffer()?;
     pair.balance = pair.balancing()?;
     let behind = pair.balance.as_ref().map_or(new.func_count(), |balance| balance.first);
     if pair.balance.is_some() {
         pair.code = code.balanced(behind);
+        pair.roles = balance::roles(&old);
     }
     let mut hooked_shims = Vec::new();
     for shim in old.func_count() + by..behind {
@@ -87,6 +90,9 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
     }
     if !pair.shims.is_sorted_by(|a, b| a.0 < b.0) {
         return Err(fail(8, "the shims are not in the order of their imports"));
+    }
+    if !pair.roles.iter().all(|(import, _)| pair.shims.binary_search_by_key(import, |(of, _)| *of).is_ok()) {
+        return Err(fail(8, "a way out of the module, or a span of its own, passes what keeps calls"));
     }
 
     let manifest = match new.custom(MANIFEST_SECTION) {
@@ -163,6 +169,8 @@ struct Pair<'p, 'a> {
     set: HookSet,
     /// What exits all open calls before the module is left, if there is that.
     balance: Option<Balance>,
+    /// The imported functions that have a shim for that.
+    roles: Vec<(u32, Role)>,
 }
 
 /// What is known of one pair of bodies that match.
@@ -258,6 +266,7 @@ impl Pair<'_, '_> {
         let landed =
             hooks.filter(|(frame, ..)| frame.catches).map_or_else(Vec::new, |(frame, ..)| self.code.landed(frame));
         let mut labels = vec![Label::default()];
+        let may_lack = !has_hooks && (self.old.is_shared(func) || self.may_be_too_large(new_func)?);
         let mut memory_grows = 0;
         let mut places = Vec::new();
         let mut growths = Vec::new();
@@ -285,7 +294,7 @@ impl Pair<'_, '_> {
                 }
                 new.skip(&exit)?;
                 grown(old_at, exit.len(), true);
-            } else if matches!(a, Operator::Unreachable) && (has_hooks || new.starts_with(&balance)) {
+            } else if matches!(a, Operator::Unreachable) && (!may_lack || new.starts_with(&balance)) {
                 new.skip(&balance)?;
                 grown(old_at, balance.len(), true);
             } else if matches!(a, Operator::MemoryGrow { mem: 0 }) && new.starts_with(&grow) {
@@ -353,6 +362,22 @@ impl Pair<'_, '_> {
             enter: has_hooks.then_some((first - old_range.start) as u32),
         };
         Ok(Body { hooked: hooks.is_some_and(|(frame, ..)| frame.id.is_some()), memory_grows, places, place, growths })
+    }
+
+    /// Whether a body that has no hooks may pass the size that engines accept, if it had them.
+    fn may_be_too_large(&self, func: FuncIdx) -> Result<bool> {
+        // More than hooks take in one place, and at both ends of a body.
+        let with = |places: usize| self.new.body(func).len() + 24 * places + 64;
+        if with(self.new.body(func).len()) <= MAX_BODY {
+            return Ok(false);
+        }
+        let mut places = 0;
+        for operator in self.new.body_reader(func).get_operators_reader()? {
+            let operator = operator?;
+            let one = matches!(operator, Operator::Unreachable | Operator::Return | Operator::MemoryGrow { .. });
+            places += usize::from(one || is_tail_call(&operator));
+        }
+        Ok(with(places) > MAX_BODY)
     }
 
     /// Whether a block type is `[] -> ` the results of the function.

@@ -12,15 +12,15 @@
 //! )
 //! ```
 //!
-//! One that leaves the module for good (`proc_exit`) may have another line before it: see [`super::balance`]. Then it has a shim
-//! even if it is not hooked, without ENTER and EXIT.
+//! One that leaves the module for good (`proc_exit`), or opens or closes a span, may have other lines around its call: see
+//! [`super::balance`]. Then it has a shim even if it is not hooked, without ENTER and EXIT.
 //!
 //! An import may throw: around the call stands what stands around bodies for that, if there is more than a block.
 
 use wasm_encoder::Encode;
 
 use super::Layout;
-use super::balance;
+use super::balance::{self, Role};
 use super::body::END;
 use super::wrapper::Wrapper;
 use crate::hook::{Frame, HookCode, ProbeId};
@@ -31,8 +31,8 @@ pub(super) fn body(module: &Module<'_>, import: FuncIdx, hooked: bool, layout: &
     let id = hooked.then(|| ProbeId(layout.shift.reference(import.0)));
     let block_type = layout.block_types.get(&module.type_index(import)).map_or(&[][..], Vec::as_slice);
     let params = module.func_type(import).params().len() as u32;
-    let leaves = balance::leaves(&module.imported_funcs()[import.0 as usize]);
-    let shim = Shim { params, import, id, leaves, wrapper: if hooked { layout.wrapper } else { Wrapper::Block } };
+    let role = balance::role_of(&layout.roles, import);
+    let shim = Shim { params, import, id, role, wrapper: if hooked { layout.wrapper } else { Wrapper::Block } };
     let mut out = Vec::new();
     shim.operators(&layout.code, block_type).as_slice().encode(&mut out);
     out
@@ -46,8 +46,8 @@ pub(super) struct Shim {
     pub(super) import: FuncIdx,
     /// What its hooks say, if it has any.
     pub(super) id: Option<ProbeId>,
-    /// Whether the import leaves the module for good.
-    pub(super) leaves: bool,
+    /// What the import does to what is open, if the module keeps that.
+    pub(super) role: Option<Role>,
     pub(super) wrapper: Wrapper,
 }
 
@@ -65,15 +65,15 @@ impl Shim {
         if self.wrapper != Wrapper::Block {
             self.wrapper.open(block_type, &mut body);
         }
-        if self.leaves {
-            body.extend(code.balance());
-        }
+        let (before, behind) = self.role.map_or_else(Default::default, |role| code.around(role));
+        body.extend(before);
         for param in 0..self.params {
             body.push(0x20); // local.get
             param.encode(&mut body);
         }
         body.push(0x10); // call
         self.import.0.encode(&mut body);
+        body.extend(behind);
         match self.wrapper {
             Wrapper::Block => body.extend(exit),
             catching => catching.close([&exit, &[]], &mut body),

@@ -245,7 +245,10 @@ fn body(
     let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
     let hooks = shift.imported..shift.imported + shift.hooks;
     let balancing = shift.first_shim + shift.shims.len() as u32..module.func_count();
-    let balance = code.balance();
+    let (balance, exits_all) = (code.balance(), code.exits_all());
+    // The function that each of the two operators before calls, if it does, the last one first. Hooks that may stand somewhere are
+    // known by what they call, which the guest's own code cannot.
+    let mut called: [Option<u32>; 2] = [None; 2];
 
     // The bytes of hooks are looked for where hooks stand; that the guest's own code cannot contain them there follows
     // from the hooks' imports being ours.
@@ -291,13 +294,15 @@ fn body(
         if let Some(exit) = exit.as_ref().filter(|_| is_tail_call(&operator)) {
             splice.remove(preceded_by(at, exit)?);
         }
+        let calls = match operator {
+            Operator::Call { function_index } => Some(function_index),
+            _ => None,
+        };
         match operator {
             Operator::Call { function_index }
                 if hooks.contains(&function_index) || balancing.contains(&function_index) => {}
-            Operator::Unreachable if !balance.is_empty() => {
-                if let Ok(hook) = preceded_by(at, &balance) {
-                    splice.remove(hook);
-                }
+            Operator::Unreachable if called[0].is_some() && called[0] == exits_all => {
+                splice.remove(preceded_by(at, &balance)?);
             }
             Operator::Call { function_index }
             | Operator::ReturnCall { function_index }
@@ -327,14 +332,13 @@ fn body(
                 splice.remove(at..range.end - 1);
                 break;
             }
-            Operator::MemoryGrow { mem: 0 } => {
-                if let Ok(hook) = preceded_by(at, &memory_grow) {
-                    splice.remove(hook);
-                    had_scratch = true;
-                }
+            Operator::MemoryGrow { mem: 0 } if called[1] == Some(code.grows()) => {
+                splice.remove(preceded_by(at, &memory_grow)?);
+                had_scratch = true;
             }
             _ => {}
         }
+        called = [calls, called[0]];
     }
     splice.copy_to(range.end);
 

@@ -15,14 +15,16 @@ pub(super) struct Types {
     /// Types that an import `() -> ()` and `(i32) -> ()` can have: it must be the host's type, so alone in its group,
     /// final, without a supertype.
     imports: [Option<u32>; 2],
+    /// `() -> i32`.
+    answer: Option<u32>,
     /// Those to be appended, encoded.
     pub(super) new: Vec<Vec<u8>>,
 }
 
 impl Types {
     pub(super) fn of(module: &Module<'_>) -> Self {
-        let mut types =
-            Types { before: module.types().len(), blocks: BTreeMap::new(), imports: [None; 2], new: Vec::new() };
+        let (before, blocks) = (module.types().len(), BTreeMap::new());
+        let mut types = Types { before, blocks, imports: [None; 2], answer: None, new: Vec::new() };
         for (index, (ty, group)) in module.types().enumerate() {
             let composite = &ty.composite_type;
             let wasmparser::CompositeInnerType::Func(func) = &composite.inner else { continue };
@@ -31,6 +33,9 @@ impl Types {
             }
             if func.params().is_empty() && func.results().len() > 1 {
                 types.blocks.entry(value_types(func.results())).or_insert(index as u32);
+            }
+            if func.params().is_empty() && func.results() == [wasmparser::ValType::I32] {
+                types.answer.get_or_insert(index as u32);
             }
             let plain = group == 1
                 && ty.is_final
@@ -59,6 +64,13 @@ impl Types {
         let ty: &[u8] = if takes_i32 { &[0x60, 1, 0x7f, 0] } else { &[0x60, 0, 0] };
         let index = known.unwrap_or_else(|| self.append(ty.to_vec()));
         self.imports[takes_i32 as usize] = Some(index);
+        index
+    }
+
+    /// A type `() -> i32`.
+    pub(super) fn answer(&mut self) -> u32 {
+        let index = self.answer.unwrap_or_else(|| self.append(vec![0x60, 0, 1, 0x7f]));
+        self.answer = Some(index);
         index
     }
 

@@ -95,6 +95,7 @@ fn rows(settings: &Settings) -> Vec<Row> {
         ("flush-timeout", "WASMTRACE_FLUSH_TIMEOUT", "10s"),
         ("send-every", "WASMTRACE_SEND_EVERY", "5m"),
         ("spool-dir", "WASMTRACE_SPOOL_DIR", &std::env::temp_dir().display().to_string()),
+        ("preset", "WASMTRACE_PRESET", "none"),
         ("select", "WASMTRACE_SELECT", "none"),
     ] {
         let (value, from) = ours(variable, default);

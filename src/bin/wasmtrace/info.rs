@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wasmtrace::companions::{self, DEBUG_FILE, SOURCE_MAP};
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest};
 use wasmtrace::label::{Source, label, printable};
-use wasmtrace::module::{Module, parse};
+use wasmtrace::module::{FuncIdx, Module, parse};
 use wasmtrace::{features, rewrite};
 
 use crate::{Global, files};
@@ -37,7 +37,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         .filter(|f| !matches!(*f, "FLOATS" | "GC_TYPES"))
         .map(|f| f.to_lowercase().replace('_', "-"))
         .collect();
-    let by = |source| labels.iter().filter(|(f, l)| module.is_defined(*f) && l.source == source).count();
+    let of_hooks = rewrite::of_hooks(&module);
+    let is_own = |func: &FuncIdx| module.is_defined(*func) && of_hooks.binary_search(func).is_err();
+    let by = |source| labels.iter().filter(|(f, l)| is_own(f) && l.source == source).count();
+    let (defined, imported) = (module.defined_funcs().len() - of_hooks.len(), module.imported_funcs().len());
     let debug: Vec<&str> = debug_sections(&module);
     let dwarf = wasmtrace::label::dwarf_versions(&module);
     let build_id = companions::build_id(&module).map(hex);
@@ -51,7 +54,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         "schema": "wasmtrace.info/1",
         "module": name,
         "bytes": wasm.len(),
-        "functions": { "defined": module.defined_funcs().len(), "imported": module.imported_funcs().len() },
+        "functions": { "defined": defined, "imported": imported, "of_hooks": of_hooks.len() },
         "names": {
             "name_section": by(Source::NameSection), "export": by(Source::Export),
             "dwarf": by(Source::Dwarf), "none": by(Source::Index),
@@ -76,7 +79,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let list = |items: &[&str], none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
     writeln!(out, "{}: {} bytes, {}", printable(&name), wasm.len(), kind(&module))?;
-    writeln!(out, "functions  {} defined, {} imported", module.defined_funcs().len(), module.imported_funcs().len())?;
+    let behind = if of_hooks.is_empty() { String::new() } else { format!(", {} of the hooks", of_hooks.len()) };
+    writeln!(out, "functions  {defined} defined, {imported} imported{behind}")?;
     writeln!(
         out,
         "names      {} from the name section, {} from exports, {} from DWARF, {} have none",

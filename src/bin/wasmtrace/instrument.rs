@@ -38,8 +38,9 @@ pub(crate) struct Args {
     hooks: Hooks,
     /// Exit all open calls before `proc_exit` and `unreachable`: complete traces on hosts that know nothing of those
     ///
-    /// Without it, an Observe host loses the trace of a program that ends with an exit code or a panic. Each call costs some more.
-    /// `auto`: where the module imports `proc_exit`. For `--hooks observe`; wasmtrace itself needs it not.
+    /// Without it, an Observe host loses the trace of a program that ends with an exit code or a panic, or whose own spans are still
+    /// open when a function returns. Each call costs some more. `auto`: where the module imports `proc_exit` or opens spans itself.
+    /// For `--hooks observe`; wasmtrace itself needs it not.
     #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "always", num_args = 0..=1, require_equals = true)]
     balance_exit: When,
     /// Hook a module that is hooked already: ours are taken out first, others stay

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::json;
 use wasmtrace::label::{label_beside, printable};
-use wasmtrace::module::parse;
+use wasmtrace::module::{FuncIdx, parse};
+use wasmtrace::rewrite::of_hooks;
 use wasmtrace::select::{Reason, select, sizes};
 
 use crate::companions::CompanionArgs;
@@ -17,7 +18,7 @@ use crate::{Global, files};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The names are taken from, in this order: the import (for an imported function), the name section, an export, DWARF, \
-the index. `by` says which. Files and lines are taken from DWARF, else from a source map. Sizes are in operators.")]
+the index. `by` says which. Functions that are there for the hooks alone are only counted. Files and lines are taken from DWARF, else from a source map. Sizes are in operators.")]
 pub(crate) struct Args {
     /// The module, binary or text [default: standard input]
     #[arg(value_name = "IN")]
@@ -46,7 +47,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     global.warn("", &plan.warnings);
 
     let first = module.imported_funcs().len();
-    let rows = labels.iter().map(|(func, label)| {
+    // They are nobody's to see.
+    let of_hooks = of_hooks(&module);
+    let is_ours = |func: &FuncIdx| of_hooks.binary_search(func).is_ok();
+    let rows = labels.iter().filter(|(func, _)| !is_ours(func)).map(|(func, label)| {
         let reason = match plan.reason(func) {
             Reason::Default => "default".to_owned(),
             Reason::Rule(place) => rules.text(place).unwrap_or_default().to_owned(),
@@ -71,7 +75,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
                 "rule": reason,
             })
         });
-        files::print_json_rows(json!({ "schema": "wasmtrace.ls/1", "module": name }), "functions", functions)?;
+        files::print_json_rows(
+            json!({ "schema": "wasmtrace.ls/1", "module": name, "of_hooks": of_hooks.len() }),
+            "functions",
+            functions,
+        )?;
         return Ok(0);
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
@@ -97,7 +105,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     }
     out.flush()?;
     drop(out);
-    let defined = module.defined_funcs().len();
-    writeln!(std::io::stdout(), "{} of {defined} functions hooked, {first} imported", plan.len())?;
+    let functions = plan.summary().functions - of_hooks.len();
+    let hooked = plan.len() - of_hooks.iter().filter(|func| plan.contains(**func)).count();
+    let behind = if of_hooks.is_empty() { String::new() } else { format!(", {} of the hooks", of_hooks.len()) };
+    writeln!(std::io::stdout(), "{hooked} of {functions} functions hooked, {first} imported{behind}")?;
     Ok(0)
 }

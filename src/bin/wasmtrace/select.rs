@@ -55,7 +55,8 @@ impl clap::Args for SelectArgs {
                 .value_parser(clap::builder::PossibleValuesParser::new(Preset::NAMES))
                 .help("Select by the rules of a preset; others may follow")
                 .long_help(format!(
-                    "Select by the rules of a preset; others may follow and have the last word.\n\n\
+                    "Select by the rules of a preset; others may follow and have the last word. If no rule is typed, those of \
+                     WASMTRACE_PRESET and WASMTRACE_SELECT hold.\n\n\
                      hosted: what a person would want to see of a program on a host that pays for each event: {}",
                     Preset::Hosted.rules().join(" "),
                 )),
@@ -120,7 +121,11 @@ impl SelectArgs {
     /// With a preset: how many functions it and the other rules selected, and which of them left out how many. Who typed each rule
     /// knows what they say.
     pub(crate) fn told(&self, rules: &Rules, selection: &Summary) -> Option<String> {
-        if !self.given.iter().any(|given| matches!(given, Given::Preset(_))) {
+        let has_preset = match self.given.is_empty() {
+            true => presets_of_the_environment().is_ok_and(|presets| !presets.is_empty()),
+            false => self.given.iter().any(|given| matches!(given, Given::Preset(_))),
+        };
+        if !has_preset {
             return None;
         }
         let why = |reason: &Reason| match reason {
@@ -136,7 +141,8 @@ impl SelectArgs {
         Some(format!("{selected} of {functions} functions selected; left out: {left_out}"))
     }
 
-    /// The rules: those typed, else those in `WASMTRACE_SELECT` (separated by `;` or line ends).
+    /// The rules: those typed, else the presets in `WASMTRACE_PRESET` and the rules in `WASMTRACE_SELECT` (both separated by `;` or
+    /// line ends).
     pub(crate) fn rules(&self) -> Result<Rules> {
         let mut rules = Rules::default();
         rules.min_size = self.min_size;
@@ -151,11 +157,22 @@ impl SelectArgs {
                 }
             }
         }
-        if self.given.is_empty()
-            && let Ok(text) = std::env::var("WASMTRACE_SELECT")
-        {
-            rules.push_lines(&text.replace(';', "\n")).context("WASMTRACE_SELECT")?;
+        if self.given.is_empty() {
+            presets_of_the_environment()?.into_iter().for_each(|preset| rules.push_preset(preset));
+            if let Ok(text) = std::env::var("WASMTRACE_SELECT") {
+                rules.push_lines(&text.replace(';', "\n")).context("WASMTRACE_SELECT")?;
+            }
         }
         Ok(rules)
     }
+}
+
+fn presets_of_the_environment() -> Result<Vec<Preset>> {
+    let Ok(text) = std::env::var("WASMTRACE_PRESET") else { return Ok(Vec::new()) };
+    let names = text.split([';', '\n']).map(str::trim).filter(|name| !name.is_empty());
+    let preset = |name| {
+        let unknown = || format!("WASMTRACE_PRESET: there is no preset {name}; there is {}", Preset::NAMES.join(", "));
+        Preset::from_name(name).with_context(unknown)
+    };
+    names.map(preset).collect()
 }

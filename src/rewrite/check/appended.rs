@@ -7,6 +7,7 @@ use super::{Pair, Walk, fail};
 use crate::error::Result;
 use crate::hook::{BufferPlace, Frame, ProbeId, buffer};
 use crate::module::{FuncIdx, Module, id};
+use crate::rewrite::balance::spans::Spans;
 use crate::rewrite::balance::{self, Balance};
 use crate::rewrite::shims::Shim;
 use crate::rewrite::wrapper::Wrapper;
@@ -28,10 +29,10 @@ impl Pair<'_, '_> {
                 && import < self.from
                 && self.old.type_index(FuncIdx(import)) == self.new.type_index(shim)
             {
-                let leaves = balance::leaves(&self.old.imported_funcs()[import as usize]);
-                let of = |id, wrapper| Shim { params, import: FuncIdx(import), id, leaves, wrapper };
+                let role = balance::role_of(&self.roles, FuncIdx(import));
+                let of = |id, wrapper| Shim { params, import: FuncIdx(import), id, role, wrapper };
                 let hooked = self.wrappers().map(|wrapper| of(Some(ProbeId(shim.0)), wrapper));
-                let bare = (leaves && self.balance.is_some()).then(|| of(None, Wrapper::Block));
+                let bare = role.is_some().then(|| of(None, Wrapper::Block));
                 let mut all = hooked.chain(bare);
                 if let Some(found) = all.find(|shim| shim.operators(&self.code, &block_type) == body) {
                     return Ok(found);
@@ -64,18 +65,27 @@ impl Pair<'_, '_> {
         ids.reverse();
         let at = new.section(id::CODE).map_or(8, |s| s.contents.end);
         let differs = || fail(at, "the functions that exit open calls are not what they should be");
-        let first = (new.func_count() - ids.len() as u32).checked_sub(3).ok_or_else(differs)?;
+        let closed_by = Spans::closed_by(&balance::roles(old));
+        let own = Balance::functions(0, closed_by.is_some()) as u32;
+        let first = (new.func_count() - ids.len() as u32).checked_sub(own).ok_or_else(differs)?;
         if first < old.func_count() + self.by || !ids.is_sorted_by(|a, b| a < b) {
             return Err(differs());
         }
         let takes = |func: u32| (new.func_type(FuncIdx(func)).params(), new.func_type(FuncIdx(func)).results());
+        const I32: &[wasmparser::ValType] = &[wasmparser::ValType::I32];
         let typed = |func: u32| match func - first {
-            0 | 1 => takes(func) == (&[wasmparser::ValType::I32][..], &[][..]),
-            _ => takes(func) == (&[][..], &[][..]),
+            0 | 1 => takes(func) == (I32, &[]),
+            4 if closed_by.is_some() => takes(func) == (&[], I32),
+            _ => takes(func) == (&[], &[]),
         };
         let plain = new.type_index(FuncIdx(first + 2));
         let (table, global) = (old.table_count(), old.global_count());
-        let balance = Balance { first, host: self.from, table, global, plain, ids };
+        let spans = closed_by.map(|close| Spans {
+            close,
+            answers: new.type_index(FuncIdx(first + 4)),
+            last: Spans::last(old).map(|func| ProbeId(self.place(func.0))).filter(|id| ids.binary_search(id).is_ok()),
+        });
+        let balance = Balance { first, host: self.from, table, global, plain, ids, spans };
         let stands = |(func, body): (u32, &Vec<u8>)| {
             // All of it behind its size: an end of it may be a body too, one that does nothing.
             let mut written = wasmparser::BinaryReader::new(body, 0);

@@ -6,6 +6,7 @@ use super::links::is_link;
 use super::{Pair, fail};
 use crate::companions::BUILD_ID;
 use crate::debug::dwarf::{Change, Dwarf};
+use crate::debug::target_features;
 use crate::error::Result;
 use crate::hook::{MANIFEST_SECTION, Manifest, ProbeId};
 use crate::label::Source;
@@ -50,6 +51,7 @@ impl Pair<'_, '_> {
                 id::TYPE | id::IMPORT | id::FUNCTION => self.grown(a, b)?,
                 id::MEMORY if self.set.has_buffer() => self.grown(a, b)?,
                 id::CUSTOM if note(a) => self.notes(a, b, places)?,
+                id::CUSTOM if a.name == Some(target_features::NAME) => self.features(a, b)?,
                 id::CUSTOM if a.name == Some(BUILD_ID) => self.build_id(a, b)?,
                 id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA => self.entries(a, b)?,
                 _ if raw_same => {}
@@ -59,6 +61,18 @@ impl Pair<'_, '_> {
         match new.next() {
             Some(extra) => Err(fail(extra.whole.start, "a section was added")),
             None => Ok(()),
+        }
+    }
+
+    /// What the module uses is named as before, and what hooks use among it.
+    fn features(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
+        let second_memory = self.set.has_buffer() && !self.old.memories().is_empty();
+        let hooks = target_features::of_hooks(self.balance.is_some(), second_memory);
+        let (before, after) = (&self.old.bytes()[a.data.clone()], &self.new.bytes()[b.data.clone()]);
+        match target_features::with(before, &hooks) {
+            Some(named) if named != *after => Err(fail(b.whole.start, "other features are named than are used")),
+            None if before != after => Err(fail(b.whole.start, "other features are named than were")),
+            _ => Ok(()),
         }
     }
 
