@@ -264,7 +264,7 @@ fn count(files: &[PathBuf]) {
         let text = String::from_utf8_lossy(&out.stderr).into_owned();
         text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
     };
-    println!("Instructions (valgrind {}), in units of validation's.\n", "--tool=callgrind");
+    println!("Instructions, counted by valgrind's callgrind, in units of validation's.\n");
     println!("| module | validated, millions | hooked | `--no-validate` |\n|---|--:|--:|--:|");
     for file in files {
         // What it takes to start, and to read the file.
