@@ -108,8 +108,8 @@ struct Body {
 pub struct ParseOptions {
     /// What it may use. [`crate::features::needed`] says what a module needs.
     pub features: WasmFeatures,
-    /// Whether bodies are validated. Where another tool of the pipeline has done that, they are decoded alone: then a body that
-    /// is not valid gives an output that is not valid. Everything outside of bodies is validated in any case.
+    /// Whether bodies are validated. Where another tool of the pipeline has done that, they are decoded alone: then nothing is said
+    /// of what becomes of a body that is not valid. Everything outside of bodies is validated in any case.
     pub validate: bool,
 }
 
@@ -252,7 +252,7 @@ impl<'a> Module<'a> {
                         let func = FuncToValidate { resources, index: func.0, ty: self.type_index(func), features };
                         walker.validated(func, &body)?;
                     }
-                    false => walker.decoded(&body, options.features)?,
+                    false => walker.decoded(&body, self.func_count(), options.features)?,
                 }
             }
             Ok(walker.walked)

@@ -302,3 +302,40 @@ fn a_forged_buffer_is_reported_or_refused() {
     let many = [wat::parse_str(many).unwrap(), custom(MANIFEST_SECTION, &with_manifest[manifest])].concat();
     assert!(run_forged(&many).is_ok_and(|seen| seen.is_empty()));
 }
+
+/// Bodies that are decoded alone: what a later step would follow is looked at, what cannot be decoded is an error with its place,
+/// and the rest is hooked as it is.
+#[test]
+fn bodies_that_nobody_validated_do_no_harm() {
+    let trusting = Options { no_validate: true, ..Options::default() };
+    let module = |body: &[u8]| {
+        use wasm_encoder::{CodeSection, Function, FunctionSection, Module, TypeSection};
+        let (mut types, mut funcs, mut code) = (TypeSection::new(), FunctionSection::new(), CodeSection::new());
+        types.ty().function([], []);
+        funcs.function(0);
+        let mut function = Function::new([]);
+        function.raw(body.iter().copied());
+        code.function(&function);
+        let mut module = Module::new();
+        module.section(&types).section(&funcs).section(&code);
+        module.finish()
+    };
+    // try_table with a clause that names a label far outside; call, ref.func of nobody.
+    let astray = module(&[0x1f, 0x40, 1, 0x02, 9, 0x0b, 0x0b]);
+    let nobody = module(&[0x10, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x0b]);
+    let next = module(&[0xd2, 1, 0x1a, 0x0b]);
+    let unknown = module(&[0x27, 0x0b]);
+    let unclosed = module(&[0x02, 0x40, 0x0b]);
+    let behind = module(&[0x0b, 0x01]);
+    for wasm in [&astray, &nobody, &next, &unknown, &unclosed, &behind] {
+        let e = instrument(wasm, &trusting).unwrap_err();
+        assert!(e.kind() == ErrorKind::Malformed && e.offset().is_some(), "{e}");
+    }
+    // Nothing on the stack to add, a branch to nowhere: not valid, and nobody's business here.
+    for body in [&[0x6a, 0x0b][..], &[0x0c, 50, 0x0f, 0x0b], &[0x0d, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x0b]] {
+        let wasm = module(body);
+        assert!(module::parse(&wasm).is_err());
+        let hooked = instrument(&wasm, &trusting).unwrap();
+        assert!(module::parse(&hooked.wasm).is_err());
+    }
+}

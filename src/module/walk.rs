@@ -315,7 +315,11 @@ impl<V: FrameStack> FrameStack for Visitor<'_, '_, V> {
 #[derive(Debug)]
 struct Frames<'f> {
     open: &'f mut Vec<FrameKind>,
-    at: usize,
+    /// How many functions there are.
+    functions: u32,
+    /// Whether something has been seen that later stages would follow to where nothing is. (To return that from each visit would
+    /// cost as much as the visit.)
+    astray: &'f mut bool,
 }
 
 /// What an operator does to the blocks that are open.
@@ -328,6 +332,15 @@ macro_rules! frame {
     };
     ($self:ident visit_if $type:ident) => {
         $self.open.push(FrameKind::If)
+    };
+    ($self:ident visit_call $func:ident) => {
+        *$self.astray |= $func >= $self.functions
+    };
+    ($self:ident visit_return_call $func:ident) => {
+        *$self.astray |= $func >= $self.functions
+    };
+    ($self:ident visit_ref_func $func:ident) => {
+        *$self.astray |= $func >= $self.functions
     };
     ($self:ident visit_else) => {
         $self.becomes(FrameKind::Else)
@@ -354,9 +367,7 @@ macro_rules! frame {
             | Catch::OneRef { label, .. }
             | Catch::All { label }
             | Catch::AllRef { label }) = clause;
-            if *label as usize >= $self.open.len() {
-                return Err(Error::at(ErrorKind::Malformed, $self.at, "unknown label: branch depth too large"));
-            }
+            *$self.astray |= *label as usize >= $self.open.len();
         }
         $self.open.push(FrameKind::TryTable)
     };
@@ -367,17 +378,16 @@ macro_rules! only_frames {
     ($(@$proposal:ident $operator:ident $({ $($operand:ident: $type:ty),* })? => $visit:ident ($($arity:tt)*))*) => { $(
         #[inline(always)]
         #[allow(unused_variables, reason = "most operators are passed over")]
-        fn $visit(&mut self $(, $($operand: $type),*)?) -> Result<()> {
+        fn $visit(&mut self $(, $($operand: $type),*)?) {
             frame!(self $visit $($($operand)*)?);
-            Ok(())
         }
     )* };
 }
 
 impl<'a> VisitOperator<'a> for Frames<'_> {
-    type Output = Result<()>;
+    type Output = ();
 
-    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Result<()>>> {
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = ()>> {
         Some(self)
     }
 
@@ -442,21 +452,26 @@ impl Walker {
     ///
     /// # Errors
     /// With the offset of the first operator that cannot be read, or that closes what is not open.
-    pub(super) fn decoded(&mut self, body: &FunctionBody<'_>, features: WasmFeatures) -> Result<()> {
+    pub(super) fn decoded(&mut self, body: &FunctionBody<'_>, functions: u32, features: WasmFeatures) -> Result<()> {
         let mut reader: BinaryReader<'_> = body.get_binary_reader_for_operators()?;
         reader.set_features(features);
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
         frames.push(FrameKind::Block);
+        let mut astray = false;
         let mut notes = self.notes(body);
         while !reader.eof() {
             let at = reader.original_position();
             notes.size.operators += 1;
-            let inner = Frames { open: &mut frames, at };
-            reader.visit_operator(&mut Visitor { inner, notes: &mut notes, at })??;
+            let inner = Frames { open: &mut frames, functions, astray: &mut astray };
+            reader.visit_operator(&mut Visitor { inner, notes: &mut notes, at })?;
         }
         let (size, exceptions) = (notes.size, notes.exceptions);
-        reader.finish_expression(&Frames { open: &mut frames, at: 0 })?;
+        reader.finish_expression(&Frames { open: &mut frames, functions, astray: &mut astray })?;
+        if astray {
+            let message = "this body names a function, or in a clause of a `try_table` a label, that is not there";
+            return Err(Error::at(ErrorKind::Malformed, body.range().start, message));
+        }
         self.found(size, exceptions);
         self.frames = frames;
         Ok(())
