@@ -96,7 +96,8 @@ pub struct Rewritten {
     pub wasm: Vec<u8>,
     /// Where the code went.
     pub offsets: OffsetMap,
-    /// What the module says of itself; `None` where nothing was hooked and the output is the input.
+    /// What the module says of itself; `None` where nothing was hooked and the output is the input. What restoring needs is in the
+    /// module alone.
     pub manifest: Option<Manifest>,
     /// The module's source map, if it is to be in a file.
     pub source_map: Option<Vec<u8>>,
@@ -264,7 +265,7 @@ pub fn rewrite_beside(
         hook_names: &hook_names,
     };
     let (mut output, restore) = assemble::assemble(&layout, &mut carrying, &code, options, &mut warnings)?;
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         hooks: options.hooks,
         buffer: layout.buffer.clone(),
         input_sha256: sha256(module.bytes()),
@@ -273,6 +274,8 @@ pub fn rewrite_beside(
         restore,
     };
     assemble::add_manifest(manifest.encode_with(&probes), &mut output);
+    // It is in the module now, and may be large.
+    manifest.restore = None;
     let wasm = output.write(module.bytes(), &code);
     let source_map = match (&carrying.links.source_map, &beside.source_map, carrying.code_start) {
         (Link::Named(_), Some(map), Some(new)) => {

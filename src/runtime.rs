@@ -13,6 +13,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::buffer::{BLOCK, EVENT};
+use crate::module::{ParseOptions, parse_with};
 use crate::trace::{Ending, Event};
 
 mod activations;
@@ -176,8 +177,10 @@ struct Host {
 /// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
 /// to call is missing. A guest that traps or exits is no error but an [`Ending`].
 pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> Result<Outcome> {
-    let main = crate::module::parse(wasm)?;
-    let preloads = config.preloads.iter().map(|p| crate::module::parse(&p.wasm)).collect::<Result<Vec<_>>>()?;
+    // The engine validates what it compiles.
+    let parse = |wasm| parse_with(wasm, &ParseOptions { validate: false, ..Default::default() });
+    let main = parse(wasm)?;
+    let preloads = config.preloads.iter().map(|p| parse(&p.wasm)).collect::<Result<Vec<_>>>()?;
     let hooked = preloads.iter().chain([&main]).any(crate::rewrite::is_hooked);
     let max_wasm_stack = config.max_wasm_stack.saturating_mul(if hooked { HOOKED_STACK } else { 1 });
     let engine = engine(max_wasm_stack, config.cache.as_ref())?;

@@ -215,7 +215,8 @@ fn buffer_place(wasm: &crate::module::Module<'_>) -> Result<Option<(BufferPlace,
 fn announced_callees(wasm: &crate::module::Module<'_>) -> HashMap<usize, u32> {
     let nameless = |func: u32| wasm.func_type(crate::module::FuncIdx(func)).params().is_empty();
     let imports = wasm.imported_funcs();
-    if !(0..imports.len()).any(|i| is_hook_import(imports[i].module, imports[i].name) && nameless(i as u32)) {
+    let is_hook = |i: usize| imports[i].module != RECORDER && is_hook_import(imports[i].module, imports[i].name);
+    if !(0..imports.len()).any(|i| is_hook(i) && nameless(i as u32)) {
         return HashMap::new();
     }
     let hook = |func: u32| wasm.imported_funcs().get(func as usize).is_some_and(|i| is_hook_import(i.module, i.name));

@@ -12,7 +12,7 @@ use wasmtrace::companions::{Companions, LINK_LEFT_OUT};
 use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::{Recording, Subject};
 use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest, ProbeId};
-use wasmtrace::module::{Module, parse};
+use wasmtrace::module::{Module, ParseOptions, parse, parse_with};
 use wasmtrace::runtime::{ClockMode, CodeCache, Config, Invoke, Outcome, Preload};
 use wasmtrace::trace::sieve::Sieve;
 use wasmtrace::trace::{Event, EventKind};
@@ -134,7 +134,7 @@ impl Guest {
         config.min_duration = args.min_duration.unwrap_or_default();
         let companions = args.companions.find(Some(args.module()), &wasm, global)?.companions;
         let main = hooked(args, wasm, companions, &hooks, global).with_context(|| name.clone())?;
-        let module = parse(&main).with_context(|| name.clone())?;
+        let module = parse_again(&main).with_context(|| name.clone())?;
         if args.invoke.is_none()
             && module.start().is_none()
             && !module.exports().iter().any(|(name, _)| *name == "_start")
@@ -148,7 +148,7 @@ impl Guest {
             let context = || path.display().to_string();
             let companions = CompanionArgs::default().find(Some(path), &wasm, global)?.companions;
             let wasm = hooked(args, wasm, companions, &hooks, global).with_context(context)?;
-            let module = parse(&wasm).with_context(context)?;
+            let module = parse_again(&wasm).with_context(context)?;
             let labels = label::probe_labels(&module, &label::label(&module));
             subject.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
             let funcs = module.func_count();
@@ -284,20 +284,21 @@ fn hooked(
     hooks: &Hooking,
     global: &Global,
 ) -> Result<Vec<u8>> {
-    let module = parse(&wasm)?;
-    if rewrite::is_hooked(&module) {
-        if args.select.is_given() {
-            bail!("the module is hooked already: a selection has no effect (strip it first)");
-        }
-        return Ok(wasm);
-    }
-    let Some(set) = hooks.set else { return Ok(wasm) };
+    let hooked_already = |wasm| match args.select.is_given() {
+        true => bail!("the module is hooked already: a selection has no effect (strip it first)"),
+        false => Ok(wasm),
+    };
+    let Some(set) = hooks.set else {
+        let is_hooked = rewrite::is_hooked(&parse(&wasm)?);
+        return if is_hooked { hooked_already(wasm) } else { Ok(wasm) };
+    };
     let mut options = Options { select: args.select.rules()?, companions, ..Default::default() };
     let mut with = |set| {
         options.rewrite = rewrite::Options { hooks: set, restore: false, crossed: hooks.crossed, ..Default::default() };
         wasmtrace::instrument(&wasm, &options)
     };
     let rewritten = match with(set) {
+        Err(e) if e.kind() == ErrorKind::AlreadyHooked => return hooked_already(wasm),
         Err(e) if hooks.by_default && matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit) => {
             let rewritten = with(HookSet::Observe)?;
             global.warn("", &[format!("each event calls the host, which is slow: {e}")]);
@@ -310,6 +311,11 @@ fn hooked(
     let warnings: Vec<String> = rewritten.warnings.into_iter().filter(matters).collect();
     global.warn("", &warnings);
     Ok(rewritten.wasm)
+}
+
+/// What has been validated, or made of what was.
+fn parse_again(wasm: &[u8]) -> wasmtrace::Result<Module<'_>> {
+    parse_with(wasm, &ParseOptions { validate: false, ..Default::default() })
 }
 
 fn manifest(module: &Module<'_>) -> Option<Manifest> {
