@@ -328,3 +328,20 @@ fn a_file_cut_short_anywhere_is_refused_in_one_line() {
         assert_eq!(names_in(here), ["cut.wasm"]);
     }
 }
+
+/// A module may bring about a warning for each of its sections.
+#[test]
+fn many_warnings_are_shown_in_part_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut wasm = wat::parse_str("(module (func))").unwrap();
+    (0..50).for_each(|_| wasm.extend_from_slice(b"\0\x05\x04name"));
+    std::fs::write(folder.path().join("many.wasm"), wasm).unwrap();
+    let warned = |args: &[&str]| {
+        let output = wasmtrace(folder.path(), args).output().unwrap();
+        assert_works(&output);
+        text(&output.stderr).lines().filter(|line| line.contains("warning")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let few = warned(&["instrument", "many.wasm", "-o", "out.wasm"]);
+    assert_eq!((few.len(), few[20].contains("29 more warnings")), (21, true), "{few:?}");
+    assert_eq!(warned(&["instrument", "-v", "many.wasm", "-o", "out.wasm"]).len(), 49);
+}

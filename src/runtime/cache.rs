@@ -2,7 +2,8 @@
 //!
 //! wasmtime's own cache, with settings for a tool that watches its guest: an entry is named by a hash of the module's bytes, of the
 //! engine's version and of all its settings, and is written to its place whole, so several processes may share a folder. Whoever
-//! can write into the folder decides what runs: it should be one's own. Entries that have not been used for longest go when the
+//! can write into the folder decides what runs, and can keep a run from beginning (a pipe in an entry's place is waited for): it
+//! should be one's own. Entries that have not been used for longest go when the
 //! folder becomes too large.
 
 use std::path::PathBuf;

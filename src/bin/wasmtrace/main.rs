@@ -128,12 +128,19 @@ const RED: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
 const YELLOW: anstyle::Style = anstyle::AnsiColor::Yellow.on_default().bold();
 
 impl Global {
-    /// Prints warnings, one a line.
+    /// Prints warnings, one a line: a module that means harm can bring about any number of them, so without `--verbose` the first
+    /// are shown, and how many there are more.
     fn warn(&self, context: &str, warnings: &[String]) {
+        const FIRST: usize = 20;
         if self.quiet {
             return;
         }
-        for warning in warnings {
+        let shown = if self.verbose { warnings.len() } else { warnings.len().min(FIRST) };
+        let more = match warnings.len() - shown {
+            0 => None,
+            more => Some(format!("{more} more warnings: --verbose shows them")),
+        };
+        for warning in warnings[..shown].iter().chain(&more) {
             let warning = format!("{context}{warning}");
             let warning = wasmtrace::label::printable(&warning);
             let _ = writeln!(anstream::stderr(), "wasmtrace: {YELLOW}warning{YELLOW:#}: {warning}");
