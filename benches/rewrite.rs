@@ -9,7 +9,9 @@
 //!
 //! In each round everything is done once, one after the other, on a pool of one thread, and its CPU time divided by that of
 //! validation in the same round; what is shown is the median of those ratios. Validation is wasmparser's own, of the same bytes,
-//! with every feature, its bodies on the same pool. Memory is the peak of a process that hooks the module once, input included.
+//! with every feature, its bodies on the same pool. What is hooked is written as the command line tool writes it, some bodies at a
+//! time, but to nowhere; the other engines make theirs in memory. Memory is the peak of a process that hooks the module once, input
+//! included.
 
 #[allow(dead_code, reason = "each bench needs a part of it")]
 mod common;
@@ -25,7 +27,7 @@ use common::{machine, spread};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use wasmtrace::hook::HookSet;
-use wasmtrace::{Options, instrument, module, rewrite};
+use wasmtrace::{Options, instrument, instrument_with, module, rewrite};
 
 fn main() {
     let mut args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -110,8 +112,8 @@ fn row(name: &str, wasm: &[u8], rounds: usize, peers: bool, one: &ThreadPool, al
     let trusting = Options { no_validate: true, ..Default::default() };
     let mut work: Vec<Box<dyn Fn() + Sync + '_>> = vec![
         Box::new(|| validate(wasm)),
-        Box::new(|| _ = black_box(instrument(wasm, &Options::default()).expect("it can be hooked"))),
-        Box::new(|| _ = black_box(instrument(wasm, &trusting).expect("it can be hooked"))),
+        Box::new(|| _ = black_box(hook(wasm, &Options::default()))),
+        Box::new(|| _ = black_box(hook(wasm, &trusting))),
     ];
     if peers {
         work.push(Box::new(|| _ = black_box(peers::reencoded(&module))));
@@ -142,7 +144,7 @@ fn row(name: &str, wasm: &[u8], rounds: usize, peers: bool, one: &ThreadPool, al
         Some(false) => "refused".to_owned(),
         None => String::new(),
     };
-    let output = instrument(wasm, &Options::default()).expect("it can be hooked").wasm.len();
+    let output = hook(wasm, &Options::default());
     let peak = peak_of(wasm);
     println!(
         "| {name} | {:.1} | {functions} | {:.3} s | {} | {} | {} | {} | {} | ×{:.2} | {:.0}, {:+.0} |",
@@ -188,6 +190,15 @@ fn hooked(wasm: &[u8], hooks: HookSet) -> Vec<u8> {
     instrument(wasm, &Options { rewrite, ..Default::default() }).expect("it can be hooked").wasm
 }
 
+/// How long the hooked module is, when it has been written.
+fn hook(wasm: &[u8], options: &Options) -> usize {
+    let write = |module: &rewrite::Unwritten<'_>| -> wasmtrace::Result<usize> {
+        module.write_to(&mut std::io::sink()).expect("all is taken");
+        Ok(module.len())
+    };
+    instrument_with(wasm, options, write).expect("it can be hooked").wasm
+}
+
 /// How long the code section is.
 fn code(wasm: &[u8]) -> usize {
     let module = module::parse(wasm).expect("a module");
@@ -230,9 +241,7 @@ fn once(what: &str, file: &Path) {
     match what {
         "read" => _ = black_box(wasm),
         "validated" => validate(&wasm),
-        _ => {
-            _ = black_box(instrument(&wasm, &Options { no_validate, ..Default::default() }).expect("it can be hooked"))
-        }
+        _ => _ = black_box(hook(&wasm, &Options { no_validate, ..Default::default() })),
     }
     let status = std::fs::read_to_string("/proc/self/status").expect("the system tells it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line of it");
@@ -293,7 +302,7 @@ fn grow(rounds: usize) {
     println!("{}; CPU seconds, medians of {rounds} rounds.\n", machine());
     let one = pool(1);
     let time = |wasm: &[u8]| {
-        let work = || _ = black_box(instrument(wasm, &Options::default()).expect("it can be hooked"));
+        let work = || _ = black_box(hook(wasm, &Options::default()));
         spread((0..rounds).map(|_| one.install(|| cpu(work)))).median
     };
     let print = |what: &str, rows: Vec<(String, f64, f64)>| {

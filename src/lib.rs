@@ -66,23 +66,42 @@ pub struct Options {
 /// # Errors
 /// Those of [`module::parse`], [`companions::Companions::read`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`] unless `options.force`.
 pub fn instrument(bytes: &[u8], options: &Options) -> Result<rewrite::Rewritten> {
+    instrument_with(bytes, options, |module| Ok(module.to_vec()))
+}
+
+/// The same, written by `write` ([`rewrite::rewrite_with`]): a large output then takes no memory.
+///
+/// ```
+/// # let (wasm, options) = (b"\0asm\x01\0\0\0", wasmtrace::Options::default());
+/// let length = wasmtrace::instrument_with(wasm, &options, |module| -> Result<usize, Box<dyn std::error::Error>> {
+///     module.write_to(&mut std::io::sink())?;
+///     Ok(module.len())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Those of [`instrument`], and those of `write`.
+pub fn instrument_with<W, E: From<Error>>(
+    bytes: &[u8],
+    options: &Options,
+    write: impl FnOnce(&rewrite::Unwritten<'_>) -> Result<W, E>,
+) -> Result<rewrite::Rewritten<W>, E> {
     let module =
         module::parse_with(bytes, &module::ParseOptions { validate: !options.no_validate, ..Default::default() })?;
     if rewrite::is_hooked(&module) {
         if !options.force {
-            return Err(Error::new(
-                ErrorKind::AlreadyHooked,
-                "the module is hooked already: run it as it is, strip it, or force it to be hooked again",
-            ));
+            let message = "the module is hooked already: run it as it is, strip it, or force it to be hooked again";
+            return Err(Error::new(ErrorKind::AlreadyHooked, message).into());
         }
         if module.custom(hook::MANIFEST_SECTION).is_some() {
-            return instrument(&strip(bytes)?, options);
+            return instrument_with(&strip(bytes)?, options, write);
         }
     }
     let beside = options.companions.read(&module)?;
     let labels = label::label_beside(&module, &beside);
     let plan = select::select(&module, &labels, &options.select);
-    let mut rewritten = rewrite::rewrite_beside(&module, &beside, &labels, &plan, &options.rewrite)?;
+    let mut rewritten = rewrite::rewrite_with(&module, &beside, &labels, &plan, &options.rewrite, write)?;
     let before = beside.warnings.into_iter().chain(labels.warnings).chain(plan.warnings);
     rewritten.warnings.splice(0..0, before);
     Ok(rewritten)

@@ -40,6 +40,36 @@ pub(crate) fn map<T, R>(items: Vec<T>, work: impl Fn(T) -> R) -> Vec<R> {
     items.into_iter().map(work).collect()
 }
 
+/// Has `work` fill a buffer for each item, some at a time, and shows the buffers to `see`, in the items' order. There are few of
+/// them, and they are used again and again.
+pub(crate) fn fill<T: Sync, E>(
+    items: &[T],
+    work: impl Fn(&T, &mut Vec<u8>) + Sync + Send,
+    mut see: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut buffers = vec![Vec::new(); at_once()];
+    for batch in items.chunks(buffers.len()) {
+        let filled: Vec<(&T, &mut Vec<u8>)> = batch.iter().zip(&mut buffers).collect();
+        map(filled, |(item, buffer)| {
+            buffer.clear();
+            work(item, buffer);
+        });
+        buffers[..batch.len()].iter().try_for_each(|buffer| see(buffer))?;
+    }
+    Ok(())
+}
+
+/// How many items to hand out together: some for each thread, since no two take equally long.
+fn at_once() -> usize {
+    #[cfg(feature = "parallel")]
+    return match rayon::current_num_threads() {
+        1 => 1,
+        threads => 4 * threads,
+    };
+    #[cfg(not(feature = "parallel"))]
+    1
+}
+
 /// Applies `work` to each position of items that have these sizes, run by run; the results are in order.
 pub(crate) fn map_each<R: Send>(
     sizes: impl IntoIterator<Item = usize>,

@@ -33,6 +33,7 @@ pub(crate) mod wrapper;
 
 pub use crate::debug::describes_original;
 pub use of_hooks::of_hooks;
+pub use output::Unwritten;
 
 use balance::spans::Spans;
 use balance::{Balance, Role};
@@ -40,6 +41,7 @@ use body::LeftOut;
 use code::Code;
 use landings::Landings;
 use offsets::OffsetMap;
+use output::Output;
 use splice::{Growth, Shift};
 use types::Types;
 use wrapper::Wrapper;
@@ -91,9 +93,9 @@ impl Options {
 
 /// A hooked module, and what is known of how it came to be.
 #[derive(Debug, Clone)]
-pub struct Rewritten {
-    /// The module.
-    pub wasm: Vec<u8>,
+pub struct Rewritten<W = Vec<u8>> {
+    /// The module, or what [`rewrite_with`] was told to make of it.
+    pub wasm: W,
     /// Where the code went.
     pub offsets: OffsetMap,
     /// What the module says of itself; `None` where nothing was hooked and the output is the input. What restoring needs is in the
@@ -151,23 +153,42 @@ struct Layout {
 /// [`ErrorKind::Unsupported`] if the hook set has a buffer and the module a shared memory: several threads would write into
 /// the one buffer.
 pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Options) -> Result<Rewritten> {
-    rewrite_beside(module, &Beside::default(), labels, plan, options)
+    rewrite_with(module, &Beside::default(), labels, plan, options, |module| Ok(module.to_vec()))
 }
 
-/// The same, with the files beside the module.
+/// The same, with the files beside the module, and written by `write`: to where it belongs, without being in memory meanwhile.
+/// What can be wrong with it is known before.
 ///
 /// # Errors
-/// Those of [`rewrite`].
-pub fn rewrite_beside(
+/// Those of [`rewrite`], and those of `write`.
+pub fn rewrite_with<W, E: From<Error>>(
     module: &Module<'_>,
     beside: &Beside<'_>,
     labels: &Labels,
     plan: &Plan,
     options: &Options,
-) -> Result<Rewritten> {
+    write: impl FnOnce(&Unwritten<'_>) -> Result<W, E>,
+) -> Result<Rewritten<W>, E> {
+    let (mut write, mut written) = (Some(write), None);
+    let mut once = |module: &Unwritten<'_>| written = write.take().map(|write| write(module));
+    let Rewritten { wasm: (), offsets, manifest, source_map, debug_file, selection, warnings } =
+        compile(module, beside, labels, plan, options, &mut once)?;
+    let wasm = written.expect("what is right is written")?;
+    Ok(Rewritten { wasm, offsets, manifest, source_map, debug_file, selection, warnings })
+}
+
+/// Writes the module last, once.
+fn compile(
+    module: &Module<'_>,
+    beside: &Beside<'_>,
+    labels: &Labels,
+    plan: &Plan,
+    options: &Options,
+    write: &mut dyn FnMut(&Unwritten<'_>),
+) -> Result<Rewritten<()>> {
     let selection = plan.summary();
     if plan.is_empty() {
-        return Ok(unchanged(module, selection));
+        return Ok(unchanged(module, selection, write));
     }
     let mut warnings = Vec::new();
     // A shared function may call shared functions only, and the hooks' imports are not.
@@ -177,7 +198,7 @@ pub fn rewrite_beside(
     }
     let plan = &plan.without(&shared);
     if plan.is_empty() {
-        return Ok(Rewritten { warnings, ..unchanged(module, selection) });
+        return Ok(Rewritten { warnings, ..unchanged(module, selection, write) });
     }
     let layout = match Layout::new(module, plan, options, options.balances(module)) {
         Err(e) if options.balance_exit == BalanceExit::WhereItExits && options.balances(module) => {
@@ -256,7 +277,7 @@ pub fn rewrite_beside(
         links: beside.links(module, &mut warnings),
         source_map: beside.source_map.as_ref(),
         code_start: None,
-        build_id: companions::build_id(module).map(|id| crate::debug::build_id(id, |see| code.each(see))),
+        build_id: companions::build_id(module).map(|id| crate::debug::build_id(id, |see| code.show(see))),
         features: &target_features::of_hooks(
             layout.balance.is_some(),
             layout.buffer.is_some() && !module.memories().is_empty(),
@@ -276,7 +297,7 @@ pub fn rewrite_beside(
     assemble::add_manifest(manifest.encode_with(&probes), &mut output);
     // It is in the module now, and may be large.
     manifest.restore = None;
-    let wasm = output.write(module.bytes(), &code);
+    let unwritten = Unwritten::new(module.bytes(), Some(&code), &output);
     let source_map = match (&carrying.links.source_map, &beside.source_map, carrying.code_start) {
         (Link::Named(_), Some(map), Some(new)) => {
             let old = module.section(crate::module::id::CODE).map_or(0, |code| code.contents.start);
@@ -284,15 +305,16 @@ pub fn rewrite_beside(
         }
         _ => None,
     };
-    let debug_file = match (&carrying.links.debug_file, &beside.debug_file, crate::module::code_of(&wasm)) {
-        (Link::Named(_), Some(file), Some(code)) => {
-            Some(external::carry(file, code, &carrying, (labels, plan, options), &mut warnings))
-        }
+    let debug_file = match (&carrying.links.debug_file, &beside.debug_file) {
+        (Link::Named(_), Some(file)) => match crate::module::code_of(&unwritten.to_vec()) {
+            Some(code) => Some(external::carry(file, code, &carrying, (labels, plan, options), &mut warnings)),
+            None => None,
+        },
         _ => None,
     };
     let sections = ParseOptions { validate: false, ..Default::default() };
     if is_near_the_limit_of_types(module)
-        && let Err(e) = parse_with(&wasm, &sections)
+        && let Err(e) = parse_with(&unwritten.to_vec(), &sections)
     {
         return Err(Error::new(
             ErrorKind::Limit,
@@ -302,12 +324,13 @@ pub fn rewrite_beside(
 
     #[cfg(debug_assertions)]
     if module.is_validated()
-        && let Err(e) = check::check(module.bytes(), &wasm)
+        && let Err(e) = check::check(module.bytes(), &unwritten.to_vec())
     {
         panic!("the output fails its own check: {e}");
     }
+    write(&unwritten);
     let (offsets, manifest) = (code.offsets, Some(Manifest { probes, ..manifest }));
-    Ok(Rewritten { wasm, offsets, manifest, source_map, debug_file, selection, warnings })
+    Ok(Rewritten { wasm: (), offsets, manifest, source_map, debug_file, selection, warnings })
 }
 
 /// Engines bound the sizes of the types of all imports and exports together: a function counts as its parameters and results
@@ -323,9 +346,12 @@ fn is_near_the_limit_of_types(module: &Module<'_>) -> bool {
     funcs.sum::<usize>() + tags + module.import_count() + exports.len() > MAX_TYPE_SIZE - 1000
 }
 
-fn unchanged(module: &Module<'_>, selection: select::Summary) -> Rewritten {
+fn unchanged(module: &Module<'_>, selection: select::Summary, write: &mut dyn FnMut(&Unwritten<'_>)) -> Rewritten<()> {
+    let mut output = Output::default();
+    output.input(0..module.bytes().len());
+    write(&Unwritten::new(module.bytes(), None, &output));
     Rewritten {
-        wasm: module.bytes().to_vec(),
+        wasm: (),
         offsets: OffsetMap::default(),
         manifest: None,
         source_map: None,

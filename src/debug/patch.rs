@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::io::{self, Write};
 
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
@@ -124,17 +125,6 @@ fn put_leb(out: &mut [u8], mut value: u64) {
         }
         *last = value as u8;
     }
-}
-
-/// The next bytes of what is still to be written.
-fn next<'o>(out: &mut &'o mut [u8], len: usize) -> &'o mut [u8] {
-    let (next, rest) = std::mem::take(out).split_at_mut(len);
-    *out = rest;
-    next
-}
-
-fn put(out: &mut &mut [u8], bytes: &[u8]) {
-    next(out, bytes.len()).copy_from_slice(bytes);
 }
 
 impl Patches {
@@ -335,8 +325,8 @@ impl Patches {
 
     /// The data as it is with the changes.
     pub(crate) fn apply(&self, data: &[u8]) -> Vec<u8> {
-        let mut out = vec![0; self.new_length(data.len())];
-        self.apply_to(data, &mut out);
+        let mut out = Vec::with_capacity(self.new_length(data.len()));
+        self.write(data, &mut out).expect("memory takes what is written to it");
         out
     }
 
@@ -346,26 +336,30 @@ impl Patches {
         (length as i64 + self.iter().map(|p| grown(&p)).sum::<i64>()) as usize
     }
 
-    /// Writes the data as it is with the changes over all of `out`.
-    pub(crate) fn apply_to(&self, data: &[u8], mut out: &mut [u8]) {
+    /// Writes the data as it is with the changes. In small pieces: `out` had better gather them.
+    pub(crate) fn write(&self, data: &[u8], out: &mut impl Write) -> io::Result<()> {
         debug_assert!(self.sorted);
+        let mut field = [0; u8::MAX as usize]; // the widest
         let mut copied = 0;
         for patch in self.iter() {
-            put(&mut out, &data[copied..patch.at as usize]);
+            out.write_all(&data[copied..patch.at as usize])?;
             copied = patch.at as usize + patch.old_len(&self.blobs);
             let new = patch.new as usize;
             match patch.kind {
-                Kind::Fixed => put(&mut out, &u64::from(patch.value).to_le_bytes()[..new]),
-                Kind::Leb => put_leb(next(&mut out, new), u64::from(patch.value)),
-                Kind::Instruction(opcode) => {
-                    put(&mut out, &[opcode]);
-                    put_leb(next(&mut out, new - 1), u64::from(patch.value));
+                Kind::Fixed => out.write_all(&u64::from(patch.value).to_le_bytes()[..new])?,
+                Kind::Leb => {
+                    put_leb(&mut field[..new], u64::from(patch.value));
+                    out.write_all(&field[..new])?;
                 }
-                Kind::Blob => put(&mut out, &self.blobs[patch.value as usize].1),
+                Kind::Instruction(opcode) => {
+                    field[0] = opcode;
+                    put_leb(&mut field[1..new], u64::from(patch.value));
+                    out.write_all(&field[..new])?;
+                }
+                Kind::Blob => out.write_all(&self.blobs[patch.value as usize].1)?,
             }
         }
-        put(&mut out, &data[copied..]);
-        debug_assert!(out.is_empty());
+        out.write_all(&data[copied..])
     }
 
     /// What takes the changes back.

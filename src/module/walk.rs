@@ -5,8 +5,8 @@
 //! a module of 66 MB has 2.5 MB of them, and no later stage decodes a body again unless that handles exceptions.
 
 use wasmparser::{
-    BinaryReader, Catch, FrameKind, FrameStack, FuncToValidate, FuncValidatorAllocations, FunctionBody,
-    ValidatorResources, VisitOperator, VisitSimdOperator, WasmFeatures,
+    Catch, FrameKind, FrameStack, FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources,
+    VisitOperator, VisitSimdOperator, WasmFeatures,
 };
 
 use crate::error::{Error, ErrorKind, Result};
@@ -280,6 +280,8 @@ macro_rules! note {
     ($notes:ident $at:ident $visit:ident) => {};
 }
 
+mod frequent;
+
 macro_rules! visits {
     ($(@$proposal:ident $operator:ident $({ $($operand:ident: $type:ty),* })? => $visit:ident ($($arity:tt)*))*) => { $(
         #[inline(always)]
@@ -413,6 +415,8 @@ impl Frames<'_> {
     }
 }
 
+const ASTRAY: &str = "this body names a function, or in a clause of a `try_table` a label, that is not there";
+
 /// Walks over bodies one after the other.
 #[derive(Default)]
 pub(super) struct Walker {
@@ -453,14 +457,20 @@ impl Walker {
     /// # Errors
     /// With the offset of the first operator that cannot be read, or that closes what is not open.
     pub(super) fn decoded(&mut self, body: &FunctionBody<'_>, functions: u32, features: WasmFeatures) -> Result<()> {
-        let mut reader: BinaryReader<'_> = body.get_binary_reader_for_operators()?;
+        let mut reader = body.get_binary_reader_for_operators()?;
         reader.set_features(features);
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
         frames.push(FrameKind::Block);
         let mut astray = false;
         let mut notes = self.notes(body);
-        while !reader.eof() {
+        loop {
+            let rest = reader.clone().read_bytes(reader.bytes_remaining())?;
+            let passed = frequent::pass(&mut notes, &mut frames, functions, (rest, reader.original_position()));
+            reader.read_bytes(passed)?;
+            if reader.eof() {
+                break;
+            }
             let at = reader.original_position();
             notes.size.operators += 1;
             let inner = Frames { open: &mut frames, functions, astray: &mut astray };
@@ -469,8 +479,7 @@ impl Walker {
         let (size, exceptions) = (notes.size, notes.exceptions);
         reader.finish_expression(&Frames { open: &mut frames, functions, astray: &mut astray })?;
         if astray {
-            let message = "this body names a function, or in a clause of a `try_table` a label, that is not there";
-            return Err(Error::at(ErrorKind::Malformed, body.range().start, message));
+            return Err(Error::at(ErrorKind::Malformed, body.range().start, ASTRAY));
         }
         self.found(size, exceptions);
         self.frames = frames;

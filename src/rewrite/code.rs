@@ -1,15 +1,16 @@
 //! The code section: measured, then written.
 //!
-//! How long each body becomes is known before the first byte of the output is written, so that the output is allocated once, at
-//! its size, and every body is written to its place there, on all cores. Each body is spliced twice for that, which costs little
-//! beside its validation; to keep the bodies in between would be to have the code in memory twice.
+//! How long each body becomes is known before the first byte of the output is written, since sizes stand before what they are of;
+//! then the bodies are made on all cores, some at a time, and go to where the output is written. Each body is spliced twice for
+//! that, which costs little beside its validation; to keep the bodies in between would be to have the code in memory once more.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::ops::Range;
 
 use super::body::{self, BodyPlan, LeftOut, NewBody, Scratch, size_width_of};
 use super::offsets::{Growth, OffsetMap, Place};
-use super::splice::{Widths, put_leb};
+use super::splice::{Widths, write_leb};
 use super::{Layout, assemble};
 use crate::error::Result;
 use crate::hook::{BodyRestore, ProbeId};
@@ -155,45 +156,28 @@ impl<'c, 'a> Code<'c, 'a> {
         self.sizes.iter().map(|size| with_field(*size)).chain(self.appended.iter().map(Vec::len)).sum()
     }
 
-    /// Writes all bodies over all of `out`.
-    pub(super) fn write(&self, mut out: &mut [u8]) {
-        let mut work = Vec::with_capacity(self.runs.len());
-        for run in &self.runs {
-            let length = self.sizes[run.clone()].iter().map(|size| with_field(*size)).sum();
-            let (here, behind) = out.split_at_mut(length);
-            out = behind;
-            work.push((run.clone(), here));
-        }
-        crate::parallel::map(work, |(run, out)| self.write_run(run, out));
-        for body in &self.appended {
-            let (here, behind) = out.split_at_mut(body.len());
-            here.copy_from_slice(body);
-            out = behind;
-        }
+    /// Makes all bodies, with their size fields, and shows them to `see`, in order, many at a time.
+    pub(super) fn each<E>(&self, mut see: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        crate::parallel::fill(&self.runs, |run, bodies| self.write_run(run.clone(), bodies), &mut see)?;
+        self.appended.iter().try_for_each(|body| see(body))
     }
 
-    fn write_run(&self, run: Range<usize>, mut out: &mut [u8]) {
+    /// The same for who takes them all.
+    pub(super) fn show(&self, see: &mut dyn FnMut(&[u8])) {
+        let Ok(()) = self.each(|bodies| -> Result<(), Infallible> {
+            see(bodies);
+            Ok(())
+        });
+    }
+
+    fn write_run(&self, run: Range<usize>, out: &mut Vec<u8>) {
         let mut scratch = Scratch::default();
         for position in run {
             self.body(position, &mut scratch).expect("it has been written before, to be measured");
             let (size, width) = self.sizes[position];
-            let (here, behind) = out.split_at_mut(with_field((size, width)));
-            put_leb(here, size, width);
-            here[width as usize..].copy_from_slice(&scratch.bytes);
-            out = behind;
+            write_leb(out, size, width);
+            out.extend_from_slice(&scratch.bytes);
         }
-    }
-
-    /// Shows all bodies to `see`, in order, with their size fields.
-    pub(super) fn each(&self, mut see: impl FnMut(&[u8])) {
-        let mut written = Vec::new();
-        for run in &self.runs {
-            written.clear();
-            written.resize(self.sizes[run.clone()].iter().map(|size| with_field(*size)).sum(), 0);
-            self.write_run(run.clone(), &mut written);
-            see(&written);
-        }
-        self.appended.iter().for_each(|body| see(body));
     }
 }
 

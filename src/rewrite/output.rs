@@ -1,8 +1,9 @@
 //! The output before it is written: stretches whose lengths are known.
 //!
-//! So it is allocated once, at its size, and each stretch is written to its place: what is copied from the input is in memory
-//! twice and not three times, and so is the code.
+//! So it need not be in memory at all: what is copied goes from the input to where it is written, and the code is made on the way,
+//! some bodies at a time.
 
+use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 
 use super::code::Code;
@@ -64,20 +65,53 @@ impl Output {
         self.length += length;
     }
 
-    /// Writes it down.
-    pub(super) fn write(self, input: &[u8], code: &Code<'_, '_>) -> Vec<u8> {
-        let mut whole = vec![0; self.length];
-        let mut rest = whole.as_mut_slice();
-        for (length, piece) in self.pieces {
-            let (here, behind) = rest.split_at_mut(length);
+    fn write(&self, input: &[u8], code: Option<&Code<'_, '_>>, out: &mut impl Write) -> io::Result<()> {
+        for (_, piece) in &self.pieces {
             match piece {
-                Piece::Input(range) => here.copy_from_slice(&input[range]),
-                Piece::Bytes(bytes) => here.copy_from_slice(&bytes),
-                Piece::Patched(range, patches) => patches.apply_to(&input[range], here),
-                Piece::Code => code.write(here),
+                Piece::Input(range) => out.write_all(&input[range.clone()])?,
+                Piece::Bytes(bytes) => out.write_all(bytes)?,
+                Piece::Patched(range, patches) => patches.write(&input[range.clone()], out)?,
+                Piece::Code => code.map_or(Ok(()), |code| code.each(|bodies| out.write_all(bodies)))?,
             }
-            rest = behind;
         }
+        Ok(())
+    }
+}
+
+/// A hooked module of which everything is known and nothing written.
+#[derive(Debug)]
+pub struct Unwritten<'w> {
+    input: &'w [u8],
+    code: Option<&'w Code<'w, 'w>>,
+    output: &'w Output,
+}
+
+impl<'w> Unwritten<'w> {
+    pub(super) fn new(input: &'w [u8], code: Option<&'w Code<'w, 'w>>, output: &'w Output) -> Self {
+        Unwritten { input, code, output }
+    }
+
+    /// How many bytes it has.
+    #[expect(clippy::len_without_is_empty, reason = "a module has a header at least")]
+    pub fn len(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Writes it, in pieces of many kilobytes. The bodies are made on all cores meanwhile.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+        const GATHERED: usize = 64 * 1024;
+        let mut out = BufWriter::with_capacity(GATHERED, out);
+        self.output.write(self.input, self.code, &mut out)?;
+        out.flush()
+    }
+
+    /// The whole of it in memory.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut whole = Vec::with_capacity(self.len());
+        self.write_to(&mut whole).expect("memory takes what is written to it");
         whole
     }
 }

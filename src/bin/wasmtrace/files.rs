@@ -63,11 +63,7 @@ pub(crate) fn name(path: Option<&Path>) -> String {
 /// If standard output is a terminal and the bytes are no text; if writing fails.
 pub(crate) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
     let output = Output::create(path)?;
-    if matches!(output.place, Place::Stdout) && std::io::stdout().is_terminal() && bytes.starts_with(b"\0asm") {
-        bail!("refusing to write a binary to the terminal: give -o FILE, or -t for text");
-    }
-    let mut out = output.writer()?;
-    out.write_all(bytes).and_then(|()| out.flush()).with_context(|| output.name())?;
+    output.write(bytes.starts_with(b"\0asm"), |out| out.write_all(bytes))?;
     output.keep()
 }
 
@@ -101,6 +97,22 @@ impl Output {
             Place::Stdout => "standard output".to_owned(),
             _ => self.path.display().to_string(),
         }
+    }
+
+    /// Has `write` write to it.
+    ///
+    /// # Errors
+    /// If it is a terminal and what is written is no text; if writing fails.
+    pub(crate) fn write(
+        &self,
+        is_binary: bool,
+        write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<()> {
+        if matches!(self.place, Place::Stdout) && std::io::stdout().is_terminal() && is_binary {
+            bail!("refusing to write a binary to the terminal: give -o FILE, or -t for text");
+        }
+        let mut out = self.writer()?;
+        write(&mut out).and_then(|()| out.flush()).with_context(|| self.name())
     }
 
     pub(crate) fn writer(&self) -> Result<Box<dyn Write>> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use wasmtrace::hook::HookSet;
-use wasmtrace::rewrite::{BalanceExit, Rewritten};
+use wasmtrace::rewrite::{BalanceExit, Rewritten, Unwritten};
 use wasmtrace::{Options, check};
 
 use crate::companions::{CompanionArgs, Places};
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
 
     let inputs: Vec<Option<&Path>> =
         if args.inputs.is_empty() { vec![None] } else { args.inputs.iter().map(|i| Some(i.as_path())).collect() };
-    let mut outputs: Vec<(Option<PathBuf>, Vec<u8>)> = Vec::new();
+    let mut outputs: Vec<(Option<PathBuf>, Content)> = Vec::new();
     let mut reports = Vec::new();
     for input in inputs {
         let path = output_path(args, input)?;
@@ -134,18 +134,26 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         }
         reports.push(one.report);
     }
-    // Nothing is written before everything is known to be right.
-    if let Some(folder) = &args.out_dir {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    }
-    for (path, bytes) in outputs {
-        files::write(path.as_deref(), &bytes)?;
+    // No file appears before everything is known to be right.
+    for (path, content) in outputs {
+        match content {
+            Content::Bytes(bytes) => {
+                create_folder(args)?;
+                files::write(path.as_deref(), &bytes)?;
+            }
+            Content::Written { output, .. } => output.keep()?,
+        }
     }
     if let Some(path) = &args.report {
         let report = json!({ "schema": "wasmtrace.instrument/1", "modules": reports });
         files::write(Some(path), wasmtrace::export::json_text(&report).as_bytes())?;
     }
     Ok(0)
+}
+
+fn create_folder(args: &Args) -> Result<()> {
+    let Some(folder) = &args.out_dir else { return Ok(()) };
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())
 }
 
 fn output_path(args: &Args, input: Option<&Path>) -> Result<Option<PathBuf>> {
@@ -158,8 +166,27 @@ fn output_path(args: &Args, input: Option<&Path>) -> Result<Option<PathBuf>> {
 /// What becomes of one input.
 struct One {
     /// The module comes last: it names the others.
-    outputs: Vec<(Option<PathBuf>, Vec<u8>)>,
+    outputs: Vec<(Option<PathBuf>, Content)>,
     report: serde_json::Value,
+}
+
+/// What an output holds.
+enum Content {
+    Bytes(Vec<u8>),
+    /// It is where it belongs but for its name: a module that nothing more is done with is never in memory.
+    Written {
+        output: files::Output,
+        length: usize,
+    },
+}
+
+impl Content {
+    fn len(&self) -> usize {
+        match self {
+            Content::Bytes(bytes) => bytes.len(),
+            Content::Written { length, .. } => *length,
+        }
+    }
 }
 
 fn one(
@@ -174,7 +201,7 @@ fn one(
     let (hooked, warnings, selected) = match args.hooks.set() {
         None => {
             wasmtrace::module::parse(wasm)?;
-            (wasm.to_vec(), Vec::new(), None)
+            (Content::Bytes(wasm.to_vec()), Vec::new(), None)
         }
         Some(_) => {
             // What a hooked module names belongs to its hooks.
@@ -183,10 +210,20 @@ fn one(
             // Text has no offsets.
             places = found.name_after(output.as_deref().filter(|_| !args.text));
             options.companions = found.companions;
+            let is_read_again = args.text || args.verify || args.report.is_some();
+            let write = |module: &Unwritten<'_>| -> Result<Content> {
+                if is_read_again {
+                    return Ok(Content::Bytes(module.to_vec()));
+                }
+                create_folder(args)?;
+                let file = files::Output::create(output.as_deref())?;
+                file.write(true, |out| module.write_to(out))?;
+                Ok(Content::Written { output: file, length: module.len() })
+            };
             let Rewritten { wasm: hooked, warnings, source_map, debug_file, selection, .. } =
-                wasmtrace::instrument(wasm, options)?;
+                wasmtrace::instrument_with(wasm, options, write)?;
             let mut add = |place: &mut Option<PathBuf>, bytes: Option<Vec<u8>>| match bytes {
-                Some(bytes) => outputs.push((place.clone(), bytes)),
+                Some(bytes) => outputs.push((place.clone(), Content::Bytes(bytes))),
                 None => *place = None,
             };
             add(&mut places.source_map, source_map);
@@ -199,13 +236,13 @@ fn one(
     if let Some(selected) = selected {
         global.note(&format!("{context}{selected}"));
     }
-    let checked = if args.verify || args.report.is_some() {
-        // `--force` may have hooked something else than what was read.
-        let original =
-            if args.force { wasmtrace::strip(&hooked).unwrap_or_else(|_| wasm.to_vec()) } else { wasm.to_vec() };
-        Some(check::check(&original, &hooked)?)
-    } else {
-        None
+    let checked = match &hooked {
+        Content::Bytes(hooked) if args.verify || args.report.is_some() => {
+            // `--force` may have hooked something else than what was read.
+            let stripped = if args.force { wasmtrace::strip(hooked).ok() } else { None };
+            Some(check::check(stripped.as_deref().unwrap_or(wasm), hooked)?)
+        }
+        _ => None,
     };
     global.say(&format!(
         "{}: {} → {} bytes{}",
@@ -225,12 +262,14 @@ fn one(
         "source_map": places.source_map.map(|path| path.display().to_string()),
         "debug_file": places.debug_file.map(|path| path.display().to_string()),
     });
-    let bytes = match args.text {
-        false => hooked,
-        true => wasmprinter::print_bytes(&hooked)
-            .map_err(|e| anyhow::anyhow!("the output cannot be printed as text: {e}"))?
-            .into_bytes(),
+    let content = match hooked {
+        Content::Bytes(hooked) if args.text => {
+            let text = wasmprinter::print_bytes(&hooked)
+                .map_err(|e| anyhow::anyhow!("the output cannot be printed as text: {e}"))?;
+            Content::Bytes(text.into_bytes())
+        }
+        content => content,
     };
-    outputs.push((output, bytes));
+    outputs.push((output, content));
     Ok(One { outputs, report })
 }
