@@ -239,7 +239,8 @@ impl Patches {
         let twice = |a: &Patch, b: &Patch| a == b && a.old > 0;
         let in_order = |a: &Patch, b: &Patch| self.place(a) <= self.place(b) && !twice(a, b);
         if !self.iter().is_sorted_by(in_order) {
-            let bytes = std::mem::take(&mut self.bytes);
+            let bytes = self.in_few_runs();
+            self.bytes.reserve_exact(bytes.len());
             self.last = (0, 0);
             let mut before = None;
             self.in_order(&bytes, |own, patch| {
@@ -265,17 +266,31 @@ impl Patches {
         (patch.at, patch.old_len(&self.blobs) > 0)
     }
 
-    /// Calls `see` with the changes in `bytes` in order. Mostly those are few runs that are in order each, so they are merged as they
-    /// are read: side by side they would take three times the memory.
-    fn in_order(&mut self, bytes: &[u8], mut see: impl FnMut(&mut Self, Patch)) {
+    /// Takes the changes out: few stretches of them that are in order each. Mostly those are there; else some are put in order at a
+    /// time, since all at once, unpacked, would take three times the memory.
+    fn in_few_runs(&mut self) -> Vec<u8> {
         const MOST_RUNS: usize = 1024;
-        let mut runs = self.runs(bytes);
-        if runs.len() > MOST_RUNS {
-            let mut all: Vec<Patch> = Iter::new(bytes).collect();
-            all.sort_by_key(|patch| self.place(patch));
-            all.into_iter().for_each(|patch| see(self, patch));
-            return;
+        const AT_A_TIME: usize = 64 * 1024;
+        let bytes = std::mem::take(&mut self.bytes);
+        if self.runs(&bytes).len() <= MOST_RUNS {
+            return bytes;
         }
+        let mut longer = Patches::default();
+        longer.bytes.reserve_exact(bytes.len());
+        let mut all = Iter::new(&bytes);
+        loop {
+            let mut run: Vec<Patch> = all.by_ref().take(AT_A_TIME).collect();
+            if run.is_empty() {
+                return longer.bytes;
+            }
+            run.sort_by_key(|patch| self.place(patch));
+            run.into_iter().for_each(|patch| longer.push(patch));
+        }
+    }
+
+    /// Calls `see` with the changes in `bytes` in order: its runs are merged as they are read.
+    fn in_order(&mut self, bytes: &[u8], mut see: impl FnMut(&mut Self, Patch)) {
+        let mut runs = self.runs(bytes);
         let mut heads: Vec<Option<Patch>> = runs.iter_mut().map(Iter::next).collect();
         let mut next: BinaryHeap<_> = heads
             .iter()
@@ -491,10 +506,10 @@ mod tests {
 
     #[test]
     fn changes_come_out_in_order_however_they_were_made() {
-        // Few runs are merged, many are sorted; what was made twice counts once.
-        for step in [1usize, 7, 4999] {
+        // Few runs are merged, many are made longer first; what was made twice counts once.
+        for (count, step) in [(5000, 1), (5000, 7), (5000, 4999), (200_000, 199_999)] {
             let mut patches = Patches::default();
-            let places: Vec<usize> = (0..5000).map(|n| n * step % 5000).collect();
+            let places: Vec<usize> = (0..count).map(|n| n * step % count).collect();
             for at in &places {
                 match at % 5 {
                     0 => patches.fixed(8 * at, 4, *at as u64),
@@ -510,9 +525,10 @@ mod tests {
             others.instruction(0, 9, 2);
             patches.append(others);
             patches.settle().unwrap();
-            assert!(patches.iter().is_sorted_by_key(|patch| patch.at) && patches.iter().count() == 5002);
+            assert!(patches.iter().is_sorted_by_key(|patch| patch.at) && patches.iter().count() == count + 2);
 
-            let data: Vec<u8> = (0..40_000u32).map(|n| if n % 8 == 0 { 0x80 } else { (n % 128) as u8 }).collect();
+            let data: Vec<u8> =
+                (0..8 * count as u32).map(|n| if n % 8 == 0 { 0x80 } else { (n % 128) as u8 }).collect();
             let new = patches.apply(&data);
             assert_eq!(new.len(), patches.new_length(data.len()));
             assert_eq!(new[..8], [9, 1, 9, 2, 0, 0, 0, 0]);

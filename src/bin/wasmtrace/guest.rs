@@ -55,7 +55,7 @@ pub(crate) struct GuestArgs {
     /// Keep machine code in this folder between runs [default: `wasmtrace` in the user's folder for caches]
     #[arg(long, value_name = "DIR", env = "WASMTRACE_CACHE", hide_env = true)]
     cache: Option<PathBuf>,
-    /// Compile the module anew, and keep nothing
+    /// Compile the module anew, and keep nothing, whatever `--cache` says
     #[arg(long)]
     no_cache: bool,
     /// The hook set that an unhooked module is given [default: buffer; observe where several modules are hooked]

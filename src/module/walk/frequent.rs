@@ -179,9 +179,12 @@ fn leb32(code: &[u8], at: usize) -> Option<usize> {
 
 #[inline(always)]
 fn leb(code: &[u8], at: usize, most: usize) -> Option<usize> {
-    let end = (at + most).min(code.len());
-    let length = code.get(at..end)?.iter().position(|byte| byte & 0x80 == 0)?;
-    Some(at + length + 1)
+    // Most take one byte.
+    if *code.get(at)? < 0x80 {
+        return Some(at + 1);
+    }
+    let rest = code.get(at + 1..(at + most).min(code.len()))?;
+    Some(at + 2 + rest.iter().position(|byte| *byte < 0x80)?)
 }
 
 /// The number that takes all of the bytes: at most four.
