@@ -77,9 +77,9 @@ fn compare(files: &[PathBuf], rounds: usize, peers: bool) {
     let (one, all) = (pool(1), pool(0));
     println!("{}; medians of {rounds} rounds, in units of validation's CPU time.\n", machine());
     println!(
-        "| module | MB | functions | validated | hooked | `--no-validate` | re-encoded | walrus, nothing done | wirm, nothing done | on all cores | peak MB, more than in and out |"
+        "| module | MB | functions | validated | hooked | `--no-validate` | re-encoded | walrus, nothing done | wirm, nothing done | wasm-opt, nothing done | on all cores | peak MB, more than in and out |"
     );
-    println!("|---|{}", "--:|".repeat(10));
+    println!("|---|{}", "--:|".repeat(11));
     for file in files {
         let wasm = std::fs::read(file).expect("the module can be read");
         let name = file.file_stem().unwrap_or_default().display().to_string();
@@ -133,6 +133,10 @@ fn row(name: &str, wasm: &[u8], rounds: usize, peers: bool, one: &ThreadPool, al
             }
         }
     }
+    let wasm_opt = match peers {
+        true => spread_of((0..rounds).filter_map(|round| Some(wasm_opt(wasm)? / times[0][round]))),
+        false => None,
+    };
     let wall = |pool: &ThreadPool| {
         let begin = Instant::now();
         pool.install(&work[1]);
@@ -147,7 +151,7 @@ fn row(name: &str, wasm: &[u8], rounds: usize, peers: bool, one: &ThreadPool, al
     let output = hook(wasm, &Options::default());
     let peak = peak_of(wasm);
     println!(
-        "| {name} | {:.1} | {functions} | {:.3} s | {} | {} | {} | {} | {} | ×{:.2} | {:.0}, {:+.0} |",
+        "| {name} | {:.1} | {functions} | {:.3} s | {} | {} | {} | {} | {} | {} | ×{:.2} | {:.0}, {:+.0} |",
         wasm.len() as f64 / 1e6,
         spread(times[0].iter().copied()).median,
         ratio(1),
@@ -155,10 +159,35 @@ fn row(name: &str, wasm: &[u8], rounds: usize, peers: bool, one: &ThreadPool, al
         ratio(3),
         ratio(4),
         ratio(5),
+        wasm_opt.map_or("".to_owned(), |ratio| format!("×{ratio:.1}")),
         cores.median,
         peak / 1e6,
         (peak - (wasm.len() + output) as f64) / 1e6,
     );
+}
+
+/// The median, if there is anything.
+fn spread_of(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| spread(values).median)
+}
+
+/// CPU seconds that binaryen's wasm-opt takes, on one core, to read a module and write it, where it is installed and can.
+fn wasm_opt(wasm: &[u8]) -> Option<f64> {
+    const TICKS_PER_SECOND: f64 = 100.0; // Linux, proc(5): what times of processes are told in
+    let file = tempfile::NamedTempFile::new().expect("a file can be written");
+    std::fs::write(file.path(), wasm).expect("a file can be written");
+    let of_children = || -> f64 {
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("the system tells it");
+        // Behind the name, which is in parentheses, cutime and cstime are the 14th and 15th.
+        let fields = stat.rsplit(')').next().expect("there is a last").split_ascii_whitespace().skip(13).take(2);
+        fields.map(|ticks| ticks.parse::<f64>().expect("a number")).sum::<f64>() / TICKS_PER_SECOND
+    };
+    let before = of_children();
+    let mut command = Command::new("wasm-opt");
+    command.args(["--all-features", "-o", "/dev/null"]).arg(file.path()).env("BINARYEN_CORES", "1");
+    let out = command.output().ok()?;
+    out.status.success().then(|| of_children() - before)
 }
 
 /// What wasmparser's own validation does.

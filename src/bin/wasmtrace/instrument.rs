@@ -123,9 +123,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let mut reports = Vec::new();
     for input in inputs {
         let path = output_path(args, input)?;
-        // Reading names its file itself.
         let wasm = files::read(input)?;
-        let one = one(args, &mut options, (input, path), &wasm, global).with_context(|| files::name(input))?;
+        let one = one(args, &mut options, (input, path), &wasm, global)?;
         for output in one.outputs {
             if output.0.is_some() && outputs.iter().any(|(p, _)| *p == output.0) {
                 bail!("{}: two outputs have this name", output.0.unwrap_or_default().display());
@@ -196,17 +195,19 @@ fn one(
     wasm: &[u8],
     global: &Global,
 ) -> Result<One> {
+    let name = || files::name(input);
     let mut places = Places::default();
     let mut outputs = Vec::new();
     let (hooked, warnings, selected) = match args.hooks.set() {
         None => {
-            wasmtrace::module::parse(wasm)?;
+            wasmtrace::module::parse(wasm).with_context(name)?;
             (Content::Bytes(wasm.to_vec()), Vec::new(), None)
         }
         Some(_) => {
             // What a hooked module names belongs to its hooks.
             let stripped = if args.force { wasmtrace::strip(wasm).ok() } else { None };
-            let mut found = args.companions.find(input, stripped.as_deref().unwrap_or(wasm), global)?;
+            let module = stripped.as_deref().unwrap_or(wasm);
+            let mut found = args.companions.find(input, module, global).with_context(name)?;
             // Text has no offsets.
             places = found.name_after(output.as_deref().filter(|_| !args.text));
             options.companions = found.companions;
@@ -221,7 +222,10 @@ fn one(
                 Ok(Content::Written { output: file, length: module.len() })
             };
             let Rewritten { wasm: hooked, warnings, source_map, debug_file, selection, .. } =
-                wasmtrace::instrument_with(wasm, options, write)?;
+                wasmtrace::instrument_with(wasm, options, |module| Ok::<_, wasmtrace::Error>(write(module)))
+                    .with_context(name)?;
+            // Errors of writing are not of what was read.
+            let hooked = hooked?;
             let mut add = |place: &mut Option<PathBuf>, bytes: Option<Vec<u8>>| match bytes {
                 Some(bytes) => outputs.push((place.clone(), Content::Bytes(bytes))),
                 None => *place = None,
@@ -231,7 +235,7 @@ fn one(
             (hooked, warnings, args.select.told(&options.select, &selection))
         }
     };
-    let context = if args.inputs.len() > 1 { format!("{}: ", files::name(input)) } else { String::new() };
+    let context = if args.inputs.len() > 1 { format!("{}: ", name()) } else { String::new() };
     global.warn(&context, &warnings);
     if let Some(selected) = selected {
         global.note(&format!("{context}{selected}"));
@@ -240,19 +244,19 @@ fn one(
         Content::Bytes(hooked) if args.verify || args.report.is_some() => {
             // `--force` may have hooked something else than what was read.
             let stripped = if args.force { wasmtrace::strip(hooked).ok() } else { None };
-            Some(check::check(stripped.as_deref().unwrap_or(wasm), hooked)?)
+            Some(check::check(stripped.as_deref().unwrap_or(wasm), hooked).with_context(name)?)
         }
         _ => None,
     };
     global.say(&format!(
         "{}: {} → {} bytes{}",
-        files::name(input),
+        name(),
         wasm.len(),
         hooked.len(),
         checked.as_ref().map(|c| format!(", {} of {} functions hooked", c.hooked, c.functions)).unwrap_or_default(),
     ));
     let report = json!({
-        "input": files::name(input),
+        "input": name(),
         "input_bytes": wasm.len(),
         "output_bytes": hooked.len(),
         "functions": checked.as_ref().map(|c| c.functions),
@@ -265,7 +269,7 @@ fn one(
     let content = match hooked {
         Content::Bytes(hooked) if args.text => {
             let text = wasmprinter::print_bytes(&hooked)
-                .map_err(|e| anyhow::anyhow!("the output cannot be printed as text: {e}"))?;
+                .map_err(|e| anyhow::anyhow!("{}: the output cannot be printed as text: {e}", name()))?;
             Content::Bytes(text.into_bytes())
         }
         content => content,
