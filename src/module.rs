@@ -84,6 +84,7 @@ pub struct Module<'a> {
     /// What the walk has found in all of them.
     sites: Vec<u8>,
     memories: Vec<wasmparser::MemoryType>,
+    imported_memories: u32,
     tables: u32,
     globals: u32,
     elements: u32,
@@ -166,6 +167,7 @@ pub fn parse_with<'a>(bytes: &'a [u8], options: &ParseOptions) -> Result<Module<
         bodies: Vec::new(),
         sites: Vec::new(),
         memories: Vec::new(),
+        imported_memories: 0,
         tables: 0,
         globals: 0,
         elements: 0,
@@ -335,7 +337,10 @@ impl<'a> Module<'a> {
                 self.imports.push(FuncImport { module, name, ty });
                 self.func_types.push(ty);
             }
-            TypeRef::Memory(memory) => self.memories.push(memory),
+            TypeRef::Memory(memory) => {
+                self.memories.push(memory);
+                self.imported_memories += 1;
+            }
             TypeRef::Table(_) => self.tables += 1,
             TypeRef::Global(_) => self.globals += 1,
             TypeRef::Tag(_) => self.imported_tags += 1,
@@ -400,6 +405,12 @@ impl<'a> Module<'a> {
     /// Whether bodies have been validated, and not decoded alone.
     pub fn is_validated(&self) -> bool {
         self.validated
+    }
+
+    /// How many of the memories are imported.
+    #[cfg(feature = "runtime")]
+    pub(crate) fn imported_memories(&self) -> u32 {
+        self.imported_memories
     }
 
     /// How many tags are imported.

@@ -306,10 +306,8 @@ fn compile(
         _ => None,
     };
     let debug_file = match (&carrying.links.debug_file, &beside.debug_file) {
-        (Link::Named(_), Some(file)) => match crate::module::code_of(&unwritten.to_vec()) {
-            Some(code) => Some(external::carry(file, code, &carrying, (labels, plan, options), &mut warnings)),
-            None => None,
-        },
+        (Link::Named(_), Some(file)) => crate::module::code_of(&unwritten.to_vec())
+            .map(|code| external::carry(file, code, &carrying, (labels, plan, options), &mut warnings)),
         _ => None,
     };
     let sections = ParseOptions { validate: false, ..Default::default() };
@@ -526,7 +524,7 @@ fn buffer_place(module: &Module<'_>, hooks: HookSet, functions: u32) -> Result<B
         ));
     }
     let exports = module.all_exports();
-    let mut export = "wasmtrace:buffer".to_owned();
+    let mut export = buffer::EXPORT.to_owned();
     while exports.iter().any(|e| e.name == export) {
         export.push('+');
     }

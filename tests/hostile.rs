@@ -236,12 +236,12 @@ fn a_hundred_thousand_nested_blocks_do_not_end_the_stack() {
 fn forged(set: HookSet, pages: &str, first_block: u32, body: &str) -> Vec<u8> {
     let flush = if set == HookSet::Threshold { "flush-counted" } else { "flush" };
     let text = format!(
-        r#"(module (import "wasmtrace:recorder" "{flush}" (func $flush)) (memory (export "b") {pages})
+        r#"(module (import "wasmtrace:recorder" "{flush}" (func $flush)) (memory (export "wasmtrace:buffer") {pages})
              (func (export "run") call $flush {body}))"#
     );
     let manifest = Manifest {
         hooks: set,
-        buffer: Some(BufferPlace { export: "b".to_owned(), first_block }),
+        buffer: Some(BufferPlace { export: "wasmtrace:buffer".to_owned(), first_block }),
         input_sha256: [0; 32],
         build_id: Vec::new(),
         probes: Vec::new(),
@@ -293,14 +293,47 @@ fn a_forged_buffer_is_reported_or_refused() {
         }
     }
     // The counters of five thousand functions do not fit in front of the first block.
-    let mut many =
-        String::from(r#"(module (import "wasmtrace:recorder" "flush-counted" (func)) (memory (export "b") 2 2)"#);
+    let mut many = String::from(
+        r#"(module (import "wasmtrace:recorder" "flush-counted" (func)) (memory (export "wasmtrace:buffer") 2 2)"#,
+    );
     many += &"(func)".repeat(5000);
     many += r#"(func (export "run") call 0))"#;
     let with_manifest = forged(HookSet::Threshold, "17 17", 8192, "");
     let manifest = data_of(&with_manifest, MANIFEST_SECTION);
     let many = [wat::parse_str(many).unwrap(), custom(MANIFEST_SECTION, &with_manifest[manifest])].concat();
     assert!(run_forged(&many).is_ok_and(|seen| seen.is_empty()));
+}
+
+/// A buffer is written by other threads, so it must be nothing that anybody else writes to: not the memory that WASI's calls are
+/// given, by whatever name, and no other instance's.
+#[test]
+fn a_buffer_that_is_also_something_else_is_refused() {
+    let manifest = |export: &str| {
+        let buffer = Some(BufferPlace { export: export.to_owned(), first_block: 8192 });
+        let (hooks, input_sha256) = (HookSet::Buffer, [0; 32]);
+        let manifest =
+            Manifest { hooks, buffer, input_sha256, build_id: Vec::new(), probes: Vec::new(), restore: None };
+        custom(MANIFEST_SECTION, &manifest.encode())
+    };
+    let own = r#"(memory (export "wasmtrace:buffer+") 17 17)"#;
+    for (memory, export, is_its_own) in [
+        (own, "wasmtrace:buffer+", true),
+        (r#"(memory 1) (memory (export "wasmtrace:buffer") 17 17)"#, "wasmtrace:buffer", true),
+        (own, "wasmtrace:buffer", false),
+        (r#"(memory (export "memory") 17 17)"#, "memory", false),
+        (r#"(memory (export "memory") (export "wasmtrace:buffer") 17 17)"#, "wasmtrace:buffer", false),
+        (r#"(import "other" "m" (memory 17 17)) (export "wasmtrace:buffer" (memory 0))"#, "wasmtrace:buffer", false),
+    ] {
+        let text = format!(
+            r#"(module (import "wasmtrace:recorder" "flush" (func $flush)) {memory} (func (export "run") call $flush))"#
+        );
+        let wasm = [wat::parse_str(text).unwrap(), manifest(export)].concat();
+        let ran = run_forged(&wasm);
+        match is_its_own {
+            true => assert!(ran.is_ok(), "{memory}: {ran:?}"),
+            false => assert!(ran.unwrap_err().to_string().contains("not the recorder's alone"), "{memory}"),
+        }
+    }
 }
 
 /// Bodies that are decoded alone: what a later step would follow is looked at, what cannot be decoded is an error with its place,

@@ -53,6 +53,8 @@ use wasm_encoder::Encode;
 
 use super::{Frame, HookSet, ProbeId};
 
+/// How the name begins that the memory is exported by; where the module has that name, more `+`s follow.
+pub const EXPORT: &str = "wasmtrace:buffer";
 /// Offset of the cursor.
 pub const CURSOR: u32 = 0;
 /// Offset of the limit.

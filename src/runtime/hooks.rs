@@ -13,7 +13,7 @@ use super::buffer::Buffer;
 use super::recorder::Recorder;
 use super::tracing::{Trace, recorder};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::buffer::{BLOCK, CURSOR, LIMIT, first_block};
+use crate::hook::buffer::{BLOCK, CURSOR, EXPORT, LIMIT, first_block};
 use crate::hook::{BufferPlace, HookSet, MANIFEST_SECTION, Manifest, ProbeId, RECORDER, is_hook_import};
 use crate::trace::EventKind;
 
@@ -207,7 +207,24 @@ fn buffer_place(wasm: &crate::module::Module<'_>) -> Result<Option<(BufferPlace,
             ),
         ));
     };
+    if !is_its_own(&place, wasm) {
+        return Err(Error::new(
+            ErrorKind::Run,
+            "the Manifest says that the module records into a memory that is not the recorder's alone: hook it anew",
+        ));
+    }
     Ok(Some((place, wasm.func_count())))
+}
+
+/// Whether nobody but the hooks and the host has to do with the memory of a buffer: other threads write it while the guest runs,
+/// and what else is done for the guest meanwhile (WASI's calls, in a memory of the name `memory`) relies on that nobody does.
+fn is_its_own(place: &BufferPlace, wasm: &crate::module::Module<'_>) -> bool {
+    let exports = wasm.all_exports();
+    let memories = || exports.iter().filter(|export| export.kind == wasmparser::ExternalKind::Memory);
+    let Some(named) = memories().find(|export| export.name == place.export) else { return false };
+    place.export.starts_with(EXPORT)
+        && named.index >= wasm.imported_memories()
+        && memories().filter(|export| export.index == named.index).count() == 1
 }
 
 /// The first generation of hooks stands around direct calls and names nothing: `call $enter; call $f; call $exit`. Where

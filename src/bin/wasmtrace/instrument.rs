@@ -117,6 +117,16 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         bail!("--balance-exit is for --hooks observe: wasmtrace closes by itself what is open at the end");
     }
 
+    let had_folder = args.out_dir.as_deref().is_none_or(Path::exists);
+    let done = each_input(args, &mut options, global);
+    if let (Err(_), false, Some(folder)) = (&done, had_folder, &args.out_dir) {
+        // Nothing has come of it; what is in it is somebody else's.
+        let _ = std::fs::remove_dir(folder);
+    }
+    done
+}
+
+fn each_input(args: &Args, options: &mut Options, global: &Global) -> Result<u8> {
     let inputs: Vec<Option<&Path>> =
         if args.inputs.is_empty() { vec![None] } else { args.inputs.iter().map(|i| Some(i.as_path())).collect() };
     let mut outputs: Vec<(Option<PathBuf>, Content)> = Vec::new();
@@ -124,7 +134,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     for input in inputs {
         let path = output_path(args, input)?;
         let wasm = files::read(input)?;
-        let one = one(args, &mut options, (input, path), &wasm, global)?;
+        let one = one(args, options, (input, path), &wasm, global)?;
         for output in one.outputs {
             if output.0.is_some() && outputs.iter().any(|(p, _)| *p == output.0) {
                 bail!("{}: two outputs have this name", output.0.unwrap_or_default().display());
