@@ -259,6 +259,26 @@ fn tables_beside_the_entries_follow_them() {
 
 /// A module with one function of that many `nop`s, and DWARF 4 that gives its length in that form.
 fn with_length_in(form: u8, nops: usize, length: &[u8]) -> Vec<u8> {
+    let size_width = if nops + 2 < 128 { 1 } else { 2 };
+    // A unit with a name and one function with an address and a length.
+    let abbrev = [1, 0x11, 1, 0x03, 0x08, 0, 0, 2, 0x2e, 0, 0x03, 0x08, 0x11, 0x01, 0x12, form, 0, 0, 0];
+    let mut unit = b"\x01hand.made\0\x02f\0".to_vec();
+    unit.extend([1 + size_width, 0, 0, 0]);
+    unit.extend(length);
+    unit.push(0);
+    with_debug(nops, &[(".debug_abbrev", &abbrev), (".debug_info", &unit_of(&unit))])
+}
+
+/// A unit of DWARF 4 with these entries, whose abbreviations are the first.
+fn unit_of(entries: &[u8]) -> Vec<u8> {
+    let mut unit = (entries.len() as u32 + 7).to_le_bytes().to_vec();
+    unit.extend([4, 0, 0, 0, 0, 0, 4]);
+    unit.extend(entries);
+    unit
+}
+
+/// A module with one function of that many `nop`s, and these sections.
+fn with_debug(nops: usize, sections: &[(&'static str, &[u8])]) -> Vec<u8> {
     use wasm_encoder::{CodeSection, CustomSection, Function, FunctionSection, Module, TypeSection};
     let mut module = Module::new();
     let mut types = TypeSection::new();
@@ -270,19 +290,10 @@ fn with_length_in(form: u8, nops: usize, length: &[u8]) -> Vec<u8> {
     }
     body.instructions().end();
     code.function(&body);
-    let size_width = if nops + 2 < 128 { 1 } else { 2 };
-    // A unit with a name and one function with an address and a length.
-    let abbrev = [1, 0x11, 1, 0x03, 0x08, 0, 0, 2, 0x2e, 0, 0x03, 0x08, 0x11, 0x01, 0x12, form, 0, 0, 0];
-    let mut unit = vec![4, 0, 0, 0, 0, 0, 4, 1];
-    unit.extend(b"hand.made\0\x02f\0");
-    unit.extend([1 + size_width, 0, 0, 0]);
-    unit.extend(length);
-    unit.push(0);
-    let mut info = (unit.len() as u32).to_le_bytes().to_vec();
-    info.extend(unit);
-    let section = |name: &'static str, data: &[u8]| CustomSection { name: name.into(), data: data.to_vec().into() };
     module.section(&types).section(&funcs).section(&code);
-    module.section(&section(".debug_abbrev", &abbrev)).section(&section(".debug_info", &info));
+    for (name, data) in sections {
+        module.section(&CustomSection { name: (*name).into(), data: (*data).into() });
+    }
     module.finish()
 }
 
@@ -325,6 +336,74 @@ fn lengths_grow_within_their_form_or_the_unit_is_left_out() {
         assert_eq!(length(&out.wasm), fits.then_some(body), "form {form:#x}, {nops} nops");
         let said = out.warnings.iter().any(|w| w.contains("the unit hand.made") && w.contains("no room to grow"));
         assert_eq!(said, !fits, "{:?}", out.warnings);
+        assert!(strip(&out.wasm).unwrap() == wasm);
+    }
+}
+
+/// Data may have the numbers that code has, where a stack comes before it and there is much code: their ranges stand still. That the
+/// code's move is `tables_beside_the_entries_follow_them`.
+#[test]
+fn ranges_of_data_stand_still_wherever_they_are() {
+    let abbrev = [1, 0x11, 1, 0x03, 0x08, 0, 0, 2, 0x2e, 0, 0x03, 0x08, 0x11, 0x01, 0x12, 0x06, 0, 0, 0];
+    let unit = unit_of(b"\x01hand.made\0\x02f\0\x03\0\0\0\xfc\0\0\0\0");
+    // The function, and data inside of it, from its beginning, to its end.
+    let ranges = [(3u32, 252u32), (16, 4), (3, 16), (239, 16)];
+    let mut table = vec![2, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0];
+    table.extend(
+        ranges.iter().chain(&[(0, 0)]).flat_map(|(at, length)| [at.to_le_bytes(), length.to_le_bytes()]).flatten(),
+    );
+    let mut aranges = (table.len() as u32).to_le_bytes().to_vec();
+    aranges.extend(table);
+    let wasm = with_debug(250, &[(".debug_abbrev", &abbrev), (".debug_info", &unit), (".debug_aranges", &aranges)]);
+    let out = instrument(&wasm, &Options::default()).unwrap();
+    assert!(out.warnings.is_empty(), "{:?}", out.warnings);
+    let module = parse(&out.wasm).unwrap();
+    let body = module.body(FuncIdx(3));
+    let of_code = ((body.start - code_start(&module)) as u64, body.len() as u64);
+    let dwarf = dwarf(&module);
+    let mut entries = dwarf.debug_aranges.headers().next().unwrap().unwrap().entries();
+    let moved = std::iter::from_fn(|| entries.next().unwrap().map(|entry| (entry.address(), entry.length())));
+    assert_eq!(moved.collect::<Vec<_>>(), [of_code, (16, 4), (3, 16), (239, 16)]);
+}
+
+/// What costs far more to read than it has bytes is left out, not read: attributes that take none in entries of one byte, and units
+/// of nothing but a length.
+#[test]
+fn what_nobody_would_make_is_left_out() {
+    let unit = |entries: usize| unit_of(&[vec![2; entries], vec![0]].concat());
+    let mut abbrev = vec![1, 0x11, 1, 0x03, 0x08, 0, 0, 2, 0x34, 0]; // a unit; DW_TAG_variable
+    (0..10_000).for_each(|_| abbrev.extend([0x02, 0x21, 0])); // DW_AT_location, DW_FORM_implicit_const, 0
+    abbrev.extend([0, 0, 0]);
+    let wasm = with_debug(1, &[(".debug_abbrev", &abbrev), (".debug_info", &unit(100_000))]);
+    let out = instrument(&wasm, &Options::default()).unwrap();
+    assert!(out.warnings.iter().any(|w| w.contains("far more attributes than bytes")), "{:?}", out.warnings);
+    assert!(strip(&out.wasm).unwrap() == wasm);
+
+    for section in [".debug_info", ".debug_line"] {
+        let wasm = with_debug(1, &[(section, &[0; 100_000])]);
+        let out = instrument(&wasm, &Options::default()).unwrap();
+        assert!(out.warnings.iter().any(|w| w.contains("there are too many units")), "{:?}", out.warnings);
+        assert!(parse(&out.wasm).unwrap().custom(section).is_none());
+        assert!(strip(&out.wasm).unwrap() == wasm);
+    }
+}
+
+/// An index of entries goes with the units that it would lead to.
+#[test]
+fn no_index_leads_to_what_is_left_out() {
+    for (length, stays) in [(102u8, true), (252, false)] {
+        let nops = usize::from(length) - 2;
+        let whole = with_length_in(0x0b, nops, &[length]);
+        let wasm = [".debug_names", ".debug_pubnames"].iter().fold(whole, |wasm, name| {
+            let mut out = wasm;
+            let section = [&[name.len() as u8], name.as_bytes(), b"index"].concat();
+            out.extend([0, section.len() as u8]);
+            out.extend(section);
+            out
+        });
+        let out = instrument(&wasm, &Options::default()).unwrap();
+        let module = parse(&out.wasm).unwrap();
+        assert_eq!([".debug_names", ".debug_pubnames"].map(|name| module.custom(name).is_some()), [stays; 2]);
         assert!(strip(&out.wasm).unwrap() == wasm);
     }
 }

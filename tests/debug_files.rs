@@ -206,6 +206,7 @@ fn a_file_of_another_build_is_refused() {
     for (wasm, file, says) in [
         (&code.wasm, &other, "functions, not 58"),
         (&code.wasm, &longer, "has another place or size"),
+        (&code.wasm, &with_another_sum(&code.file), "does something else"),
         (&code.wasm, &no_code.file, "no build_id in common"),
         (&no_code.wasm, &other_id, "its build_id is"),
         (&no_code.wasm, &no_id, "no build_id in common"),
@@ -223,6 +224,24 @@ fn a_file_of_another_build_is_refused() {
         assert!(out.debug_file.is_none() && named_in(&out.wasm, DEBUG_FILE).is_none());
         assert!(strip(&out.wasm).unwrap() == *wasm);
     }
+}
+
+/// The module with a difference where a body had a sum.
+fn with_another_sum(wasm: &[u8]) -> Vec<u8> {
+    let module = parse(wasm).unwrap();
+    let mut out = wasm.to_vec();
+    for func in module.defined_funcs() {
+        let range = module.body(func);
+        let reader = wasmparser::BinaryReader::new(&wasm[range.clone()], range.start);
+        let mut operators = wasmparser::FunctionBody::new(reader).get_operators_reader().unwrap();
+        while !operators.eof() {
+            if let (wasmparser::Operator::I32Add, at) = operators.read_with_offset().unwrap() {
+                out[at] = 0x6b; // i32.sub
+                return out;
+            }
+        }
+    }
+    panic!("no function has a sum");
 }
 
 /// The module with one `nop` more in its first body, and one instruction of one byte less in no other: valid, and different.

@@ -423,3 +423,33 @@ fn functions_of_the_hooks_are_told_from_the_originals() {
     let moved = wat::parse_str(format!("{before}\n  (import \"env\" \"more\" (func))\n  (table{behind}")).unwrap();
     assert_eq!(rewrite::of_hooks(&wasmtrace::module::parse(&moved).unwrap()), []);
 }
+
+/// Theorem: `name`, `producers` and `target_features` stand in the order that LLVM's readers want, if they did before; whichever of
+/// them the input lacks.
+#[test]
+fn sections_that_come_into_being_stand_where_readers_want_them() {
+    const ORDER: [&str; 3] = ["name", "producers", "target_features"];
+    let order = |wasm: &[u8]| -> Vec<usize> {
+        let module = wasmtrace::module::parse(wasm).unwrap();
+        let names = module.sections().iter().filter_map(|section| section.name);
+        names.filter_map(|name| ORDER.iter().position(|known| *known == name)).collect()
+    };
+    let mut with_features = 0;
+    let ordered = |case: &common::Case| order(&case.wasm).is_sorted() && order(&case.wasm).contains(&2);
+    for case in common::modules().into_iter().filter(ordered) {
+        for lacks in [&[][..], &["name"], &["producers"], &ORDER[..2]] {
+            let module = wasmtrace::module::parse(&case.wasm).unwrap();
+            let kept = module.sections().iter().filter(|s| !s.name.is_some_and(|name| lacks.contains(&name)));
+            let mut wasm = case.wasm[..8].to_vec();
+            kept.for_each(|section| wasm.extend_from_slice(&case.wasm[section.whole.clone()]));
+            let Ok(out) = instrument(&wasm, &Options::default()) else { continue };
+            if out.manifest.is_some() {
+                let order = order(&out.wasm);
+                assert!(order.is_sorted() && order.starts_with(&[0, 1]), "{} without {lacks:?}: {order:?}", case.name);
+                with_features += usize::from(order.len() > 2);
+            }
+            assert!(strip(&out.wasm).unwrap_or_else(|_| wasm.clone()) == wasm, "{}", case.name);
+        }
+    }
+    assert!(with_features > 20, "{with_features}");
+}

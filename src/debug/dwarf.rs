@@ -72,15 +72,11 @@ const NAMES: [(Name, &str); 15] = [
 ];
 
 /// Sections that hold no address and no offset that moves.
-const STILL: [&str; 7] = [
-    ".debug_names",
-    ".debug_pubnames",
-    ".debug_pubtypes",
-    ".debug_gnu_pubnames",
-    ".debug_gnu_pubtypes",
-    ".debug_macinfo",
-    ".debug_gdb_scripts",
-];
+const STILL: [&str; 2] = [".debug_macinfo", ".debug_gdb_scripts"];
+
+/// The same: where entries of units stand, by name. What is left out of a unit they would still lead to.
+const INDEXES: [&str; 5] =
+    [".debug_names", ".debug_pubnames", ".debug_pubtypes", ".debug_gnu_pubnames", ".debug_gnu_pubtypes"];
 
 impl Name {
     fn as_str(self) -> &'static str {
@@ -137,7 +133,7 @@ impl Dwarf {
 
 /// Whether a section of that name is known here; others are copied.
 pub(crate) fn is_known(name: &str) -> bool {
-    NAMES.iter().any(|(_, known)| *known == name) || STILL.contains(&name)
+    NAMES.iter().any(|(_, known)| *known == name) || STILL.contains(&name) || INDEXES.contains(&name)
 }
 
 /// Carries the debug sections of a module.
@@ -162,6 +158,10 @@ pub(crate) fn carry(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
     }
     match carry_sections(&Sections { data }, offsets, &mut report) {
         Ok(changes) => {
+            if report.units_are_left_out {
+                let indexes = module.sections().iter().filter(|s| s.name.is_some_and(|name| INDEXES.contains(&name)));
+                dwarf.changes.extend(indexes.map(|section| (section.whole.start, Change::Dropped)));
+            }
             for ((place, change), data) in places.into_iter().zip(changes).zip(data) {
                 match (place, change) {
                     (Some(place), Some(Change::Patched(patches))) if !patches.is_empty() => {
@@ -189,6 +189,8 @@ pub(crate) fn carry(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
 struct Report {
     /// What was left out, and why.
     left_out: List,
+    /// Whether units are among that. Readers make themselves what indexes of all units would have said.
+    units_are_left_out: bool,
     /// Units whose entries are in a file of their own.
     skeletons: List,
 }
@@ -323,7 +325,7 @@ fn carry_sections(
                 references.extend(unit.references.into_iter().map(|reference| (header.section, reference)));
                 macros.extend(unit.macros);
                 if header.section == Name::Info {
-                    code.insert(header.start as u64, aranges::joined(unit.code));
+                    code.insert(header.start as u64, aranges::Code::new(unit.code));
                 }
             }
             Err(e) => left_out.push((header, e)),
@@ -379,6 +381,7 @@ fn leave_out(
             .ok_or((header.section, Uncarried { at: header.start, what: e.what }))?;
     }
     if !units.is_empty() {
+        report.units_are_left_out = true;
         patches[Name::Abbrev as usize].replace(abbrevs, 0, dropped::ABBREVS.to_vec());
     }
     Ok(())

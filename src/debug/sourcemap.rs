@@ -82,7 +82,7 @@ impl<'m> SourceMap<'m> {
     pub(crate) fn read(text: Cow<'m, [u8]>, length: usize) -> Result<Self> {
         let start = if text.starts_with(b")]}'") {
             // What keeps a browser from running it (ECMA-426, "JSON over HTTP transport").
-            text.iter().position(|byte| *byte == b'\n').ok_or("it is no JSON")?
+            text.iter().position(|byte| *byte == b'\n').ok_or("it is not the JSON of a source map")?
         } else if text.starts_with(b"\xef\xbb\xbf") {
             3
         } else {

@@ -37,6 +37,16 @@ pub(super) fn assemble(
     let mut stale = Vec::new();
 
     for section in module.sections() {
+        if stands_before_created(module, section, "name") && !seen_names {
+            write_custom("name", names::carry(carrying, None), &mut out);
+            restore.fates.push(Fate::Created);
+            seen_names = true;
+        }
+        if stands_before_created(module, section, "producers") && !seen_producers {
+            write_custom("producers", producers::only_us(), &mut out);
+            restore.fates.push(Fate::Created);
+            seen_producers = true;
+        }
         let growth = layout.appended.get(&section.id).unwrap_or(&nothing);
         let fate = if let Some(name) = section.name {
             match carrying.carry(section, seen_names, warnings) {
@@ -124,6 +134,16 @@ fn stands_behind(module: &Module<'_>, section: &Section<'_>, new: u8) -> bool {
     let place = |id: u8| ORDER.iter().position(|o| *o == id);
     let before = module.sections().iter().rfind(|s| s.id != id::CUSTOM && place(s.id) < place(new));
     before.is_some_and(|before| before.whole == section.whole)
+}
+
+/// Whether a custom section that the module lacks has to come before this one: LLVM's readers want `name`, `producers` and
+/// `target_features` in that order (`WasmObjectFile.cpp`, "section order"), and everybody wants `name` behind the data.
+fn stands_before_created(module: &Module<'_>, section: &Section<'_>, new: &str) -> bool {
+    const ORDER: [&str; 3] = ["name", "producers", "target_features"];
+    let place = |name: Option<&str>| ORDER.iter().position(|known| Some(*known) == name);
+    place(section.name) > place(Some(new))
+        && module.custom(new).is_none()
+        && !module.sections().iter().any(|s| s.id != id::CUSTOM && s.whole.start > section.whole.start)
 }
 
 fn copy(section: &Section<'_>, out: &mut Output) -> Fate {

@@ -1,4 +1,6 @@
-//! `.debug_aranges`: for each unit, where its code is; and its data, which does not move and looks the same.
+//! `.debug_aranges`: for each unit, where its code is; and its data, which does not move and looks the same. Where data have
+//! numbers that code has too, as with a stack that comes first, the unit's own entries tell them apart: code begins and ends
+//! where one of them says that it does.
 
 use std::collections::HashMap;
 
@@ -7,7 +9,7 @@ use crate::debug::addresses::{Addresses, highest, is_tombstone};
 use crate::debug::patch::Patches;
 
 /// Carries the section. `code` says where each unit that was carried has code, by the unit's offset.
-pub(super) fn carry(data: &[u8], code: &HashMap<u64, Vec<(u64, u64)>>, addresses: &Addresses<'_>) -> Result<Patches> {
+pub(super) fn carry(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addresses<'_>) -> Result<Patches> {
     let mut patches = Patches::default();
     let mut cursor = Cursor::new(data, 0);
     let mut near = 0;
@@ -38,7 +40,7 @@ pub(super) fn carry(data: &[u8], code: &HashMap<u64, Vec<(u64, u64)>>, addresses
             let Some(to) = from.checked_add(length) else {
                 return cursor.fail("a range that reaches past all addresses");
             };
-            if is_tombstone(from, size) || !holds(code, from, to) {
+            if is_tombstone(from, size) || !code.holds(from, to) {
                 continue;
             }
             let moved = addresses.map(from, &mut near);
@@ -54,21 +56,35 @@ pub(super) fn carry(data: &[u8], code: &HashMap<u64, Vec<(u64, u64)>>, addresses
     Ok(patches)
 }
 
-/// Whether one of the ranges, which are apart and ascend, holds this one.
-fn holds(code: &[(u64, u64)], from: u64, to: u64) -> bool {
-    let next = code.partition_point(|(begin, _)| *begin <= from);
-    next > 0 && to <= code[next - 1].1
+/// Where a unit has code.
+#[derive(Debug)]
+pub(super) struct Code {
+    /// Where it begins and where it ends, by its entries, each in order.
+    begins: Vec<u64>,
+    ends: Vec<u64>,
+    /// All of it, ranges that touch made one.
+    joined: Vec<(u64, u64)>,
 }
 
-/// Ranges in order, those that touch made one.
-pub(super) fn joined(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    ranges.sort_unstable();
-    let mut joined: Vec<(u64, u64)> = Vec::new();
-    for (from, to) in ranges {
-        match joined.last_mut() {
-            Some(last) if from <= last.1 => last.1 = last.1.max(to),
-            _ => joined.push((from, to)),
+impl Code {
+    pub(super) fn new(mut ranges: Vec<(u64, u64)>) -> Self {
+        ranges.sort_unstable();
+        let begins = ranges.iter().map(|(from, _)| *from).collect();
+        let mut ends: Vec<u64> = ranges.iter().map(|(_, to)| *to).collect();
+        ends.sort_unstable();
+        let mut joined: Vec<(u64, u64)> = Vec::new();
+        for (from, to) in ranges {
+            match joined.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                _ => joined.push((from, to)),
+            }
         }
+        Code { begins, ends, joined }
     }
-    joined
+
+    fn holds(&self, from: u64, to: u64) -> bool {
+        let next = self.joined.partition_point(|(begin, _)| *begin <= from);
+        let inside = next > 0 && to <= self.joined[next - 1].1;
+        inside && self.begins.binary_search(&from).is_ok() && self.ends.binary_search(&to).is_ok()
+    }
 }

@@ -26,6 +26,14 @@ impl<'a> Cursor<'a> {
         Err(Uncarried { at: self.at, what })
     }
 
+    /// That there are not more units or programs than a compiler would make of so much data: what is kept of each takes more than
+    /// the shortest do.
+    pub(super) fn expect_few(&self, units: usize) -> Result<()> {
+        const ALWAYS: usize = 10_000;
+        const BYTES_OF_EACH: usize = 64;
+        if units <= ALWAYS + self.data.len() / BYTES_OF_EACH { Ok(()) } else { self.fail("there are too many units") }
+    }
+
     pub(super) fn eof(&self) -> bool {
         self.at >= self.data.len()
     }

@@ -70,6 +70,7 @@ pub(super) fn programs(data: &[u8]) -> Result<Vec<Program<'_>>> {
         let header = Header::read(&data[..end], cursor.at, offset_size);
         programs.push(Program { data, start, end, offset_size, header });
         cursor.at = end;
+        cursor.expect_few(programs.len())?;
     }
     Ok(programs)
 }

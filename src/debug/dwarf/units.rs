@@ -43,6 +43,7 @@ pub(super) fn headers(data: &[u8], section: Name) -> Result<Vec<Header>> {
         let rest = Rest::read(&mut Cursor::new(&data[..end], cursor.at), section, offset_size);
         headers.push(Header { section, start, end, offset_size, rest });
         cursor.at = end;
+        cursor.expect_few(headers.len())?;
     }
     Ok(headers)
 }
@@ -136,6 +137,10 @@ struct Constant {
     value: u64,
 }
 
+/// How many attributes there are for each byte of a unit at most. (Compilers: one or so, and some that take no bytes.)
+const STEPS_PER_BYTE: usize = 64;
+const TOO_MANY_STEPS: &str = "far more attributes than bytes";
+
 /// Carries one unit.
 pub(super) fn carry(context: &Context<'_>, header: &Header) -> Result<Carried> {
     let rest = header.rest.as_ref().map_err(Uncarried::clone)?;
@@ -155,10 +160,14 @@ pub(super) fn carry(context: &Context<'_>, header: &Header) -> Result<Carried> {
     let mut cursor = Cursor::new(&context.sections.get(header.section)[..header.end], rest.entries);
     unit.read_bases(&mut cursor.clone())?;
     let mut dwo_id = rest.dwo_id;
+    // Attributes may take no bytes: what looks at each of them is bounded by what there is to read.
+    let mut steps = STEPS_PER_BYTE * (header.end - header.start);
     while !cursor.eof() {
         let code = cursor.uleb()?;
         if code != 0 {
             let Some(abbrev) = abbrevs.get(code) else { return cursor.fail("an abbreviation that is not there") };
+            let Some(left) = steps.checked_sub(abbrev.steps.len()) else { return cursor.fail(TOO_MANY_STEPS) };
+            steps = left;
             unit.entry(abbrev.tag, &abbrev.steps, &mut cursor, &mut dwo_id)?;
         }
     }
@@ -232,6 +241,9 @@ impl<'c> Unit<'c> {
     fn read_bases(&mut self, cursor: &mut Cursor<'c>) -> Result<()> {
         let code = cursor.uleb()?;
         let Some(abbrev) = self.abbrevs.get(code) else { return Ok(()) };
+        if abbrev.steps.len() > STEPS_PER_BYTE * (self.header.end - self.header.start) {
+            return cursor.fail(TOO_MANY_STEPS);
+        }
         let mut low = None;
         for step in &abbrev.steps {
             let step = step.resolved(abbrev.tag, cursor)?;

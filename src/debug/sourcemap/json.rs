@@ -12,7 +12,7 @@ pub(super) struct Json<'a> {
     at: usize,
 }
 
-const DAMAGED: &str = "it is no JSON";
+const DAMAGED: &str = "it is not the JSON of a source map";
 
 impl<'a> Json<'a> {
     pub(super) fn new(text: &'a [u8], at: usize) -> Self {
