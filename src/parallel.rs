@@ -40,6 +40,14 @@ pub(crate) fn map<T, R>(items: Vec<T>, work: impl Fn(T) -> R) -> Vec<R> {
     items.into_iter().map(work).collect()
 }
 
+/// Does both, at the same time if there are cores for it.
+pub(crate) fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    #[cfg(feature = "parallel")]
+    return rayon::join(a, b);
+    #[cfg(not(feature = "parallel"))]
+    (a(), b())
+}
+
 /// Has `work` fill a buffer for each item, some at a time, and shows the buffers to `see`, in the items' order. There are few of
 /// them, and they are used again and again.
 pub(crate) fn fill<T: Sync, E>(

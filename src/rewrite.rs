@@ -216,7 +216,10 @@ fn compile(
     let mut appended: Vec<Vec<u8>> =
         shims.map(|import| shims::body(module, import, plan.contains(import), &layout)).collect();
     appended.extend(layout.balance.iter().flat_map(Balance::bodies));
-    let code = Code::measure(module, plan, &layout, appended)?;
+    // A hash has one long chain of steps, which no second core shortens.
+    let (code, input_sha256) =
+        crate::parallel::both(|| Code::measure(module, plan, &layout, appended), || sha256(module.bytes()));
+    let code = code?;
 
     let mut probes = Vec::new();
     for func in module.defined_funcs() {
@@ -289,7 +292,7 @@ fn compile(
     let mut manifest = Manifest {
         hooks: options.hooks,
         buffer: layout.buffer.clone(),
-        input_sha256: sha256(module.bytes()),
+        input_sha256,
         build_id: companions::build_id(module).unwrap_or_default().to_vec(),
         probes: Vec::new(), // they are still borrowed
         restore,

@@ -155,7 +155,24 @@ impl<'s> Sites<'s> {
         Sites { bytes, at: start }
     }
 
+    #[inline(always)]
     fn number(&mut self) -> Option<u64> {
+        // Nearly all take one byte or two.
+        match *self.bytes {
+            [a, ref rest @ ..] if a < 0x80 => {
+                self.bytes = rest;
+                Some(u64::from(a))
+            }
+            [a, b, ref rest @ ..] if b < 0x80 => {
+                self.bytes = rest;
+                Some(u64::from(a & 0x7f) | u64::from(b) << 7)
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    #[cold]
+    fn long_number(&mut self) -> Option<u64> {
         let (mut value, mut shift) = (0, 0);
         loop {
             let (first, rest) = self.bytes.split_first()?;
@@ -172,6 +189,7 @@ impl<'s> Sites<'s> {
 impl Iterator for Sites<'_> {
     type Item = (usize, Site);
 
+    #[inline]
     fn next(&mut self) -> Option<(usize, Site)> {
         let first = self.number()?;
         self.at += (first >> KIND_BITS) as usize;
