@@ -280,3 +280,63 @@ fn llvm_finds_no_error_that_was_not_there() {
         }
     });
 }
+
+/// Where LLDB breaks for each line of the sources: the line asked for, the place that it says, and the address.
+fn breakpoints(lldb: &str, wasm: &[u8]) -> Vec<(String, String, u64)> {
+    let file = tempfile::NamedTempFile::with_suffix(".wasm").unwrap();
+    std::fs::write(file.path(), wasm).unwrap();
+    let mut command = std::process::Command::new(lldb);
+    command.args(["--no-lldbinit", "--batch"]);
+    for source in ["shapes.cpp", "shapes.rs", "other.c"] {
+        for line in 1..=100 {
+            command.arg("-o").arg(format!("breakpoint set -f {source} -l {line}"));
+        }
+    }
+    let out = command.args(["-o", "breakpoint list -v"]).arg(file.path()).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let (mut found, mut asked, mut place) = (Vec::new(), String::new(), String::new());
+    // 2: file = 'shapes.cpp', line = 20, exact_match = 0
+    //   2.1:  …  location = shapes.cpp:20:33  address = tmp.wasm[0x00000600]
+    for line in text.split_once("Current breakpoints").map_or("", |(_, list)| list).lines().map(str::trim) {
+        if let Some((_, spec)) = line.split_once(": file = ") {
+            asked = spec.to_owned();
+        } else if let Some(location) = line.strip_prefix("location = ") {
+            place = location.to_owned();
+        } else if let Some((_, address)) = line.strip_prefix("address = ").and_then(|a| a.split_once("[0x")) {
+            let address = u64::from_str_radix(address.trim_end_matches(']'), 16).unwrap();
+            found.push((asked.clone(), place.clone(), address));
+        }
+    }
+    found
+}
+
+/// A real debugger breaks where it did, for every line of the sources: at that instruction, or at the hook that stands before it.
+#[test]
+fn a_debugger_breaks_where_it_did() {
+    let names = std::env::var("LLDB").into_iter().chain(["lldb".to_owned(), "lldb-22".to_owned()]);
+    let cases = common::dwarf_kinds();
+    let reads = |lldb: &String| {
+        let known = std::process::Command::new(lldb).arg("--version").output().is_ok();
+        known && cases.iter().any(|case| !breakpoints(lldb, &case.wasm).is_empty())
+    };
+    let Some(lldb) = names.into_iter().find(reads) else {
+        eprintln!("there is no LLDB that reads WebAssembly: left out");
+        return;
+    };
+    let mut compared = 0;
+    for case in &cases {
+        let before = breakpoints(&lldb, &case.wasm);
+        for hooks in HOOK_SETS {
+            let rewrite = wasmtrace::rewrite::Options { hooks, ..Default::default() };
+            let out = instrument(&case.wasm, &Options { rewrite, ..Default::default() }).unwrap();
+            let after = breakpoints(&lldb, &out.wasm);
+            assert_eq!(before.len(), after.len(), "{}", case.name);
+            for ((asked, place, old), (asked_then, place_then, new)) in before.iter().zip(&after) {
+                assert_eq!((asked, place), (asked_then, place_then), "{}", case.name);
+                assert!(readers::follows(&out.offsets, *old, *new), "{}, {asked}: {old:#x} is {new:#x}", case.name);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 1000, "{compared}");
+}
