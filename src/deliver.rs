@@ -32,7 +32,7 @@ mod tls;
 mod underway;
 
 use budget::{Budget, Fate, Kept, Sum};
-use sender::Sender;
+use sender::Way;
 use settings::{Exporter, Protocol, Settings};
 pub use underway::{Already, Progress, Underway};
 
@@ -62,6 +62,8 @@ pub struct Delivered {
     pub spans: u64,
     /// Those of them that were sent while it ran.
     pub underway: u64,
+    /// Spans, log records and data points of metrics that the sink rejected: they are in none of the other numbers.
+    pub rejected: u64,
     /// Log records.
     pub logs: u64,
     /// Metrics.
@@ -240,19 +242,19 @@ struct Delivery<'d> {
     order: &'d Order<'d>,
     kept: Kept<'d>,
     already: &'d Already,
-    /// How many spans have closed.
+    /// How many spans have closed, and how many of them were sent while it ran.
     closed: u64,
+    underway: u64,
     spans: Spans,
     batch: Batch,
-    sender: Sender,
     /// Where the guest's log lines go, if not onto their spans.
     logs: Option<Request>,
-    log_sender: Option<Sender>,
     /// The same of its metrics.
     metrics: Option<Metrics>,
-    delivered: Delivered,
-    /// Logs or metrics were not taken; spans still are.
-    failed: Option<String>,
+    /// One for each signal.
+    span_way: Way<'d>,
+    log_way: Way<'d>,
+    metric_way: Way<'d>,
 }
 
 fn encoding(exporter: &Exporter) -> Encoding {
@@ -270,34 +272,31 @@ impl<'d> Delivery<'d> {
             kept: Kept::new(budget, already),
             already,
             closed: 0,
+            underway: 0,
             spans: Spans::new(*limits).map_err(|e| e.to_string())?,
             batch: Batch::new(traces.protocol.value, *limits),
-            sender: Sender::new(traces, Signal::Traces, order.deadline)?,
             logs: logs.enabled.value.then(|| Request::new(Signal::Logs, encoding(logs), *limits)),
-            log_sender: None,
             metrics: metrics.enabled.value.then(Metrics::default),
-            delivered: Delivered::default(),
-            failed: None,
+            span_way: Way::new(traces, Signal::Traces, order.deadline),
+            log_way: Way::new(logs, Signal::Logs, order.deadline),
+            metric_way: Way::new(metrics, Signal::Metrics, order.deadline),
         })
     }
 
+    /// # Errors
+    /// Why nothing of what is left will be taken.
     fn change(&mut self, subject: &Subject, change: &Change<'_>) -> Result<(), String> {
         match change {
-            Change::Opened { number, what, .. } => {
-                self.kept.opened(*number, what);
-                Ok(())
-            }
+            Change::Opened { number, what, .. } => self.kept.opened(*number, what),
             Change::Closed { span, depth } => {
                 self.closed += 1;
                 match self.kept.closed(span, *depth) {
                     Fate::Alone(_) if self.already.is_sent(span.number, self.closed) => {
                         self.spans.forget(span.number);
-                        self.delivered.spans += 1;
-                        self.delivered.underway += 1;
-                        Ok(())
+                        self.underway += 1;
                     }
                     Fate::Alone(parent) => self.span(subject, span, parent, Vec::new()),
-                    Fate::Merged => Ok(()),
+                    Fate::Merged => {}
                 }
             }
             Change::Noted { at, span, note } => {
@@ -306,7 +305,6 @@ impl<'d> Delivery<'d> {
                     (Note::Log(level, message), Some(logs), _) => {
                         let context = self.spans.context(subject);
                         logs.log(context, context.span(number), subject.began.saturating_add(*at), *level, message);
-                        self.delivered.logs += 1;
                         if is_full(logs.size()) {
                             self.send_logs(subject);
                         }
@@ -318,22 +316,20 @@ impl<'d> Delivery<'d> {
                         }
                     }
                 }
-                Ok(())
             }
         }
+        let others = self.logs.is_some() || self.metrics.is_some();
+        let late = || self.order.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let over = self.span_way.failed().is_some() && (!others || late());
+        if over { Err(self.failure().expect("something failed")) } else { Ok(()) }
     }
 
-    fn span(
-        &mut self,
-        subject: &Subject,
-        span: &Span<'_>,
-        parent: Option<u64>,
-        more: Vec<Attribute>,
-    ) -> Result<(), String> {
+    fn span(&mut self, subject: &Subject, span: &Span<'_>, parent: Option<u64>, more: Vec<Attribute>) {
         let Delivery { spans, batch, .. } = self;
         spans.closed(subject, span, parent, more, |span| batch.span(subject, &span));
-        self.delivered.spans += 1;
-        if is_full(self.batch.size()) { self.sender.send(&self.batch.take(subject)) } else { Ok(()) }
+        if is_full(self.batch.size()) {
+            self.send_spans(subject);
+        }
     }
 
     fn finish(&mut self, subject: &Subject, step: &Ended<'_>) -> Result<Delivered, String> {
@@ -344,7 +340,7 @@ impl<'d> Delivery<'d> {
             let (number, start, end, how, own) = (*number, *start, *end, *how, 0);
             let several = vec![attribute("wasm.call.count", sum.count), attribute("wasm.call.total_ns", sum.total)];
             let span = Span { number, parent: *inside, what, start, end, own, how, tags };
-            self.span(subject, &span, *inside, if sum.count > 1 { several } else { Vec::new() })?;
+            self.span(subject, &span, *inside, if sum.count > 1 { several } else { Vec::new() });
         }
         let mut more = vec![attribute("wasm.call.count", step.calls)];
         if merged + left_out > 0 {
@@ -356,63 +352,93 @@ impl<'d> Delivery<'d> {
         }
         let Delivery { spans, batch, .. } = self;
         spans.finish(subject, step.ending, step.duration, more, |span| batch.span(subject, &span));
-        self.sender.send(&self.batch.take(subject))?;
-        if self.logs.as_mut().is_some_and(|logs| logs.size().0 > 0) {
-            self.send_logs(subject);
+        self.send_spans(subject);
+        self.send_logs(subject);
+        let mut said = Vec::new();
+        let metrics = self.send_metrics(subject, step.duration, &mut said);
+        if let Some(failure) = self.failure() {
+            return Err(failure);
         }
-        self.send_metrics(subject, step.duration);
-        if let Some(failed) = self.failed.take() {
-            return Err(failed);
+        said.splice(0..0, self.said());
+        said.extend(step.stops.map(|stops| format!("the trace is incomplete: {stops}")));
+        let already = &self.already.said;
+        Ok(Delivered {
+            trace: format!("{:032x}", self.spans.context(subject).trace),
+            spans: (self.underway + self.span_way.taken()).saturating_sub(already.rejected()),
+            underway: self.underway.saturating_sub(already.rejected()),
+            rejected: self.ways().iter().fold(already.rejected(), |sum, way| sum.saturating_add(way.said().rejected())),
+            logs: self.log_way.taken(),
+            // Of which metrics the points were that were rejected is not said.
+            metrics: metrics.min(self.metric_way.taken()),
+            merged,
+            left_out,
+            said,
+        })
+    }
+
+    fn ways(&self) -> [&Way<'d>; 3] {
+        [&self.span_way, &self.log_way, &self.metric_way]
+    }
+
+    /// What the sink said of what it took.
+    fn said(&self) -> Vec<String> {
+        let mut of_spans = self.already.said.clone();
+        of_spans.add(self.span_way.said());
+        let (of_logs, of_metrics) = (self.log_way.said(), self.metric_way.said());
+        let of_spans = of_spans.sentences(Signal::Traces);
+        of_spans.chain(of_logs.sentences(Signal::Logs)).chain(of_metrics.sentences(Signal::Metrics)).collect()
+    }
+
+    /// Why not all of it was taken, and what was.
+    fn failure(&self) -> Option<String> {
+        let names = ["spans", "logs", "metrics"];
+        let mut parts: Vec<String> = Vec::new();
+        for (name, way) in names.into_iter().zip(self.ways()) {
+            let Some(why) = way.failed() else { continue };
+            // Of an endpoint for all the same is wrong for each, and spans are what it is about.
+            if !parts.iter().any(|part| part == why) {
+                parts.push(if name == "spans" { why.to_owned() } else { format!("{name}: {why}") });
+            }
         }
-        let mut delivered = std::mem::take(&mut self.delivered);
-        delivered.spans += 1;
-        delivered.trace = format!("{:032x}", self.spans.context(subject).trace);
-        (delivered.merged, delivered.left_out) = (merged, left_out);
-        delivered.said.append(&mut self.sender.said);
-        delivered.said.extend(self.log_sender.iter_mut().flat_map(|sender| sender.said.drain(..)));
-        delivered.said.extend(step.stops.map(|stops| format!("the trace is incomplete: {stops}")));
-        Ok(delivered)
+        if parts.is_empty() {
+            return None;
+        }
+        let sent = names.into_iter().zip(self.ways()).filter(|(_, way)| way.failed().is_none() && way.taken() > 0);
+        let sent: Vec<&str> = sent.map(|(name, _)| name).collect();
+        if !sent.is_empty() {
+            parts.push(format!("{} were sent", sent.join(" and ")));
+        }
+        parts.extend(self.said());
+        Some(parts.join("; "))
+    }
+
+    fn send_spans(&mut self, subject: &Subject) {
+        let (items, _) = self.batch.size();
+        self.span_way.send(&self.batch.take(subject), items);
     }
 
     fn send_logs(&mut self, subject: &Subject) {
         let Some(logs) = &mut self.logs else { return };
-        let body = logs.take(subject);
-        let sender = match self.log_sender.take() {
-            _ if self.failed.is_some() => return,
-            Some(sender) => Ok(sender),
-            None => Sender::new(&self.order.settings.logs, Signal::Logs, self.order.deadline),
-        };
-        let sent = sender.and_then(|mut sender| sender.send(&body).map(|()| sender));
-        match sent {
-            Ok(sender) => self.log_sender = Some(sender),
-            Err(e) => self.failed = Some(format!("logs: {e}")),
+        let (items, _) = logs.size();
+        if items > 0 {
+            self.log_way.send(&logs.take(subject), items);
         }
     }
 
-    fn send_metrics(&mut self, subject: &Subject, duration: u64) {
-        let Some(metrics) = self.metrics.take() else { return };
+    /// How many metrics there are.
+    fn send_metrics(&mut self, subject: &Subject, duration: u64, said: &mut Vec<String>) -> u64 {
+        let Some(metrics) = self.metrics.take() else { return 0 };
         let by_metric = metrics.by_metric();
         if metrics.left_out > 0 {
-            let said = format!("{} metrics were in no format that is known, or of too many series", metrics.left_out);
-            self.delivered.said.push(said);
+            said.push(format!("{} metrics were in no format that is known, or of too many series", metrics.left_out));
         }
-        if by_metric.is_empty() || self.failed.is_some() {
-            return;
+        if !by_metric.is_empty() {
+            let Settings { metrics: exporter, limits, delta, .. } = self.order.settings;
+            let mut request = Request::new(Signal::Metrics, encoding(exporter), *limits);
+            let times = [subject.began, subject.began.saturating_add(duration)];
+            by_metric.iter().for_each(|series| request.metric(series, times, delta.value));
+            self.metric_way.send(&request.take(subject), by_metric.iter().map(|series| series.len()).sum());
         }
-        let Settings { metrics: exporter, limits, delta, .. } = self.order.settings;
-        let mut request = Request::new(Signal::Metrics, encoding(exporter), *limits);
-        let times = [subject.began, subject.began.saturating_add(duration)];
-        by_metric.iter().for_each(|series| request.metric(series, times, delta.value));
-        let sent = Sender::new(exporter, Signal::Metrics, self.order.deadline).and_then(|mut sender| {
-            sender.send(&request.take(subject))?;
-            Ok(sender.said)
-        });
-        match sent {
-            Ok(mut said) => {
-                self.delivered.metrics = by_metric.len() as u64;
-                self.delivered.said.append(&mut said);
-            }
-            Err(e) => self.failed = Some(format!("metrics: {e}")),
-        }
+        by_metric.len() as u64
     }
 }

@@ -97,6 +97,10 @@ fn always(answer: Answer) -> Behaviour {
     Arc::new(move |_| answer.clone())
 }
 
+fn rejects(count: usize) -> Answer {
+    Answer::Reject(count, "too old")
+}
+
 fn refuse(status: u16) -> Answer {
     Answer::Refuse(status, Vec::new(), Vec::new())
 }
@@ -355,27 +359,59 @@ fn grpc_says_by_its_status_whether_to_ask_again() {
 #[test]
 fn what_a_sink_rejects_is_said_and_is_not_sent_again() {
     let folder = tempfile::tempdir().unwrap();
-    let body = r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}"#.as_bytes().to_vec();
-    let partial = Answer::Refuse(200, vec![("content-type", "application/json".to_owned())], body);
-    let sink = Collector::http(always(partial));
+    let sink = Collector::http(always(rejects(3)));
     let sent = output(&mut to(folder.path(), &sink.url, "1h"));
     assert_eq!((sent.status.code(), kept(folder.path())), (Some(7), 0), "{}", stderr(&sent));
-    assert!(stderr(&sent).contains("the sink rejected 3: too old"), "{}", stderr(&sent));
+    assert!(stderr(&sent).contains("the sink rejected 3 spans: too old"), "{}", stderr(&sent));
+    let spans = sink.received().spans().len();
+    assert!(stderr(&sent).contains(&format!(", {} spans", spans - 3)), "{spans}: {}", stderr(&sent));
     assert_eq!(sink.received().heads.len(), 1);
 }
 
-/// Backends that take spans alone are found out; the spans have arrived then.
+/// A sink that says the same of several requests: what it rejected is summed up, and a `push` of it has failed.
+#[test]
+fn what_a_sink_rejects_of_several_requests_is_one_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = folder.path().join("app.wtrace");
+    let mut record = clean(Command::new(WASMTRACE));
+    record.args(["record", "-q", "-o"]).arg(&recording).arg(path("corpus/real/zig_demo.wasm"));
+    assert!(output(&mut record).status.success());
+    for grpc in [false, true] {
+        let sink = if grpc { Collector::grpc(always(rejects(7))) } else { Collector::http(always(rejects(7))) };
+        let mut push = clean(Command::new(WASMTRACE));
+        push.arg("push").arg(&recording).env("OTEL_EXPORTER_OTLP_ENDPOINT", &sink.url);
+        let pushed = output(push.env("OTEL_EXPORTER_OTLP_PROTOCOL", if grpc { "grpc" } else { "http/json" }));
+        let (requests, spans) = (sink.received().heads.len(), sink.received().spans().len());
+        let said = stderr(&pushed);
+        assert!(pushed.status.code() == Some(1) && requests > 3, "{said}");
+        assert!(said.contains(&format!("app.wtrace: the sink rejected {} spans: too old\n", 7 * requests)), "{said}");
+        assert!(said.contains(&format!(", {} spans\n", spans - 7 * requests)), "{spans}: {said}");
+    }
+}
+
+/// Backends that take spans alone are found out; what else they take has arrived then.
 #[test]
 fn a_sink_that_does_not_take_logs_or_metrics_gets_the_spans() {
-    for (taken, what) in [(1, "logs: "), (2, "metrics: ")] {
+    // The three requests of this program: spans, logs, metrics.
+    for (refused, what, sent) in [
+        (&[1][..], "logs: ", "; spans and metrics were sent;"),
+        (&[2], "metrics: ", "; spans and logs were sent;"),
+        (&[0], "/v1/traces", "; logs and metrics were sent;"),
+        (&[1, 2], "; metrics: ", "; spans were sent;"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
-        let sink = Collector::http(Arc::new(move |n| if n < taken { Answer::Take } else { refuse(404) }));
+        let refuses = |n: usize| if refused.contains(&n) { refuse(404) } else { Answer::Take };
+        let sink = Collector::http(Arc::new(refuses));
         let mut command = clean(Command::new(WASMTRACE));
         command.arg("run").arg(path("tests/cli/modules/manual.wat"));
         command.env("WASMTRACE_SPOOL_DIR", folder.path()).env("OTEL_EXPORTER_OTLP_ENDPOINT", &sink.url);
         let failed = output(&mut command);
-        assert_eq!((failed.status.code(), kept(folder.path()), sink.spans().len()), (Some(0), 1, 4));
-        assert!(stderr(&failed).contains(what) && stderr(&failed).contains("404"), "{}", stderr(&failed));
+        let spans = if refused.contains(&0) { 0 } else { 4 };
+        assert_eq!((failed.status.code(), kept(folder.path()), sink.spans().len()), (Some(0), 1, spans));
+        let (said, received) = (stderr(&failed), sink.received());
+        assert_eq!(received.heads.len(), 3, "{said}");
+        assert_eq!(received.logs.len() + received.metrics.len() + spans / 4, 3 - refused.len());
+        assert!(said.contains(what) && said.contains("404") && said.contains(sent), "{said}");
     }
 }
 

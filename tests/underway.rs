@@ -228,6 +228,21 @@ fn a_collector_that_stalls_holds_nobody_up() {
     assert_tree(&pushed(folder.path()));
 }
 
+/// What it rejects on the way is said at the end, in one number with the rest, and has not been sent.
+#[test]
+fn what_a_collector_rejects_on_the_way_is_said_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = Collector::http(Arc::new(|_| Answer::Reject(2, "too many")));
+    let child = run(folder.path(), "0", &[&sink]);
+    wait_until(|| sink.received().traces.len() >= 3);
+    let output = child.terminate();
+    let (received, said) = (sink.received(), String::from_utf8_lossy(&output.stderr).into_owned());
+    let rejected = 2 * received.traces.len();
+    assert!(said.contains(&format!("the sink rejected {rejected} spans: too many\n")), "{said}");
+    assert!(said.contains(&format!(", {} spans, ", received.spans().len() - rejected)), "{said}");
+    assert!(kept(folder.path()).is_empty());
+}
+
 /// A span that the sink took while it ran is not sent again, also if the end fails: the recording has all, for a later time.
 #[test]
 fn what_fails_at_the_end_is_kept_whole() {

@@ -40,10 +40,57 @@ fn cut(text: &str) -> String {
     }
 }
 
+/// What a sink says of requests that it took: for which reasons it rejected how many of the items in them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Said(Vec<(String, u64)>);
+
+/// So many reasons are told apart: a sink may find a new one for each request.
+const MOST_REASONS: usize = 20;
+
+const OTHER_REASONS: &str = "for other reasons";
+
+impl Said {
+    fn of(reason: &str, rejected: u64) -> Said {
+        if reason.is_empty() && rejected == 0 { Said::default() } else { Said(vec![(cut(reason), rejected)]) }
+    }
+
+    /// Sums up what is said of several requests.
+    pub(super) fn add(&mut self, more: Said) {
+        for (reason, count) in more.0 {
+            let others = self.0.len();
+            match self.0.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, sum)) => *sum = sum.saturating_add(count),
+                None if others < MOST_REASONS => self.0.push((reason, count)),
+                None if others == MOST_REASONS => self.0.push((OTHER_REASONS.to_owned(), count)),
+                None => self.0[MOST_REASONS].1 = self.0[MOST_REASONS].1.saturating_add(count),
+            }
+        }
+    }
+
+    /// How many items were rejected.
+    pub(super) fn rejected(&self) -> u64 {
+        self.0.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
+    }
+
+    /// All of it, for a person.
+    pub(super) fn sentences(&self, signal: Signal) -> impl Iterator<Item = String> {
+        let items = match signal {
+            Signal::Traces => "spans",
+            Signal::Logs => "log records",
+            Signal::Metrics => "data points",
+        };
+        self.0.iter().map(move |(reason, count)| match (count, reason.as_str()) {
+            (0, reason) => format!("the sink says: {reason}"),
+            (count, "") => format!("the sink rejected {count} {items}"),
+            (count, reason) => format!("the sink rejected {count} {items}: {reason}"),
+        })
+    }
+}
+
 /// The answer to a request that was taken: an `Export…ServiceResponse`, which may say that a part was not.
-pub(super) fn of_success(signal: Signal, kind: &str, answer: &[u8]) -> Result<Option<String>, ()> {
+pub(super) fn of_success(signal: Signal, kind: &str, answer: &[u8]) -> Result<Said, ()> {
     let (rejected, message) = match kind {
-        _ if answer.is_empty() => return Ok(None),
+        _ if answer.is_empty() => return Ok(Said::default()),
         "application/json" => {
             let answer: Value = serde_json::from_slice(answer).map_err(|_| ())?;
             let partial = answer.as_object().ok_or(())?.get("partialSuccess").unwrap_or(&Value::Null);
@@ -57,13 +104,14 @@ pub(super) fn of_success(signal: Signal, kind: &str, answer: &[u8]) -> Result<Op
         }
         "application/x-protobuf" | "application/grpc" => {
             let Some(partial) = fields(answer).ok_or(())?.into_iter().find(|(number, _)| *number == 1) else {
-                return Ok(None);
+                return Ok(Said::default());
             };
             let Field::Bytes(partial) = partial.1 else { return Err(()) };
             let (mut count, mut message) = (0, String::new());
             for field in fields(partial).ok_or(())? {
                 match field {
-                    (1, Field::Number(number)) => count = number,
+                    // Signed, in the message.
+                    (1, Field::Number(number)) => count = u64::try_from(number as i64).unwrap_or(0),
                     (2, Field::Bytes(text)) => message = String::from_utf8_lossy(text).into_owned(),
                     _ => {}
                 }
@@ -72,14 +120,9 @@ pub(super) fn of_success(signal: Signal, kind: &str, answer: &[u8]) -> Result<Op
         }
         "text/html" => return Err(()),
         // Something short, from something between.
-        _ => return Ok(None),
+        _ => return Ok(Said::default()),
     };
-    Ok(match (rejected, message.is_empty()) {
-        (0, true) => None,
-        (0, false) => Some(format!("the sink says: {}", cut(&message))),
-        (count, true) => Some(format!("the sink rejected {count}")),
-        (count, false) => Some(format!("the sink rejected {count}: {}", cut(&message))),
-    })
+    Ok(Said::of(&message, rejected))
 }
 
 /// What a sink says of a failure: a `google.rpc.Status`, or text.
@@ -190,13 +233,29 @@ mod tests {
     fn an_answer_says_what_was_rejected_in_either_encoding() {
         let json = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}"#;
         let said = of_success(Signal::Traces, "application/json", json);
-        assert_eq!(said, Ok(Some("the sink rejected 3: too old".to_owned())));
+        assert_eq!(said, Ok(Said::of("too old", 3)));
         let proto = [&[0x0a, 11, 0x08, 3, 0x12, 7][..], b"too old"].concat();
         let said = of_success(Signal::Traces, "application/x-protobuf", &proto);
-        assert_eq!(said, Ok(Some("the sink rejected 3: too old".to_owned())));
+        assert_eq!(said, Ok(Said::of("too old", 3)));
         for all in [&b"{}"[..], b"{\"partialSuccess\":{}}", b""] {
-            assert_eq!(of_success(Signal::Logs, "application/json", all), Ok(None));
+            assert_eq!(of_success(Signal::Logs, "application/json", all), Ok(Said::default()));
         }
+    }
+
+    #[test]
+    fn what_is_said_of_many_requests_is_summed_up_by_its_reasons() {
+        let mut said = Said::default();
+        for request in 0..1_000 {
+            said.add(Said::of("too old", 3));
+            said.add(Said::of("", 1));
+            said.add(Said::of(&format!("bad id {request}"), 1));
+        }
+        let sentences: Vec<String> = said.sentences(Signal::Traces).collect();
+        assert_eq!(sentences[..2], ["the sink rejected 3000 spans: too old", "the sink rejected 1000 spans"]);
+        assert_eq!((sentences.len(), said.rejected()), (MOST_REASONS + 1, 5_000));
+        assert_eq!(sentences[MOST_REASONS], "the sink rejected 982 spans: for other reasons");
+        let friendly: Vec<String> = Said::of("thanks", 0).sentences(Signal::Logs).collect();
+        assert_eq!(friendly, ["the sink says: thanks"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::answer::{self, Again, Trouble};
+use super::answer::{self, Again, Said, Trouble};
 use super::http::gzip;
 use super::settings::Exporter;
 use super::tls;
@@ -62,8 +62,8 @@ impl Grpc {
         Ok(Grpc { runtime, tls, endpoint, headers, gzip: exporter.gzip.value, connection: None })
     }
 
-    /// Sends one request; what the sink says of it, if it has something to say.
-    pub(super) fn send(&mut self, signal: Signal, body: &[u8], timeout: Duration) -> Result<Option<String>, Trouble> {
+    /// Sends one request; what the sink says of it.
+    pub(super) fn send(&mut self, signal: Signal, body: &[u8], timeout: Duration) -> Result<Said, Trouble> {
         let Grpc { runtime, tls, endpoint, headers, gzip: packed, connection } = self;
         let exchange = async {
             let reused = connection.is_some();

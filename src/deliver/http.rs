@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::{self, Again, Trouble};
+use super::answer::{self, Again, Said, Trouble};
 use super::settings::{Exporter, Protocol};
 use super::tls;
 use crate::export::{Encoding, Signal};
@@ -59,13 +59,8 @@ impl Http {
         })
     }
 
-    /// Sends one request; what the sink says of it, if it has something to say.
-    pub(super) fn send(
-        &mut self,
-        signal: Option<Signal>,
-        body: &[u8],
-        timeout: Duration,
-    ) -> Result<Option<String>, Trouble> {
+    /// Sends one request; what the sink says of it.
+    pub(super) fn send(&mut self, signal: Option<Signal>, body: &[u8], timeout: Duration) -> Result<Said, Trouble> {
         let mut request = self.agent.post(&self.url).header("content-type", self.content_type);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -94,7 +89,7 @@ impl Http {
             return match signal {
                 Some(signal) => answer::of_success(signal, kind, &answer)
                     .map_err(|()| answer::no_collector(&super::settings::without_secrets(&self.url))),
-                None => Ok(None),
+                None => Ok(Said::default()),
             };
         }
         let said = answer::message(kind, &answer.unwrap_or_default());

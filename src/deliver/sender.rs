@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::answer::{Again, Trouble};
+use super::answer::{Again, Said, Trouble};
 use super::grpc::Grpc;
 use super::http::Http;
 use super::settings::{Exporter, Protocol};
@@ -22,8 +22,56 @@ pub(super) struct Sender {
     pub(super) deadline: Option<Instant>,
     /// There was an answer.
     answers: bool,
-    /// What the sink said of requests that it took, each once.
-    pub(super) said: Vec<String>,
+    /// What the sink said of requests that it took.
+    pub(super) said: Said,
+}
+
+/// The requests of one signal, which is sent whatever becomes of the others.
+pub(super) struct Way<'w> {
+    exporter: &'w Exporter,
+    signal: Signal,
+    deadline: Option<Instant>,
+    /// From the first request on.
+    sender: Option<Sender>,
+    /// How many items were in requests that were taken.
+    items: u64,
+    /// Why no more are sent.
+    failed: Option<String>,
+}
+
+impl<'w> Way<'w> {
+    pub(super) fn new(exporter: &'w Exporter, signal: Signal, deadline: Option<Instant>) -> Self {
+        Way { exporter, signal, deadline, sender: None, items: 0, failed: None }
+    }
+
+    /// Sends a request with so many items, if none has failed.
+    pub(super) fn send(&mut self, body: &[u8], items: usize) {
+        if self.failed.is_some() {
+            return;
+        }
+        let sender = match &mut self.sender {
+            Some(sender) => Ok(sender),
+            none => Sender::new(self.exporter, self.signal, self.deadline).map(|sender| none.insert(sender)),
+        };
+        match sender.and_then(|sender| sender.send(body)) {
+            Ok(()) => self.items += items as u64,
+            Err(e) => self.failed = Some(e),
+        }
+    }
+
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// What the sink said of what it took.
+    pub(super) fn said(&self) -> Said {
+        self.sender.as_ref().map(|sender| sender.said.clone()).unwrap_or_default()
+    }
+
+    /// How many items were taken, and not rejected.
+    pub(super) fn taken(&self) -> u64 {
+        self.items.saturating_sub(self.said().rejected())
+    }
 }
 
 /// The first pause between two tries; each is twice as long as the one before, up to the longest.
@@ -41,7 +89,7 @@ impl Sender {
         };
         let zipkin = exporter.protocol.value == Protocol::Zipkin;
         let timeout = exporter.timeout.value;
-        Ok(Sender { transport, signal, zipkin, timeout, deadline, answers: false, said: Vec::new() })
+        Ok(Sender { transport, signal, zipkin, timeout, deadline, answers: false, said: Said::default() })
     }
 
     fn left(&self) -> Duration {
@@ -62,7 +110,7 @@ impl Sender {
             let Trouble { again, message } = match self.once(body, timeout) {
                 Ok(said) => {
                     self.answers = true;
-                    self.said.extend(said.filter(|said| !self.said.contains(said)));
+                    self.said.add(said);
                     return Ok(());
                 }
                 Err(trouble) => trouble,
@@ -84,7 +132,7 @@ impl Sender {
         unreachable!("the tries are without end")
     }
 
-    fn once(&mut self, body: &[u8], timeout: Duration) -> Result<Option<String>, Trouble> {
+    fn once(&mut self, body: &[u8], timeout: Duration) -> Result<Said, Trouble> {
         match &mut self.transport {
             Transport::Http(http) => http.send((!self.zipkin).then_some(self.signal), body, timeout),
             Transport::Grpc(grpc) => grpc.send(self.signal, body, timeout),

@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::answer::Said;
 use super::budget::{Rank, rank};
 use super::sender::Sender;
 use super::settings::Settings;
@@ -40,6 +41,8 @@ pub struct Already {
     sent: HashSet<u64>,
     /// Without a budget: which ones the sink has taken, counted in the order in which they closed.
     closed: Vec<Range<u64>>,
+    /// What the sink said of them: those that it rejected are taken too, since it would do so again.
+    pub(super) said: Said,
 }
 
 impl Already {
@@ -338,7 +341,8 @@ impl Sending {
         if state.ended {
             return;
         }
-        let Already { sent, closed, .. } = &mut state.already;
+        let Already { sent, closed, said, .. } = &mut state.already;
+        said.add(std::mem::take(&mut sender.said));
         for (number, place) in on_its_way {
             match closed.last_mut() {
                 _ if self.most.is_some() => {

@@ -31,6 +31,8 @@ pub struct Received {
 #[derive(Debug, Clone)]
 pub enum Answer {
     Take,
+    /// The same, but for so many items, for that reason.
+    Reject(usize, &'static str),
     /// A status, headers and a body; by gRPC, the code of the same number.
     Refuse(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Bytes that are no answer.
@@ -179,7 +181,8 @@ fn serve(stream: impl Read + Write, all: &Mutex<Received>, behaviour: &Behaviour
         };
         all.lock().unwrap().heads.push([(":path".to_owned(), path.clone())].into_iter().chain(head.clone()).collect());
         let answer = match behaviour(number) {
-            Answer::Take => take(&path, &head, &body, all),
+            Answer::Take => take(&path, &head, &body, all, None),
+            Answer::Reject(count, reason) => take(&path, &head, &body, all, Some((count, reason))),
             Answer::Refuse(status, headers, body) => {
                 let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
                 let head = format!("HTTP/1.1 {status} No\r\n{headers}content-length: {}\r\n\r\n", body.len());
@@ -227,7 +230,13 @@ fn of<'h>(head: &'h Head, name: &str) -> Option<&'h str> {
     head.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
-fn take(path: &str, head: &Head, body: &[u8], all: &Mutex<Received>) -> Vec<u8> {
+fn take(
+    path: &str,
+    head: &Head,
+    body: &[u8],
+    all: &Mutex<Received>,
+    rejected: Option<(usize, &'static str)>,
+) -> Vec<u8> {
     let mut unpacked = Vec::new();
     let body = match of(head, "content-encoding") {
         Some("gzip") => {
@@ -257,8 +266,17 @@ fn take(path: &str, head: &Head, body: &[u8], all: &Mutex<Received>) -> Vec<u8> 
         }
         other => panic!("there is nothing at {other}"),
     }
-    let body = if kind == "application/json" { "{}" } else { "" };
-    format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    let answer = rejected.filter(|_| path == "/v1/traces").map(|(count, reason)| partial(count, reason));
+    let answer = answer.unwrap_or_default();
+    let body = if kind == "application/json" { serde_json::to_vec(&answer).unwrap() } else { answer.encode_to_vec() };
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), &body].concat()
+}
+
+/// An answer of a collector that rejected some.
+fn partial(count: usize, reason: &str) -> trace::ExportTraceServiceResponse {
+    let rejected = trace::ExportTracePartialSuccess { rejected_spans: count as i64, error_message: reason.to_owned() };
+    trace::ExportTraceServiceResponse { partial_success: Some(rejected) }
 }
 
 #[derive(Clone)]
@@ -269,7 +287,7 @@ struct Services {
 }
 
 impl Services {
-    async fn take<M: Default, A: Default>(
+    async fn take<M: Default, A: Message + Default>(
         &self,
         request: Request<M>,
         keep: impl FnOnce(&mut Received, M),
@@ -286,6 +304,11 @@ impl Services {
             Answer::Take => {
                 keep(&mut self.received.lock().unwrap(), request.into_inner());
                 Ok(Response::new(A::default()))
+            }
+            Answer::Reject(count, reason) => {
+                keep(&mut self.received.lock().unwrap(), request.into_inner());
+                // The same message for each signal.
+                Ok(Response::new(A::decode(&partial(count, reason).encode_to_vec()[..]).unwrap()))
             }
             Answer::Refuse(code, _, details) => {
                 let code = tonic::Code::from_i32(code.into());

@@ -15,7 +15,8 @@ use crate::sending::{self, ResourceArgs, SendArgs, Shipment};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The spans are those of the run: with its trace id, in the span of the host that it was in. Sent twice, they are the same.
-Of a recording that is damaged or cut off, what is sound is sent.
+Of a recording that is damaged or cut off, what is sound is sent. What a sink does not take, or rejects, is said, and the
+exit code is 1.
 
 Examples:
   wasmtrace push app.wtrace
@@ -66,6 +67,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         let sent = shipment.send(path, args.send.flush_timeout(), None, global);
         let delivered = sent.map_err(anyhow::Error::msg).with_context(|| path.display().to_string())?;
         sending::say(&delivered, &shipment.settings, global);
+        if delivered.rejected > 0 {
+            bail!("{}: {}", path.display(), delivered.said.join("; "));
+        }
+        global.warn("", &delivered.said);
     }
     Ok(0)
 }

@@ -245,7 +245,11 @@ impl Spool {
                 continue;
             }
             match shipment.send(file.path(), Some(timeout), Some(interrupt), global) {
-                Ok(delivered) => whole &= say(&delivered, &shipment.settings, global),
+                Ok(delivered) => {
+                    say(&delivered, &shipment.settings, global);
+                    global.warn("", &delivered.said);
+                    whole &= delivered.said.is_empty();
+                }
                 Err(e) => failed.push((target, e)),
             }
         }
@@ -336,9 +340,9 @@ impl Shipment {
     }
 }
 
-/// Says what was sent; whether the sink took all of it.
-pub(crate) fn say(delivered: &Delivered, settings: &Settings, global: &Global) -> bool {
-    let Delivered { trace, spans, underway, logs, metrics, merged, left_out, said, .. } = delivered;
+/// Says what was sent; what the sink said of it is in [`Delivered::said`].
+pub(crate) fn say(delivered: &Delivered, settings: &Settings, global: &Global) {
+    let Delivered { trace, spans, underway, logs, metrics, merged, left_out, .. } = delivered;
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
     global.note(&format!(
         "sent to {}: trace {trace}, {spans} spans{}{}{}{}{}",
@@ -349,8 +353,6 @@ pub(crate) fn say(delivered: &Delivered, settings: &Settings, global: &Global) -
         some(*logs, "logs"),
         some(*metrics, "metrics"),
     ));
-    global.warn("", said);
-    said.is_empty()
 }
 
 impl SendArgs {
