@@ -224,6 +224,41 @@ fn a_sink_that_fails_is_nothing_to_another() {
     assert!(stderr(&failed).contains(&sinks[0]) && !stderr(&failed).contains(&sinks[1]), "{}", stderr(&failed));
 }
 
+/// The time is for all of them together: those that stall do not take it from each other, nor from one that works.
+#[test]
+fn several_sinks_are_sent_to_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let sinks = [always(Answer::Stall), always(Answer::Stall), takes_all()].map(Collector::http);
+    let [a, b, c] = sinks.each_ref().map(|sink| format!("--sink=otlp:{}", sink.url));
+    let began = Instant::now();
+    let failed = output(&mut run(folder.path(), &["--flush-timeout", "5s", &a, &b, &c]));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(sinks[2].spans().len() > 40 && kept(folder.path()) == 1);
+    let said = stderr(&failed);
+    let (_, push) = said.trim_end().split_once("; to send it: ").unwrap();
+    let named = sinks.each_ref().map(|sink| push.contains(&sink.url));
+    assert_eq!(named, [true, true, false], "{said}");
+}
+
+/// So with `push`, whose exit code says that one of them failed.
+#[test]
+fn a_sink_that_refuses_a_recording_is_nothing_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = folder.path().join("app.wtrace");
+    let mut record = clean(Command::new(WASMTRACE));
+    record.args(["record", "-q", "-o"]).arg(&recording).arg(path("tests/cli/modules/manual.wat"));
+    assert!(output(&mut record).status.success());
+    let (refuses, works) = (Collector::http(always(refuse(400))), Collector::http(takes_all()));
+    for sinks in [[&refuses, &works], [&works, &refuses]] {
+        let mut push = clean(Command::new(WASMTRACE));
+        push.arg("push").arg(&recording).args(sinks.map(|sink| format!("--sink=otlp:{}", sink.url)));
+        let pushed = output(&mut push);
+        assert_eq!((pushed.status.code(), works.spans().len()), (Some(1), 4), "{}", stderr(&pushed));
+        assert!(stderr(&pushed).contains(&format!("app.wtrace: {}/v1/traces answers 400", refuses.url)));
+    }
+    assert_eq!(works.received().traces.len(), 2);
+}
+
 #[test]
 fn a_sink_that_is_busy_for_longer_than_there_is_time_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
@@ -451,11 +486,12 @@ fn a_full_disk_costs_the_rest_of_the_trace_and_nothing_else() {
     assert_eq!(kept(folder.path()), 0);
 }
 
-/// A guest that never ends, and our process, started with a sink.
-fn endless(folder: &Path, url: &str) -> std::process::Child {
+/// A guest that never ends, and our process, started with sinks.
+fn endless(folder: &Path, sinks: &[&Collector], time: &str) -> std::process::Child {
     let mut command = clean(Command::new(WASMTRACE));
-    command.args(["run", "--invoke", "calls", "--flush-timeout", "1h"]).arg(path("tests/cli/modules/endless.wat"));
-    command.env("WASMTRACE_SPOOL_DIR", folder).env("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+    command.args(["run", "--invoke", "calls", "--flush-timeout", time]);
+    command.args(sinks.iter().map(|sink| format!("--sink=otlp:{}", sink.url)));
+    command.arg(path("tests/cli/modules/endless.wat")).env("WASMTRACE_SPOOL_DIR", folder);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -477,7 +513,7 @@ fn a_guest_that_is_ended_by_a_signal_is_still_delivered() {
     for (name, code) in [("TERM", 143), ("INT", 130)] {
         let folder = tempfile::tempdir().unwrap();
         let sink = Collector::http(takes_all());
-        let child = endless(folder.path(), &sink.url);
+        let child = endless(folder.path(), &[&sink], "1h");
         wait_for_spool(folder.path());
         signal(&child, name);
         let ended = child.wait_with_output().unwrap();
@@ -487,19 +523,21 @@ fn a_guest_that_is_ended_by_a_signal_is_still_delivered() {
 }
 
 #[test]
-fn a_signal_while_a_sink_stalls_ends_the_waiting_and_keeps_the_trace() {
+fn a_signal_while_sinks_stall_ends_the_waiting_for_all_and_keeps_the_trace() {
     let folder = tempfile::tempdir().unwrap();
-    let sink = Collector::http(always(Answer::Stall));
-    let child = endless(folder.path(), &sink.url);
+    let sinks = [always(Answer::Stall), always(Answer::Stall)].map(Collector::http);
+    let child = endless(folder.path(), &sinks.each_ref(), "100s");
     wait_for_spool(folder.path());
     signal(&child, "TERM");
-    while sink.received().heads.is_empty() {
+    while sinks.iter().all(|sink| sink.received().heads.is_empty()) {
         std::thread::sleep(Duration::from_millis(10));
     }
+    let began = Instant::now();
     signal(&child, "TERM");
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), kept(folder.path())), (Some(143), 1), "{}", stderr(&ended));
     assert!(stderr(&ended).contains("interrupted; to send it: wasmtrace push "), "{}", stderr(&ended));
+    assert!(began.elapsed() < Duration::from_secs(50), "{:?}", began.elapsed());
 }
 
 /// A hundred and twenty thousand spans, each request answered late: all of them arrive, in bounded memory.

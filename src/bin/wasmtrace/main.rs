@@ -32,6 +32,7 @@ mod report;
 mod run;
 mod select;
 mod sending;
+mod shipment;
 mod sinks;
 mod strip;
 mod underway;
@@ -118,7 +119,7 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            let _ = writeln!(anstream::stderr(), "wasmtrace: {RED}error{RED:#}: {}", one_line(&e));
+            fail(&one_line(&e));
             ExitCode::from(failure)
         }
     }
@@ -166,6 +167,11 @@ impl Global {
             let _ = writeln!(anstream::stderr(), "wasmtrace: {}", wasmtrace::label::printable(text));
         }
     }
+}
+
+/// Prints an error, which is one line.
+fn fail(text: &str) {
+    let _ = writeln!(anstream::stderr(), "wasmtrace: {RED}error{RED:#}: {text}");
 }
 
 /// An error with its causes, made safe for a terminal: messages may quote names from a module.

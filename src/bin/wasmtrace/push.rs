@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use wasmtrace::deliver::Already;
+use anyhow::{Context, Result, anyhow, bail};
 use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::Destination;
 
-use crate::Global;
-use crate::recordings;
-use crate::sending::{self, ResourceArgs, SendArgs, Shipment};
+use crate::sending::{self, ResourceArgs, SendArgs};
+use crate::shipment::{Receiver, Shipment, say};
+use crate::{Global, fail, one_line, recordings};
 
 /// Send a recording to a collector
 #[derive(Debug, clap::Args)]
@@ -56,21 +55,34 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     } else {
         &path
     };
-    for target in targets {
-        let shipment = Shipment {
-            settings: sending::settings(&target),
-            max_spans: args.send.max_spans(),
-            end: None,
-            resource: args.resource.attributes(),
-            already: Already::default(),
-        };
-        let sent = shipment.send(path, args.send.flush_timeout(), None, global);
-        let delivered = sent.map_err(anyhow::Error::msg).with_context(|| path.display().to_string())?;
-        sending::say(&delivered, &shipment.settings, global);
-        if delivered.rejected > 0 {
-            bail!("{}: {}", path.display(), delivered.said.join("; "));
-        }
-        global.warn("", &delivered.said);
-    }
-    Ok(0)
+    let receiver = |target| Receiver { settings: sending::settings(&target), target, underway: None };
+    let receivers: Vec<Receiver> = targets.into_iter().map(receiver).collect();
+    sending::warn_of(&receivers, global);
+    let shipment = Shipment {
+        path,
+        max_spans: args.send.max_spans(),
+        end: None,
+        resource: args.resource.attributes(),
+        timeout: args.send.flush_timeout(),
+    };
+    let mut code = 0;
+    let mut failed = |why: String| {
+        code = 1;
+        fail(&one_line(&anyhow!(why).context(path.display().to_string())));
+    };
+    shipment.send(
+        receivers,
+        || false,
+        |receiver, sent| match sent {
+            Ok(delivered) => {
+                say(&delivered, &receiver.settings, global);
+                match delivered.rejected {
+                    0 => global.warn("", &delivered.said),
+                    _ => failed(delivered.said.join("; ")),
+                }
+            }
+            Err(why) => failed(why),
+        },
+    );
+    Ok(code)
 }

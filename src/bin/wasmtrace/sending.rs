@@ -1,15 +1,12 @@
 //! What is sent over the network: the options for it, the place in a trace, the spool, and what is said of it.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tempfile::NamedTempFile;
-use wasmtrace::deliver::settings::{Settings, Target, without_secrets};
-use wasmtrace::deliver::{Already, Delivered, Order, deliver_rest};
+use wasmtrace::deliver::settings::{Settings, Target};
 use wasmtrace::export::{Destination, Subject, new_context};
 use wasmtrace::trace::context::{self, Context, Parent};
 use wasmtrace::trace::recording::End;
@@ -17,6 +14,7 @@ use wasmtrace::trace::recording::End;
 use crate::Global;
 use crate::record::Recorder;
 use crate::recordings::EXTENSION;
+use crate::shipment::{Receiver, Shipment, say};
 use crate::underway::{Pace, Sending};
 
 /// What the options are under in the help.
@@ -174,8 +172,7 @@ impl Place {
 pub(crate) struct Spool {
     file: NamedTempFile,
     recorder: Recorder,
-    /// Each with what sends to it while the guest runs.
-    targets: Vec<(Target, Option<Sending>)>,
+    receivers: Vec<Receiver>,
 }
 
 impl Spool {
@@ -204,11 +201,12 @@ impl Spool {
         let within = args.send.flush_timeout.unwrap_or(FLUSH_TIMEOUT);
         let pace = Pace { every: args.send_every, within, max_spans: args.send.max_spans };
         let begin = |target| {
-            let sending = Sending::begin(file.path(), settings(&target), pace);
-            (target, sending)
+            let settings = settings(&target);
+            let underway = Sending::begin(file.path(), settings.clone(), pace);
+            Receiver { target, settings, underway }
         };
-        let targets = targets.into_iter().map(begin).collect();
-        Ok(Some(Spool { file, recorder, targets }))
+        let receivers = targets.into_iter().map(begin).collect();
+        Ok(Some(Spool { file, recorder, receivers }))
     }
 
     pub(crate) fn recorder(&mut self) -> &mut Recorder {
@@ -218,46 +216,41 @@ impl Spool {
     /// Sends what was recorded to all sinks; whether all of it arrived. What did not is kept.
     pub(crate) fn send(self, args: &SpoolArgs, end: End, interrupt: &AtomicI32, global: &Global) -> bool {
         let args = &args.send;
-        let Spool { file, recorder, targets } = self;
+        let Spool { file, recorder, receivers } = self;
         let mut whole = true;
         if let Err(e) = recorder.finish(end.clone()) {
             whole = false;
             global.complain(&format!("the trace is incomplete: {}: {e}", file.path().display()));
         }
-        let mut failed = Vec::new();
-        for (target, sending) in targets {
-            let timeout = args.flush_timeout.unwrap_or(FLUSH_TIMEOUT);
-            let began = Instant::now();
-            let before = interrupt.load(Ordering::Relaxed);
-            let given_up = || interrupt.load(Ordering::Relaxed) != before;
-            // The other half is for what is left.
-            let already = sending.map(|sending| sending.end(began.checked_add(timeout / 2), given_up));
-            let timeout = timeout.saturating_sub(began.elapsed());
-            let shipment = Shipment {
-                settings: settings(&target),
-                max_spans: args.max_spans,
-                end: Some(end.clone()),
-                resource: Vec::new(),
-                already: already.unwrap_or_default(),
-            };
-            if given_up() {
-                failed.push((target, "interrupted".to_owned()));
-                continue;
+        warn_of(&receivers, global);
+        // The signal that ended the guest is not one that ends this.
+        let before = interrupt.load(Ordering::Relaxed);
+        let given_up = || interrupt.load(Ordering::Relaxed) != before;
+        let shipment = Shipment {
+            path: file.path(),
+            max_spans: args.max_spans,
+            end: Some(end),
+            resource: Vec::new(),
+            timeout: Some(args.flush_timeout.unwrap_or(FLUSH_TIMEOUT)),
+        };
+        let (mut sinks, mut reasons) = (String::new(), Vec::new());
+        shipment.send(receivers, given_up, |receiver, sent| match sent {
+            Ok(delivered) => {
+                say(&delivered, &receiver.settings, global);
+                global.warn("", &delivered.said);
+                whole &= delivered.said.is_empty();
             }
-            match shipment.send(file.path(), Some(timeout), Some(interrupt), global) {
-                Ok(delivered) => {
-                    say(&delivered, &shipment.settings, global);
-                    global.warn("", &delivered.said);
-                    whole &= delivered.said.is_empty();
-                }
-                Err(e) => failed.push((target, e)),
+            Err(why) => {
+                sinks += &typed(&receiver.target);
+                reasons.extend(Some(why).filter(|why| !reasons.contains(why)));
             }
+        });
+        if reasons.is_empty() {
+            return whole;
         }
-        let Some((_, first)) = failed.first() else { return whole };
-        let why = format!("the trace was not sent: {first}");
+        let why = format!("the trace was not sent: {}", reasons.join("; "));
         match file.keep() {
             Ok((_, path)) => {
-                let sinks: String = failed.iter().map(|(target, _)| typed(target)).collect();
                 let path = quoted(&path.display().to_string());
                 global.complain(&format!("{why}; to send it: wasmtrace push {path}{sinks}"));
             }
@@ -265,6 +258,15 @@ impl Spool {
         }
         false
     }
+}
+
+/// Warns of what could not be read in the environment, which is the same for all.
+pub(crate) fn warn_of(receivers: &[Receiver], global: &Global) {
+    let mut warnings: Vec<String> = Vec::new();
+    for warning in receivers.iter().flat_map(|receiver| &receiver.settings.warnings) {
+        warnings.extend(Some(warning.clone()).filter(|warning| !warnings.contains(warning)));
+    }
+    global.warn("", &warnings);
 }
 
 /// The option that names the target.
@@ -284,75 +286,6 @@ fn typed(target: &Target) -> String {
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+=,[]".contains(c);
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-/// A recording that is sent to one sink.
-pub(crate) struct Shipment {
-    pub(crate) settings: Settings,
-    pub(crate) max_spans: usize,
-    pub(crate) end: Option<End>,
-    pub(crate) resource: Vec<(String, String)>,
-    /// What was sent of it before.
-    pub(crate) already: Already,
-}
-
-/// How much longer than it may take we wait for the sender to say so: a name may take long to be resolved.
-const GRACE: Duration = Duration::from_millis(500);
-
-/// How often we look whether we are asked to stop.
-const LOOK: Duration = Duration::from_millis(50);
-
-impl Shipment {
-    /// Sends it on a thread of its own, which is left behind if it does not end in time.
-    pub(crate) fn send(
-        &self,
-        path: &Path,
-        timeout: Option<Duration>,
-        interrupt: Option<&AtomicI32>,
-        global: &Global,
-    ) -> Result<Delivered, String> {
-        global.warn("", &self.settings.warnings);
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let (settings, path, resource) = (self.settings.clone(), path.to_owned(), self.resource.clone());
-        let (max_spans, end, already) = (self.max_spans, self.end.clone(), self.already.clone());
-        let (done, waiting) = mpsc::channel();
-        let thread = move || {
-            let order = Order { settings: &settings, max_spans, deadline, end, resource };
-            // Nobody may be waiting any more.
-            let _ = done.send(deliver_rest(|| File::open(&path), &order, &already));
-        };
-        let started = std::thread::Builder::new().name("delivery".into()).spawn(thread);
-        started.map_err(|e| format!("no thread to send it: {e}"))?;
-        // The signal that ended the guest is not one that ends this.
-        let signal = || interrupt.map_or(0, |interrupt| interrupt.load(Ordering::Relaxed));
-        let before = signal();
-        loop {
-            match waiting.recv_timeout(LOOK) {
-                Ok(result) => return result,
-                Err(RecvTimeoutError::Disconnected) => return Err("sending failed".to_owned()),
-                Err(RecvTimeoutError::Timeout) if signal() != before => return Err("interrupted".to_owned()),
-                Err(RecvTimeoutError::Timeout) if deadline.is_some_and(|d| Instant::now() > d + GRACE) => {
-                    return Err(format!("it took longer than {:?}", timeout.unwrap_or_default()));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-        }
-    }
-}
-
-/// Says what was sent; what the sink said of it is in [`Delivered::said`].
-pub(crate) fn say(delivered: &Delivered, settings: &Settings, global: &Global) {
-    let Delivered { trace, spans, underway, logs, metrics, merged, left_out, .. } = delivered;
-    let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
-    global.note(&format!(
-        "sent to {}: trace {trace}, {spans} spans{}{}{}{}{}",
-        without_secrets(&settings.traces.endpoint.value),
-        some(*underway, "of them while it ran"),
-        some(*merged, "calls merged"),
-        some(*left_out, "left out"),
-        some(*logs, "logs"),
-        some(*metrics, "metrics"),
-    ));
 }
 
 impl SendArgs {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use wasmtrace::deliver::settings::Settings;
 use wasmtrace::deliver::{Already, Progress, Underway};
 
-/// How often we look whether we are asked to stop.
-const LOOK: Duration = Duration::from_millis(50);
+/// So long a request that is on its way is waited for in any case.
+const LEAST: Duration = Duration::from_millis(50);
 
 /// How long a request may take: a window that fails is no loss.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -50,16 +50,15 @@ impl Sending {
         Some(Sending { progress, stop, stopped })
     }
 
-    /// Ends it, and says what was sent. A request that is on its way is waited for until then, or until that is given up.
-    pub(crate) fn end(self, until: Option<Instant>, given_up: impl Fn() -> bool) -> Already {
+    /// Ends it, and says what was sent. A request that is on its way is waited for until then.
+    pub(crate) fn end(self, until: Option<Instant>) -> Already {
         let Sending { progress, stop, stopped } = self;
         progress.end();
         drop(stop);
-        let soon = || until.is_none_or(|until| Instant::now() < until);
-        let mut first = true;
-        while (std::mem::take(&mut first) || (soon() && !given_up()))
-            && stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
-        {}
+        let _ = match until {
+            Some(until) => stopped.recv_timeout(until.saturating_duration_since(Instant::now()).max(LEAST)),
+            None => stopped.recv().map_err(RecvTimeoutError::from),
+        };
         progress.ended()
     }
 }
