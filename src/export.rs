@@ -28,6 +28,8 @@ mod otlp_json;
 pub(crate) mod spans;
 mod text;
 mod tree;
+#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
+pub(crate) mod url;
 #[cfg(feature = "otlp")]
 pub(crate) mod zipkin;
 
@@ -305,8 +307,8 @@ impl std::str::FromStr for Destination {
             ("tree" | "none", Some(_)) => return Err(UnknownSink(format!("`{name}` is not written to a file"))),
             ("tree", None) => return Ok(Destination::Tree),
             ("none", None) => return Ok(Destination::None),
-            ("otlp", url) => return Ok(Destination::Otlp(url.map(is_url).transpose()?)),
-            ("zipkin", url) => return Ok(Destination::Zipkin(url.map(is_url).transpose()?)),
+            ("otlp", url) => return Ok(Destination::Otlp(url.map(address).transpose()?)),
+            ("zipkin", url) => return Ok(Destination::Zipkin(url.map(address).transpose()?)),
             _ => {}
         }
         match (name.parse(), file) {
@@ -321,14 +323,9 @@ impl std::str::FromStr for Destination {
 }
 
 /// A URL of HTTP, or an address without a scheme.
-fn is_url(text: &str) -> Result<String, UnknownSink> {
-    let address = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or(text);
-    match address.is_empty()
-        || address.starts_with('/')
-        || address.contains("://")
-        || text.contains(char::is_whitespace)
-    {
-        true => Err(UnknownSink(format!("`{text}` is no URL with http:// or https://"))),
-        false => Ok(text.to_owned()),
+fn address(text: &str) -> Result<String, UnknownSink> {
+    match url::address(text, "http") {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(UnknownSink(format!("`{text}` is no URL with http:// or https://"))),
     }
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::answer::{self, Again, Said, Trouble};
 use super::http::gzip;
-use super::settings::Exporter;
+use super::settings::{Exporter, without_secrets};
 use super::tls;
 use crate::export::Signal;
 
@@ -24,6 +24,8 @@ pub(super) struct Grpc {
     runtime: tokio::runtime::Runtime,
     tls: Option<Arc<rustls::ClientConfig>>,
     endpoint: Uri,
+    /// Without its secrets.
+    shown: String,
     headers: HeaderMap,
     gzip: bool,
     /// Open from one request to the next.
@@ -44,10 +46,8 @@ fn service(signal: Signal) -> &'static str {
 impl Grpc {
     pub(super) fn new(exporter: &Exporter) -> Result<Self, String> {
         let url = &exporter.endpoint.value;
-        let endpoint: Uri = url.parse().map_err(|e| format!("{url}: {e}"))?;
-        if endpoint.host().is_none() {
-            return Err(format!("{url} names no host"));
-        }
+        let shown = without_secrets(url);
+        let endpoint: Uri = url.parse().map_err(|e| format!("{shown}: {e}"))?;
         let tls = match endpoint.scheme_str() {
             Some("https") => Some(tls::Identity::read(exporter)?.http2()?),
             _ => None,
@@ -59,22 +59,22 @@ impl Grpc {
             headers.append(name, value);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
-        Ok(Grpc { runtime, tls, endpoint, headers, gzip: exporter.gzip.value, connection: None })
+        Ok(Grpc { runtime, tls, endpoint, shown, headers, gzip: exporter.gzip.value, connection: None })
     }
 
     /// Sends one request; what the sink says of it.
     pub(super) fn send(&mut self, signal: Signal, body: &[u8], timeout: Duration) -> Result<Said, Trouble> {
-        let Grpc { runtime, tls, endpoint, headers, gzip: packed, connection } = self;
+        let Grpc { runtime, tls, endpoint, shown, headers, gzip: packed, connection } = self;
         let exchange = async {
             let reused = connection.is_some();
             let sender = match connection.take() {
                 Some(sender) => sender,
-                None => connect(endpoint, tls.clone()).await?,
+                None => connect(endpoint, shown, tls.clone()).await?,
             };
             let ready = match sender.ready().await {
                 Ok(sender) => sender,
                 // It was open too long for somebody.
-                Err(_) if reused => connect(endpoint, tls.clone()).await?.ready().await.map_err(broken)?,
+                Err(_) if reused => connect(endpoint, shown, tls.clone()).await?.ready().await.map_err(broken)?,
                 Err(e) => return Err(broken(e)),
             };
             let mut sender = ready;
@@ -84,14 +84,13 @@ impl Grpc {
         };
         let said = runtime.block_on(async { tokio::time::timeout(timeout, exchange).await });
         let said = said.unwrap_or_else(|_| {
-            Err(Trouble { again: Again::Unanswered, message: format!("{endpoint}: no answer within {timeout:.1?}") })
+            Err(Trouble { again: Again::Unanswered, message: format!("{shown}: no answer within {timeout:.1?}") })
         });
         match said {
             Ok((kind, answer)) if kind.starts_with("application/grpc") => {
-                let url = self.endpoint.to_string();
-                answer::of_success(signal, "application/grpc", &answer).map_err(|()| answer::no_collector(&url))
+                answer::of_success(signal, "application/grpc", &answer).map_err(|()| answer::no_collector(&self.shown))
             }
-            Ok(_) => Err(answer::no_collector(&self.endpoint.to_string())),
+            Ok(_) => Err(answer::no_collector(&self.shown)),
             Err(trouble) => {
                 // A connection that failed once is not asked again.
                 if trouble.again == Again::Unanswered {
@@ -107,9 +106,9 @@ fn broken(e: h2::Error) -> Trouble {
     Trouble { again: Again::Unanswered, message: format!("the connection failed: {e}") }
 }
 
-async fn connect(endpoint: &Uri, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Sender, Trouble> {
-    let unreached = |e: std::io::Error| Trouble { again: Again::Unanswered, message: format!("{endpoint}: {e}") };
-    let host = endpoint.host().expect("checked when it was read");
+async fn connect(endpoint: &Uri, shown: &str, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Sender, Trouble> {
+    let unreached = |e: std::io::Error| Trouble { again: Again::Unanswered, message: format!("{shown}: {e}") };
+    let host = endpoint.host().expect("`Exporter::check` has seen that there is one");
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let port = endpoint.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
     let stream = TcpStream::connect((bare, port)).await.map_err(unreached)?;
@@ -118,7 +117,7 @@ async fn connect(endpoint: &Uri, tls: Option<Arc<rustls::ClientConfig>>) -> Resu
     let name = rustls::pki_types::ServerName::try_from(bare.to_owned())
         .map_err(|e| Trouble { again: Again::Never, message: format!("{host}: {e}") })?;
     let stream = tokio_rustls::TlsConnector::from(tls).connect(name, stream).await;
-    let stream = stream.map_err(|e| Trouble { again: Again::Never, message: format!("{endpoint}: TLS: {e}") })?;
+    let stream = stream.map_err(|e| Trouble { again: Again::Never, message: format!("{shown}: TLS: {e}") })?;
     handshake(stream).await
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{self, Again, Said, Trouble};
-use super::settings::{Exporter, Protocol};
+use super::settings::{Exporter, Protocol, without_secrets};
 use super::tls;
 use crate::export::{Encoding, Signal};
 
@@ -13,6 +13,8 @@ use crate::export::{Encoding, Signal};
 pub(super) struct Http {
     agent: ureq::Agent,
     url: String,
+    /// Without its secrets.
+    shown: String,
     headers: Vec<(String, String)>,
     content_type: &'static str,
     gzip: bool,
@@ -50,6 +52,7 @@ impl Http {
         Ok(Http {
             agent: config.build().new_agent(),
             url: exporter.endpoint.value.clone(),
+            shown: without_secrets(&exporter.endpoint.value),
             headers: exporter.headers.value.clone(),
             content_type: match exporter.protocol.value {
                 Protocol::Http(Encoding::Proto) => "application/x-protobuf",
@@ -73,7 +76,7 @@ impl Http {
             body = &packed;
         }
         let request = request.config().timeout_global(Some(timeout)).build();
-        let mut response = request.send(body).map_err(|e| trouble(&self.url, &e))?;
+        let mut response = request.send(body).map_err(|e| trouble(&self.shown, &e))?;
         let status = response.status();
         let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
         let (kind, after) = (header("content-type"), header("retry-after"));
@@ -82,13 +85,14 @@ impl Http {
         if status.is_success() {
             let answer = match answer {
                 Err(ureq::Error::BodyExceedsLimit(_)) => {
-                    return Err(answer::no_collector(&super::settings::without_secrets(&self.url)));
+                    return Err(answer::no_collector(&self.shown));
                 }
-                answer => answer.map_err(|e| trouble(&self.url, &e))?,
+                answer => answer.map_err(|e| trouble(&self.shown, &e))?,
             };
             return match signal {
-                Some(signal) => answer::of_success(signal, kind, &answer)
-                    .map_err(|()| answer::no_collector(&super::settings::without_secrets(&self.url))),
+                Some(signal) => {
+                    answer::of_success(signal, kind, &answer).map_err(|()| answer::no_collector(&self.shown))
+                }
                 None => Ok(Said::default()),
             };
         }
@@ -99,10 +103,7 @@ impl Http {
             429 | 502 | 503 | 504 => Again::Later(after.trim().parse().ok().map(Duration::from_secs)),
             _ => Again::Never,
         };
-        Err(Trouble {
-            again,
-            message: format!("{} answers {status}{said}", super::settings::without_secrets(&self.url)),
-        })
+        Err(Trouble { again, message: format!("{} answers {status}{said}", self.shown) })
     }
 }
 
@@ -118,7 +119,7 @@ fn trouble(url: &str, e: &ureq::Error) -> Trouble {
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
         other => other.to_string(),
     };
-    Trouble { again, message: format!("{}: {why}", super::settings::without_secrets(url)) }
+    Trouble { again, message: format!("{url}: {why}") }
 }
 
 pub(super) fn gzip(body: &[u8]) -> Vec<u8> {

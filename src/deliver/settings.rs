@@ -2,13 +2,14 @@
 //!
 //! The variables and their meanings are those of the OpenTelemetry specification ("OpenTelemetry Protocol Exporter",
 //! "Environment Variable Specification"): one for a signal stands above the one for all; an empty one is none; a value that
-//! cannot be read is warned of and ignored.
+//! cannot be read is warned of and ignored. But an endpoint is not: what was meant for one place is not sent to another.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::export::{Encoding, Limits, Signal};
+pub use crate::export::url::without_secrets;
+use crate::export::{Encoding, Limits, Signal, url};
 use crate::trace::context::Context;
 
 /// A value, and where it came from.
@@ -59,7 +60,7 @@ pub struct Exporter {
     pub enabled: Setting<bool>,
     /// By which protocol.
     pub protocol: Setting<Protocol>,
-    /// The whole URL; of gRPC the part before the service.
+    /// The whole URL; of gRPC the part before the service. What was given and is no URL stands here too, and nothing is sent.
     pub endpoint: Setting<String>,
     /// Headers, or metadata of gRPC.
     pub headers: Setting<Vec<(String, String)>>,
@@ -73,6 +74,19 @@ pub struct Exporter {
     pub client_certificate: Setting<Option<PathBuf>>,
     /// Its key.
     pub client_key: Setting<Option<PathBuf>>,
+}
+
+impl Exporter {
+    /// Whether something can be sent to the endpoint.
+    ///
+    /// # Errors
+    /// In a sentence, that it is no URL.
+    pub fn check(&self) -> Result<(), String> {
+        match url::is_url(&self.endpoint.value) {
+            true => Ok(()),
+            false => Err(format!("{} is no URL with http:// or https://", self.endpoint.from)),
+        }
+    }
 }
 
 /// Which traces are sent.
@@ -157,8 +171,9 @@ impl Reader<'_> {
         match parse(&text.value) {
             Some(value) => Some(Setting { value, from: text.from }),
             None => {
-                // Not the value: it may be a secret.
-                self.warnings.push(format!("{name} is not {wanted}, and is ignored"));
+                // Not the value: it may be a secret. Once, where it is asked for by several signals.
+                let warning = format!("{name} is not {wanted}, and is ignored");
+                self.warnings.extend(Some(warning).filter(|warning| !self.warnings.contains(warning)));
                 None
             }
         }
@@ -235,18 +250,8 @@ fn protocol(text: &str) -> Option<Protocol> {
     }
 }
 
-fn is_url(text: &str) -> Option<String> {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
-    (!rest.is_empty() && !rest.starts_with('/')).then(|| text.to_owned())
-}
-
 /// The port that OTLP gives gRPC.
 const GRPC_PORT: &str = "4317";
-
-fn port(url: &str) -> Option<&str> {
-    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next()?;
-    authority.rsplit_once(':').map(|(_, port)| port)
-}
 
 const ZIPKIN: &str = "http://localhost:9411/api/v2/spans";
 
@@ -341,20 +346,15 @@ fn exporter(r: &mut Reader<'_>, signal: Signal, url: Option<&str>, enabled: Opti
     let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", of(signal));
     let insecure = r.of_signal(signal, "INSECURE", "true or false", boolean).is_some_and(|set| set.value);
     // gRPC's endpoints may be without a scheme.
-    let address = |text: &str| {
-        is_url(text).or_else(|| {
-            let scheme = if insecure { "http" } else { "https" };
-            (!text.contains("://")).then(|| format!("{scheme}://{text}"))
-        })
-    };
-    let typed = |url: &str| Setting { value: address(url).unwrap_or(url.to_owned()), from: "--sink".to_owned() };
-    let base = url.map(typed);
+    let scheme = if insecure { "http" } else { "https" };
+    let address = |given: Setting<String>| given.map(|text| url::address(&text, scheme).unwrap_or(text));
+    let base = url.map(|url| Setting { value: url.to_owned(), from: "--sink".to_owned() });
     // The signal's own is taken as it is.
-    let whole = if base.is_none() { r.parse(&own, "a URL", address) } else { None };
-    let base = base.or_else(|| r.parse("OTEL_EXPORTER_OTLP_ENDPOINT", "a URL", address));
+    let whole = if base.is_none() { r.text(&own).map(address) } else { None };
+    let base = base.or_else(|| r.text("OTEL_EXPORTER_OTLP_ENDPOINT")).map(address);
     let given = whole.as_ref().or(base.as_ref());
     let protocol = protocol.unwrap_or_else(|| match given {
-        Some(endpoint) if port(&endpoint.value) == Some(GRPC_PORT) => {
+        Some(endpoint) if url::port(&endpoint.value) == Some(GRPC_PORT) => {
             Setting { value: Protocol::Grpc, from: format!("port {GRPC_PORT}") }
         }
         _ => Setting::default(Protocol::Http(Encoding::Proto)),
@@ -369,7 +369,7 @@ fn exporter(r: &mut Reader<'_>, signal: Signal, url: Option<&str>, enabled: Opti
         let port = if protocol.value == Protocol::Grpc { GRPC_PORT } else { "4318" };
         Setting::default(format!("http://localhost:{port}"))
     });
-    let endpoint = whole.unwrap_or_else(|| base.map(|base| format!("{}{path}", base.trim_end_matches('/'))));
+    let endpoint = whole.unwrap_or_else(|| base.map(|base| url::extended(&base, path)));
     let file = |text: &str| Some(Some(PathBuf::from(text)));
     Exporter {
         enabled: enabled.unwrap_or(Setting::default(false)),
@@ -399,9 +399,7 @@ fn millis(text: &str) -> Option<Duration> {
 fn zipkin_exporter(r: &mut Reader<'_>, target: &Target) -> Exporter {
     let endpoint = match target {
         Target::Zipkin(Some(url)) => Setting { value: zipkin_url(url), from: "--sink".to_owned() },
-        _ => r
-            .parse("OTEL_EXPORTER_ZIPKIN_ENDPOINT", "a URL", is_url)
-            .unwrap_or_else(|| Setting::default(ZIPKIN.to_owned())),
+        _ => r.text("OTEL_EXPORTER_ZIPKIN_ENDPOINT").unwrap_or_else(|| Setting::default(ZIPKIN.to_owned())),
     };
     let timeout = r.parse("OTEL_EXPORTER_ZIPKIN_TIMEOUT", "a number of milliseconds", millis);
     Exporter {
@@ -418,10 +416,9 @@ fn zipkin_exporter(r: &mut Reader<'_>, target: &Target) -> Exporter {
 }
 
 /// A server's address alone means the place where Zipkin takes spans.
-fn zipkin_url(url: &str) -> String {
-    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let bare = url.splitn(4, '/').nth(3).is_none_or(str::is_empty);
-    if bare { format!("{}/api/v2/spans", url.trim_end_matches('/')) } else { url }
+fn zipkin_url(text: &str) -> String {
+    let url = url::address(text, "http").unwrap_or(text.to_owned());
+    if url::is_bare(&url) { url::extended(&url, "/api/v2/spans") } else { url }
 }
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -471,16 +468,6 @@ fn resource(r: &mut Reader<'_>) -> Setting<Vec<(String, String)>> {
     resource
 }
 
-/// A URL without the password in it.
-pub fn without_secrets(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://***{}", &rest[at..]),
-        None => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -518,6 +505,12 @@ mod tests {
         let settings = read(&Target::Otlp(None), &[]);
         assert_eq!(settings.traces.endpoint.value, "http://localhost:4318/v1/traces");
         assert!(settings.traces.enabled.value && settings.logs.enabled.value);
+        // What was meant for another place is not for this machine.
+        let settings = from_environment(&[(ENDPOINT, "https:/h"), ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://l/x")]);
+        let wrong = Err("OTEL_EXPORTER_OTLP_ENDPOINT is no URL with http:// or https://".to_owned());
+        assert!(settings.asked.value && settings.warnings.is_empty());
+        let each = [&settings.traces, &settings.logs, &settings.metrics].map(Exporter::check);
+        assert_eq!(each, [wrong.clone(), Ok(()), wrong]);
         let settings = read(&Target::Otlp(None), &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
         assert_eq!(settings.traces.endpoint.value, "http://localhost:4317");
         assert!(from_environment(&[("OTEL_TRACES_EXPORTER", "otlp")]).asked.value);
@@ -578,11 +571,5 @@ mod tests {
         let (asked, spared) = (context(1, Some(2), 1), context((1 << 56) - 1, Some(2), 0));
         assert!(Sampler::ParentBased(0.0).wants(&asked) && !Sampler::ParentBased(1.0).wants(&spared));
         assert!(Sampler::Always(true).wants(&spared) && !Sampler::Always(false).wants(&asked));
-    }
-
-    #[test]
-    fn a_password_in_a_url_is_not_shown() {
-        assert_eq!(without_secrets("https://me:secret@h:1/p@q"), "https://***@h:1/p@q");
-        assert_eq!(without_secrets("http://h/p@q"), "http://h/p@q");
     }
 }

@@ -255,6 +255,7 @@ fn take(
     }
     let kind = of(head, "content-type").unwrap();
     let mut all = all.lock().unwrap();
+    let path = path.split('?').next().unwrap();
     match path {
         "/v1/traces" => all.traces.push(decoded(kind, body)),
         "/v1/logs" => all.logs.push(decoded(kind, body)),

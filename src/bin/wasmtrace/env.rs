@@ -28,7 +28,11 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Args) -> Result<u8> {
-    let settings = settings(&Target::Environment);
+    let mut settings = settings(&Target::Environment);
+    let unusable = [&settings.traces, &settings.logs, &settings.metrics].map(Exporter::check);
+    for wrong in unusable.into_iter().filter_map(Result::err) {
+        settings.warnings.extend(Some(wrong).filter(|wrong| !settings.warnings.contains(wrong)));
+    }
     let rows = rows(&settings);
     let mut out = std::io::stdout().lock();
     if args.json {

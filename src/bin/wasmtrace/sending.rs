@@ -1,12 +1,15 @@
 //! What is sent over the network: the options for it, the place in a trace, the spool, and what is said of it.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::env::VarError;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tempfile::NamedTempFile;
-use wasmtrace::deliver::settings::{Settings, Target};
+use wasmtrace::deliver::settings::{Settings, Target, without_secrets};
 use wasmtrace::export::{Destination, Subject, new_context};
 use wasmtrace::trace::context::{self, Context, Parent};
 use wasmtrace::trace::recording::End;
@@ -102,7 +105,20 @@ pub(crate) fn targets(destinations: &[Destination], global: &Global) -> Vec<Targ
 }
 
 pub(crate) fn settings(target: &Target) -> Settings {
-    Settings::read(target, &|name| std::env::var(name).ok())
+    let unread = RefCell::new(BTreeSet::new());
+    let variable = |name: &str| match std::env::var(name) {
+        Ok(value) => Some(value),
+        Err(VarError::NotPresent) => None,
+        // An endpoint that was given does not become another: this one is no URL, and that is said.
+        Err(VarError::NotUnicode(value)) if name.ends_with("_ENDPOINT") => Some(value.to_string_lossy().into_owned()),
+        Err(VarError::NotUnicode(_)) => {
+            unread.borrow_mut().insert(name.to_owned());
+            None
+        }
+    };
+    let mut settings = Settings::read(target, &variable);
+    settings.warnings.extend(unread.take().iter().map(|name| format!("{name} is not UTF-8, and is ignored")));
+    settings
 }
 
 /// Who is told of the run's own span.
@@ -233,7 +249,7 @@ impl Spool {
             resource: Vec::new(),
             timeout: Some(args.flush_timeout.unwrap_or(FLUSH_TIMEOUT)),
         };
-        let (mut sinks, mut reasons) = (String::new(), Vec::new());
+        let (mut sinks, mut hidden, mut reasons) = (String::new(), false, Vec::new());
         shipment.send(receivers, given_up, |receiver, sent| match sent {
             Ok(delivered) => {
                 say(&delivered, &receiver.settings, global);
@@ -241,7 +257,9 @@ impl Spool {
                 whole &= delivered.said.is_empty();
             }
             Err(why) => {
-                sinks += &typed(&receiver.target);
+                let (sink, hides) = typed(&receiver.target);
+                sinks += &sink;
+                hidden |= hides;
                 reasons.extend(Some(why).filter(|why| !reasons.contains(why)));
             }
         });
@@ -252,7 +270,8 @@ impl Spool {
         match file.keep() {
             Ok((_, path)) => {
                 let path = quoted(&path.display().to_string());
-                global.complain(&format!("{why}; to send it: wasmtrace push {path}{sinks}"));
+                let how = if hidden { "to send it, with what *** stands for" } else { "to send it" };
+                global.complain(&format!("{why}; {how}: wasmtrace push {path}{sinks}"));
             }
             Err(e) => global.complain(&format!("{why}; and it could not be kept: {e}")),
         }
@@ -269,14 +288,17 @@ pub(crate) fn warn_of(receivers: &[Receiver], global: &Global) {
     global.warn("", &warnings);
 }
 
-/// The option that names the target.
-fn typed(target: &Target) -> String {
+/// The option that names the target, and whether it hides what is to be kept secret.
+fn typed(target: &Target) -> (String, bool) {
     let sink = |name: &str, url: &Option<String>| match url {
-        Some(url) => format!(" --sink {}", quoted(&format!("{name}:{url}"))),
-        None => format!(" --sink {name}"),
+        Some(url) => {
+            let shown = without_secrets(url);
+            (format!(" --sink {}", quoted(&format!("{name}:{shown}"))), shown != *url)
+        }
+        None => (format!(" --sink {name}"), false),
     };
     match target {
-        Target::Environment => String::new(),
+        Target::Environment => (String::new(), false),
         Target::Otlp(url) => sink("otlp", url),
         Target::Zipkin(url) => sink("zipkin", url),
     }
