@@ -272,9 +272,39 @@ fn the_guest_is_told_of_the_runs_span() {
     assert_eq!(run(&["--sink", &sink, "--env", "TRACEPARENT=mine"])["TRACEPARENT"], "mine");
     // Where nobody is told of the run's span, the host's is the parent.
     assert_eq!(run(&["--sink", "none"])["TRACEPARENT"], TRACEPARENT);
+    // Baggage is not about a span.
+    let mut alone = wasmtrace(&["run", "--sink", "none", &module("environ")]);
+    let seen = environment(&ends(alone.env("BAGGAGE", "user=jo"), 0));
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [("BAGGAGE".to_owned(), "user=jo".to_owned())]);
     // A run that belongs to nothing and goes nowhere changes nothing.
     let alone = ends(&mut wasmtrace(&["run", "--sink", "none", &module("environ")]), 0);
     assert!(environment(&alone).is_empty());
+}
+
+#[test]
+fn what_is_not_to_be_propagated_is_not() {
+    let collector = Collector::http(takes_all());
+    let sink = format!("otlp:{}", collector.url);
+    for (propagators, variables) in
+        [("none", &[][..]), ("baggage", &["BAGGAGE"]), ("b3,tracecontext", &["TRACEPARENT"])]
+    {
+        let mut run = wasmtrace(&["run", "--sink", &sink, &module("environ")]);
+        run.env("OTEL_PROPAGATORS", propagators).env("BAGGAGE", "user=jo");
+        let seen = environment(&ends(&mut run, 0));
+        assert_eq!(seen.keys().collect::<Vec<_>>(), variables, "{propagators}");
+    }
+}
+
+/// A guest that inherits our environment has no state that belongs to another span than its parent.
+#[test]
+fn a_state_that_is_not_passed_on_is_not_inherited() {
+    let collector = Collector::http(takes_all());
+    let sink = format!("otlp:{}", collector.url);
+    for (traceparent, tracestate) in [(TRACEPARENT, "no list"), ("00-zz", "vendor=1")] {
+        let mut run = wasmtrace(&["run", "-S", "inherit-env", "--sink", &sink, &module("environ")]);
+        let seen = environment(&ends(run.env("TRACEPARENT", traceparent).env("TRACESTATE", tracestate), 0));
+        assert!(seen["TRACESTATE"].is_empty() && seen["TRACEPARENT"] != traceparent, "{seen:?}");
+    }
 }
 
 #[test]

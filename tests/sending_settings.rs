@@ -73,6 +73,44 @@ fn an_endpoint_that_is_none_does_not_become_another() {
     assert_eq!(String::from_utf8_lossy(&env.stdout).matches(wrong).count(), 1);
 }
 
+/// An empty variable is none, one that cannot be read is warned of: each of ours as each of OpenTelemetry's.
+#[test]
+fn a_variable_that_cannot_be_read_costs_a_line() {
+    const OURS: [&str; 4] =
+        ["WASMTRACE_MAX_SPANS", "WASMTRACE_FLUSH_TIMEOUT", "WASMTRACE_SEND_EVERY", "OTEL_EXPORTER_OTLP_TIMEOUT"];
+    let folder = tempfile::tempdir().unwrap();
+    for value in [&b""[..], b" ", b"soon", b"\xff"] {
+        let collector = Collector::http(takes_all());
+        let malformed = !value.trim_ascii().is_empty();
+        let mut command = run(folder.path(), &[]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url).env("WASMTRACE_CACHE", "");
+        let mut env = wasmtrace(&["env"]);
+        for variable in OURS {
+            command.env(variable, OsStr::from_bytes(value));
+            env.env(variable, OsStr::from_bytes(value));
+        }
+        let said = runs(&mut command);
+        let shown = String::from_utf8(env.output().unwrap().stdout).unwrap();
+        assert_eq!(
+            (said.lines().count(), collector.spans().len() > 40),
+            (if malformed { 5 } else { 1 }, true),
+            "{said}"
+        );
+        for variable in OURS {
+            let warning = |text: &str| text.matches(&format!("warning: {variable} is not ")).count();
+            assert_eq!((warning(&said), warning(&shown)), (malformed.into(), malformed.into()), "{said}{shown}");
+        }
+        let line = |setting: &str| shown.lines().find(|line| line.starts_with(setting)).unwrap();
+        for (setting, default) in [("max-spans", "10000"), ("flush-timeout", "10s"), ("send-every", "5m")] {
+            assert!(line(setting).contains(default) && line(setting).ends_with("default"), "{shown}");
+        }
+    }
+    // Where the folder is the system's.
+    let mut command = run(folder.path(), &["--sink=otlp:http://no-such-host.invalid"]);
+    let said = runs(command.env("WASMTRACE_SPOOL_DIR", "").env("TMPDIR", folder.path()));
+    assert!(said.contains("; to send it: ") && kept(folder.path()) == 1, "{said}");
+}
+
 /// In a URL there may be a password, or a key in the query: they go to the sink, and are not shown.
 #[test]
 fn no_secret_is_shown() {

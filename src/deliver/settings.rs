@@ -22,7 +22,8 @@ pub struct Setting<T> {
 }
 
 impl<T> Setting<T> {
-    fn default(value: T) -> Self {
+    /// One that nobody has said.
+    pub fn default(value: T) -> Self {
         Setting { value, from: "default".to_owned() }
     }
 

@@ -8,7 +8,7 @@ use wasmtrace::deliver::settings::{Exporter, Sampler, Setting, Settings, Target,
 use wasmtrace::export::json_text;
 use wasmtrace::label::printable;
 
-use crate::sending::settings;
+use crate::sending::{SpoolArgs, settings};
 
 /// Show what would be sent where, and which variable or default says so
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     for wrong in unusable.into_iter().filter_map(Result::err) {
         settings.warnings.extend(Some(wrong).filter(|wrong| !settings.warnings.contains(wrong)));
     }
-    let rows = rows(&settings);
+    let rows = rows(&mut settings);
     let mut out = std::io::stdout().lock();
     if args.json {
         let settings_json: Vec<_> = rows
@@ -56,14 +56,14 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     Ok(0)
 }
 
-fn rows(settings: &Settings) -> Vec<Row> {
+fn rows(settings: &mut Settings) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut add = |name: &str, value: String, from: &str| {
         rows.push(Row { name: name.to_owned(), value, from: from.to_owned() });
     };
-    let ours = |variable: &str, default: &str| match std::env::var(variable) {
-        Ok(value) if !value.is_empty() => (value, variable.to_owned()),
-        _ => (default.to_owned(), "default".to_owned()),
+    let ours = |variable: &'static str| match std::env::var(variable) {
+        Ok(value) if !value.is_empty() => (value, variable),
+        _ => ("none".to_owned(), "default"),
     };
     add(
         "sending",
@@ -94,16 +94,19 @@ fn rows(settings: &Settings) -> Vec<Row> {
             add(&variable.to_lowercase(), value, variable);
         }
     }
-    for (name, variable, default) in [
-        ("max-spans", "WASMTRACE_MAX_SPANS", "10000"),
-        ("flush-timeout", "WASMTRACE_FLUSH_TIMEOUT", "10s"),
-        ("send-every", "WASMTRACE_SEND_EVERY", "5m"),
-        ("spool-dir", "WASMTRACE_SPOOL_DIR", &std::env::temp_dir().display().to_string()),
-        ("preset", "WASMTRACE_PRESET", "none"),
-        ("select", "WASMTRACE_SELECT", "none"),
-    ] {
-        let (value, from) = ours(variable, default);
-        add(name, value, &from);
+    let (args, warnings) = (SpoolArgs::default(), &mut settings.warnings);
+    let max_spans = args.send.max_spans(warnings);
+    add("max-spans", max_spans.value.to_string(), &max_spans.from);
+    for (name, set) in
+        [("flush-timeout", args.send.flush_timeout_of_run(warnings)), ("send-every", args.send_every(warnings))]
+    {
+        add(name, humantime::format_duration(set.value).to_string(), &set.from);
+    }
+    let spool_dir = args.spool_dir(warnings);
+    add("spool-dir", spool_dir.value.display().to_string(), &spool_dir.from);
+    for (name, variable) in [("preset", "WASMTRACE_PRESET"), ("select", "WASMTRACE_SELECT")] {
+        let (value, from) = ours(variable);
+        add(name, value, from);
     }
     for (signal, exporter) in [("traces", &settings.traces), ("logs", &settings.logs), ("metrics", &settings.metrics)] {
         exporter_rows(signal, exporter, &mut add);

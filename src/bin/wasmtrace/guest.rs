@@ -53,7 +53,7 @@ pub(crate) struct GuestArgs {
     #[arg(short = 'W', long = "wasm", value_name = "OPT=VALUE", value_delimiter = ',')]
     wasm: Vec<String>,
     /// Keep machine code in this folder between runs [default: `wasmtrace` in the user's folder for caches]
-    #[arg(long, value_name = "DIR", env = "WASMTRACE_CACHE", hide_env = true)]
+    #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
     /// Compile the module anew, and keep nothing, whatever `--cache` says
     #[arg(long)]
@@ -387,8 +387,9 @@ fn cache(args: &GuestArgs) -> Option<CodeCache> {
     if args.no_cache {
         return None;
     }
-    if let Some(folder) = &args.cache {
-        return Some(CodeCache::new(folder));
+    let given = std::env::var_os("WASMTRACE_CACHE").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    if let Some(folder) = args.cache.clone().or(given) {
+        return Some(CodeCache::new(&folder));
     }
     let folder = cache_folder()?.join("wasmtrace");
     std::fs::create_dir_all(&folder).ok()?;

@@ -36,6 +36,7 @@ mod shipment;
 mod sinks;
 mod strip;
 mod underway;
+mod variables;
 mod verify;
 
 /// Hooks every function of any .wasm, runs it, and shows where the work went.

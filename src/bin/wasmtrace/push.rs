@@ -58,13 +58,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let receiver = |target| Receiver { settings: sending::settings(&target), target, underway: None };
     let receivers: Vec<Receiver> = targets.into_iter().map(receiver).collect();
     sending::warn_of(&receivers, global);
-    let shipment = Shipment {
-        path,
-        max_spans: args.send.max_spans(),
-        end: None,
-        resource: args.resource.attributes(),
-        timeout: args.send.flush_timeout(),
-    };
+    let mut warnings = Vec::new();
+    let max_spans = args.send.max_spans(&mut warnings).value;
+    let timeout = args.send.flush_timeout(&mut warnings).map(|set| set.value);
+    global.warn("", &warnings);
+    let shipment = Shipment { path, max_spans, end: None, resource: args.resource.attributes(), timeout };
     let mut code = 0;
     let mut failed = |why: String| {
         code = 1;

@@ -88,7 +88,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     }
     if let Some(spool) = spool {
         let end = End { ending: outcome.ending.clone(), duration: outcome.duration };
-        failed |= !spool.send(&args.spool, end, &interrupt, global);
+        failed |= !spool.send(end, &interrupt, global);
     }
     Ok(leave(&outcome, failed && args.require_export))
 }

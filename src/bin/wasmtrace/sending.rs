@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::env::VarError;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tempfile::NamedTempFile;
-use wasmtrace::deliver::settings::{Settings, Target, without_secrets};
+use wasmtrace::deliver::settings::{Setting, Settings, Target, without_secrets};
 use wasmtrace::export::{Destination, Subject, new_context};
 use wasmtrace::trace::context::{self, Context, Parent};
 use wasmtrace::trace::recording::End;
@@ -19,33 +20,34 @@ use crate::record::Recorder;
 use crate::recordings::EXTENSION;
 use crate::shipment::{Receiver, Shipment, say};
 use crate::underway::{Pace, Sending};
+use crate::variables::{duration, number, typed_or};
 
 /// What the options are under in the help.
 pub(crate) const HEADING: &str = "What is sent over the network";
 
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct SendArgs {
-    /// Send at most so many spans: the longest, and the others summed up; 0 sends all
-    #[arg(help_heading = HEADING, long, value_name = "N", default_value = "10000", env = "WASMTRACE_MAX_SPANS", hide_env_values = true)]
-    max_spans: usize,
-    /// How long sending may take in all [default: 10s for a run, no end for `push`]
-    #[arg(help_heading = HEADING, long, value_name = "DURATION", value_parser = humantime::parse_duration, env = "WASMTRACE_FLUSH_TIMEOUT", hide_env_values = true)]
+    /// Send at most so many spans: the longest, and the others summed up; 0 sends all [env: WASMTRACE_MAX_SPANS] [default:
+    /// 10000]
+    #[arg(help_heading = HEADING, long, value_name = "N")]
+    max_spans: Option<usize>,
+    /// How long sending may take in all [env: WASMTRACE_FLUSH_TIMEOUT] [default: 10s for a run, no end for `push`]
+    #[arg(help_heading = HEADING, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     flush_timeout: Option<Duration>,
 }
 
 /// What is kept of a run until it is sent, and when that is.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct SpoolArgs {
-    /// Where the trace is kept until it is sent, and after if it cannot be [default: the system's folder for such files]
-    #[arg(long, value_name = "DIR", env = "WASMTRACE_SPOOL_DIR", hide_env_values = true)]
-    #[arg(help_heading = HEADING)]
+    /// Where the trace is kept until it is sent, and after if it cannot be [env: WASMTRACE_SPOOL_DIR] [default: the system's
+    /// folder for such files]
+    #[arg(help_heading = HEADING, long, value_name = "DIR")]
     spool_dir: Option<PathBuf>,
-    /// How often what has closed is sent while the guest runs; 0s: when it has ended
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
-    #[arg(help_heading = HEADING, env = "WASMTRACE_SEND_EVERY", hide_env_values = true)]
-    send_every: Duration,
+    /// How often what has closed is sent while the guest runs; 0s: when it has ended [env: WASMTRACE_SEND_EVERY] [default: 5m]
+    #[arg(help_heading = HEADING, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    send_every: Option<Duration>,
     #[command(flatten)]
-    send: SendArgs,
+    pub(crate) send: SendArgs,
 }
 
 /// Who the spans are said to be from.
@@ -66,12 +68,48 @@ pub(crate) struct ContextArgs {
     traceparent: Option<String>,
 }
 
+const MAX_SPANS: usize = 10_000;
+/// Of a run.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+const SEND_EVERY: Duration = Duration::from_mins(5);
+
+const A_DURATION: &str = "a duration (10s, 5m)";
 
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("KEY=VALUE is wanted".to_owned()),
+    }
+}
+
+// What cannot be read in the environment is added to `warnings`.
+
+impl SendArgs {
+    pub(crate) fn max_spans(&self, warnings: &mut Vec<String>) -> Setting<usize> {
+        let set = typed_or(self.max_spans, "WASMTRACE_MAX_SPANS", ("a number", number), warnings);
+        set.unwrap_or(Setting::default(MAX_SPANS))
+    }
+
+    /// Nothing, if nobody has said it.
+    pub(crate) fn flush_timeout(&self, warnings: &mut Vec<String>) -> Option<Setting<Duration>> {
+        typed_or(self.flush_timeout, "WASMTRACE_FLUSH_TIMEOUT", (A_DURATION, duration), warnings)
+    }
+
+    pub(crate) fn flush_timeout_of_run(&self, warnings: &mut Vec<String>) -> Setting<Duration> {
+        self.flush_timeout(warnings).unwrap_or(Setting::default(FLUSH_TIMEOUT))
+    }
+}
+
+impl SpoolArgs {
+    pub(crate) fn send_every(&self, warnings: &mut Vec<String>) -> Setting<Duration> {
+        let set = typed_or(self.send_every, "WASMTRACE_SEND_EVERY", (A_DURATION, duration), warnings);
+        set.unwrap_or(Setting::default(SEND_EVERY))
+    }
+
+    pub(crate) fn spool_dir(&self, warnings: &mut Vec<String>) -> Setting<PathBuf> {
+        let folder = |text: &OsStr| Some(PathBuf::from(text));
+        let set = typed_or(self.spool_dir.clone(), "WASMTRACE_SPOOL_DIR", ("a folder", folder), warnings);
+        set.unwrap_or_else(|| Setting::default(std::env::temp_dir()))
     }
 }
 
@@ -144,13 +182,13 @@ impl Place {
     /// From the command line and the environment.
     pub(crate) fn find(args: &ContextArgs, told: Told, global: &Global) -> Result<Place> {
         let settings = settings(&Target::Environment);
-        let [context, baggage] = settings.propagate.value;
+        let [propagates, baggage] = settings.propagate.value;
         let variable = |name: &str, wanted: bool| {
             let value = std::env::var(name).ok().filter(|value| wanted && !value.trim().is_empty());
             value.map(|value| (name.to_owned(), value))
         };
         let typed = args.traceparent.clone().map(|value| ("--traceparent".to_owned(), value));
-        let given = typed.or_else(|| variable("TRACEPARENT", context));
+        let given = typed.or_else(|| variable("TRACEPARENT", propagates));
         let parent = given.and_then(|(name, value)| match Parent::parse(&value) {
             Ok(parent) => Some(parent),
             Err(e) => {
@@ -158,8 +196,8 @@ impl Place {
                 None
             }
         });
-        let state =
-            variable("TRACESTATE", context && parent.is_some()).map_or(Ok(String::new()), |(_, s)| context::state(&s));
+        let state = variable("TRACESTATE", propagates && parent.is_some())
+            .map_or(Ok(String::new()), |(_, s)| context::state(&s));
         let state = state.unwrap_or_else(|e| {
             global.warn("", &[format!("TRACESTATE is ignored: {e}")]);
             String::new()
@@ -171,15 +209,16 @@ impl Place {
             context.flags = if sampled { others | context::SAMPLED } else { others };
         }
         let mut variables = Vec::new();
-        if told == Told::Sink || parent.is_some() {
+        if propagates && (told == Told::Sink || parent.is_some()) {
             // A span that nobody hears of is no parent.
             let run = context.parent.filter(|_| told == Told::Nobody).unwrap_or(context.run);
             variables.push(("TRACEPARENT".to_owned(), Context { run, ..context.clone() }.traceparent()));
-            // Empty where there is none: what stands in our own environment is not about this span.
-            variables.push(("TRACESTATE".to_owned(), context.state.clone()));
-            variables.extend(variable("BAGGAGE", baggage));
-            variables.retain(|(_, value)| !value.is_empty());
+            // Empty where what stands in our own environment is not about this span: a guest may inherit that.
+            if !context.state.is_empty() || std::env::var_os("TRACESTATE").is_some() {
+                variables.push(("TRACESTATE".to_owned(), context.state.clone()));
+            }
         }
+        variables.extend(variable("BAGGAGE", baggage));
         Ok(Place { context, variables, sampled })
     }
 }
@@ -189,6 +228,7 @@ pub(crate) struct Spool {
     file: NamedTempFile,
     recorder: Recorder,
     receivers: Vec<Receiver>,
+    pace: Pace,
 }
 
 impl Spool {
@@ -207,22 +247,25 @@ impl Spool {
             global.say("nothing is sent: this trace is not sampled");
             return Ok(None);
         }
-        let folder = args.spool_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let mut warnings = Vec::new();
+        let folder = args.spool_dir(&mut warnings).value;
+        let within = args.send.flush_timeout_of_run(&mut warnings).value;
+        let (every, max_spans) = (args.send_every(&mut warnings).value, args.send.max_spans(&mut warnings).value);
+        let pace = Pace { every, within, max_spans };
+        global.warn("", &warnings);
         let mut builder = tempfile::Builder::new();
         let suffix = format!(".{EXTENSION}");
         let file = builder.prefix("wasmtrace-").suffix(&suffix).tempfile_in(&folder);
         let file = file.with_context(|| folder.display().to_string())?;
         let begin = || Recorder::new(file.as_file().try_clone()?, subject);
         let recorder = begin().with_context(|| file.path().display().to_string())?;
-        let within = args.send.flush_timeout.unwrap_or(FLUSH_TIMEOUT);
-        let pace = Pace { every: args.send_every, within, max_spans: args.send.max_spans };
         let begin = |target| {
             let settings = settings(&target);
             let underway = Sending::begin(file.path(), settings.clone(), pace);
             Receiver { target, settings, underway }
         };
         let receivers = targets.into_iter().map(begin).collect();
-        Ok(Some(Spool { file, recorder, receivers }))
+        Ok(Some(Spool { file, recorder, receivers, pace }))
     }
 
     pub(crate) fn recorder(&mut self) -> &mut Recorder {
@@ -230,9 +273,8 @@ impl Spool {
     }
 
     /// Sends what was recorded to all sinks; whether all of it arrived. What did not is kept.
-    pub(crate) fn send(self, args: &SpoolArgs, end: End, interrupt: &AtomicI32, global: &Global) -> bool {
-        let args = &args.send;
-        let Spool { file, recorder, receivers } = self;
+    pub(crate) fn send(self, end: End, interrupt: &AtomicI32, global: &Global) -> bool {
+        let Spool { file, recorder, receivers, pace } = self;
         let mut whole = true;
         if let Err(e) = recorder.finish(end.clone()) {
             whole = false;
@@ -244,10 +286,10 @@ impl Spool {
         let given_up = || interrupt.load(Ordering::Relaxed) != before;
         let shipment = Shipment {
             path: file.path(),
-            max_spans: args.max_spans,
+            max_spans: pace.max_spans,
             end: Some(end),
             resource: Vec::new(),
-            timeout: Some(args.flush_timeout.unwrap_or(FLUSH_TIMEOUT)),
+            timeout: Some(pace.within),
         };
         let (mut sinks, mut hidden, mut reasons) = (String::new(), false, Vec::new());
         shipment.send(receivers, given_up, |receiver, sent| match sent {
@@ -308,14 +350,4 @@ fn typed(target: &Target) -> (String, bool) {
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+=,[]".contains(c);
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-impl SendArgs {
-    pub(crate) fn max_spans(&self) -> usize {
-        self.max_spans
-    }
-
-    pub(crate) fn flush_timeout(&self) -> Option<Duration> {
-        self.flush_timeout
-    }
 }
