@@ -336,8 +336,8 @@ impl<'d> Delivery<'d> {
         let (sums, merged, left_out) =
             std::mem::replace(&mut self.kept, Kept::new(Budget::all(), self.already)).finish();
         for (sum, inside) in &sums {
-            let Sum { number, what, start, end, how, tags, .. } = sum;
-            let (number, start, end, how, own) = (*number, *start, *end, *how, 0);
+            let Sum { what, start, end, how, tags, .. } = sum;
+            let (number, start, end, how, own) = (sum.number(), *start, *end, *how, 0);
             let several = vec![attribute("wasm.call.count", sum.count), attribute("wasm.call.total_ns", sum.total)];
             let span = Span { number, parent: *inside, what, start, end, own, how, tags };
             self.span(subject, &span, *inside, if sum.count > 1 { several } else { Vec::new() });
@@ -407,6 +407,10 @@ impl<'d> Delivery<'d> {
         let sent: Vec<&str> = sent.map(|(name, _)| name).collect();
         if !sent.is_empty() {
             parts.push(format!("{} were sent", sent.join(" and ")));
+        }
+        match self.already.spans().saturating_sub(self.already.said.rejected()) {
+            0 => {}
+            underway => parts.push(format!("{underway} spans were sent while it ran")),
         }
         parts.extend(self.said());
         Some(parts.join("; "))

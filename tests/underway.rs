@@ -261,6 +261,41 @@ fn what_fails_at_the_end_is_kept_whole() {
     assert!(some.len() < all.len() && some.iter().all(|(id, span)| all[id] == *span));
 }
 
+/// With a budget a later `push` chooses anew; but an id that comes again says the same as before.
+#[test]
+fn no_id_means_two_things() {
+    let folder = tempfile::tempdir().unwrap();
+    let down = Arc::new(AtomicBool::new(false));
+    let is_down = down.clone();
+    let sink = Collector::http(Arc::new(move |_| match is_down.load(Ordering::Relaxed) {
+        true => Answer::Refuse(400, Vec::new(), Vec::new()),
+        false => Answer::Take,
+    }));
+    let child = run(folder.path(), "80", &[&sink]);
+    wait_until(|| sink.received().traces.len() >= 5);
+    down.store(true, Ordering::Relaxed);
+    let said = String::from_utf8(child.terminate().stderr).unwrap();
+    let before = sink.received().spans();
+    assert!(said.contains(&format!("; {} spans were sent while it ran;", before.len())), "{said}");
+    down.store(false, Ordering::Relaxed);
+    let target = format!("otlp:{}", sink.url);
+    let meanings = |spans: &[Span]| -> HashMap<Vec<u8>, _> {
+        let sums = |span: &Span| attribute(&span.attributes, "wasm.call.count").cloned();
+        let meaning = |s: &Span| (s.name.clone(), s.start_time_unix_nano, s.end_time_unix_nano, sums(s));
+        spans.iter().map(|span| (span.span_id.clone(), meaning(span))).collect()
+    };
+    let mut known = meanings(&before);
+    for most in ["80", "40", "20", "0"] {
+        let recording = kept(folder.path())[0].display().to_string();
+        let (seen, push) =
+            (sink.received().spans().len(), ["push", &recording, "--sink", &target, "--max-spans", most]);
+        assert!(wasmtrace(&push).output().unwrap().status.success());
+        for (id, meaning) in meanings(&sink.received().spans()[seen..]) {
+            assert_eq!(known.entry(id).or_insert_with(|| meaning.clone()), &meaning, "{most}");
+        }
+    }
+}
+
 #[test]
 fn with_windows_of_no_length_all_is_sent_at_the_end() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::underway::Already;
+use crate::trace::context::mix;
 use crate::trace::fold::{Change, End, Span, What};
 
 /// The order in which spans survive: duration, depth, number.
@@ -96,7 +97,7 @@ pub(super) struct Sum {
     inside: Place,
     pub(super) what: What,
     /// The number of the first of them.
-    pub(super) number: u64,
+    first: u64,
     pub(super) count: u64,
     pub(super) total: u64,
     /// From the beginning of the first to the end of the last.
@@ -106,6 +107,17 @@ pub(super) struct Sum {
     pub(super) how: End,
     /// Those that all of them have.
     pub(super) tags: Vec<(String, String)>,
+}
+
+impl Sum {
+    /// The number that its id follows from. Of one call it is that call's. Of several it is none that a span has, and another
+    /// for other calls: what is sent at another time, or with another budget, may sum up more of them or fewer.
+    pub(super) fn number(&self) -> u64 {
+        match self.count {
+            1 => self.first,
+            _ => 1 << 63 | mix(mix(mix(self.first) ^ self.count) ^ self.total) >> 2,
+        }
+    }
 }
 
 /// The second look.
@@ -147,9 +159,9 @@ impl<'a> Kept<'a> {
                 None if self.sums.len() >= SUMS * self.budget.most => Place::Nowhere,
                 None => {
                     let (start, end, how) = (u64::MAX, 0, End::Returned);
-                    let what = what.clone();
+                    let (what, first) = (what.clone(), number);
                     self.known.insert((inside, what.clone()), self.sums.len());
-                    self.sums.push(Sum { inside, what, number, count: 0, total: 0, start, end, how, tags: Vec::new() });
+                    self.sums.push(Sum { inside, what, first, count: 0, total: 0, start, end, how, tags: Vec::new() });
                     Place::Merged(self.sums.len() - 1)
                 }
             },
@@ -220,7 +232,7 @@ impl<'a> Kept<'a> {
         for at in order {
             let inside = match sums[at].inside {
                 Place::Alone(number) => Some(number).filter(|number| *number != 0),
-                Place::Merged(outer) if chosen.contains_key(&outer) => Some(sums[outer].number),
+                Place::Merged(outer) if chosen.contains_key(&outer) => Some(sums[outer].number()),
                 Place::Merged(_) | Place::Nowhere => {
                     left_out += sums[at].count;
                     continue;
