@@ -395,9 +395,12 @@ fn call(
 /// Makes an instance, with hooks and manual API of its own: the types of these differ from module to module, and so do
 /// the functions that their ids mean. The inner error is the ending of a guest that did not survive its start.
 fn instantiate(store: &mut Store<Host>, linker: &mut Linker<Host>, unit: &Unit) -> Result<Result<Instance, Ending>> {
+    // In place of those of the module before.
+    linker.allow_shadowing(true);
     hooks::add_to_linker(linker, &unit.module, &unit.needs, |host: &mut Host| &mut host.trace)
         .and_then(|()| manual::add_to_linker(linker, &unit.module, |host: &mut Host| &mut host.trace))
         .map_err(no_host_functions)?;
+    linker.allow_shadowing(false);
     let instance = match linker.instantiate(&mut *store, &unit.module) {
         Ok(instance) => instance,
         Err(e) if e.is::<wasmtime::UnknownImportError>() => return Err(not_linked(e)),

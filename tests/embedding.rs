@@ -135,6 +135,27 @@ fn a_hosts_store_sees_what_ours_sees() {
     }
 }
 
+/// A linker is left as it was: it refuses what is defined twice, another module's hooks too, or it does not.
+#[test]
+fn a_linker_refuses_the_hooks_of_a_second_module_unless_it_allows_shadowing() {
+    for set in SETS {
+        let mut host = Host::new(MODULE, set);
+        let ask = |_: Caller<'_, State>, _: i32| ();
+        assert!(host.linker.func_wrap("host", "ask", ask).is_err());
+        let refused = host.tracing.add_to_linker(&mut host.linker, &host.module, trace).unwrap_err().to_string();
+        assert!(
+            refused.contains("a linker takes those of one hooked module") && refused.contains("twice"),
+            "{refused}"
+        );
+        host.linker.allow_shadowing(true);
+        host.tracing.add_to_linker(&mut host.linker, &host.module, trace).unwrap();
+        host.linker.func_wrap("host", "ask", ask).unwrap();
+        let mut store = host.store();
+        let instance = host.instance(&mut store);
+        assert_eq!(enters(&host.recorded(&mut store, instance, "work", 2).1), 3);
+    }
+}
+
 #[test]
 fn what_the_guest_calls_is_the_hosts_and_what_it_says_is_heard() {
     for set in SETS {

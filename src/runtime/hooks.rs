@@ -3,7 +3,7 @@
 //! Those of the Observe set are `func_wrap`ped over the store's data: an event into the ring each, no allocation, no lock, no
 //! name. Those of the buffer make room in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -47,11 +47,12 @@ pub(super) fn add_to_linker<T: 'static>(
     trace: impl Fn(&mut T) -> &mut Trace + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
     let first = needs.first_probe;
-    linker.allow_shadowing(true); // a module may import the same function twice, and several modules do
+    let mut defined = HashSet::new();
     for import in module.imports() {
         let ExternType::Func(ty) = import.ty() else { continue };
         let (from, name) = (import.module(), import.name());
-        if !is_hook_import(from, name) {
+        // A module may import the same function twice.
+        if !is_hook_import(from, name) || !defined.insert((from, name)) {
             continue;
         }
         let name_of_hook = name.trim_start_matches("instrument_").replace('_', "-");
@@ -85,7 +86,6 @@ pub(super) fn add_to_linker<T: 'static>(
             _ => continue, // not the ABI's: the linker will say that there is no such import
         };
     }
-    linker.allow_shadowing(false);
     Ok(())
 }
 

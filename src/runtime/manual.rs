@@ -7,6 +7,8 @@
 //! Whatever the guest passes, it is not disturbed: text that lies out of bounds, is not UTF-8 or is too long is noted as
 //! misuse, and what can be used of it is.
 
+use std::collections::HashSet;
+
 use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 
 use super::tracing::{Trace, recorder};
@@ -67,6 +69,7 @@ pub(super) fn add_to_linker<T: 'static>(
     module: &Module,
     trace: impl Fn(&mut T) -> &mut Trace + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
+    let mut defined = HashSet::new();
     for import in module.imports() {
         let (Some(api), ExternType::Func(ty)) = (Api::of(import.module(), import.name()), import.ty()) else {
             continue;
@@ -75,7 +78,10 @@ pub(super) fn add_to_linker<T: 'static>(
         if ty.params().len() != api.arity() || !integers || ty.results().len() != 0 {
             continue; // not the API's: the linker will say that there is no such import
         }
-        linker.allow_shadowing(true); // a module may import the same function twice
+        // A module may import the same function twice.
+        if !defined.insert((import.module(), import.name())) {
+            continue;
+        }
         // `func_new` costs more than `func_wrap`, and takes any type; these calls copy text, and are few.
         linker.func_new(import.module(), import.name(), ty, move |mut caller, params, _| {
             for said in said(api, &mut caller, params).into_iter().flatten() {
@@ -87,7 +93,6 @@ pub(super) fn add_to_linker<T: 'static>(
             }
             Ok(())
         })?;
-        linker.allow_shadowing(false);
     }
     Ok(())
 }

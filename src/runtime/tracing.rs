@@ -51,6 +51,12 @@
 //! - Each recording is a run with times of its own, which begin at 0. Several calls of one instance are several recordings, or
 //!   one, as the host has it; so are several instances, but for those with buffers, of which a recording takes one.
 //! - Stores are independent of each other: as many as one likes are recorded at a time, each on its thread, from one `Tracing`.
+//! - A module that records into a buffer has one memory more: the pooling allocator's `max_memories_per_module`, and a limiter
+//!   that counts memories (`StoreLimitsBuilder::memories`), have to have room for it.
+//! - A linker takes the hooks of one hooked module ([`Tracing::add_to_linker`]): several modules want several linkers.
+//! - `consume` is called on a thread of its own, and what is recorded waits for it: the guest while it is slow, and the end of
+//!   the recording until it is through. With [`Tracing::record_async`] that is a thread of the executor: a `consume` that waits
+//!   for a task of an executor with one thread waits for ever.
 //! - A trap or an exit is the recording's ending; the spans that it left open are closed with that.
 
 use std::sync::Arc;
@@ -62,7 +68,7 @@ use wasmtime::{AsContextMut, Caller, Linker, Module, StoreContextMut};
 use super::clock::{Clock, ClockMode};
 use super::recorder::{self, ReadBeforeDrop, Recorder, Settings};
 use super::taker::Taker;
-use super::{consume_all, ending, hooks, manual, no_host_functions};
+use super::{consume_all, ending, hooks, manual, setup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::trace::recording::End;
 use crate::trace::{Ending, Event};
@@ -204,7 +210,8 @@ impl Tracing {
     /// Gives the linker what `module`, which is [`Tracing::wasm`] compiled, imports: hooks and manual API. `trace` finds the
     /// [`Trace`] in a store's data.
     ///
-    /// Modules import hooks by the same names and types, so a linker has those of one hooked module.
+    /// Modules import hooks by the same names and types, so a linker has those of one hooked module: another one's are refused, as
+    /// the linker refuses whatever is defined twice. Where it allows shadowing, they take the place of the first's.
     ///
     /// # Errors
     /// [`ErrorKind::Run`] if the linker refuses.
@@ -216,7 +223,7 @@ impl Tracing {
     ) -> Result<()> {
         hooks::add_to_linker(linker, module, &self.needs, trace)
             .and_then(|()| manual::add_to_linker(linker, module, trace))
-            .map_err(no_host_functions)
+            .map_err(|e| setup("the hooks cannot be defined (a linker takes those of one hooked module)", e))
     }
 
     /// Records what happens in `store` during `calls`. `consume` gets the events, in order, a block at a time, on a thread of its
