@@ -110,7 +110,7 @@ impl Job {
 
         // Send it, within ten seconds.
         let deadline = Some(Instant::now() + Duration::from_secs(10));
-        let order = Order { settings, max_spans: 10_000, deadline, end: None, resource: Vec::new() };
+        let order = Order { settings, max_spans: 10_000, deadline, end: None, resource: Vec::new(), waits: None };
         let delivered = deliver(|| Ok(&recording[..]), &order)?;
         Ok(Done { ending: recorded.ending, asked: store.into_data().asked, delivered })
     }

@@ -11,6 +11,7 @@
 //! The budget looks at the recording first, and so it is read twice where there is one; both times in bounded memory.
 
 use std::io::{self, Read};
+use std::sync::mpsc;
 use std::time::Instant;
 
 use crate::export::metrics::Metrics;
@@ -51,6 +52,8 @@ pub struct Order<'o> {
     pub end: Option<End>,
     /// Attributes of the resource that stand above those of the recording.
     pub resource: Vec<(String, String)>,
+    /// Who is told, in a sentence, that a sink is waited for.
+    pub waits: Option<mpsc::Sender<String>>,
 }
 
 /// What was sent.
@@ -277,9 +280,9 @@ impl<'d> Delivery<'d> {
             batch: Batch::new(traces.protocol.value, *limits),
             logs: logs.enabled.value.then(|| Request::new(Signal::Logs, encoding(logs), *limits)),
             metrics: metrics.enabled.value.then(Metrics::default),
-            span_way: Way::new(traces, Signal::Traces, order.deadline),
-            log_way: Way::new(logs, Signal::Logs, order.deadline),
-            metric_way: Way::new(metrics, Signal::Metrics, order.deadline),
+            span_way: Way::new(traces, Signal::Traces, order),
+            log_way: Way::new(logs, Signal::Logs, order),
+            metric_way: Way::new(metrics, Signal::Metrics, order),
         })
     }
 

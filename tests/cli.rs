@@ -82,6 +82,18 @@ fn a_broken_pipe_ends_quietly() {
     }
 }
 
+/// What can be read once only is asked for by another way, and not waited for.
+#[test]
+fn a_pipe_by_name_is_no_file_to_push() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_works(&Command::new("mkfifo").arg(folder.path().join("fifo")).output().unwrap());
+    let output =
+        wasmtrace(folder.path(), &["push", "fifo", "--sink", "otlp:http://no-such-host.invalid"]).output().unwrap();
+    let said =
+        "wasmtrace: error: fifo is no ordinary file, and may have to be read twice: give it to `wasmtrace push -`\n";
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), said));
+}
+
 /// Runs a command line on a terminal of its own; gives what the terminal showed, and the exit code.
 fn on_a_terminal(line: &str) -> Option<(String, i32)> {
     let output = Command::new("script")

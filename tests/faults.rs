@@ -206,7 +206,8 @@ fn when_the_time_is_over_a_request_is() {
         let (recording, (done, waiting)) = (recording.clone(), std::sync::mpsc::channel());
         std::thread::spawn(move || {
             let deadline = Some(Instant::now() + Duration::from_secs(1));
-            let order = Order { settings: &settings, max_spans: 0, deadline, end: None, resource: Vec::new() };
+            let order =
+                Order { settings: &settings, max_spans: 0, deadline, end: None, resource: Vec::new(), waits: None };
             let _ = done.send(deliver(|| std::fs::File::open(&recording), &order));
         });
         assert!(waiting.recv_timeout(Duration::from_secs(30)).expect("it returns").is_err());
@@ -257,6 +258,29 @@ fn a_sink_that_refuses_a_recording_is_nothing_to_the_next() {
         assert!(stderr(&pushed).contains(&format!("app.wtrace: {}/v1/traces answers 400", refuses.url)));
     }
     assert_eq!(works.received().traces.len(), 2);
+}
+
+/// A `push` has time without end: it says what it waits for.
+#[test]
+fn a_push_that_waits_for_a_busy_sink_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = folder.path().join("app.wtrace");
+    let mut record = clean(Command::new(WASMTRACE));
+    record.args(["record", "-q", "-o"]).arg(&recording).arg(path("tests/cli/modules/manual.wat"));
+    assert!(output(&mut record).status.success());
+    for (time, most) in
+        [(&["--flush-timeout", "1h"][..], "for 3"), (&[], "as long as it takes: --flush-timeout limits that\n")]
+    {
+        let busy = Answer::Refuse(503, vec![("retry-after", "1".to_owned())], Vec::new());
+        let sink = Collector::http(Arc::new(move |n| if n < 2 { busy.clone() } else { Answer::Take }));
+        let mut push = clean(Command::new(WASMTRACE));
+        push.arg("push").args(time).arg(&recording).env("OTEL_EXPORTER_OTLP_ENDPOINT", &sink.url);
+        let pushed = output(&mut push);
+        let said = stderr(&pushed);
+        let waits =
+            format!("{}/v1/traces answers 503 Service Unavailable; it is asked again in 1s, and {most}", sink.url);
+        assert!(pushed.status.success() && said.lines().count() == 2 && said.contains(&waits), "{said}");
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Requests to one endpoint, one after the other, each until it is taken or there is no sense in trying again.
 
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::Order;
 use super::answer::{Again, Said, Trouble};
 use super::grpc::Grpc;
 use super::http::Http;
@@ -24,13 +26,15 @@ pub(super) struct Sender {
     answers: bool,
     /// What the sink said of requests that it took.
     pub(super) said: Said,
+    /// Who is told, once, that it is waited for.
+    waits: Option<mpsc::Sender<String>>,
 }
 
 /// The requests of one signal, which is sent whatever becomes of the others.
 pub(super) struct Way<'w> {
     exporter: &'w Exporter,
     signal: Signal,
-    deadline: Option<Instant>,
+    order: &'w Order<'w>,
     /// From the first request on.
     sender: Option<Sender>,
     /// How many items were in requests that were taken.
@@ -40,8 +44,8 @@ pub(super) struct Way<'w> {
 }
 
 impl<'w> Way<'w> {
-    pub(super) fn new(exporter: &'w Exporter, signal: Signal, deadline: Option<Instant>) -> Self {
-        Way { exporter, signal, deadline, sender: None, items: 0, failed: None }
+    pub(super) fn new(exporter: &'w Exporter, signal: Signal, order: &'w Order<'w>) -> Self {
+        Way { exporter, signal, order, sender: None, items: 0, failed: None }
     }
 
     /// Sends a request with so many items, if none has failed.
@@ -51,7 +55,8 @@ impl<'w> Way<'w> {
         }
         let sender = match &mut self.sender {
             Some(sender) => Ok(sender),
-            none => Sender::new(self.exporter, self.signal, self.deadline).map(|sender| none.insert(sender)),
+            none => Sender::new(self.exporter, self.signal, self.order.deadline)
+                .map(|sender| none.insert(Sender { waits: self.order.waits.clone(), ..sender })),
         };
         match sender.and_then(|sender| sender.send(body)) {
             Ok(()) => self.items += items as u64,
@@ -78,6 +83,9 @@ impl<'w> Way<'w> {
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// A longer one is no hiccup, and somebody may want to know why nothing happens.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
+
 /// Where there never was an answer, so many tries are made in all.
 const TRIES_UNANSWERED: u32 = 4;
 
@@ -90,7 +98,7 @@ impl Sender {
         };
         let zipkin = exporter.protocol.value == Protocol::Zipkin;
         let timeout = exporter.timeout.value;
-        Ok(Sender { transport, signal, zipkin, timeout, deadline, answers: false, said: Said::default() })
+        Ok(Sender { transport, signal, zipkin, timeout, deadline, answers: false, said: Said::default(), waits: None })
     }
 
     fn left(&self) -> Duration {
@@ -126,6 +134,16 @@ impl Sender {
             if wait >= self.left() {
                 let asked = matches!(again, Again::Later(Some(_)));
                 return Err(if asked { format!("{message}, and asks to wait {wait:.1?}") } else { message });
+            }
+            if wait >= LONG_PAUSE
+                && let Some(waits) = self.waits.take()
+            {
+                let most = match self.deadline {
+                    Some(_) => format!("for {:.0?} at most", self.left()),
+                    None => "as long as it takes".to_owned(),
+                };
+                // Nobody may want to know.
+                let _ = waits.send(format!("{message}; it is asked again in {wait:.0?}, and {most}"));
             }
             std::thread::sleep(wait);
             pause = (pause * 2).min(LONGEST_PAUSE);

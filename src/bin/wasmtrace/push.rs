@@ -52,6 +52,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         copy = tempfile::NamedTempFile::new()?;
         std::io::copy(&mut std::io::stdin().lock(), &mut copy.as_file()).context("standard input")?;
         copy.path()
+    } else if path.metadata().is_ok_and(|data| !data.is_file()) {
+        bail!("{} is no ordinary file, and may have to be read twice: give it to `wasmtrace push -`", path.display());
     } else {
         &path
     };
@@ -62,7 +64,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let max_spans = args.send.max_spans(&mut warnings).value;
     let timeout = args.send.flush_timeout(&mut warnings).map(|set| set.value);
     global.warn("", &warnings);
-    let shipment = Shipment { path, max_spans, end: None, resource: args.resource.attributes(), timeout };
+    let shipment =
+        Shipment { path, max_spans, end: None, resource: args.resource.attributes(), timeout, waits: Some(global) };
     let mut code = 0;
     let mut failed = |why: String| {
         code = 1;

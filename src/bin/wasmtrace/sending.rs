@@ -290,6 +290,7 @@ impl Spool {
             end: Some(end),
             resource: Vec::new(),
             timeout: Some(pace.within),
+            waits: None,
         };
         let (mut sinks, mut hidden, mut reasons) = (String::new(), false, Vec::new());
         shipment.send(receivers, given_up, |receiver, sent| match sent {

@@ -21,6 +21,8 @@ pub(crate) struct Shipment<'s> {
     pub(crate) resource: Vec<(String, String)>,
     /// How long it may take in all.
     pub(crate) timeout: Option<Duration>,
+    /// Says that one of the sinks is waited for.
+    pub(crate) waits: Option<&'s Global>,
 }
 
 /// Where to.
@@ -52,14 +54,16 @@ impl Shipment<'_> {
         // What is on its way is waited for; the other half is for what is left.
         let half = after(self.timeout.map(|timeout| timeout / 2));
         let (done, waiting) = mpsc::channel();
+        let (waits, notes) = mpsc::channel();
         let mut sending: BTreeSet<usize> = (0..receivers.len()).collect();
         for (number, receiver) in receivers.iter_mut().enumerate() {
             let (settings, underway) = (receiver.settings.clone(), receiver.underway.take());
             let (path, resource, done) = (self.path.to_owned(), self.resource.clone(), done.clone());
             let (max_spans, end) = (self.max_spans, self.end.clone());
+            let waits = self.waits.map(|_| waits.clone());
             let thread = move || {
                 let already = underway.map(|underway| underway.end(half)).unwrap_or_default();
-                let order = Order { settings: &settings, max_spans, deadline, end, resource };
+                let order = Order { settings: &settings, max_spans, deadline, end, resource, waits };
                 // Nobody may be waiting any more.
                 let _ = done.send((number, deliver_rest(|| File::open(&path), &order, &already)));
             };
@@ -70,7 +74,12 @@ impl Shipment<'_> {
         }
         drop(done);
         while !sending.is_empty() {
-            let why = match waiting.recv_timeout(LOOK) {
+            let result = waiting.recv_timeout(LOOK);
+            if let Some(global) = self.waits {
+                let more = if deadline.is_none() { ": --flush-timeout limits that" } else { "" };
+                notes.try_iter().for_each(|note: String| global.note(&format!("{note}{more}")));
+            }
+            let why = match result {
                 Ok((number, result)) => {
                     sending.remove(&number);
                     over(&receivers[number], result);
