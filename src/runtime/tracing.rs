@@ -53,6 +53,8 @@
 //! - Stores are independent of each other: as many as one likes are recorded at a time, each on its thread, from one `Tracing`.
 //! - A module that records into a buffer has one memory more: the pooling allocator's `max_memories_per_module`, and a limiter
 //!   that counts memories (`StoreLimitsBuilder::memories`), have to have room for it.
+//! - That memory (its export begins with `wasmtrace:buffer`) is the hooks' and the recording's: while a recording is on, other
+//!   threads write it, so a host that reads or writes it too has a data race.
 //! - A linker takes the hooks of one hooked module ([`Tracing::add_to_linker`]): several modules want several linkers.
 //! - `consume` is called on a thread of its own, and what is recorded waits for it: the guest while it is slow, and the end of
 //!   the recording until it is through. With [`Tracing::record_async`] that is a thread of the executor: a `consume` that waits
