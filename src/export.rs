@@ -28,7 +28,7 @@ mod otlp_json;
 pub(crate) mod spans;
 mod text;
 mod tree;
-#[cfg_attr(not(feature = "otlp"), allow(dead_code))]
+#[cfg_attr(not(feature = "otlp"), allow(dead_code, unreachable_pub))]
 pub(crate) mod url;
 #[cfg(feature = "otlp")]
 pub(crate) mod zipkin;
