@@ -32,7 +32,7 @@ mod types;
 pub(crate) mod wrapper;
 
 pub use crate::debug::describes_original;
-pub use of_hooks::of_hooks;
+pub use of_hooks::{hooked, of_hooks};
 pub use output::Unwritten;
 
 use balance::spans::Spans;

@@ -3,6 +3,7 @@
 mod common;
 
 use wasmtrace::hook::{HOOK_SETS, HookSet};
+use wasmtrace::module::FuncIdx;
 use wasmtrace::rewrite::BalanceExit;
 use wasmtrace::{ErrorKind, Options, check, features, instrument, rewrite, strip};
 
@@ -392,6 +393,33 @@ fn what_hooks_use_is_named_where_features_are() {
     }
 }
 
+/// Theorem: what is hooked is known of the module itself, whatever was left out; of an imported function that is its own place, and
+/// not its shim's.
+#[test]
+fn what_is_hooked_is_what_was_selected() {
+    let wasm = wat::parse_str(
+        r#"(module
+          (import "env" "first" (func))
+          (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
+          (import "env" "twice" (func $a (param i32)))
+          (import "env" "twice" (func $b (param i32)))
+          (func $left) (func $hooked unreachable) (func $too))"#,
+    )
+    .unwrap();
+    for hooks in HOOK_SETS {
+        for restore in [false, true] {
+            let mut options = with(hooks, true);
+            options.rewrite = rewrite::Options { hooks, restore, balance_exit: BalanceExit::Always, ..options.rewrite };
+            ["-left", "-idx:0", "-idx:2"].iter().for_each(|rule| options.select.push(rule).unwrap());
+            let out = instrument(&wasm, &options).unwrap().wasm;
+            let by = hooks.imports().len() as u32;
+            let hooked = rewrite::hooked(&wasmtrace::module::parse(&out).unwrap());
+            assert_eq!(hooked.unwrap(), [1, 3, 5 + by, 6 + by].map(FuncIdx), "{hooks:?}, {restore}");
+        }
+    }
+    assert_eq!(rewrite::hooked(&wasmtrace::module::parse(&wasm).unwrap()), None);
+}
+
 /// Theorem: what is there for the hooks alone is known as that, with or without what restoring needs.
 #[test]
 fn functions_of_the_hooks_are_told_from_the_originals() {
@@ -422,4 +450,5 @@ fn functions_of_the_hooks_are_told_from_the_originals() {
     let (before, behind) = out.split_once("\n  (table").unwrap();
     let moved = wat::parse_str(format!("{before}\n  (import \"env\" \"more\" (func))\n  (table{behind}")).unwrap();
     assert_eq!(rewrite::of_hooks(&wasmtrace::module::parse(&moved).unwrap()), []);
+    assert_eq!(rewrite::hooked(&wasmtrace::module::parse(&moved).unwrap()), None);
 }
