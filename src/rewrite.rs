@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use wasm_encoder::Encode;
 
 use crate::companions::{self, Beside};
+use crate::debug::names::Naming;
 use crate::debug::{Carrying, Link, external, target_features};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BufferPlace, HookCode, HookSet, Manifest, Probe, ProbeId, buffer, is_hook_import};
@@ -261,17 +262,21 @@ fn compile(
             .map(|import| Probe { id: ProbeId(layout.shift.reference(import.0)), label: labels[import].clone() }),
     );
 
-    let hook_names = layout.hook_names(options.hooks);
+    let hook_names = hook_names(options.hooks, layout.shift.imported, layout.balance.as_ref());
     let offsets = &code.offsets;
     let mut dwarf = crate::debug::dwarf::carry(module, offsets);
     warnings.append(&mut dwarf.warnings);
-    let labels_before = layout.code.labels().0 + layout.wrapper.labels();
-    let mut carrying = Carrying {
-        module,
+    let naming = Naming {
         func_count: module.func_count(),
         shift: &layout.shift,
-        outer_labels: labels_before,
+        outer_labels: layout.code.labels().0 + layout.wrapper.labels(),
         inner_labels: &code.labels,
+        probes: &probes,
+        hook_names: &hook_names,
+    };
+    let mut carrying = Carrying {
+        module,
+        naming,
         offsets,
         dwarf,
         links: beside.links(module, &mut warnings),
@@ -282,8 +287,6 @@ fn compile(
             layout.balance.is_some(),
             layout.buffer.is_some() && !module.memories().is_empty(),
         ),
-        probes: &probes,
-        hook_names: &hook_names,
     };
     let (mut output, restore) = assemble::assemble(&layout, &mut carrying, &code, options, &mut warnings)?;
     let mut manifest = Manifest {
@@ -489,13 +492,6 @@ impl Layout {
         })
     }
 
-    /// What the functions are called that are there for the hooks. (Not those that are many.)
-    fn hook_names(&self, hooks: HookSet) -> Vec<(u32, String)> {
-        let imports = hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name));
-        let own = self.balance.iter().flat_map(Balance::names);
-        (self.shift.imported..).zip(imports).chain(own).collect()
-    }
-
     /// Sections that the module lacks and that come into being: id, and contents.
     fn created(&self, module: &Module<'_>) -> Vec<(u8, Vec<u8>)> {
         let missing = self.appended.iter().filter(|(id, _)| module.section(**id).is_none());
@@ -507,6 +503,13 @@ impl Layout {
         });
         contents.collect()
     }
+}
+
+/// What the functions are called that are there for the hooks. (Not those that are many.)
+fn hook_names(hooks: HookSet, imported: u32, balance: Option<&Balance>) -> Vec<(u32, String)> {
+    let imports = hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name));
+    let own = balance.into_iter().flat_map(Balance::names);
+    (imported..).zip(imports).chain(own).collect()
 }
 
 /// Where which functions may have caught an exception. A shared one cannot tell.

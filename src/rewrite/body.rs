@@ -99,7 +99,7 @@ pub(crate) enum LeftOut {
 
 /// Limits of the JavaScript interface's "implementation-defined limits", which wasmparser and all engines keep.
 pub(super) const MAX_BODY: usize = 7_654_321;
-const MAX_LOCALS: u64 = 50_000;
+pub(super) const MAX_LOCALS: u64 = 50_000;
 
 /// Writes a body.
 pub(crate) fn rewrite(
