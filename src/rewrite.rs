@@ -430,21 +430,25 @@ impl Layout {
             global: module.global_count(),
             plain: types.import(false),
             ids: shift.ids(plan),
-            spans: closed_by.map(|close| Spans {
-                close,
-                answers: types.answer(),
-                last: Spans::last(module).filter(|f| plan.contains(*f)).map(|f| ProbeId(shift.reference(f.0))),
-            }),
+            spans: closed_by.map(|close| Spans { close, answers: types.answer() }),
         });
         if let Some(balance) = &balance {
-            code = code.balanced(balance.first);
+            code = code.balanced(balance.first, balance.spans.is_some());
             let (segments, elements) = balance.elements();
             limit("tables", module.table_count() as usize, balance::TABLES as usize, MAX_TABLES)?;
-            limit("globals", module.global_count() as usize, balance::GLOBALS as usize, MAX_GLOBALS)?;
+            limit(
+                "globals",
+                module.global_count() as usize,
+                balance::globals(balance.spans.is_some()) as usize,
+                MAX_GLOBALS,
+            )?;
             limit("element segments", module.element_count() as usize, segments as usize, MAX_ELEMENTS)?;
             new_functions.extend(balance.types(types.import(true)));
             appended.insert(id::TABLE, Growth { entries: balance::TABLES.into(), bytes: balance.tables() });
-            appended.insert(id::GLOBAL, Growth { entries: balance::GLOBALS.into(), bytes: balance.globals() });
+            appended.insert(
+                id::GLOBAL,
+                Growth { entries: balance::globals(balance.spans.is_some()).into(), bytes: balance.globals() },
+            );
             appended.insert(id::ELEMENT, Growth { entries: segments.into(), bytes: elements });
         }
         let functions = functions - imports.len();

@@ -204,7 +204,7 @@ fn write(
         land(at, &mut splice, &mut labels);
         match (site, exit) {
             (Site::TailCall(opened) | Site::IndirectTailCall(opened), Some(exit)) if !exit.is_empty() => {
-                splice.insert(at, exit);
+                splice.insert(at, &frame.map_or_else(Vec::new, |frame| code.leave(frame)));
                 labels.extend(std::iter::repeat_n(opened, exit_labels));
             }
             (Site::Return(depth), Some(_)) => {

@@ -34,6 +34,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use wasmparser::{Operator, OperatorsReader};
 
+use super::balance::spans::Spans;
 use super::balance::{self, Balance, Role};
 use super::body::{MAX_BODY, MAX_LOCALS};
 use super::offsets::{Growth, OffsetMap, Place};
@@ -93,8 +94,8 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
     pair.balance = pair.balancing()?;
     let behind = pair.balance.as_ref().map_or(new.func_count(), |balance| balance.first);
     if pair.balance.is_some() {
-        pair.code = code.balanced(behind);
         pair.roles = balance::roles(&old);
+        pair.code = code.balanced(behind, Spans::closed_by(&pair.roles).is_some());
     }
     let (mut shown, mut hooked_shims) = (Shown::default(), Vec::new());
     for shim in old.func_count() + by..behind {
@@ -378,12 +379,14 @@ impl Pair<'_, '_> {
             let (a, a_end) = old.next()?;
             let depth = labels.len() as u32 - 1;
             if has_hooks && is_tail_call(&a) {
-                if !new.starts_with(&exit) {
+                let leave = hooks.map_or_else(Vec::new, |(frame, ..)| self.code.leave(frame));
+                if !new.starts_with(&leave) {
                     return Err(fail(new.at(), "a tail call without an exit before it"));
                 }
-                new.skip(&exit)?;
-                grown(old_at, exit.len(), true);
-                hook_labels.extend(std::iter::repeat_n(opened, self.code.labels().1 as usize));
+                new.skip(&leave)?;
+                grown(old_at, leave.len(), true);
+                let labels = if leave.is_empty() { 0 } else { self.code.labels().1 };
+                hook_labels.extend(std::iter::repeat_n(opened, labels as usize));
             } else if matches!(a, Operator::Unreachable) && (!may_lack || new.starts_with(&balance)) {
                 new.skip(&balance)?;
                 grown(old_at, balance.len(), true);

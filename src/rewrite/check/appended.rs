@@ -9,7 +9,7 @@ use super::{Pair, Shown, Walk, fail};
 use crate::error::Result;
 use crate::hook::{BufferPlace, Frame, ProbeId, buffer};
 use crate::module::{FuncIdx, Module, id};
-use crate::rewrite::balance::spans::Spans;
+use crate::rewrite::balance::spans::{self, Spans};
 use crate::rewrite::balance::{self, Balance};
 use crate::rewrite::shims::Shim;
 use crate::rewrite::wrapper::Wrapper;
@@ -48,7 +48,9 @@ impl Pair<'_, '_> {
     pub(super) fn balancing(&self) -> Result<Option<Balance>> {
         let (old, new) = (self.old, self.new);
         let counts = |m: &Module<'_>| (m.table_count(), m.global_count());
-        let more = (old.table_count() + balance::TABLES, old.global_count() + balance::GLOBALS);
+        let closed_by = Spans::closed_by(&balance::roles(old));
+        let globals = balance::globals(closed_by.is_some());
+        let more = (old.table_count() + balance::TABLES, old.global_count() + globals);
         if self.set.has_buffer() || counts(new) != more {
             return Ok(None);
         }
@@ -67,7 +69,6 @@ impl Pair<'_, '_> {
         ids.reverse();
         let at = new.section(id::CODE).map_or(8, |s| s.contents.end);
         let differs = || fail(at, "the functions that exit open calls are not what they should be");
-        let closed_by = Spans::closed_by(&balance::roles(old));
         let own = Balance::functions(0, closed_by.is_some()) as u32;
         let first = (new.func_count() - ids.len() as u32).checked_sub(own).ok_or_else(differs)?;
         if first < old.func_count() + self.by || !ids.is_sorted_by(|a, b| a < b) {
@@ -77,16 +78,13 @@ impl Pair<'_, '_> {
         const I32: &[wasmparser::ValType] = &[wasmparser::ValType::I32];
         let typed = |func: u32| match func - first {
             0 | 1 => takes(func) == (I32, &[]),
-            4 if closed_by.is_some() => takes(func) == (&[], I32),
+            spans::LEAVE | spans::CLOSE if closed_by.is_some() => takes(func) == (I32, &[]),
+            spans::CLOSING if closed_by.is_some() => takes(func) == (&[], I32),
             _ => takes(func) == (&[], &[]),
         };
         let plain = new.type_index(FuncIdx(first + 2));
         let (table, global) = (old.table_count(), old.global_count());
-        let spans = closed_by.map(|close| Spans {
-            close,
-            answers: new.type_index(FuncIdx(first + 4)),
-            last: Spans::last(old).map(|func| ProbeId(self.place(func.0))).filter(|id| ids.binary_search(id).is_ok()),
-        });
+        let spans = closed_by.map(|close| Spans { close, answers: new.type_index(FuncIdx(first + spans::CLOSING)) });
         let balance = Balance { first, host: self.from, table, global, plain, ids, spans };
         let stands = |(func, body): (u32, &Vec<u8>)| {
             // All of it behind its size: an end of it may be a body too, one that does nothing.
@@ -100,7 +98,7 @@ impl Pair<'_, '_> {
         let (segments, elements) = balance.elements();
         for (section, entries, bytes) in [
             (id::TABLE, balance::TABLES, balance.tables()),
-            (id::GLOBAL, balance::GLOBALS, balance.globals()),
+            (id::GLOBAL, globals, balance.globals()),
             (id::ELEMENT, segments, elements),
         ] {
             self.appended(section, entries, &bytes)?;
