@@ -290,6 +290,7 @@ fn compile(
     };
     let (mut output, restore) = assemble::assemble(&layout, &mut carrying, &code, options, &mut warnings)?;
     let mut manifest = Manifest {
+            layout.wrapper == Wrapper::TryTable && !probes.is_empty(),
         hooks: options.hooks,
         buffer: layout.buffer.clone(),
         input_sha256: sha256(module.bytes()),

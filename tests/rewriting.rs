@@ -370,6 +370,7 @@ fn what_hooks_use_is_named_where_features_are() {
         data.map(|data| String::from_utf8(wasm[data].to_vec()).unwrap())
     };
     let own = "\\01+\\08sign-ext";
+    let catching = |named: &str| format!("(tag) (func (block (try_table (catch_all 0)))) {}", section(named));
     let buffer = with(HookSet::Buffer, false);
     for (custom, options, named) in [
         (section(own), always(), Some("\u{2}+\u{8}sign-ext+\u{f}reference-types")),
@@ -377,6 +378,22 @@ fn what_hooks_use_is_named_where_features_are() {
         (section(own), Options::default(), Some("\u{1}+\u{8}sign-ext")),
         (section("\\01+\\0freference-types"), always(), Some("\u{1}+\u{f}reference-types")),
         (String::new(), always(), None),
+        // What a handler around each function holds.
+        (
+            catching("\\01+\\12exception-handling"),
+            Options::default(),
+            Some("\u{2}+\u{12}exception-handling+\u{f}reference-types"),
+        ),
+        (
+            catching("\\01+\\12exception-handling"),
+            with(HookSet::Buffer, false),
+            Some("\u{2}+\u{12}exception-handling+\u{b}multimemory"),
+        ),
+        (
+            catching("\\01+\\08sign-ext"),
+            with(HookSet::Observe, true),
+            Some("\u{3}+\u{8}sign-ext+\u{12}exception-handling+\u{f}reference-types"),
+        ),
     ] {
         let wasm = module(&custom);
         let out = instrument(&wasm, &options).unwrap().wasm;

@@ -103,6 +103,7 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         hooked_shims.extend(found.id);
         pair.shims.push((found.import.0, shim));
         shown.block_types.extend(block_type);
+        shown.around(found.import, found.id.map(|_| found.wrapper))?;
     }
     if !pair.shims.is_sorted_by(|a, b| a.0 < b.0) {
         return Err(fail(8, "the shims are not in the order of their imports"));
@@ -174,7 +175,13 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         hook_names: &super::hook_names(set, from, pair.balance.as_ref()),
     };
     let dwarf = dwarf::carry(&old, &offsets);
-    pair.sections(&Expected { places: &shown.places, dwarf: &dwarf, naming: &naming, manifest: manifest.as_ref() })?;
+    pair.sections(&Expected {
+        places: &shown.places,
+        dwarf: &dwarf,
+        naming: &naming,
+        manifest: manifest.as_ref(),
+        rethrows: shown.wrapper == Some(Wrapper::TryTable),
+    })?;
     pair.links(&offsets)?;
     Ok(checked)
 }
@@ -243,10 +250,7 @@ struct Shown {
 
 impl Shown {
     fn add(&mut self, func: FuncIdx, body: Body) -> Result<()> {
-        if body.wrapper.is_some() && self.wrapper.is_some() && body.wrapper != self.wrapper {
-            return Err(fail(8, format!("what stands around function {} is not what stands around others", func.0)));
-        }
-        self.wrapper = self.wrapper.or(body.wrapper);
+        self.around(func, body.wrapper)?;
         self.block_types.extend(body.block_type);
         self.places.push(body.places);
         if !body.labels.is_empty() {
@@ -257,6 +261,14 @@ impl Shown {
         }
         Ok(())
     }
+
+    fn around(&mut self, func: FuncIdx, wrapper: Option<Wrapper>) -> Result<()> {
+        if wrapper.is_some() && self.wrapper.is_some() && wrapper != self.wrapper {
+            return Err(fail(8, format!("what stands around function {} is not what stands around others", func.0)));
+        }
+        self.wrapper = self.wrapper.or(wrapper);
+        Ok(())
+    }
 }
 
 /// What sections are held against.
@@ -265,6 +277,8 @@ struct Expected<'e> {
     dwarf: &'e Dwarf,
     naming: &'e Naming<'e>,
     manifest: Option<&'e Manifest>,
+    /// Whether hooks hold what they catch.
+    rethrows: bool,
 }
 
 impl Pair<'_, '_> {

@@ -64,7 +64,7 @@ impl Pair<'_, '_> {
                 id::TYPE | id::IMPORT | id::FUNCTION => self.grown(a, b)?,
                 id::MEMORY if self.set.has_buffer() => self.grown(a, b)?,
                 id::CUSTOM if note(a) => self.notes(a, b, places)?,
-                id::CUSTOM if a.name == Some(target_features::NAME) => self.features(a, b)?,
+                id::CUSTOM if a.name == Some(target_features::NAME) => self.features(a, b, expected.rethrows)?,
                 id::CUSTOM if a.name == Some(BUILD_ID) => self.build_id(a, b)?,
                 id::CUSTOM if a.name == Some(NAME) => {
                     self.holds(b, &names::carry(self.old, expected.naming, Some(a)))?;
@@ -79,9 +79,9 @@ impl Pair<'_, '_> {
     }
 
     /// What the module uses is named as before, and what hooks use among it.
-    fn features(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
+    fn features(&self, a: &Section<'_>, b: &Section<'_>, rethrows: bool) -> Result<()> {
         let second_memory = self.set.has_buffer() && !self.old.memories().is_empty();
-        let hooks = target_features::of_hooks(self.balance.is_some(), second_memory);
+        let hooks = target_features::of_hooks(self.balance.is_some(), rethrows, second_memory);
         let (before, after) = (&self.old.bytes()[a.data.clone()], &self.new.bytes()[b.data.clone()]);
         match target_features::with(before, &hooks) {
             Some(named) if named != *after => Err(fail(b.whole.start, "other features are named than are used")),
