@@ -208,6 +208,11 @@ fn compile(
         }
         layout => layout?,
     };
+    if options.balance_exit != BalanceExit::Never && !options.hooks.has_buffer() && balance::never_closes(module) {
+        let what = "the module opens spans and closes none: a host that keeps calls and spans on one stack loses the trace (import \
+                    span-exit too, and call it)";
+        warnings.push(what.to_owned());
+    }
     if let Some(memory) = module.memories().first().filter(|_| !layout.memory_grow && uses_memory_grow(module)) {
         let width = if memory.memory64 { "64-bit" } else { "other" };
         warnings.push(format!("memory.grow of a {width} memory is not reported: the hook set has no event for it"));
@@ -285,12 +290,12 @@ fn compile(
         build_id: companions::build_id(module).map(|id| crate::debug::build_id(id, |see| code.show(see))),
         features: &target_features::of_hooks(
             layout.balance.is_some(),
+            layout.wrapper == Wrapper::TryTable && !probes.is_empty(),
             layout.buffer.is_some() && !module.memories().is_empty(),
         ),
     };
     let (mut output, restore) = assemble::assemble(&layout, &mut carrying, &code, options, &mut warnings)?;
     let mut manifest = Manifest {
-            layout.wrapper == Wrapper::TryTable && !probes.is_empty(),
         hooks: options.hooks,
         buffer: layout.buffer.clone(),
         input_sha256: sha256(module.bytes()),

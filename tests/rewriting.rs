@@ -410,6 +410,27 @@ fn what_hooks_use_is_named_where_features_are() {
     }
 }
 
+/// Theorem: a module that opens spans, and cannot close any, is one whose trace a host of one stack loses: that is said, where what
+/// is open would be closed otherwise.
+#[test]
+fn spans_that_nothing_closes_are_warned_of() {
+    let wasm = |closes: &str| {
+        let open = "(import \"dylibso:observe/api\" \"span-enter\" (func (param i32 i32)))";
+        wat::parse_str(format!("(module {open} {closes} (func (export \"run\")))")).unwrap()
+    };
+    let warned = |wasm: &[u8], hooks: HookSet, balance_exit: BalanceExit| {
+        let rewrite = rewrite::Options { hooks, balance_exit, ..Default::default() };
+        let out = instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap();
+        out.warnings.iter().any(|warning| warning.contains("opens spans and closes none"))
+    };
+    let (opens, closes) = (wasm(""), wasm("(import \"dylibso:observe/api\" \"span-exit\" (func))"));
+    assert!(warned(&opens, HookSet::Observe, BalanceExit::WhereItExits));
+    assert!(warned(&opens, HookSet::Observe, BalanceExit::Always));
+    assert!(!warned(&opens, HookSet::Observe, BalanceExit::Never));
+    assert!(!warned(&opens, HookSet::Buffer, BalanceExit::WhereItExits));
+    assert!(!warned(&closes, HookSet::Observe, BalanceExit::WhereItExits));
+}
+
 /// Theorem: what is hooked is known of the module itself, whatever was left out; of an imported function that is its own place, and
 /// not its shim's.
 #[test]

@@ -93,14 +93,27 @@ pub(crate) enum Role {
 
 /// The imported functions that have a role, ascending. (What a shared function calls has to be shared, and a shim is not.)
 pub(crate) fn roles(module: &Module<'_>) -> Vec<(u32, Role)> {
-    let roles = module.imported_funcs().iter().zip(0..).filter(|(_, func)| !module.is_shared(FuncIdx(*func)));
-    let mut roles: Vec<_> = roles.filter_map(|(import, func)| Some((func, role(module, import, func)?))).collect();
-    let has = |wanted| roles.iter().any(|(_, role)| *role == wanted);
+    let mut roles = all_roles(module);
     // Spans that nothing can close are not for us to close.
-    if !(has(Role::Opens) && has(Role::Closes)) {
+    if !(has(&roles, Role::Opens) && has(&roles, Role::Closes)) {
         roles.retain(|(_, role)| *role == Role::Leaves);
     }
     roles
+}
+
+/// Whether the module opens spans, and imports nothing that closes them.
+pub(crate) fn never_closes(module: &Module<'_>) -> bool {
+    let roles = all_roles(module);
+    has(&roles, Role::Opens) && !has(&roles, Role::Closes)
+}
+
+fn all_roles(module: &Module<'_>) -> Vec<(u32, Role)> {
+    let roles = module.imported_funcs().iter().zip(0..).filter(|(_, func)| !module.is_shared(FuncIdx(*func)));
+    roles.filter_map(|(import, func)| Some((func, role(module, import, func)?))).collect()
+}
+
+fn has(roles: &[(u32, Role)], wanted: Role) -> bool {
+    roles.iter().any(|(_, role)| *role == wanted)
 }
 
 /// The role of an imported function, if it has one, out of all of them.
