@@ -1,18 +1,16 @@
 //! Custom sections that speak of functions or of places in the code, carried across the rewriting, by section name.
 
-use std::collections::HashMap;
-
 use sha2::Digest;
 use wasm_encoder::Encode;
 
 use self::dwarf::{Change, Dwarf};
+use self::names::Naming;
 use self::sourcemap::SourceMap;
 use crate::companions::{BUILD_ID, DEBUG_FILE, LINK_LEFT_OUT, SOURCE_MAP, named_by};
-use crate::hook::{MANIFEST_SECTION, Probe};
+use crate::hook::MANIFEST_SECTION;
 use crate::label::printable;
 use crate::module::{Module, Section, id};
 use crate::rewrite::offsets::OffsetMap;
-use crate::rewrite::splice::Shift;
 
 pub(crate) mod addresses;
 pub(crate) mod dwarf;
@@ -28,13 +26,7 @@ pub(crate) mod target_features;
 #[derive(Debug)]
 pub(crate) struct Carrying<'c, 'a> {
     pub(crate) module: &'c Module<'a>,
-    /// How many functions the module has whose code it is.
-    pub(crate) func_count: u32,
-    pub(crate) shift: &'c Shift,
-    /// How many labels stand around the body of a hooked function.
-    pub(crate) outer_labels: u32,
-    /// Labels that hooks open further inside, by function: each by how many of the original's come before it.
-    pub(crate) inner_labels: &'c HashMap<u32, Vec<u32>>,
+    pub(crate) naming: Naming<'c>,
     pub(crate) offsets: &'c OffsetMap,
     /// What becomes of the debug information.
     pub(crate) dwarf: Dwarf,
@@ -48,10 +40,6 @@ pub(crate) struct Carrying<'c, 'a> {
     pub(crate) build_id: Option<Vec<u8>>,
     /// What hooks use of WebAssembly beyond its first version, as `target_features` calls it.
     pub(crate) features: &'c [&'static str],
-    /// The hooked functions, by ascending id.
-    pub(crate) probes: &'c [Probe],
-    /// Names of the functions that are there for the hooks.
-    pub(crate) hook_names: &'c [(u32, String)],
 }
 
 /// What becomes of a section that names a file beside the module.
@@ -116,14 +104,14 @@ impl Carrying<'_, '_> {
                 Carried::Dropped
             }
             "name" => {
-                let data = names::carry(self, Some(section));
+                let data = names::carry(self.module, &self.naming, Some(section));
                 let minimal_name = section.data.start - section.contents.start == 1 + name.len();
                 let inverts = minimal_name
-                    && names::restore(&data, self.shift, self.outer_labels, self.probes)
+                    && names::restore(&data, self.naming.shift, self.naming.outer_labels, self.naming.probes)
                         .is_ok_and(|original| original == self.module.bytes()[section.data.clone()]);
                 if inverts { Carried::Names(data) } else { Carried::Data(data) }
             }
-            "producers" => match producers::with_us(self.module, section) {
+            "producers" => match producers::with_us(self.module, section, producers::VERSION) {
                 Some(data) => Carried::Data(data),
                 None => Carried::Raw,
             },

@@ -7,7 +7,7 @@
 
 use wasm_encoder::Encode;
 
-use crate::rewrite::balance::Role;
+use crate::rewrite::balance::{Role, spans};
 
 pub mod buffer;
 mod manifest;
@@ -124,6 +124,8 @@ enum Write {
     Calls {
         enter: u32,
         exit: u32,
+        /// Before a tail call.
+        leave: u32,
     },
     Buffer(Buffer),
 }
@@ -133,7 +135,7 @@ impl HookCode {
     pub(crate) fn new(set: HookSet, first: u32, memory: u32) -> Self {
         match set {
             HookSet::Observe => {
-                let write = Write::Calls { enter: first, exit: first + 1 };
+                let write = Write::Calls { enter: first, exit: first + 1, leave: first + 1 };
                 HookCode { write, memory_grow: first + 2, balance: None }
             }
             HookSet::Buffer | HookSet::Threshold => {
@@ -144,9 +146,11 @@ impl HookCode {
         }
     }
 
-    /// The same by way of functions that keep the calls that are open (see [`crate::rewrite::balance`]), from index `first` on.
-    pub(crate) fn balanced(self, first: u32) -> Self {
-        let write = Write::Calls { enter: first, exit: first + 1 };
+    /// The same by way of functions that keep the calls that are open (see [`crate::rewrite::balance`]), from index `first` on, and
+    /// the module's spans if it opens any.
+    pub(crate) fn balanced(self, first: u32, spans: bool) -> Self {
+        let leave = if spans { spans::LEAVE } else { 1 };
+        let write = Write::Calls { enter: first, exit: first + 1, leave: first + leave };
         HookCode { write, balance: Some(first + 2), ..self }
     }
 
@@ -173,17 +177,19 @@ impl HookCode {
     /// What stands around the call of an imported function that has a role: what is open is exited before one that leaves, a span
     /// that was opened is kept, and one is closed only if the host may hear of it.
     pub(crate) fn around(&self, role: Role) -> (Vec<u8>, Vec<u8>) {
-        let Some(balance) = self.balance else { return Default::default() };
+        let (Some(_), Write::Calls { enter, .. }) = (self.balance, self.write) else { return Default::default() };
         let call = |behind: u32| {
             let mut code = vec![0x10];
-            (balance + behind).encode(&mut code);
+            (enter + behind).encode(&mut code);
             code
         };
         match role {
-            Role::Leaves => (call(0), Vec::new()),
-            Role::Opens => (Vec::new(), call(1)),
+            Role::Leaves => (self.balance(), Vec::new()),
+            Role::Opens => (call(spans::OPENING), Vec::new()),
             // call $closing  if  …  call $settle  end
-            Role::Closes => ([&call(2)[..], &[0x04, 0x40]].concat(), [&call(3)[..], &[0x0b]].concat()),
+            Role::Closes => {
+                ([&call(spans::CLOSING)[..], &[0x04, 0x40]].concat(), [&call(spans::SETTLE)[..], &[0x0b]].concat())
+            }
         }
     }
 
@@ -236,6 +242,18 @@ impl HookCode {
         match &self.write {
             Write::Calls { exit, .. } => frame.call(*exit, out),
             Write::Buffer(buffer) => out.extend(buffer.exit(frame)),
+        }
+    }
+
+    /// It is left by a tail call: what it does goes on in another.
+    pub(crate) fn leave(&self, frame: Frame) -> Vec<u8> {
+        match &self.write {
+            Write::Calls { leave, .. } => {
+                let mut code = Vec::new();
+                frame.call(*leave, &mut code);
+                code
+            }
+            Write::Buffer(_) => self.exit(frame),
         }
     }
 

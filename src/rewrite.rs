@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use wasm_encoder::Encode;
 
 use crate::companions::{self, Beside};
+use crate::debug::names::Naming;
 use crate::debug::{Carrying, Link, external, target_features};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{BufferPlace, HookCode, HookSet, Manifest, Probe, ProbeId, buffer, is_hook_import};
@@ -32,7 +33,7 @@ mod types;
 pub(crate) mod wrapper;
 
 pub use crate::debug::describes_original;
-pub use of_hooks::of_hooks;
+pub use of_hooks::{hooked, of_hooks};
 pub use output::Unwritten;
 
 use balance::spans::Spans;
@@ -207,6 +208,11 @@ fn compile(
         }
         layout => layout?,
     };
+    if options.balance_exit != BalanceExit::Never && !options.hooks.has_buffer() && balance::never_closes(module) {
+        let what = "the module opens spans and closes none: a host that keeps calls and spans on one stack loses the trace (import \
+                    span-exit too, and call it)";
+        warnings.push(what.to_owned());
+    }
     if let Some(memory) = module.memories().first().filter(|_| !layout.memory_grow && uses_memory_grow(module)) {
         let width = if memory.memory64 { "64-bit" } else { "other" };
         warnings.push(format!("memory.grow of a {width} memory is not reported: the hook set has no event for it"));
@@ -264,17 +270,21 @@ fn compile(
             .map(|import| Probe { id: ProbeId(layout.shift.reference(import.0)), label: labels[import].clone() }),
     );
 
-    let hook_names = layout.hook_names(options.hooks);
+    let hook_names = hook_names(options.hooks, layout.shift.imported, layout.balance.as_ref());
     let offsets = &code.offsets;
     let mut dwarf = crate::debug::dwarf::carry(module, offsets);
     warnings.append(&mut dwarf.warnings);
-    let labels_before = layout.code.labels().0 + layout.wrapper.labels();
-    let mut carrying = Carrying {
-        module,
+    let naming = Naming {
         func_count: module.func_count(),
         shift: &layout.shift,
-        outer_labels: labels_before,
+        outer_labels: layout.code.labels().0 + layout.wrapper.labels(),
         inner_labels: &code.labels,
+        probes: &probes,
+        hook_names: &hook_names,
+    };
+    let mut carrying = Carrying {
+        module,
+        naming,
         offsets,
         dwarf,
         links: beside.links(module, &mut warnings),
@@ -283,10 +293,9 @@ fn compile(
         build_id: companions::build_id(module).map(|id| crate::debug::build_id(id, |see| code.show(see))),
         features: &target_features::of_hooks(
             layout.balance.is_some(),
+            layout.wrapper == Wrapper::TryTable && !probes.is_empty(),
             layout.buffer.is_some() && !module.memories().is_empty(),
         ),
-        probes: &probes,
-        hook_names: &hook_names,
     };
     let (mut output, restore) = assemble::assemble(&layout, &mut carrying, &code, options, &mut warnings)?;
     let mut manifest = Manifest {
@@ -430,21 +439,25 @@ impl Layout {
             global: module.global_count(),
             plain: types.import(false),
             ids: shift.ids(plan),
-            spans: closed_by.map(|close| Spans {
-                close,
-                answers: types.answer(),
-                last: Spans::last(module).filter(|f| plan.contains(*f)).map(|f| ProbeId(shift.reference(f.0))),
-            }),
+            spans: closed_by.map(|close| Spans { close, answers: types.answer() }),
         });
         if let Some(balance) = &balance {
-            code = code.balanced(balance.first);
+            code = code.balanced(balance.first, balance.spans.is_some());
             let (segments, elements) = balance.elements();
             limit("tables", module.table_count() as usize, balance::TABLES as usize, MAX_TABLES)?;
-            limit("globals", module.global_count() as usize, balance::GLOBALS as usize, MAX_GLOBALS)?;
+            limit(
+                "globals",
+                module.global_count() as usize,
+                balance::globals(balance.spans.is_some()) as usize,
+                MAX_GLOBALS,
+            )?;
             limit("element segments", module.element_count() as usize, segments as usize, MAX_ELEMENTS)?;
             new_functions.extend(balance.types(types.import(true)));
             appended.insert(id::TABLE, Growth { entries: balance::TABLES.into(), bytes: balance.tables() });
-            appended.insert(id::GLOBAL, Growth { entries: balance::GLOBALS.into(), bytes: balance.globals() });
+            appended.insert(
+                id::GLOBAL,
+                Growth { entries: balance::globals(balance.spans.is_some()).into(), bytes: balance.globals() },
+            );
             appended.insert(id::ELEMENT, Growth { entries: segments.into(), bytes: elements });
         }
         let functions = functions - imports.len();
@@ -492,13 +505,6 @@ impl Layout {
         })
     }
 
-    /// What the functions are called that are there for the hooks. (Not those that are many.)
-    fn hook_names(&self, hooks: HookSet) -> Vec<(u32, String)> {
-        let imports = hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name));
-        let own = self.balance.iter().flat_map(Balance::names);
-        (self.shift.imported..).zip(imports).chain(own).collect()
-    }
-
     /// Sections that the module lacks and that come into being: id, and contents.
     fn created(&self, module: &Module<'_>) -> Vec<(u8, Vec<u8>)> {
         let missing = self.appended.iter().filter(|(id, _)| module.section(**id).is_none());
@@ -510,6 +516,13 @@ impl Layout {
         });
         contents.collect()
     }
+}
+
+/// What the functions are called that are there for the hooks. (Not those that are many.)
+fn hook_names(hooks: HookSet, imported: u32, balance: Option<&Balance>) -> Vec<(u32, String)> {
+    let imports = hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name));
+    let own = balance.into_iter().flat_map(Balance::names);
+    (imported..).zip(imports).chain(own).collect()
 }
 
 /// Where which functions may have caught an exception. A shared one cannot tell.

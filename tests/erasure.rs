@@ -11,8 +11,8 @@ use wasm_encoder::{CodeSection, Encode, Function, FunctionSection, Module, TypeS
 use wasmtrace::hook::{BufferPlace, HOOK_SETS, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::{ErrorKind, Options, check, instrument, module, rewrite, strip};
 
-/// What the check compares by meaning, or leaves to `strip`, which has a hash.
-const BY_MEANING: [&str; 3] = ["name", "producers", MANIFEST_SECTION];
+/// The version that hooks were written by, as `producers` says it: any may have.
+const VERSION: &str = concat!("\x09wasmtrace\x05", env!("CARGO_PKG_VERSION"));
 
 /// Shapes in which a byte can change and nothing that it says.
 const SLACK: [(&str, &str); 2] = [
@@ -23,11 +23,17 @@ const SLACK: [(&str, &str); 2] = [
 /// Longer outputs are repetition.
 const LONGEST: usize = 1_000;
 
-/// Where bytes stand that all have to be what they are.
+/// Where bytes stand that all have to be what they are. (The Manifest is left to `strip`, which has a hash.)
 fn exact(wasm: &[u8]) -> Vec<Range<usize>> {
     let module = module::parse(wasm).unwrap();
-    let kept = module.sections().iter().filter(|s| !s.name.is_some_and(|name| BY_MEANING.contains(&name)));
-    kept.map(|section| section.whole.clone()).collect()
+    let exact = module.sections().iter().filter(|section| section.name != Some(MANIFEST_SECTION));
+    let without_version = exact.map(|section| match section.name {
+        Some("producers") if wasm[section.whole.clone()].ends_with(VERSION.as_bytes()) => {
+            section.whole.start..section.whole.end - env!("CARGO_PKG_VERSION").len()
+        }
+        _ => section.whole.clone(),
+    });
+    without_version.collect()
 }
 
 /// Theorem: no byte of the output can be another one, if that is a module at all, without the check saying so: not in a
@@ -96,7 +102,7 @@ const ENTRIES: &str = r#"(module
     (func $h (call $f) (return_call $g)))"#;
 
 /// A module of everything that a hooked one can be wrong in.
-const ORIGINAL: &str = r#"(module
+const ORIGINAL: &str = r#"(module $module
     (import "env" "first" (func $first (param i32)))
     (import "env" "second" (func $second (param i32)))
     (@custom "before" (before global) "kept")
@@ -106,9 +112,11 @@ const ORIGINAL: &str = r#"(module
     (export "run" (func $run))
     (export "again" (func $again))
     (elem (i32.const 0) $run $again)
-    (func $run (param i32) (call $first (local.get 0)) (call $second (local.get 0)))
+    (func $run (param $local i32) (call $first (local.get 0)) (call $second (local.get 0)))
     (func $again (param i32) (return_call $run (local.get 0)))
+    (func (export "anon"))
     (data (i32.const 0) "kept")
+    (@producers (language "C" "11"))
     (@custom "behind" (after data) "kept"))"#;
 
 /// A module in pieces: sections with their ids, as contents.
@@ -140,6 +148,19 @@ impl Pieces {
     fn named(&self, name: &str) -> usize {
         let begins = Pieces::custom(name, &[]).1;
         self.0.iter().position(|(id, contents)| *id == 0 && contents.starts_with(&begins)).unwrap()
+    }
+
+    /// Changes the data of the section of this name: one string in it becomes another, as long, wherever it stands.
+    fn says(&mut self, name: &str, old: &str, new: &str) {
+        let at = self.named(name);
+        let (bytes, mut said) = (&mut self.0[at].1, 0);
+        for from in 1 + name.len()..=bytes.len() - old.len() {
+            if bytes[from..].starts_with(old.as_bytes()) {
+                bytes[from..from + old.len()].copy_from_slice(new.as_bytes());
+                said += 1;
+            }
+        }
+        assert!(said > 0, "{name} does not say {old}");
     }
 
     fn section(&mut self, id: u8) -> &mut Vec<u8> {
@@ -177,7 +198,7 @@ impl Pieces {
 type Forgery = (&'static str, fn(&mut Pieces));
 
 /// What makes a hooked module one that is not the original plus hooks, in any hook set.
-const FORGERIES: [Forgery; 18] = [
+const FORGERIES: [Forgery; 32] = [
     ("a section more", |m| m.0.push(Pieces::custom("evil", b""))),
     ("a section less", |m| drop(m.0.remove(m.named("before")))),
     ("a section elsewhere", |m| {
@@ -198,6 +219,8 @@ const FORGERIES: [Forgery; 18] = [
         m.entry(3, &[last]);
         m.entry(10, &[2, 0, 0x0b]);
     }),
+    ("a type more, which nothing needs", |m| m.entry(1, &[0x60, 0, 0])),
+    ("a type more, of a structure", |m| m.entry(1, &[0x5f, 0])),
     ("a table more", |m| m.entry(4, &[0x70, 0, 1])),
     ("a memory more", |m| m.entry(5, &[0, 1])),
     ("a global more", |m| m.entry(6, &[0x7f, 0, 0x41, 0, 0x0b])),
@@ -206,6 +229,27 @@ const FORGERIES: [Forgery; 18] = [
     ("a data segment more", |m| m.entry(11, &[1, 1, 0])),
     ("a second Manifest", |m| m.0.push(m.0[m.named(MANIFEST_SECTION)].clone())),
     ("a second name section", |m| m.0.push(m.0[m.named("name")].clone())),
+    ("another name for what has none of its own", |m| m.says("name", "anon", "evil")),
+    ("another name for what hooks call", |m| m.says("name", ":", ";")),
+    ("another name of the module", |m| m.says("name", "module", "evil..")),
+    ("another name of a local", |m| m.says("name", "local", "evil.")),
+    ("names, and what is none", |m| {
+        let at = m.named("name");
+        m.0[at].1.extend(b"\x63\x04evil");
+    }),
+    ("names before all else", |m| {
+        let names = m.0.remove(m.named("name"));
+        m.0.insert(0, names);
+    }),
+    ("another producer", |m| m.says("producers", "11", "12")),
+    ("a producer who is not us", |m| m.says("producers", "wasmtrace", "wasmtrick")),
+    ("no producers", |m| drop(m.0.remove(m.named("producers")))),
+    ("producers twice", |m| m.0.push(m.0[m.named("producers")].clone())),
+    ("a source map where there was none", |m| {
+        let at = m.named(MANIFEST_SECTION);
+        m.0.insert(at, Pieces::custom("sourceMappingURL", b"\x04evil"));
+    }),
+    ("a debug file where there was none", |m| m.0.push(Pieces::custom("external_debug_info", b"\x04evil"))),
     ("a Manifest of fewer functions", |m| m.manifest(|m| drop(m.probes.pop()))),
     ("a Manifest of other functions", |m| m.manifest(|m| m.probes.last_mut().unwrap().id = ProbeId(99))),
     ("a Manifest of another name", |m| m.manifest(|m| m.probes[0].label.name = "evil".into())),
@@ -269,17 +313,14 @@ fn names_that_are_lost_are_found_out() {
         pieces.names(names);
         check::check(original, &pieces.whole()).map_err(|e| e.to_string())
     };
-    // The hooks' own names are wanted by nobody.
-    assert!(check(&original, &[(0, "first"), (1, "second"), (5, "run"), (6, "again")]).is_ok());
-    assert!(
-        check(&original, &[(0, "first"), (1, "evil"), (5, "run"), (6, "again")]).unwrap_err().contains("function 1")
-    );
+    let all = [(0, "first"), (1, "evil"), (5, "run"), (6, "again"), (7, "anon")];
+    assert!(check(&original, &all).unwrap_err().contains("function 1"));
     assert!(check(&original, &[(0, "first"), (1, "second"), (5, "run")]).unwrap_err().contains("function 3"));
-    assert!(check(&nameless, &[(3, "a"), (4, "b")]).is_ok());
     assert!(check(&nameless, &[(3, "a")]).unwrap_err().contains("function 4 is hooked and has no name"));
 }
 
-/// Theorem: what is proved is all that is asked: names of any kind, and that there is a Manifest, are not.
+/// Theorem: what is proved is all that is asked: that there is a Manifest is not. Without one nothing says what a function that had
+/// no name is to be called.
 #[test]
 fn a_module_without_a_manifest_is_the_original_plus_hooks_too() {
     let original = wat::parse_str(ORIGINAL).unwrap();
@@ -288,7 +329,11 @@ fn a_module_without_a_manifest_is_the_original_plus_hooks_too() {
     let at = pieces.named(MANIFEST_SECTION);
     pieces.0.remove(at);
     assert_eq!(check::check(&original, &pieces.whole()).unwrap(), with);
-    assert_eq!((with.functions, with.hooked, with.memory_grows), (2, 2, 0));
+    assert_eq!((with.functions, with.hooked, with.memory_grows), (3, 3, 0));
+    pieces.says("name", "anon", "what");
+    assert_eq!(check::check(&original, &pieces.whole()).unwrap(), with);
+    pieces.says("name", "again", "never");
+    assert_eq!(check::check(&original, &pieces.whole()).unwrap_err().kind(), ErrorKind::Check);
     assert!(strip(&pieces.whole()).unwrap_err().to_string().contains("not written by this tool"));
 }
 

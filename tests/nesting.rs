@@ -13,6 +13,8 @@ use wasmtrace::{Options, check, instrument, strip};
 enum Heard {
     Enter(u32),
     Exit(u32),
+    /// An exit before a tail call.
+    Leave(u32),
     Open(u64),
     Close,
 }
@@ -41,50 +43,106 @@ impl Seen {
                     stack.push(Heard::Close);
                     continue;
                 }
-                left => left,
+                Heard::Leave(id) => Heard::Exit(*id),
+                left => *left,
             };
             match stack.last() {
-                Some(top) if top == left => drop(stack.pop()),
+                Some(top) if *top == left => drop(stack.pop()),
                 _ => stray += 1,
             }
         }
         (stray, stack.len())
     }
 
-    /// What the host is to be told instead: of what is left, or closed, an exit as soon as it is the innermost; and of all, in the
-    /// end, if the module hears of that.
-    fn in_order(&self, hears_of_the_end: bool) -> Vec<Heard> {
-        let (mut told, mut open) = (Vec::new(), Vec::<(Heard, bool)>::new());
+    /// What the host is to be told instead: of what is left, or closed, an exit as soon as it is the innermost. If a span is opened
+    /// while a closed one waits for calls on it, those are exited at once. When the outermost call returns, so does what it has left
+    /// open; and if the module leaves for good, all is exited.
+    fn in_order(&self, leaves: bool) -> Vec<Heard> {
+        let (mut told, mut open) = (Vec::new(), Vec::<Open>::new());
         for heard in self.heard.iter().copied() {
             match heard {
-                Heard::Enter(id) => open.push((Heard::Exit(id), false)),
-                Heard::Open(_) => open.push((Heard::Close, false)),
-                left => {
-                    if let Some((_, is_left)) = open.iter_mut().rev().find(|(what, is_left)| *what == left && !is_left)
-                    {
-                        *is_left = true;
+                Heard::Enter(id) => {
+                    told.push(heard);
+                    open.push(Open { left: Heard::Exit(id), waits: false, gone: false });
+                }
+                Heard::Open(_) => {
+                    let (mut gone, waits) = (Vec::new(), |open: &[Open]| open.iter().any(|o| o.is_span() && o.waits));
+                    while waits(&open) {
+                        let last = open.pop().unwrap();
+                        told.extend(last.exit());
+                        gone.extend((!last.is_span() && !last.waits).then_some(Open { gone: true, ..last }));
+                    }
+                    settle(&mut open, &mut told);
+                    open.extend(gone.into_iter().rev());
+                    told.push(heard);
+                    open.push(Open { left: Heard::Close, waits: false, gone: false });
+                }
+                Heard::Close => {
+                    let innermost = open.iter_mut().rev().find(|o| o.is_span() && !o.waits);
+                    innermost.into_iter().for_each(|span| span.waits = true);
+                }
+                Heard::Exit(id) | Heard::Leave(id) => {
+                    let call = open.iter_mut().rev().find(|o| !o.is_span() && !o.waits).unwrap();
+                    assert_eq!(call.left, Heard::Exit(id), "calls nest");
+                    call.waits = true;
+                    if heard == Heard::Exit(id) && open.iter().all(|o| o.is_span() || o.waits) {
+                        let outermost = open.iter().position(|o| !o.is_span()).unwrap();
+                        told.extend(open.drain(outermost..).rev().filter_map(|o| o.exit()));
                     }
                 }
             }
-            told.extend(Some(heard).filter(|heard| matches!(heard, Heard::Enter(_) | Heard::Open(_))));
-            while let Some((left, _)) = open.pop_if(|(_, is_left)| *is_left) {
-                told.push(left);
-            }
+            settle(&mut open, &mut told);
         }
-        told.extend(open.into_iter().rev().map(|(left, _)| left).filter(|_| hears_of_the_end));
+        told.extend(open.into_iter().rev().filter(|_| leaves).filter_map(|o| o.exit()));
         told
+    }
+}
+
+/// One that is open.
+struct Open {
+    /// Its exit, which may wait until it is the innermost, or may have been told already.
+    left: Heard,
+    waits: bool,
+    gone: bool,
+}
+
+impl Open {
+    fn is_span(&self) -> bool {
+        self.left == Heard::Close
+    }
+
+    fn exit(&self) -> Option<Heard> {
+        (!self.gone).then_some(self.left)
+    }
+}
+
+fn settle(open: &mut Vec<Open>, told: &mut Vec<Heard>) {
+    while let Some(last) = open.pop_if(|last| last.waits) {
+        told.extend(last.exit());
     }
 }
 
 /// How a run ended: whether by returning, an exit code, or the engine's name of a trap.
 fn run(engine: &Engine, out: &Rewritten, most_elements: usize) -> (String, Seen) {
+    run_all(engine, out, most_elements, &["_start"])
+}
+
+/// The same of calls of these exports, one after the other.
+fn run_all(engine: &Engine, out: &Rewritten, most_elements: usize, exports: &[&str]) -> (String, Seen) {
     let limits = StoreLimitsBuilder::new().table_elements(most_elements).build();
     let mut store = Store::new(engine, Seen { limits, ..Seen::default() });
     store.limiter(|seen| &mut seen.limits);
+    // Where the engine counts.
+    _ = store.set_fuel(FUEL);
     let mut linker: Linker<Seen> = Linker::new(engine);
     let hear = |mut c: Caller<'_, Seen>, heard: Heard| c.data_mut().heard.push(heard);
     linker.func_wrap(OBSERVE, "enter", move |c: Caller<'_, Seen>, id: u32| hear(c, Heard::Enter(id))).unwrap();
-    linker.func_wrap(OBSERVE, "exit", move |c: Caller<'_, Seen>, id: u32| hear(c, Heard::Exit(id))).unwrap();
+    let wasm = out.wasm.clone();
+    let exit = move |c: Caller<'_, Seen>, id: u32| {
+        let heard = if is_before_a_tail_call(&c, &wasm) { Heard::Leave(id) } else { Heard::Exit(id) };
+        hear(c, heard);
+    };
+    linker.func_wrap(OBSERVE, "exit", exit).unwrap();
     linker.func_wrap(OBSERVE, "memory-grow", |_: u32| ()).unwrap();
     let open = move |c: Caller<'_, Seen>, at: u32, _: u32| hear(c, Heard::Open(u64::from(at)));
     linker.func_wrap(OBSERVE_API, "span-enter", open).unwrap();
@@ -96,8 +154,10 @@ fn run(engine: &Engine, out: &Rewritten, most_elements: usize) -> (String, Seen)
     let leave = |code: i32| -> wasmtime::Result<()> { Err(wasmtime::Error::msg(format!("exit {code}"))) };
     linker.func_wrap("wasi_snapshot_preview1", "proc_exit", leave).unwrap();
     let instance = linker.instantiate(&mut store, &Module::new(engine, &out.wasm).unwrap()).unwrap();
-    let start = instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap();
-    let ending = match start.call(&mut store, ()) {
+    let called = exports
+        .iter()
+        .try_for_each(|export| instance.get_typed_func::<(), ()>(&mut store, export).unwrap().call(&mut store, ()));
+    let ending = match called {
         Ok(()) => "returned".to_owned(),
         Err(e) => e.root_cause().to_string(),
     };
@@ -107,11 +167,21 @@ fn run(engine: &Engine, out: &Rewritten, most_elements: usize) -> (String, Seen)
     let place = |id: u32| probes.binary_search_by_key(&id, |probe| probe.id.0).unwrap() as u32;
     for heard in &mut seen.heard {
         match heard {
-            Heard::Enter(id) | Heard::Exit(id) => *id = place(*id),
+            Heard::Enter(id) | Heard::Exit(id) | Heard::Leave(id) => *id = place(*id),
             Heard::Open(_) | Heard::Close => {}
         }
     }
     (ending, seen)
+}
+
+/// Whether the hook that calls this is one before `return_call` or `return_call_indirect`. (Not that of a module that keeps its calls:
+/// there another function calls the host.)
+fn is_before_a_tail_call(caller: &Caller<'_, Seen>, wasm: &[u8]) -> bool {
+    let trace = wasmtime::WasmBacktrace::capture(caller);
+    let call = trace.frames()[0].module_offset().unwrap();
+    // `call` and an index of one byte.
+    assert!(wasm[call] == 0x10 && wasm[call + 1] < 0x80);
+    matches!(wasm[call + 2], 0x12 | 0x13)
 }
 
 fn engine() -> Engine {
@@ -128,6 +198,9 @@ fn hooked(wasm: &[u8], select: &Rules, balance_exit: BalanceExit) -> Rewritten {
 
 const UNLIMITED: usize = 1 << 20;
 
+/// What a program may take that does a few ten thousand things.
+const FUEL: u64 = 20_000_000;
+
 /// Holds a module against the theorem. Returns how much was entered, and whether the host loses a trace without what balances it.
 fn assert_told_in_order(engine: &Engine, text: &str, select: &Rules) -> (usize, bool) {
     let wasm = wat::parse_str(text).unwrap();
@@ -136,10 +209,10 @@ fn assert_told_in_order(engine: &Engine, text: &str, select: &Rules) -> (usize, 
     let (same_ending, told) = run(engine, &balanced, UNLIMITED);
     assert_eq!(same_ending, ending, "{text}");
     let start = balanced.manifest.iter().flat_map(|m| &m.probes).any(|probe| &*probe.label.name == "_start");
-    let hears_of_the_end = start || ending != "returned";
     let (stray, open) = told.jams();
-    assert_eq!((stray, open > 0 && hears_of_the_end), (0, false), "exits out of order, or {open} left open: {text}");
-    assert_eq!(told.heard, untold.in_order(hears_of_the_end), "{text}");
+    let leaves = ending != "returned";
+    assert_eq!((stray, open > 0 && (start || leaves)), (0, false), "exits out of order, or {open} left open: {text}");
+    assert_eq!(told.heard, untold.in_order(leaves), "{text}");
     // With no room for what is open it is still the same program.
     let (same_ending, cramped) = run(engine, &balanced, NO_FURTHER);
     assert_eq!((same_ending, cramped.entries()), (ending, untold.entries()), "{text}");
@@ -204,6 +277,27 @@ fn spans_of_a_programs_own_are_told_in_order() {
             ),
         ),
         (
+            "one closed and the next opened by a helper, time and again",
+            format!(
+                "(func $w) (func $next (call $close) {open} (call $w)) (func $outer (call $next) (call $w))
+                 (func (export \"_start\") (call $next) (call $w) (call $next) (call $w) (call $outer) (call $outer) (call $close))"
+            ),
+        ),
+        (
+            "two closed by helpers that another opens behind, and a call in it",
+            format!(
+                "(func $w) (func $in (call $close) (call $close) {open} (call $w)) (func $out {open} (call $in) (call $w) (call $close))
+                 (func (export \"_start\") {open} {open} (call $out) (call $w) (call $in) (call $leave (i32.const 1)))"
+            ),
+        ),
+        (
+            "left by a tail call out of the first function",
+            format!(
+                "(func $w) (func $main (call $w) (call $w) (call $close) {open})
+                 (func (export \"_start\") {open} {open} (return_call $main))"
+            ),
+        ),
+        (
             "more than there is room for at first",
             format!(
                 "(func $down (param i32) (if (local.get 0) (then {open} (call $down (i32.sub (local.get 0) (i32.const 1))))))
@@ -223,6 +317,67 @@ fn spans_of_a_programs_own_are_told_in_order() {
       (func $o (call $open (i64.const 7) (i32.const 1)))
       (func (export "_start") (call $o) (call $close)))"#;
     assert!(assert_told_in_order(&engine, older, &Rules::default()).1, "no host would mind the older API's spans");
+}
+
+/// Theorem: what the outermost hooked call has left open is exited when it returns, and nothing else: whichever export that is, and
+/// whatever of it is hooked. A span that a function opens which is not hooked is that function's own.
+#[test]
+fn what_the_outermost_call_leaves_open_is_exited_when_it_returns() {
+    let engine = engine();
+    let open = "(call $open (i32.const 7) (i32.const 1))";
+    let exports = format!(
+        "(func $w) (func $all {open} (call $job) (call $w)) (func $job {open} (call $w))
+         (func $main {open} (return_call $all))
+         (func (export \"_start\") (call $all) (call $w))
+         (func (export \"run\") (call $main)) (func (export \"begin\") {open}) (func (export \"end\") (call $close))
+         (func (export \"own\") {open} (call $all) (call $w) (call $close))"
+    );
+    let wasm = wat::parse_str(program(&exports)).unwrap();
+    for (rules, exports, own) in [
+        (&[][..], &["_start", "run", "begin", "end", "own"][..], false),
+        (&["-_start"], &["_start"], false),
+        (&["-export:*"], &["_start", "run", "own"], true),
+        (&["+main", "+all"], &["run", "_start"], false),
+        (&["+job", "+w"], &["begin", "end"], true),
+    ] {
+        let mut select = Rules::default();
+        rules.iter().for_each(|rule| select.push(rule).unwrap());
+        let (_, untold) = run_all(&engine, &hooked(&wasm, &select, BalanceExit::Never), UNLIMITED, exports);
+        let (ending, told) = run_all(&engine, &hooked(&wasm, &select, BalanceExit::WhereItExits), UNLIMITED, exports);
+        assert_eq!((ending.as_str(), told.jams()), ("returned", (0, 0)), "{rules:?}");
+        assert!(own || untold.jams() != (0, 0), "no host would mind {rules:?}");
+        assert_eq!(told.heard, untold.in_order(false), "{rules:?}");
+    }
+}
+
+/// Theorem: what is kept is no more than what is open, however often a helper closes one span and opens the next; and exits of spans
+/// that are not open cost the same however many calls are.
+#[test]
+fn what_is_kept_is_what_is_open() {
+    let engine = Engine::new(Config::new().consume_fuel(true)).unwrap();
+    let times = |n: u32, body: &str| {
+        format!(
+            "(local $n i32) (local.set $n (i32.const {n})) (loop $l {body} (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
+        )
+    };
+    let phases = format!(
+        "(func $w) (func $next (call $close) (call $open (i32.const 7) (i32.const 1)))
+         (func (export \"_start\") {} (call $close))",
+        times(20_000, "(call $next) (call $w)")
+    );
+    let stray = format!(
+        "(func $down (param i32) {} (if (local.get 0) (then (call $down (i32.sub (local.get 0) (i32.const 1))))))
+         (func (export \"_start\") (call $down (i32.const 500)))",
+        times(20, "(call $close)")
+    );
+    for (what, functions) in [("phases", phases), ("stray", stray)] {
+        let wasm = wat::parse_str(program(&functions)).unwrap();
+        let (_, untold) = run(&engine, &hooked(&wasm, &Rules::default(), BalanceExit::Never), NO_FURTHER);
+        let (ending, told) = run(&engine, &hooked(&wasm, &Rules::default(), BalanceExit::WhereItExits), NO_FURTHER);
+        assert_eq!((ending.as_str(), told.jams()), ("returned", (0, 0)), "{what}");
+        assert_eq!(told.heard.len(), untold.in_order(false).len(), "{what}");
+        assert!(told.heard == untold.in_order(false), "{what}");
+    }
 }
 
 /// Numbers that look random (xorshift).
@@ -265,7 +420,7 @@ impl Random {
 /// How many functions a program has beside its first and its last.
 const FUNCTIONS: u64 = 7;
 
-/// Theorem: the same of any program, and any selection of what is hooked. (If `_start` is not, the module does not hear of the end.)
+/// Theorem: the same of any program, and any selection of what is hooked. (If `_start` is not, spans that it opened itself are its own.)
 #[test]
 fn spans_of_any_program_are_told_in_order() {
     assert_any_is_told_in_order(1..200);

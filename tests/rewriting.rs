@@ -3,6 +3,7 @@
 mod common;
 
 use wasmtrace::hook::{HOOK_SETS, HookSet};
+use wasmtrace::module::FuncIdx;
 use wasmtrace::rewrite::BalanceExit;
 use wasmtrace::{ErrorKind, Options, check, features, instrument, rewrite, strip};
 
@@ -369,6 +370,7 @@ fn what_hooks_use_is_named_where_features_are() {
         data.map(|data| String::from_utf8(wasm[data].to_vec()).unwrap())
     };
     let own = "\\01+\\08sign-ext";
+    let catching = |named: &str| format!("(tag) (func (block (try_table (catch_all 0)))) {}", section(named));
     let buffer = with(HookSet::Buffer, false);
     for (custom, options, named) in [
         (section(own), always(), Some("\u{2}+\u{8}sign-ext+\u{f}reference-types")),
@@ -376,6 +378,22 @@ fn what_hooks_use_is_named_where_features_are() {
         (section(own), Options::default(), Some("\u{1}+\u{8}sign-ext")),
         (section("\\01+\\0freference-types"), always(), Some("\u{1}+\u{f}reference-types")),
         (String::new(), always(), None),
+        // What a handler around each function holds.
+        (
+            catching("\\01+\\12exception-handling"),
+            Options::default(),
+            Some("\u{2}+\u{12}exception-handling+\u{f}reference-types"),
+        ),
+        (
+            catching("\\01+\\12exception-handling"),
+            with(HookSet::Buffer, false),
+            Some("\u{2}+\u{12}exception-handling+\u{b}multimemory"),
+        ),
+        (
+            catching("\\01+\\08sign-ext"),
+            with(HookSet::Observe, true),
+            Some("\u{3}+\u{8}sign-ext+\u{12}exception-handling+\u{f}reference-types"),
+        ),
     ] {
         let wasm = module(&custom);
         let out = instrument(&wasm, &options).unwrap().wasm;
@@ -390,6 +408,54 @@ fn what_hooks_use_is_named_where_features_are() {
             assert_eq!(found, Err(ErrorKind::Check));
         }
     }
+}
+
+/// Theorem: a module that opens spans, and cannot close any, is one whose trace a host of one stack loses: that is said, where what
+/// is open would be closed otherwise.
+#[test]
+fn spans_that_nothing_closes_are_warned_of() {
+    let wasm = |closes: &str| {
+        let open = "(import \"dylibso:observe/api\" \"span-enter\" (func (param i32 i32)))";
+        wat::parse_str(format!("(module {open} {closes} (func (export \"run\")))")).unwrap()
+    };
+    let warned = |wasm: &[u8], hooks: HookSet, balance_exit: BalanceExit| {
+        let rewrite = rewrite::Options { hooks, balance_exit, ..Default::default() };
+        let out = instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap();
+        out.warnings.iter().any(|warning| warning.contains("opens spans and closes none"))
+    };
+    let (opens, closes) = (wasm(""), wasm("(import \"dylibso:observe/api\" \"span-exit\" (func))"));
+    assert!(warned(&opens, HookSet::Observe, BalanceExit::WhereItExits));
+    assert!(warned(&opens, HookSet::Observe, BalanceExit::Always));
+    assert!(!warned(&opens, HookSet::Observe, BalanceExit::Never));
+    assert!(!warned(&opens, HookSet::Buffer, BalanceExit::WhereItExits));
+    assert!(!warned(&closes, HookSet::Observe, BalanceExit::WhereItExits));
+}
+
+/// Theorem: what is hooked is known of the module itself, whatever was left out; of an imported function that is its own place, and
+/// not its shim's.
+#[test]
+fn what_is_hooked_is_what_was_selected() {
+    let wasm = wat::parse_str(
+        r#"(module
+          (import "env" "first" (func))
+          (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
+          (import "env" "twice" (func $a (param i32)))
+          (import "env" "twice" (func $b (param i32)))
+          (func $left) (func $hooked unreachable) (func $too))"#,
+    )
+    .unwrap();
+    for hooks in HOOK_SETS {
+        for restore in [false, true] {
+            let mut options = with(hooks, true);
+            options.rewrite = rewrite::Options { hooks, restore, balance_exit: BalanceExit::Always, ..options.rewrite };
+            ["-left", "-idx:0", "-idx:2"].iter().for_each(|rule| options.select.push(rule).unwrap());
+            let out = instrument(&wasm, &options).unwrap().wasm;
+            let by = hooks.imports().len() as u32;
+            let hooked = rewrite::hooked(&wasmtrace::module::parse(&out).unwrap());
+            assert_eq!(hooked.unwrap(), [1, 3, 5 + by, 6 + by].map(FuncIdx), "{hooks:?}, {restore}");
+        }
+    }
+    assert_eq!(rewrite::hooked(&wasmtrace::module::parse(&wasm).unwrap()), None);
 }
 
 /// Theorem: what is there for the hooks alone is known as that, with or without what restoring needs.
@@ -422,6 +488,7 @@ fn functions_of_the_hooks_are_told_from_the_originals() {
     let (before, behind) = out.split_once("\n  (table").unwrap();
     let moved = wat::parse_str(format!("{before}\n  (import \"env\" \"more\" (func))\n  (table{behind}")).unwrap();
     assert_eq!(rewrite::of_hooks(&wasmtrace::module::parse(&moved).unwrap()), []);
+    assert_eq!(rewrite::hooked(&wasmtrace::module::parse(&moved).unwrap()), None);
 }
 
 /// Theorem: `name`, `producers` and `target_features` stand in the order that LLVM's readers want, if they did before; whichever of

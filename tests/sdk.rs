@@ -205,6 +205,11 @@ fn the_sdks_host_sees_the_spans_of_a_programs_own() {
             "helpers",
             r#"(func (export "_start") (call $opens) (call $opens) (call $works) (call $closes) (call $closes))"#,
         ),
+        (
+            "phases",
+            r#"(func $next (call $close) (call $open (i32.const 7) (i32.const 6)))
+               (func (export "_start") (call $next) (call $works) (call $next) (call $works) (call $opens))"#,
+        ),
         ("closes twice", r#"(func (export "_start") (call $opens) (call $closes) (call $closes) (call $works))"#),
     ];
     for (name, wasm, is_real) in corpus.into_iter().chain(own.map(|(name, rest)| (name, program(rest), false))) {

@@ -71,8 +71,8 @@ pub(crate) fn carry(
     warnings: &mut Vec<String>,
 ) -> Vec<u8> {
     // What has the same code is hooked the same way, and belongs to the output as it belonged to the input.
-    let same_functions = file.func_count() == carrying.func_count
-        && file.imported_funcs().len() as u32 == carrying.shift.imported
+    let same_functions = file.func_count() == carrying.naming.func_count
+        && file.imported_funcs().len() as u32 == carrying.naming.shift.imported
         && file.section(id::CODE).is_some();
     if same_functions && let Ok(hooked) = rewrite(file, labels, plan, options) {
         let new = crate::module::code_of(&hooked.wasm);

@@ -17,7 +17,7 @@ fn call_targets(data: &[u8], at: usize, carrying: &Carrying<'_, '_>) -> Result<V
     let mut reader = wasmparser::BinaryReader::new(data, at);
     let mut out = Vec::new();
     while !reader.eof() {
-        carrying.shift.reference(reader.read_var_u32()?).encode(&mut out);
+        carrying.naming.shift.reference(reader.read_var_u32()?).encode(&mut out);
         reader.read_var_u32()?.encode(&mut out);
     }
     Ok(out)
@@ -36,7 +36,7 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: &Section<'_>) -> Resul
         if !module.is_defined(func) {
             return Err(Error::at(ErrorKind::Malformed, at, format!("function {} has no body", func.0)));
         }
-        carrying.shift.place(func.0).encode(&mut out);
+        carrying.naming.shift.place(func.0).encode(&mut out);
         let body = carrying.offsets.body(func.0 as usize - module.imported_funcs().len());
         let notes = reader.read_var_u32()?;
         notes.encode(&mut out);

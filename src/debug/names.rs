@@ -4,14 +4,15 @@
 //! Hosts of the Observe ABI look a probe's id up in this section, so a hooked module always has one, with every hooked
 //! function in it.
 
+use std::collections::HashMap;
+
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
-use super::Carrying;
 use crate::error::Result;
 use crate::hook::Probe;
 use crate::label::Source;
-use crate::module::Section;
+use crate::module::{Module, Section};
 use crate::rewrite::splice::Shift;
 
 /// Subsection ids (core specification, appendix "Name Section"; labels from the extended-name-section proposal).
@@ -21,27 +22,42 @@ const LOCALS: u8 = 2;
 const LABELS: u8 = 3;
 const FIELDS: u8 = 10;
 
-/// The data of the new `name` section; `None` where the input has none.
-pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) -> Vec<u8> {
-    let module = carrying.module;
+/// What names depend on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Naming<'c> {
+    /// How many functions the module has whose code it is.
+    pub(crate) func_count: u32,
+    pub(crate) shift: &'c Shift,
+    /// How many labels stand around the body of a hooked function.
+    pub(crate) outer_labels: u32,
+    /// Labels that hooks open further inside, by function: each by how many of the original's come before it.
+    pub(crate) inner_labels: &'c HashMap<u32, Vec<u32>>,
+    /// The hooked functions, by ascending id.
+    pub(crate) probes: &'c [Probe],
+    /// Names of the functions that are there for the hooks.
+    pub(crate) hook_names: &'c [(u32, String)],
+}
+
+/// The data of the new `name` section; the module's own is `None` where it has none.
+pub(crate) fn carry(module: &Module<'_>, naming: &Naming<'_>, section: Option<&Section<'_>>) -> Vec<u8> {
     // What a damaged or second section holds counts too: the names have been read that way for the labels.
-    let old = crate::label::names::function_names(module, carrying.func_count, &mut Vec::new());
-    let last_own = carrying.shift.place(carrying.func_count);
-    let last = carrying.hook_names.iter().map(|(func, _)| *func).chain(carrying.probes.last().map(|p| p.id.0));
+    let old = crate::label::names::function_names(module, naming.func_count, &mut Vec::new());
+    let last_own = naming.shift.place(naming.func_count);
+    let last = naming.hook_names.iter().map(|(func, _)| *func).chain(naming.probes.last().map(|p| p.id.0));
     let mut functions = vec![None; last.fold(last_own, u32::max) as usize + 1];
     for (func, name) in (0..).zip(old) {
-        functions[carrying.shift.place(func) as usize] = name;
+        functions[naming.shift.place(func) as usize] = name;
     }
-    for (func, name) in carrying.hook_names {
+    for (func, name) in naming.hook_names {
         functions[*func as usize] = Some(name);
     }
-    for probe in carrying.probes {
+    for probe in naming.probes {
         let name = &mut functions[probe.id.0 as usize];
         *name = name.filter(|name| !name.is_empty()).or(Some(&probe.label.name));
     }
     let functions = (0..).zip(functions).filter_map(|(func, name)| Some((func, name?))).collect::<Vec<_>>();
     let data = section.map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
-    let label_shift = |func: u32| carrying.probes.binary_search_by_key(&carrying.shift.place(func), |p| p.id.0).is_ok();
+    let label_shift = |func: u32| naming.probes.binary_search_by_key(&naming.shift.place(func), |p| p.id.0).is_ok();
     let mut out = Vec::new();
     let mut written = false;
     // Subsections come by ascending id; the functions' stands where it stood, else in its order.
@@ -53,11 +69,11 @@ pub(crate) fn carry(carrying: &Carrying<'_, '_>, section: Option<&Section<'_>>) 
         match id {
             FUNCTIONS => {}
             LOCALS | LABELS => {
-                let shift = |func| carrying.shift.place(func);
+                let shift = |func| naming.shift.place(func);
                 let by = |func, label| match id == LABELS {
                     true => {
-                        let outer = if label_shift(func) { carrying.outer_labels } else { 0 };
-                        let inner = carrying.inner_labels.get(&func);
+                        let outer = if label_shift(func) { naming.outer_labels } else { 0 };
+                        let inner = naming.inner_labels.get(&func);
                         let inner = inner.map_or(0, |before| before.partition_point(|b| *b <= label));
                         i64::from(outer) + inner as i64
                     }

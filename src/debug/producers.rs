@@ -6,19 +6,28 @@ use wasmparser::{ProducersFieldValue, ProducersSectionReader};
 use crate::module::{Module, Section};
 
 const US: &str = "wasmtrace";
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+const PROCESSED_BY: &str = "processed-by";
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The data of a section that names us alone.
-pub(crate) fn only_us() -> Vec<u8> {
+/// The version of us that a section names.
+pub(crate) fn version_in<'a>(module: &Module<'a>, section: &Section<'_>) -> Option<&'a str> {
+    let fields = ProducersSectionReader::new(module.reader(section.data.clone())).ok()?;
+    let field = fields.into_iter().map_while(Result::ok).find(|field| field.name == PROCESSED_BY)?;
+    let us = field.values.into_iter().map_while(Result::ok).find(|value| value.name == US)?;
+    Some(us.version)
+}
+
+/// The data of a section that names us alone, of that version.
+pub(crate) fn only_us(version: &str) -> Vec<u8> {
     let mut field = ProducersField::new();
-    field.value(US, VERSION);
+    field.value(US, version);
     let mut section = ProducersSection::new();
-    section.field("processed-by", &field);
+    section.field(PROCESSED_BY, &field);
     data_of(&section)
 }
 
 /// The data of the section with us among those that processed the module; `None` where it is damaged.
-pub(crate) fn with_us(module: &Module<'_>, section: &Section<'_>) -> Option<Vec<u8>> {
+pub(crate) fn with_us(module: &Module<'_>, section: &Section<'_>, version: &str) -> Option<Vec<u8>> {
     let fields: Vec<(&str, Vec<ProducersFieldValue<'_>>)> =
         ProducersSectionReader::new(module.reader(section.data.clone()))
             .ok()?
@@ -32,20 +41,20 @@ pub(crate) fn with_us(module: &Module<'_>, section: &Section<'_>) -> Option<Vec<
     let mut named = false;
     for (name, values) in fields {
         let mut field = ProducersField::new();
-        let here = name == "processed-by";
+        let here = name == PROCESSED_BY;
         for value in values.iter().filter(|v| !(here && v.name == US)) {
             field.value(value.name, value.version);
         }
         if here {
-            field.value(US, VERSION);
+            field.value(US, version);
             named = true;
         }
         out.field(name, &field);
     }
     if !named {
         let mut field = ProducersField::new();
-        field.value(US, VERSION);
-        out.field("processed-by", &field);
+        field.value(US, version);
+        out.field(PROCESSED_BY, &field);
     }
     Some(data_of(&out))
 }

@@ -93,11 +93,11 @@ pub(super) fn assemble(
         restore.fates.push(Fate::Created);
     }
     if !seen_names {
-        write_custom("name", names::carry(carrying, None), &mut out);
+        write_custom("name", names::carry(module, &carrying.naming, None), &mut out);
         restore.fates.push(Fate::Created);
     }
     if !seen_producers {
-        write_custom("producers", producers::only_us(), &mut out);
+        write_custom("producers", producers::only_us(producers::VERSION), &mut out);
         restore.fates.push(Fate::Created);
     }
     if !stale.is_empty() {

@@ -49,7 +49,9 @@ use spans::Spans;
 
 /// What is appended to a module for it, beside the functions.
 pub(crate) const TABLES: u32 = 2;
-pub(crate) const GLOBALS: u32 = 1;
+pub(crate) const fn globals(spans: bool) -> u32 {
+    1 + if spans { spans::GLOBALS } else { 0 }
+}
 
 /// How many functions are neither thunks nor for spans.
 const OWN: u32 = 3;
@@ -91,14 +93,27 @@ pub(crate) enum Role {
 
 /// The imported functions that have a role, ascending. (What a shared function calls has to be shared, and a shim is not.)
 pub(crate) fn roles(module: &Module<'_>) -> Vec<(u32, Role)> {
-    let roles = module.imported_funcs().iter().zip(0..).filter(|(_, func)| !module.is_shared(FuncIdx(*func)));
-    let mut roles: Vec<_> = roles.filter_map(|(import, func)| Some((func, role(module, import, func)?))).collect();
-    let has = |wanted| roles.iter().any(|(_, role)| *role == wanted);
+    let mut roles = all_roles(module);
     // Spans that nothing can close are not for us to close.
-    if !(has(Role::Opens) && has(Role::Closes)) {
+    if !(has(&roles, Role::Opens) && has(&roles, Role::Closes)) {
         roles.retain(|(_, role)| *role == Role::Leaves);
     }
     roles
+}
+
+/// Whether the module opens spans, and imports nothing that closes them.
+pub(crate) fn never_closes(module: &Module<'_>) -> bool {
+    let roles = all_roles(module);
+    has(&roles, Role::Opens) && !has(&roles, Role::Closes)
+}
+
+fn all_roles(module: &Module<'_>) -> Vec<(u32, Role)> {
+    let roles = module.imported_funcs().iter().zip(0..).filter(|(_, func)| !module.is_shared(FuncIdx(*func)));
+    roles.filter_map(|(import, func)| Some((func, role(module, import, func)?))).collect()
+}
+
+fn has(roles: &[(u32, Role)], wanted: Role) -> bool {
+    roles.iter().any(|(_, role)| *role == wanted)
 }
 
 /// The role of an imported function, if it has one, out of all of them.
@@ -164,11 +179,15 @@ impl Balance {
 
     fn enter(&self) -> Vec<u8> {
         let mut code = Code::new(0);
+        self.write_enter(&mut code);
+        code.body()
+    }
+
+    fn write_enter(&self, code: &mut Code) {
         code.with(op::LOCAL_GET, 0).with(op::CALL, self.host);
-        self.push(&mut code, |code| {
+        self.push(code, |code| {
             code.with(op::LOCAL_GET, 0).constant(self.lowest()).plain(&[op::I32_SUB]).with(op::TABLE_GET, self.table);
         });
-        code.body()
     }
 
     /// Keeps one more, which `what` leaves on the operand stack, if there is room.
@@ -220,6 +239,11 @@ impl Balance {
         self.ids.first().map_or(0, |id| id.0)
     }
 
+    /// How many slots `$thunks` has for ids. Behind them stands what calls become that are gone, if the module opens spans.
+    fn thunks(&self) -> u32 {
+        self.ids.last().map_or(0, |last| last.0 - self.lowest() + 1)
+    }
+
     /// The types of the functions, for their section; `takes_i32` is `(i32) -> ()`.
     pub(crate) fn types(&self, takes_i32: u32) -> Vec<u8> {
         let mut types = Vec::new();
@@ -227,7 +251,7 @@ impl Balance {
         takes_i32.encode(&mut types);
         self.plain.encode(&mut types);
         if let Some(spans) = &self.spans {
-            spans.types(self.plain).iter().for_each(|ty| ty.encode(&mut types));
+            spans.types(self.plain, takes_i32).iter().for_each(|ty| ty.encode(&mut types));
         }
         self.ids.iter().for_each(|_| self.plain.encode(&mut types));
         types
@@ -235,7 +259,7 @@ impl Balance {
 
     /// The tables, as entries of their section.
     pub(crate) fn tables(&self) -> Vec<u8> {
-        let thunks = self.ids.last().map_or(0, |last| last.0 - self.lowest() + 1);
+        let thunks = self.thunks() + self.spans.is_some() as u32;
         let mut tables = vec![op::FUNCREF, 0x01];
         thunks.encode(&mut tables);
         thunks.encode(&mut tables);
@@ -244,9 +268,9 @@ impl Balance {
         tables
     }
 
-    /// The global, as an entry of its section.
+    /// The globals, as entries of their section.
     pub(crate) fn globals(&self) -> Vec<u8> {
-        vec![0x7f, 0x01, op::I32_CONST, 0, END]
+        [0x7f, 0x01, op::I32_CONST, 0, END].repeat(globals(self.spans.is_some()) as usize)
     }
 
     /// The segments that fill `$thunks`: how many, and as entries of their section.
@@ -260,6 +284,9 @@ impl Balance {
                 funcs.extend((last + 1..id.0).map(|_| self.first + 2));
                 funcs.push(thunk);
                 last = id.0;
+            }
+            if thunks.peek().is_none() && self.spans.is_some() {
+                funcs.push(self.first + spans::GONE);
             }
             segments.push(0x02); // active, with a table
             self.table.encode(&mut segments);

@@ -99,7 +99,7 @@ pub(crate) enum LeftOut {
 
 /// Limits of the JavaScript interface's "implementation-defined limits", which wasmparser and all engines keep.
 pub(super) const MAX_BODY: usize = 7_654_321;
-const MAX_LOCALS: u64 = 50_000;
+pub(super) const MAX_LOCALS: u64 = 50_000;
 
 /// Writes a body.
 pub(crate) fn rewrite(
@@ -204,7 +204,7 @@ fn write(
         land(at, &mut splice, &mut labels);
         match (site, exit) {
             (Site::TailCall(opened) | Site::IndirectTailCall(opened), Some(exit)) if !exit.is_empty() => {
-                splice.insert(at, exit);
+                splice.insert(at, &frame.map_or_else(Vec::new, |frame| code.leave(frame)));
                 labels.extend(std::iter::repeat_n(opened, exit_labels));
             }
             (Site::Return(depth), Some(_)) => {

@@ -4,8 +4,14 @@
 //! function indices of defined functions moved by the number of hook imports, types were appended, the hooks are
 //! imported, imported functions may be called through shims, a buffer of the hooks' own may have been added (a memory of
 //! fixed size behind the others, exported under a new name: an instruction of the original cannot name it, since it could
-//! not before, and stands there unchanged), and the sections `name`, `producers`, `metadata.code.*`, `.debug_*` and the Manifest say what they said before of the
-//! moved functions and instructions. Links to files beside the module (`sourceMappingURL`, `external_debug_info`) may name others. A body is either the same but for function indices, or it is
+//! not before, and stands there unchanged), and the sections `metadata.code.*` and `.debug_*` say what they said before of the
+//! moved functions and instructions. `name` and `producers` hold what follows from those of the original, byte for byte: hooked
+//! functions without a name are called what the Manifest calls them (if there is none, anything), and we are a producer, in any
+//! version. Types are appended that hooks use, and no others. Links to files beside the module (`sourceMappingURL`,
+//! `external_debug_info`) may name others, be left out, or come into being if the Manifest knows of it: of what stands in those
+//! files nothing is said here. A tool that comes behind us and adds or changes any section is found out too.
+//!
+//! A body is either the same but for function indices, or it is
 //! `ENTER id, block, the original, end, EXIT id, end`, where in the original each `return` is a branch to that block, each
 //! `return_call*` has `EXIT id` before it, and each `memory.grow` of memory 0 may have its hook before it. In the buffer's
 //! sets a function that catches exceptions tells so wherever one may have brought it: behind `catch` and `catch_all`, and at
@@ -24,21 +30,30 @@
 //! offsets that it draws for itself; what that gives is tested by a reader of another make), and does not read the Manifest to learn what was
 //! done; it only compares what the Manifest claims. Not wasmtime, no running: 0.1 s for 10 MB.
 
-use wasmparser::{Catch, Operator, OperatorsReader};
+use std::collections::{BTreeSet, HashMap};
 
+use wasmparser::{Operator, OperatorsReader};
+
+use super::balance::spans::Spans;
 use super::balance::{self, Balance, Role};
-use super::body::MAX_BODY;
+use super::body::{MAX_BODY, MAX_LOCALS};
 use super::offsets::{Growth, OffsetMap, Place};
+use super::splice::Shift;
 use super::wrapper::{self, Wrapper};
 use crate::companions::build_id;
-use crate::debug::dwarf;
+use crate::debug::dwarf::{self, Dwarf};
+use crate::debug::names::Naming;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{Frame, HOOK_SETS, HookCode, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use crate::module::{FuncIdx, Module, id, parse};
 
 mod appended;
+mod custom;
 mod links;
+mod operators;
 mod sections;
+
+use operators::{Label, Walk, add_locals, catches, is_tail_call, lands_behind, locals_of, opens_a_label};
 
 /// What the check found to be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,14 +94,16 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
     pair.balance = pair.balancing()?;
     let behind = pair.balance.as_ref().map_or(new.func_count(), |balance| balance.first);
     if pair.balance.is_some() {
-        pair.code = code.balanced(behind);
         pair.roles = balance::roles(&old);
+        pair.code = code.balanced(behind, Spans::closed_by(&pair.roles).is_some());
     }
-    let mut hooked_shims = Vec::new();
+    let (mut shown, mut hooked_shims) = (Shown::default(), Vec::new());
     for shim in old.func_count() + by..behind {
-        let found = pair.shim(FuncIdx(shim))?;
+        let (found, block_type) = pair.shim(FuncIdx(shim))?;
         hooked_shims.extend(found.id);
         pair.shims.push((found.import.0, shim));
+        shown.block_types.extend(block_type);
+        shown.around(found.import, found.id.map(|_| found.wrapper))?;
     }
     if !pair.shims.is_sorted_by(|a, b| a.0 < b.0) {
         return Err(fail(8, "the shims are not in the order of their imports"));
@@ -99,7 +116,6 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         Some(section) => Some(Manifest::decode(&hooked[section.data.clone()], section.data.start)?),
         None => None,
     };
-    let mut places = Vec::new();
     let mut checked = Checked { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
     let mut hooked_funcs = Vec::new();
     let first = old.imported_funcs().len();
@@ -114,8 +130,8 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         if body.hooked {
             hooked_funcs.push(ProbeId(func.0 + by));
         }
-        places.push(body.places);
-        offsets.push(body.place, &body.growths);
+        offsets.push(body.place.clone(), &body.growths);
+        shown.add(func, body)?;
     }
     hooked_funcs.extend(hooked_shims);
     if let Some(balance) = &pair.balance
@@ -138,9 +154,35 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         }
         pair.labels(manifest)?;
     }
-    pair.sections(&places, &dwarf::carry(&old, &offsets))?;
-    pair.links(&offsets)?;
+    pair.types(&shown)?;
     pair.names(&hooked_funcs)?;
+    let probes = match manifest.as_ref() {
+        Some(manifest) => &manifest.probes,
+        // Then nothing says what the nameless were to be called.
+        None => &pair.named(&hooked_funcs),
+    };
+    let naming = Naming {
+        func_count: old.func_count(),
+        shift: &Shift {
+            imported: from,
+            hooks: by,
+            shims: pair.shims.iter().map(|(import, _)| *import).collect(),
+            first_shim: old.func_count() + by,
+        },
+        outer_labels: pair.code.labels().0 + shown.wrapper.map_or(0, Wrapper::labels),
+        inner_labels: &shown.labels,
+        probes,
+        hook_names: &super::hook_names(set, from, pair.balance.as_ref()),
+    };
+    let dwarf = dwarf::carry(&old, &offsets);
+    pair.sections(&Expected {
+        places: &shown.places,
+        dwarf: &dwarf,
+        naming: &naming,
+        manifest: manifest.as_ref(),
+        rethrows: shown.wrapper == Some(Wrapper::TryTable),
+    })?;
+    pair.links(&offsets)?;
     Ok(checked)
 }
 
@@ -182,6 +224,61 @@ struct Body {
     /// Where it was and is, and where bytes were added, as found here.
     place: Place,
     growths: Vec<Growth>,
+    /// What stands around it, and the index of the type that this gives, if it has one.
+    wrapper: Option<Wrapper>,
+    block_type: Option<u32>,
+    /// Labels that hooks open inside of it: for each, how many of the original's come before it.
+    labels: Vec<u32>,
+    /// Whether it may have hooks that engines would not accept with it.
+    may_lack: bool,
+}
+
+/// What the bodies show, which other sections depend on.
+#[derive(Default)]
+struct Shown {
+    /// The places of each body.
+    places: Vec<Vec<(u32, u32)>>,
+    /// What stands around those that have hooks: the same around all.
+    wrapper: Option<Wrapper>,
+    /// The types that this gives, and what stands in shims.
+    block_types: BTreeSet<u32>,
+    /// Labels that hooks open inside, by function.
+    labels: HashMap<u32, Vec<u32>>,
+    /// The functions that may have no hooks only since engines would not accept them with those.
+    may_lack: Vec<FuncIdx>,
+}
+
+impl Shown {
+    fn add(&mut self, func: FuncIdx, body: Body) -> Result<()> {
+        self.around(func, body.wrapper)?;
+        self.block_types.extend(body.block_type);
+        self.places.push(body.places);
+        if !body.labels.is_empty() {
+            self.labels.insert(func.0, body.labels);
+        }
+        if body.may_lack {
+            self.may_lack.push(func);
+        }
+        Ok(())
+    }
+
+    fn around(&mut self, func: FuncIdx, wrapper: Option<Wrapper>) -> Result<()> {
+        if wrapper.is_some() && self.wrapper.is_some() && wrapper != self.wrapper {
+            return Err(fail(8, format!("what stands around function {} is not what stands around others", func.0)));
+        }
+        self.wrapper = self.wrapper.or(wrapper);
+        Ok(())
+    }
+}
+
+/// What sections are held against.
+struct Expected<'e> {
+    places: &'e [Vec<(u32, u32)>],
+    dwarf: &'e Dwarf,
+    naming: &'e Naming<'e>,
+    manifest: Option<&'e Manifest>,
+    /// Whether hooks hold what they catch.
+    rethrows: bool,
 }
 
 impl Pair<'_, '_> {
@@ -219,7 +316,7 @@ impl Pair<'_, '_> {
             return self.body_in(func, None);
         };
         let opening = walk.at() + self.code.enter(frame).len();
-        let block_type = self.block_type(new_func, opening)?;
+        let (block_type, index) = self.block_type(new_func, opening)?;
         let opens = |w: &Wrapper| {
             let mut open = Vec::new();
             w.open(&block_type, &mut open);
@@ -233,21 +330,24 @@ impl Pair<'_, '_> {
                 break;
             }
         }
-        found
+        found.map(|body| Body { block_type: index, ..body })
     }
 
-    /// The encoded type of the block at `at`, which must be `[] -> ` the results of the function.
-    fn block_type(&self, func: FuncIdx, at: usize) -> Result<Vec<u8>> {
+    /// The encoded type of the block at `at`, which must be `[] -> ` the results of the function, and its index if it has one.
+    fn block_type(&self, func: FuncIdx, at: usize) -> Result<(Vec<u8>, Option<u32>)> {
         let no_wrapper = || fail(at, "no wrapper with the function's results behind ENTER");
         let end = self.new.body(func).end;
         let mut operators = OperatorsReader::new(self.new.reader(at.min(end)..end));
-        let ty = match operators.read()? {
+        match operators.read()? {
             Operator::Block { blockty } | Operator::Try { blockty } if self.gives(blockty, func) => {
-                self.new.bytes()[at + 1..operators.original_position()].to_vec()
+                let index = match blockty {
+                    wasmparser::BlockType::FuncType(index) => Some(index),
+                    _ => None,
+                };
+                Ok((self.new.bytes()[at + 1..operators.original_position()].to_vec(), index))
             }
-            _ => return Err(no_wrapper()),
-        };
-        Ok(ty)
+            _ => Err(no_wrapper()),
+        }
     }
 
     /// Walks one body in both modules, unhooked or with this wrapper.
@@ -267,6 +367,10 @@ impl Pair<'_, '_> {
             hooks.filter(|(frame, ..)| frame.catches).map_or_else(Vec::new, |(frame, ..)| self.code.landed(frame));
         let mut labels = vec![Label::default()];
         let may_lack = !has_hooks && (self.old.is_shared(func) || self.may_be_too_large(new_func)?);
+        let (mut opened, mut hook_labels) = (0, Vec::new());
+        if let Some((Frame { id: None, .. }, wrapper, _)) = hooks {
+            hook_labels.extend(std::iter::repeat_n(opened, (self.code.labels().0 + wrapper.labels()) as usize));
+        }
         let mut memory_grows = 0;
         let mut places = Vec::new();
         let mut growths = Vec::new();
@@ -289,11 +393,14 @@ impl Pair<'_, '_> {
             let (a, a_end) = old.next()?;
             let depth = labels.len() as u32 - 1;
             if has_hooks && is_tail_call(&a) {
-                if !new.starts_with(&exit) {
+                let leave = hooks.map_or_else(Vec::new, |(frame, ..)| self.code.leave(frame));
+                if !new.starts_with(&leave) {
                     return Err(fail(new.at(), "a tail call without an exit before it"));
                 }
-                new.skip(&exit)?;
-                grown(old_at, exit.len(), true);
+                new.skip(&leave)?;
+                grown(old_at, leave.len(), true);
+                let labels = if leave.is_empty() { 0 } else { self.code.labels().1 };
+                hook_labels.extend(std::iter::repeat_n(opened, labels as usize));
             } else if matches!(a, Operator::Unreachable) && (!may_lack || new.starts_with(&balance)) {
                 new.skip(&balance)?;
                 grown(old_at, balance.len(), true);
@@ -339,11 +446,14 @@ impl Pair<'_, '_> {
             if depth == 0 && matches!(a, Operator::End) {
                 break;
             }
+            opened += opens_a_label(&a) as u32;
             // Wherever an exception may have brought the function, it tells.
             let tells = new.starts_with(&landed);
             if lands_behind(&a, &mut labels, tells).map_err(|what| fail(new.at(), what))? {
                 new.skip(&landed)?;
                 grown(a_end, landed.len(), true);
+                let labels = if landed.is_empty() { 0 } else { self.code.labels().0 };
+                hook_labels.extend(std::iter::repeat_n(opened, labels as usize));
             }
         }
         if !new.eof() || !old.eof() {
@@ -361,7 +471,17 @@ impl Pair<'_, '_> {
             new_start: (new_range.start - base(self.new)) as u32,
             enter: has_hooks.then_some((first - old_range.start) as u32),
         };
-        Ok(Body { hooked: hooks.is_some_and(|(frame, ..)| frame.id.is_some()), memory_grows, places, place, growths })
+        Ok(Body {
+            hooked: hooks.is_some_and(|(frame, ..)| frame.id.is_some()),
+            memory_grows,
+            places,
+            place,
+            growths,
+            wrapper: hooks.map(|(_, wrapper, _)| wrapper),
+            block_type: None,
+            labels: hook_labels,
+            may_lack: may_lack || !has_hooks && u64::from(local + self.code.locals(true)) > MAX_LOCALS,
+        })
     }
 
     /// Whether a body that has no hooks may pass the size that engines accept, if it had them.
@@ -391,142 +511,5 @@ impl Pair<'_, '_> {
                 ty.is_some_and(|t| matches!(&t.composite_type.inner, wasmparser::CompositeInnerType::Func(f) if f.params().is_empty() && f.results() == results))
             }
         }
-    }
-}
-
-/// A label that is open in a body.
-#[derive(Default)]
-struct Label {
-    /// At the head of a loop: whether the function tells there. Whether it must is known only further on.
-    told: Option<bool>,
-    /// Whether a clause names it.
-    named: bool,
-}
-
-/// Follows the labels of a body past one operator. Returns whether LANDED stands behind it, where `tells` says that it could.
-fn lands_behind(
-    operator: &Operator<'_>,
-    labels: &mut Vec<Label>,
-    tells: bool,
-) -> std::result::Result<bool, &'static str> {
-    match operator {
-        Operator::Loop { .. } => {
-            labels.push(Label { told: Some(tells), named: false });
-            return Ok(tells);
-        }
-        Operator::Block { .. } | Operator::If { .. } | Operator::Try { .. } => labels.push(Label::default()),
-        Operator::TryTable { try_table } => {
-            for clause in &try_table.catches {
-                // Clauses stand outside of the block that they belong to.
-                let named = labels.len() - 1 - label_of(clause) as usize;
-                if labels[named].told == Some(false) {
-                    return Err("an exception lands at the head of a loop, and the function does not tell");
-                }
-                labels[named].named = true;
-            }
-            labels.push(Label::default());
-        }
-        Operator::Catch { .. } | Operator::CatchAll => return Ok(true),
-        Operator::End | Operator::Delegate { .. } => {
-            let closed = labels.pop().expect("validated: blocks are balanced");
-            return Ok(closed.named && closed.told.is_none());
-        }
-        _ => {}
-    }
-    Ok(false)
-}
-
-fn label_of(clause: &Catch) -> u32 {
-    match *clause {
-        Catch::One { label, .. } | Catch::OneRef { label, .. } | Catch::All { label } | Catch::AllRef { label } => {
-            label
-        }
-    }
-}
-
-/// Whether a function catches exceptions.
-fn catches(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
-    if !module.exceptions(func).any {
-        return Ok(false);
-    }
-    for operator in module.body_reader(func).get_operators_reader()? {
-        match operator? {
-            Operator::TryTable { try_table } if !try_table.catches.is_empty() => return Ok(true),
-            Operator::Catch { .. } | Operator::CatchAll => return Ok(true),
-            _ => {}
-        }
-    }
-    Ok(false)
-}
-
-fn is_tail_call(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. }
-    )
-}
-
-/// The locals, as runs of one type: a body of a few bytes may declare 50,000.
-fn locals_of(module: &Module<'_>, func: FuncIdx) -> Result<Vec<(u32, wasmparser::ValType)>> {
-    let mut runs = Vec::new();
-    for group in module.body_reader(func).get_locals_reader()? {
-        let (count, ty) = group?;
-        add_locals(&mut runs, count, ty);
-    }
-    Ok(runs)
-}
-
-fn add_locals(runs: &mut Vec<(u32, wasmparser::ValType)>, count: u32, ty: wasmparser::ValType) {
-    match runs.last_mut() {
-        Some((before, last)) if *last == ty => *before += count,
-        _ if count > 0 => runs.push((count, ty)),
-        _ => {}
-    }
-}
-
-/// The operators of one body, with a look ahead.
-struct Walk<'a> {
-    file: &'a [u8],
-    operators: OperatorsReader<'a>,
-    locals: u32,
-}
-
-impl<'a> Walk<'a> {
-    fn new(module: &Module<'a>, func: FuncIdx) -> Result<Self> {
-        let body = module.body_reader(func);
-        let mut locals = 0u32;
-        for group in body.get_locals_reader()? {
-            locals = locals.saturating_add(group?.0);
-        }
-        Ok(Walk { file: module.bytes(), operators: body.get_operators_reader()?, locals })
-    }
-
-    fn at(&self) -> usize {
-        self.operators.original_position()
-    }
-
-    fn eof(&self) -> bool {
-        self.operators.eof()
-    }
-
-    fn next(&mut self) -> Result<(Operator<'a>, usize)> {
-        let operator = self.operators.read()?;
-        Ok((operator, self.at()))
-    }
-
-    fn starts_with(&self, hook: &[u8]) -> bool {
-        self.file[self.at()..].starts_with(hook)
-    }
-
-    /// Steps over a hook, which must stand here.
-    fn skip(&mut self, hook: &[u8]) -> Result<()> {
-        let end = self.at() + hook.len();
-        if !self.starts_with(hook) {
-            return Err(fail(self.at(), "a hook is missing"));
-        }
-        while self.at() < end {
-            self.next()?;
-        }
-        if self.at() == end { Ok(()) } else { Err(fail(end, "a hook does not end where an operator ends")) }
     }
 }

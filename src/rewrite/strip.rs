@@ -3,7 +3,7 @@
 use wasm_encoder::Encode;
 use wasmparser::{Operator, OperatorsReader};
 
-use super::balance;
+use super::balance::{self, spans::Spans};
 use super::body::{LOCALS, OPERATORS, SIZE, size_width_of};
 use super::landings::Landings;
 use super::splice::{self, Growth, Shift, Splice, Widths, write_leb};
@@ -84,11 +84,12 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
     let memory = (module.memories().len() as u32)
         .checked_sub(buffers as u32)
         .ok_or_else(|| unexpected("the hooks' memory is gone"))?;
+    let spans = Spans::closed_by(&balance::roles(module)).is_some();
     let mut hook_code = HookCode::new(manifest.hooks, shift.imported, memory);
     if restore.balance.is_some() {
-        hook_code = hook_code.balanced(module.func_count() - balance_functions);
+        hook_code = hook_code.balanced(module.func_count() - balance_functions, spans);
     }
-    let (tables, globals) = if restore.balance.is_some() { (balance::TABLES, balance::GLOBALS) } else { (0, 0) };
+    let (tables, globals) = if restore.balance.is_some() { (balance::TABLES, balance::globals(spans)) } else { (0, 0) };
     let mut out = Vec::with_capacity(file.len());
     out.extend_from_slice(&file[..8]);
     let mut sections = module.sections().iter().filter(|s| s.name != Some(MANIFEST_SECTION));
@@ -262,7 +263,7 @@ fn body(
     let mut splice = Splice::new(file, range.start, Widths::Recall(&noted.widths), OPERATORS);
     splice.copy_to(start);
     splice.out.clear();
-    let exit = frame.map(|frame| code.exit(frame));
+    let (exit, leave) = (frame.map(|frame| code.exit(frame)), frame.map(|frame| code.leave(frame)));
     let landed = frame.map_or_else(Vec::new, |frame| code.landed(frame));
     let mut depth = 0u32;
     if frame.is_some() {
@@ -291,8 +292,8 @@ fn body(
             }
             continue;
         }
-        if let Some(exit) = exit.as_ref().filter(|_| is_tail_call(&operator)) {
-            splice.remove(preceded_by(at, exit)?);
+        if let Some(leave) = leave.as_ref().filter(|_| is_tail_call(&operator)) {
+            splice.remove(preceded_by(at, leave)?);
         }
         let calls = match operator {
             Operator::Call { function_index } => Some(function_index),

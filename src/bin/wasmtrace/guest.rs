@@ -284,10 +284,7 @@ fn hooked(
     hooks: &Hooking,
     global: &Global,
 ) -> Result<Vec<u8>> {
-    let hooked_already = |wasm| match args.select.is_given() {
-        true => bail!("the module is hooked already: a selection has no effect (strip it first)"),
-        false => Ok(wasm),
-    };
+    let hooked_already = |wasm| args.select.refuse_of_hooked().map(|()| wasm);
     let Some(set) = hooks.set else {
         let is_hooked = rewrite::is_hooked(&parse(&wasm)?);
         return if is_hooked { hooked_already(wasm) } else { Ok(wasm) };

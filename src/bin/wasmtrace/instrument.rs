@@ -98,6 +98,13 @@ impl Hooks {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
+    // A value behind a space is taken for an input.
+    let is_when =
+        |input: &&PathBuf| input.to_str().is_some_and(|name| <When as clap::ValueEnum>::from_str(name, false).is_ok());
+    if let Some(when) = args.inputs.iter().find(|input| is_when(input) && !input.exists()) {
+        let when = when.display();
+        bail!("there is no file `{when}`; if it is meant for --balance-exit, write --balance-exit={when}");
+    }
     if args.inputs.len() > 1 && args.out_dir.is_none() {
         bail!("several inputs need --out-dir");
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use wasmtrace::label::{label_beside, printable};
 use wasmtrace::module::{FuncIdx, parse};
-use wasmtrace::rewrite::of_hooks;
+use wasmtrace::rewrite::{self, of_hooks};
 use wasmtrace::select::{Reason, select, sizes};
 
 use crate::companions::CompanionArgs;
@@ -18,7 +18,8 @@ use crate::{Global, files};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The names are taken from, in this order: the import (for an imported function), the name section, an export, DWARF, \
-the index. `by` says which. Functions that are there for the hooks alone are only counted. Files and lines are taken from DWARF, else from a source map. Sizes are in operators.")]
+the index. `by` says which. Functions that are there for the hooks alone are only counted, and of a hooked \
+module `hooked` is what its hooks are in. Files and lines are taken from DWARF, else from a source map. Sizes are in operators.")]
 pub(crate) struct Args {
     /// The module, binary or text [default: standard input]
     #[arg(value_name = "IN")]
@@ -44,22 +45,37 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let sizes = sizes(&module);
     global.warn("", &beside.warnings);
     global.warn("", &labels.warnings);
-    global.warn("", &plan.warnings);
+
+    // What is hooked already, is: no rule has a say in it.
+    let hooked = rewrite::hooked(&module);
+    match &hooked {
+        Some(_) => args.select.refuse_of_hooked()?,
+        None => global.warn("", &plan.warnings),
+    }
+    if hooked.is_none() && rewrite::is_hooked(&module) {
+        let warning = "which functions are hooked is not known, since another tool wrote the hooks or changed the module since: \
+                       listed is what `instrument --force` would select";
+        global.warn("", &[warning.to_owned()]);
+    }
+    let is_hooked = |func| match &hooked {
+        Some(hooked) => hooked.binary_search(&func).is_ok(),
+        None => plan.contains(func),
+    };
 
     let first = module.imported_funcs().len();
     // They are nobody's to see.
     let of_hooks = of_hooks(&module);
     let is_ours = |func: &FuncIdx| of_hooks.binary_search(func).is_ok();
     let rows = labels.iter().filter(|(func, _)| !is_ours(func)).map(|(func, label)| {
-        let reason = match plan.reason(func) {
+        let reason = hooked.is_none().then(|| match plan.reason(func) {
             Reason::Default => "default".to_owned(),
             Reason::Rule(place) => rules.text(place).unwrap_or_default().to_owned(),
             Reason::TooSmall => format!("--min-size {}", rules.min_size.unwrap_or_default()),
             Reason::Helper => "binding to the manual API".to_owned(),
             Reason::Imported => "imported".to_owned(),
-        };
+        });
         let size = (func.0 as usize).checked_sub(first).map(|position| sizes[position].operators);
-        (func, label, size, plan.contains(func), reason)
+        (func, label, size, is_hooked(func), reason)
     });
     if args.json {
         let functions = rows.map(|(func, label, size, hooked, reason)| {
@@ -98,15 +114,20 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
             let line = label.line.map(|l| format!(":{l}")).unwrap_or_default();
             write!(out, "  {}{line}", printable(file))?;
         }
-        if reason != "default" {
+        if let Some(reason) = reason.filter(|reason| reason != "default") {
             write!(out, "  [{}]", printable(&reason))?;
         }
         writeln!(out)?;
     }
     out.flush()?;
     drop(out);
-    let functions = plan.summary().functions - of_hooks.len();
-    let hooked = plan.len() - of_hooks.iter().filter(|func| plan.contains(**func)).count();
+    let (hooked, functions) = match &hooked {
+        Some(hooked) => {
+            let imports = hooked.iter().filter(|func| !module.is_defined(**func)).count();
+            (hooked.len(), module.defined_funcs().len() - of_hooks.len() + imports)
+        }
+        None => (plan.len(), plan.summary().functions),
+    };
     let behind = if of_hooks.is_empty() { String::new() } else { format!(", {} of the hooks", of_hooks.len()) };
     writeln!(std::io::stdout(), "{hooked} of {functions} functions hooked, {first} imported{behind}")?;
     Ok(0)

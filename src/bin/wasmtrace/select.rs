@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, FromArgMatches};
 use wasmtrace::select::{Preset, Reason, Rules, Summary};
 
@@ -116,6 +116,14 @@ impl SelectArgs {
     /// Whether anything was typed.
     pub(crate) fn is_given(&self) -> bool {
         !self.given.is_empty() || self.min_size.is_some() || self.imports
+    }
+
+    /// An error if anything was typed: of a module that is hooked already nothing can be selected.
+    pub(crate) fn refuse_of_hooked(&self) -> Result<()> {
+        if !self.is_given() {
+            return Ok(());
+        }
+        bail!("the module is hooked already: a selection has no effect (strip it first)")
     }
 
     /// With a preset: how many functions it and the other rules selected, and which of them left out how many. Who typed each rule

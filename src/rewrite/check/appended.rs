@@ -1,27 +1,29 @@
 //! What stands behind the original's functions, imports, memories and exports: what hooks need, and nothing else.
 
-use wasm_encoder::Encode;
-use wasmparser::Operator;
+use std::collections::BTreeSet;
 
-use super::{Pair, Walk, fail};
+use wasm_encoder::Encode;
+use wasmparser::{CompositeInnerType, Operator};
+
+use super::{Pair, Shown, Walk, fail};
 use crate::error::Result;
 use crate::hook::{BufferPlace, Frame, ProbeId, buffer};
 use crate::module::{FuncIdx, Module, id};
-use crate::rewrite::balance::spans::Spans;
+use crate::rewrite::balance::spans::{self, Spans};
 use crate::rewrite::balance::{self, Balance};
 use crate::rewrite::shims::Shim;
 use crate::rewrite::wrapper::Wrapper;
 
 impl Pair<'_, '_> {
     /// What a function behind the original's stands for: its body is just the hooks around a call of an import with its own
-    /// parameters.
-    pub(super) fn shim(&self, shim: FuncIdx) -> Result<Shim> {
+    /// parameters. And the index of the type of the block in it, if it has one.
+    pub(super) fn shim(&self, shim: FuncIdx) -> Result<(Shim, Option<u32>)> {
         let range = self.new.body(shim);
         let body = &self.new.bytes()[range.clone()];
         let params = self.new.func_type(shim).params().len() as u32;
         let enter = self.code.enter(Frame { id: Some(ProbeId(shim.0)), local: params, catches: false });
         let opening = Walk::new(self.new, shim)?.at() + enter.len();
-        let block_type = self.block_type(shim, opening).unwrap_or_default();
+        let (block_type, index) = self.block_type(shim, opening).unwrap_or_default();
         let mut operators = self.new.body_reader(shim).get_operators_reader()?;
         while !operators.eof() {
             // The one call that is no hook's says which import the shim is for; then all of it must be as shims are.
@@ -35,7 +37,7 @@ impl Pair<'_, '_> {
                 let bare = role.is_some().then(|| of(None, Wrapper::Block));
                 let mut all = hooked.chain(bare);
                 if let Some(found) = all.find(|shim| shim.operators(&self.code, &block_type) == body) {
-                    return Ok(found);
+                    return Ok((found, index.filter(|_| found.wrapper != Wrapper::Block)));
                 }
             }
         }
@@ -46,7 +48,9 @@ impl Pair<'_, '_> {
     pub(super) fn balancing(&self) -> Result<Option<Balance>> {
         let (old, new) = (self.old, self.new);
         let counts = |m: &Module<'_>| (m.table_count(), m.global_count());
-        let more = (old.table_count() + balance::TABLES, old.global_count() + balance::GLOBALS);
+        let closed_by = Spans::closed_by(&balance::roles(old));
+        let globals = balance::globals(closed_by.is_some());
+        let more = (old.table_count() + balance::TABLES, old.global_count() + globals);
         if self.set.has_buffer() || counts(new) != more {
             return Ok(None);
         }
@@ -65,7 +69,6 @@ impl Pair<'_, '_> {
         ids.reverse();
         let at = new.section(id::CODE).map_or(8, |s| s.contents.end);
         let differs = || fail(at, "the functions that exit open calls are not what they should be");
-        let closed_by = Spans::closed_by(&balance::roles(old));
         let own = Balance::functions(0, closed_by.is_some()) as u32;
         let first = (new.func_count() - ids.len() as u32).checked_sub(own).ok_or_else(differs)?;
         if first < old.func_count() + self.by || !ids.is_sorted_by(|a, b| a < b) {
@@ -75,16 +78,13 @@ impl Pair<'_, '_> {
         const I32: &[wasmparser::ValType] = &[wasmparser::ValType::I32];
         let typed = |func: u32| match func - first {
             0 | 1 => takes(func) == (I32, &[]),
-            4 if closed_by.is_some() => takes(func) == (&[], I32),
+            spans::LEAVE | spans::CLOSE if closed_by.is_some() => takes(func) == (I32, &[]),
+            spans::CLOSING if closed_by.is_some() => takes(func) == (&[], I32),
             _ => takes(func) == (&[], &[]),
         };
         let plain = new.type_index(FuncIdx(first + 2));
         let (table, global) = (old.table_count(), old.global_count());
-        let spans = closed_by.map(|close| Spans {
-            close,
-            answers: new.type_index(FuncIdx(first + 4)),
-            last: Spans::last(old).map(|func| ProbeId(self.place(func.0))).filter(|id| ids.binary_search(id).is_ok()),
-        });
+        let spans = closed_by.map(|close| Spans { close, answers: new.type_index(FuncIdx(first + spans::CLOSING)) });
         let balance = Balance { first, host: self.from, table, global, plain, ids, spans };
         let stands = |(func, body): (u32, &Vec<u8>)| {
             // All of it behind its size: an end of it may be a body too, one that does nothing.
@@ -98,12 +98,40 @@ impl Pair<'_, '_> {
         let (segments, elements) = balance.elements();
         for (section, entries, bytes) in [
             (id::TABLE, balance::TABLES, balance.tables()),
-            (id::GLOBAL, balance::GLOBALS, balance.globals()),
+            (id::GLOBAL, globals, balance.globals()),
             (id::ELEMENT, segments, elements),
         ] {
             self.appended(section, entries, &bytes)?;
         }
         Ok(Some(balance))
+    }
+
+    /// What is appended to the types is types of the hooks' functions, and of blocks around bodies: plain ones, and no others.
+    pub(super) fn types(&self, shown: &Shown) -> Result<()> {
+        let at = self.new.section(id::TYPE).map_or(8, |s| s.contents.start);
+        let behind = self.old.func_count() + self.by..self.new.func_count();
+        let of_hooks = (self.from..self.from + self.by).chain(behind);
+        let mut used: BTreeSet<u32> = of_hooks.map(|func| self.new.type_index(FuncIdx(func))).collect();
+        used.extend(&shown.block_types);
+        for (index, (ty, group)) in (0..).zip(self.new.types()).skip(self.old.types().len()) {
+            let composite = &ty.composite_type;
+            let CompositeInnerType::Func(func) = &composite.inner else {
+                return Err(fail(at, format!("type {index} is none of a function")));
+            };
+            let plain = group == 1
+                && ty.is_final
+                && ty.supertype_idx.is_none()
+                && !composite.shared
+                && composite.describes_idx.is_none()
+                && composite.descriptor_idx.is_none();
+            // What was to stand around a body may have turned out to make it too large.
+            let is_block_of =
+                |of: &FuncIdx| func.params().is_empty() && func.results() == self.old.func_type(*of).results();
+            if !plain || !used.contains(&index) && !shown.may_lack.iter().any(is_block_of) {
+                return Err(fail(at, format!("type {index} was added, and no hook needs it")));
+            }
+        }
+        Ok(())
     }
 
     /// What is appended to the imports is the hooks, of their types, and nothing else.

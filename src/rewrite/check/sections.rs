@@ -2,21 +2,20 @@
 
 use wasmparser::{BinaryReader, ConstExpr, Operator};
 
+use super::custom::{NAME, PRODUCERS};
 use super::links::is_link;
-use super::{Pair, fail};
+use super::{Expected, Pair, fail};
 use crate::companions::BUILD_ID;
-use crate::debug::dwarf::{Change, Dwarf};
-use crate::debug::target_features;
+use crate::debug::dwarf::Change;
+use crate::debug::{names, target_features};
 use crate::error::Result;
-use crate::hook::{MANIFEST_SECTION, Manifest, ProbeId};
-use crate::label::Source;
-use crate::module::{FuncIdx, Module, Section, id};
+use crate::hook::MANIFEST_SECTION;
+use crate::module::{Module, Section, id};
 
 impl Pair<'_, '_> {
     /// Compares everything but bodies.
-    pub(super) fn sections(&self, places: &[Vec<(u32, u32)>], dwarf: &Dwarf) -> Result<()> {
-        // Sections that may come or go; the rest must pair up in order.
-        let ours = |s: &&Section<'_>| is_link(s) || matches!(s.name, Some("name" | "producers" | MANIFEST_SECTION));
+    pub(super) fn sections(&self, expected: &Expected<'_>) -> Result<()> {
+        let Expected { places, dwarf, .. } = expected;
         // What came into being holds what was appended to nothing, which `imports`, `buffer` and `balancing` have looked at.
         let balances = self.balance.is_some();
         let grows = |id| match id {
@@ -25,9 +24,23 @@ impl Pair<'_, '_> {
             id::TABLE | id::GLOBAL | id::ELEMENT => balances,
             _ => false,
         };
-        let created = |s: &Section<'_>| grows(s.id) && self.old.section(s.id).is_none();
-        let mut new = self.new.sections().iter().filter(|s| !ours(s) && !created(s)).peekable();
-        for a in self.old.sections().iter().filter(|s| !ours(s)) {
+        let created = |s: &&Section<'_>| grows(s.id) && self.old.section(s.id).is_none();
+        let created_count = self.new.sections().iter().filter(created).count();
+        let mut new = self.new.sections().iter().filter(|s| !created(s)).peekable();
+        let mut names_before = 0;
+        for a in self.old.sections() {
+            if is_link(a) {
+                // Readers take the first. It may name another file, which `links` looks at, or be left out.
+                let is_first = self.old.custom(a.name.unwrap_or_default()).is_some_and(|first| first.whole == a.whole);
+                new.next_if(|b| is_first && b.name == a.name);
+                continue;
+            }
+            if a.name == Some(NAME) {
+                names_before += 1;
+            }
+            if a.name == Some(MANIFEST_SECTION) || a.name == Some(NAME) && names_before > 1 {
+                continue; // hosts take one name section, and a Manifest speaks of one module
+            }
             let note = |s: &Section<'_>| s.name.is_some_and(|n| n.starts_with("metadata.code."));
             if note(a) && new.peek().is_none_or(|b| b.name != a.name) {
                 continue; // notes that fit no instruction are left out
@@ -51,23 +64,24 @@ impl Pair<'_, '_> {
                 id::TYPE | id::IMPORT | id::FUNCTION => self.grown(a, b)?,
                 id::MEMORY if self.set.has_buffer() => self.grown(a, b)?,
                 id::CUSTOM if note(a) => self.notes(a, b, places)?,
-                id::CUSTOM if a.name == Some(target_features::NAME) => self.features(a, b)?,
+                id::CUSTOM if a.name == Some(target_features::NAME) => self.features(a, b, expected.rethrows)?,
                 id::CUSTOM if a.name == Some(BUILD_ID) => self.build_id(a, b)?,
+                id::CUSTOM if a.name == Some(NAME) => {
+                    self.holds(b, &names::carry(self.old, expected.naming, Some(a)))?;
+                }
+                id::CUSTOM if a.name == Some(PRODUCERS) => self.producers(a, b)?,
                 id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA => self.entries(a, b)?,
                 _ if raw_same => {}
                 _ => return Err(fail(b.whole.start, "a section changed that has no reason to")),
             }
         }
-        match new.next() {
-            Some(extra) => Err(fail(extra.whole.start, "a section was added")),
-            None => Ok(()),
-        }
+        self.behind(new, created_count, expected)
     }
 
     /// What the module uses is named as before, and what hooks use among it.
-    fn features(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
+    fn features(&self, a: &Section<'_>, b: &Section<'_>, rethrows: bool) -> Result<()> {
         let second_memory = self.set.has_buffer() && !self.old.memories().is_empty();
-        let hooks = target_features::of_hooks(self.balance.is_some(), second_memory);
+        let hooks = target_features::of_hooks(self.balance.is_some(), rethrows, second_memory);
         let (before, after) = (&self.old.bytes()[a.data.clone()], &self.new.bytes()[b.data.clone()]);
         match target_features::with(before, &hooks) {
             Some(named) if named != *after => Err(fail(b.whole.start, "other features are named than are used")),
@@ -274,51 +288,9 @@ impl Pair<'_, '_> {
         Ok(())
     }
 
-    /// The Manifest calls functions what the original calls them. (Names out of DWARF are left out: whether they are known
-    /// depends on how the compiler was built.)
-    pub(super) fn labels(&self, manifest: &Manifest) -> Result<()> {
-        let labels = crate::label::label(self.old);
-        for probe in &manifest.probes {
-            // Shims are the last functions, in the order of their imports.
-            let func = match self.shims.binary_search_by_key(&probe.id.0, |(_, shim)| *shim) {
-                Ok(found) => FuncIdx(self.shims[found].0),
-                Err(_) => FuncIdx(probe.id.0 - self.by),
-            };
-            let source = labels[func].source;
-            let certain = matches!(source, Source::Import | Source::NameSection | Source::Export);
-            // What has no name of its own may have it from a debug file, whose names come before those of exports.
-            let from_elsewhere = source == Source::Export && probe.label.source == Source::NameSection;
-            if certain && !from_elsewhere && labels[func].name != probe.label.name {
-                return Err(fail(8, format!("the Manifest gives function {} another name", func.0)));
-            }
-        }
-        let manifests = self.new.customs(MANIFEST_SECTION).count();
-        if manifests > 1 || self.new.customs("name").count() > 1 {
-            return Err(fail(8, "there is more than one Manifest or name section"));
-        }
-        Ok(())
-    }
-
     fn targets(&self, note: &[u8]) -> Result<Vec<u32>> {
         let numbers = flat(note)?;
         Ok(numbers.into_iter().enumerate().map(|(i, n)| if i % 2 == 0 { self.moved(n) } else { n }).collect())
-    }
-
-    /// Names: every function that had one has it still, and every hooked function has one.
-    pub(super) fn names(&self, hooked: &[ProbeId]) -> Result<()> {
-        let old = crate::label::names::function_names(self.old, self.old.func_count(), &mut Vec::new());
-        let new = crate::label::names::function_names(self.new, self.new.func_count(), &mut Vec::new());
-        let at = self.new.custom("name").map_or(self.new.bytes().len(), |s| s.whole.start);
-        let name = |func: u32| new.get(func as usize).copied().flatten();
-        for (func, old) in (0..).zip(old) {
-            if old.is_some_and(|name| !name.is_empty()) && name(self.place(func)) != old {
-                return Err(fail(at, format!("function {func} lost its name")));
-            }
-        }
-        match hooked.iter().find(|id| name(id.0).is_none()) {
-            Some(id) => Err(fail(at, format!("function {} is hooked and has no name", id.0))),
-            None => Ok(()),
-        }
     }
 }
 
