@@ -37,14 +37,12 @@ pub(super) fn assemble(
     let mut stale = Vec::new();
 
     for section in module.sections() {
-        if stands_before_created(module, section, "name") && !seen_names {
-            write_custom("name", names::carry(carrying, None), &mut out);
-            restore.fates.push(Fate::Created);
+        if !seen_names && stands_before_created(module, section, "name") {
+            write_names(carrying, &mut out, &mut restore);
             seen_names = true;
         }
-        if stands_before_created(module, section, "producers") && !seen_producers {
-            write_custom("producers", producers::only_us(), &mut out);
-            restore.fates.push(Fate::Created);
+        if !seen_producers && stands_before_created(module, section, "producers") {
+            write_producers(&mut out, &mut restore);
             seen_producers = true;
         }
         let growth = layout.appended.get(&section.id).unwrap_or(&nothing);
@@ -93,12 +91,10 @@ pub(super) fn assemble(
         restore.fates.push(Fate::Created);
     }
     if !seen_names {
-        write_custom("name", names::carry(module, &carrying.naming, None), &mut out);
-        restore.fates.push(Fate::Created);
+        write_names(carrying, &mut out, &mut restore);
     }
     if !seen_producers {
-        write_custom("producers", producers::only_us(producers::VERSION), &mut out);
-        restore.fates.push(Fate::Created);
+        write_producers(&mut out, &mut restore);
     }
     if !stale.is_empty() {
         warnings.push(format!(
@@ -107,6 +103,18 @@ pub(super) fn assemble(
         ));
     }
     Ok((out, options.restore.then_some(restore)))
+}
+
+/// Writes the section where the module has none.
+fn write_names(carrying: &Carrying<'_, '_>, out: &mut Output, restore: &mut Restore) {
+    write_custom("name", names::carry(carrying.module, &carrying.naming, None), out);
+    restore.fates.push(Fate::Created);
+}
+
+/// The same.
+fn write_producers(out: &mut Output, restore: &mut Restore) {
+    write_custom("producers", producers::only_us(producers::VERSION), out);
+    restore.fates.push(Fate::Created);
 }
 
 /// Appends the Manifest: it stands at the end.
@@ -138,7 +146,7 @@ fn stands_behind(module: &Module<'_>, section: &Section<'_>, new: u8) -> bool {
 
 /// Whether a custom section that the module lacks has to come before this one: LLVM's readers want `name`, `producers` and
 /// `target_features` in that order (`WasmObjectFile.cpp`, "section order"), and everybody wants `name` behind the data.
-fn stands_before_created(module: &Module<'_>, section: &Section<'_>, new: &str) -> bool {
+pub(super) fn stands_before_created(module: &Module<'_>, section: &Section<'_>, new: &str) -> bool {
     const ORDER: [&str; 3] = ["name", "producers", "target_features"];
     let place = |name: Option<&str>| ORDER.iter().position(|known| Some(*known) == name);
     place(section.name) > place(Some(new))

@@ -1,5 +1,7 @@
 //! What a hooked module says of itself, and what it and its functions are called: computed, and compared.
 
+use std::iter::Peekable;
+
 use super::{Expected, Pair, fail};
 use crate::companions::{DEBUG_FILE, SOURCE_MAP};
 use crate::debug::{encoded, names, producers};
@@ -12,29 +14,25 @@ use crate::module::{FuncIdx, Section};
 pub(super) const NAME: &str = "name";
 pub(super) const PRODUCERS: &str = "producers";
 
+/// Those that every hooked module has, in the order in which they come into being.
+pub(super) const CREATED: [&str; 2] = [NAME, PRODUCERS];
+
 impl Pair<'_, '_> {
     /// Behind the original's sections stand those that it lacks, in this order: links, names, producers, the Manifest. Of how many
-    /// came into being the Manifest may have made a note; `created` are known.
+    /// came into being the Manifest may have made a note; `created` are known, and `before` those that stand further in front.
     pub(super) fn behind<'s>(
         &self,
-        sections: impl Iterator<Item = &'s Section<'s>>,
+        mut sections: Peekable<impl Iterator<Item = &'s Section<'s>>>,
         mut created: usize,
+        before: &[&str],
         expected: &Expected<'_>,
     ) -> Result<()> {
-        let mut sections = sections.peekable();
         for name in [SOURCE_MAP, DEBUG_FILE] {
             let lacks = self.old.custom(name).is_none();
             created += sections.next_if(|s| lacks && s.name == Some(name)).is_some() as usize;
         }
-        for name in [NAME, PRODUCERS].into_iter().filter(|name| self.old.custom(name).is_none()) {
-            let Some(section) = sections.next_if(|s| s.name == Some(name)) else {
-                let at = sections.peek().map_or(self.new.bytes().len(), |s| s.whole.start);
-                return Err(fail(at, format!("the section {name} is not where it should be")));
-            };
-            match name {
-                NAME => self.holds(section, &names::carry(self.old, expected.naming, None))?,
-                _ => self.holds(section, &producers::only_us(self.version(section)))?,
-            }
+        for name in CREATED.into_iter().filter(|name| self.old.custom(name).is_none() && !before.contains(name)) {
+            self.created(name, &mut sections, expected)?;
             created += 1;
         }
         sections.next_if(|s| s.name == Some(MANIFEST_SECTION));
@@ -45,6 +43,23 @@ impl Pair<'_, '_> {
         match restore.map(|restore| restore.fates.iter().filter(|fate| **fate == Fate::Created).count()) {
             Some(noted) if noted != created => Err(fail(8, "a section was added that the Manifest does not know")),
             _ => Ok(()),
+        }
+    }
+
+    /// The next section is the one of that name, which the original lacks.
+    pub(super) fn created<'s>(
+        &self,
+        name: &str,
+        sections: &mut Peekable<impl Iterator<Item = &'s Section<'s>>>,
+        expected: &Expected<'_>,
+    ) -> Result<()> {
+        let Some(section) = sections.next_if(|s| s.name == Some(name)) else {
+            let at = sections.peek().map_or(self.new.bytes().len(), |s| s.whole.start);
+            return Err(fail(at, format!("the section {name} is not where it should be")));
+        };
+        match name {
+            NAME => self.holds(section, &names::carry(self.old, expected.naming, None)),
+            _ => self.holds(section, &producers::only_us(self.version(section))),
         }
     }
 

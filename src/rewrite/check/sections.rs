@@ -2,7 +2,8 @@
 
 use wasmparser::{BinaryReader, ConstExpr, Operator};
 
-use super::custom::{NAME, PRODUCERS};
+use super::super::assemble::stands_before_created;
+use super::custom::{CREATED, NAME, PRODUCERS};
 use super::links::is_link;
 use super::{Expected, Pair, fail};
 use crate::companions::BUILD_ID;
@@ -28,6 +29,8 @@ impl Pair<'_, '_> {
         let created_count = self.new.sections().iter().filter(created).count();
         let mut new = self.new.sections().iter().filter(|s| !created(s)).peekable();
         let mut names_before = 0;
+        // Those that the original lacks, and that stand before one that it has.
+        let mut before = Vec::new();
         for a in self.old.sections() {
             if is_link(a) {
                 // Readers take the first. It may name another file, which `links` looks at, or be left out.
@@ -47,6 +50,12 @@ impl Pair<'_, '_> {
             }
             if matches!(dwarf.change(a.whole.start), Some(Change::Dropped)) {
                 continue;
+            }
+            for name in CREATED.into_iter().filter(|name| stands_before_created(self.old, a, name)) {
+                if !before.contains(&name) {
+                    self.created(name, &mut new, expected)?;
+                    before.push(name);
+                }
             }
             let Some(b) = new.next() else { return Err(fail(self.new.bytes().len(), "a section is gone")) };
             if (a.id, a.name) != (b.id, b.name) {
@@ -75,7 +84,7 @@ impl Pair<'_, '_> {
                 _ => return Err(fail(b.whole.start, "a section changed that has no reason to")),
             }
         }
-        self.behind(new, created_count, expected)
+        self.behind(new, created_count + before.len(), &before, expected)
     }
 
     /// What the module uses is named as before, and what hooks use among it.
