@@ -174,6 +174,7 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         probes,
         hook_names: &super::hook_names(set, from, pair.balance.as_ref()),
     };
+    pair.links(&offsets)?;
     let dwarf = dwarf::carry(&old, &offsets);
     pair.sections(&Expected {
         places: &shown.places,
@@ -182,7 +183,6 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         manifest: manifest.as_ref(),
         rethrows: shown.wrapper == Some(Wrapper::TryTable),
     })?;
-    pair.links(&offsets)?;
     Ok(checked)
 }
 
