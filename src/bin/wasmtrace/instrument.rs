@@ -51,7 +51,7 @@ pub(crate) struct Args {
     no_restore: bool,
     /// Leave the validation of function bodies to the tool that made the module
     ///
-    /// Saves half the time or so. All else is validated, and what cannot be decoded is an error all the same; but what becomes of a
+    /// Saves a third of the time or so. All else is validated, and what cannot be decoded is an error all the same; but what becomes of a
     /// body that is not valid is not said, nor whether `strip` gives it back: validate the output if in doubt.
     #[arg(long, conflicts_with_all = ["verify", "force"])]
     no_validate: bool,

@@ -1,10 +1,10 @@
 module wasmtrace/tests/hosts/go
 
-go 1.21
+go 1.22.0
 
 require (
 	github.com/dylibso/observe-sdk/go v0.0.0-20240828172851-9145d8ad07e1
-	github.com/tetratelabs/wazero v1.8.0
+	github.com/tetratelabs/wazero v1.9.0
 	go.opentelemetry.io/proto/otlp v1.3.1
 	google.golang.org/protobuf v1.34.2
 )
