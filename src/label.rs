@@ -127,13 +127,14 @@ pub fn label_beside(module: &Module<'_>, beside: &Beside<'_>) -> Labels {
     let mut names = names::function_names(module, module.func_count(), &mut warnings);
     if let Some(file) = &beside.debug_file {
         let others = names::function_names(file, module.func_count(), &mut warnings);
+        names.resize(names.len().max(others.len()), None);
         for (name, other) in names.iter_mut().zip(others) {
             *name = name.filter(|name| !name.is_empty()).or(other);
         }
     }
-    let mut exports: Vec<Option<&str>> = vec![None; module.func_count() as usize];
+    let mut exports: HashMap<FuncIdx, &str> = HashMap::new();
     for (name, func) in module.exports() {
-        exports[func.0 as usize].get_or_insert(name);
+        exports.entry(*func).or_insert(name);
     }
     let manifest = read_manifest(module, &mut warnings);
     let mut debug: HashMap<FuncIdx, Subprogram> = HashMap::new();
@@ -158,8 +159,8 @@ pub fn label_beside(module: &Module<'_>, beside: &Beside<'_>) -> Labels {
         .map(|func| {
             let Subprogram { name: dwarf_name, file, line, language } = debug.remove(&func).unwrap_or_default();
             // An empty name says nothing to anybody, so the next source is asked.
-            let from_names = names[func.0 as usize].filter(|n| !n.is_empty());
-            let from_export = exports[func.0 as usize].filter(|n| !n.is_empty());
+            let from_names = names.get(func.0 as usize).copied().flatten().filter(|n| !n.is_empty());
+            let from_export = exports.get(&func).copied().filter(|n| !n.is_empty());
             let (name, source): (Arc<str>, Source) = if let Some(import) = module.imported_funcs().get(func.0 as usize)
             {
                 (format!("{}.{}", import.module, import.name).into(), Source::Import)

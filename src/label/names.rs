@@ -5,15 +5,15 @@ use wasmparser::{Name, NameSectionReader};
 use crate::module::Module;
 
 /// The names of the first `func_count` functions. Where there are several `name` sections the first name of a function counts. What
-/// stands before the first damaged byte of a section is used.
+/// stands before the first damaged byte of a section is used. Up to the last that has one: many functions have none.
 pub(crate) fn function_names<'a>(
     module: &Module<'a>,
     func_count: u32,
     warnings: &mut Vec<String>,
 ) -> Vec<Option<&'a str>> {
-    let mut names = vec![None; func_count as usize];
+    let mut names = Vec::new();
     for section in module.customs("name") {
-        if let Err(e) = read(module, section.data.clone(), &mut names) {
+        if let Err(e) = read(module, section.data.clone(), func_count, &mut names) {
             warnings.push(format!(
                 "the name section is damaged at offset {:#x} ({}); the names before that are used",
                 e.offset(),
@@ -27,14 +27,19 @@ pub(crate) fn function_names<'a>(
 fn read<'a>(
     module: &Module<'a>,
     range: std::ops::Range<usize>,
-    names: &mut [Option<&'a str>],
+    func_count: u32,
+    names: &mut Vec<Option<&'a str>>,
 ) -> wasmparser::Result<()> {
     for subsection in NameSectionReader::new(module.reader(range)) {
         if let Name::Function(map) = subsection? {
             for naming in map {
                 let naming = naming?;
-                if let Some(name) = names.get_mut(naming.index as usize) {
-                    name.get_or_insert(naming.name);
+                if naming.index < func_count {
+                    let index = naming.index as usize;
+                    if names.len() <= index {
+                        names.resize(index + 1, None);
+                    }
+                    names[index].get_or_insert(naming.name);
                 }
             }
         }

@@ -56,7 +56,7 @@ pub fn of_hooks(module: &Module<'_>) -> Vec<FuncIdx> {
     });
     let named = || {
         let names = names::function_names(module, count, &mut Vec::new());
-        (imported..count).rev().find(|func| names[*func as usize] == Some("wasmtrace.enter"))
+        (imported..count).rev().find(|func| names.get(*func as usize) == Some(&Some("wasmtrace.enter")))
     };
     let first = noted.or_else(named).unwrap_or(count);
     (imported..count).filter(|func| *func >= first || is_shim(*func)).map(FuncIdx).collect()

@@ -127,7 +127,7 @@ impl Pair<'_, '_> {
     pub(super) fn named(&self, hooked: &[ProbeId]) -> Vec<Probe> {
         let names = function_names(self.new, self.new.func_count(), &mut Vec::new());
         let label = |id: &ProbeId| {
-            let name = names[id.0 as usize].unwrap_or_default().into();
+            let name = names.get(id.0 as usize).copied().flatten().unwrap_or_default().into();
             Label { name, file: None, line: None, source: Source::NameSection, language: None }
         };
         hooked.iter().map(|id| Probe { id: *id, label: label(id) }).collect()
