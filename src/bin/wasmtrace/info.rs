@@ -28,8 +28,6 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let wasm = files::read(args.input.as_deref())?;
     let name = files::name(args.input.as_deref());
     let module = parse(&wasm).with_context(|| name.clone())?;
-    let labels = label(&module);
-    global.warn("", &labels.warnings);
     // As their proposals are called; two are no proposals but switches of the validator for parts of the MVP and of
     // reference types.
     let features: Vec<String> = features::needed(&wasm)
@@ -37,6 +35,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         .filter(|f| !matches!(*f, "FLOATS" | "GC_TYPES"))
         .map(|f| f.to_lowercase().replace('_', "-"))
         .collect();
+    // Not before that, which reads the module once more.
+    let labels = label(&module);
+    global.warn("", &labels.warnings);
     let of_hooks = rewrite::of_hooks(&module);
     let is_own = |func: &FuncIdx| module.is_defined(*func) && of_hooks.binary_search(func).is_err();
     let by = |source| labels.iter().filter(|(f, l)| is_own(f) && l.source == source).count();
