@@ -243,16 +243,22 @@ fn what_a_collector_rejects_on_the_way_is_said_at_the_end() {
     assert!(kept(folder.path()).is_empty());
 }
 
-/// A span that the sink took while it ran is not sent again, also if the end fails: the recording has all, for a later time.
-#[test]
-fn what_fails_at_the_end_is_kept_whole() {
-    let folder = tempfile::tempdir().unwrap();
+/// A collector that refuses all while the flag is set.
+fn one_that_may_be_down() -> (Collector, Arc<AtomicBool>) {
     let down = Arc::new(AtomicBool::new(false));
     let is_down = down.clone();
     let sink = Collector::http(Arc::new(move |_| match is_down.load(Ordering::Relaxed) {
         true => Answer::Refuse(400, Vec::new(), Vec::new()),
         false => Answer::Take,
     }));
+    (sink, down)
+}
+
+/// A span that the sink took while it ran is not sent again, also if the end fails: the recording has all, for a later time.
+#[test]
+fn what_fails_at_the_end_is_kept_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sink, down) = one_that_may_be_down();
     let child = run(folder.path(), "0", &[&sink]);
     wait_until(|| sink.received().traces.len() >= 2);
     down.store(true, Ordering::Relaxed);
@@ -265,12 +271,7 @@ fn what_fails_at_the_end_is_kept_whole() {
 #[test]
 fn no_id_means_two_things() {
     let folder = tempfile::tempdir().unwrap();
-    let down = Arc::new(AtomicBool::new(false));
-    let is_down = down.clone();
-    let sink = Collector::http(Arc::new(move |_| match is_down.load(Ordering::Relaxed) {
-        true => Answer::Refuse(400, Vec::new(), Vec::new()),
-        false => Answer::Take,
-    }));
+    let (sink, down) = one_that_may_be_down();
     let child = run(folder.path(), "80", &[&sink]);
     wait_until(|| sink.received().traces.len() >= 5);
     down.store(true, Ordering::Relaxed);
