@@ -10,6 +10,7 @@ use crate::hook::{HookSet, MANIFEST_SECTION, Manifest, Probe, ProbeId};
 use crate::label::{self, Label};
 use crate::module::Module;
 use crate::trace::Ending;
+use crate::trace::calltree::Accuracy;
 use crate::trace::context::{Context, Parent};
 use crate::trace::fold::{Change, Irregular, What};
 use crate::trace::profile::Profile;
@@ -73,11 +74,22 @@ pub struct Recording {
     pub min_duration: u64,
     /// Calls in so many others are counted only.
     pub max_depth: Option<u32>,
+    /// Whether entries and exits of functions have no times of their own, but stamps between them.
+    pub stamped: bool,
+    /// Why the guest was not sampled, if it was not.
+    pub not_sampled: Option<String>,
 }
 
 impl Default for Recording {
     fn default() -> Self {
-        Recording { clock: "hook".to_owned(), resolution: HOOK_RESOLUTION, min_duration: 0, max_depth: None }
+        Recording {
+            clock: "hook".to_owned(),
+            resolution: HOOK_RESOLUTION,
+            min_duration: 0,
+            max_depth: None,
+            stamped: false,
+            not_sampled: None,
+        }
     }
 }
 
@@ -146,7 +158,7 @@ impl Subject {
     pub fn header(&self) -> Header {
         let probes = self.labels.iter().map(|(id, label)| Probe { id: *id, label: label.clone() }).collect();
         let input_sha256 = self.hash.unwrap_or_default();
-        let Recording { clock, resolution, min_duration, max_depth } = self.recording.clone();
+        let Recording { clock, resolution, min_duration, max_depth, stamped, not_sampled } = self.recording.clone();
         Header {
             program: self.program.clone(),
             began: self.began,
@@ -164,6 +176,8 @@ impl Subject {
             },
             context: self.context.clone(),
             resource: self.resource.clone(),
+            stamped,
+            not_sampled,
         }
     }
 
@@ -178,7 +192,19 @@ impl Subject {
 
 impl From<&Header> for Subject {
     fn from(header: &Header) -> Self {
-        let Header { program, began, clock, resolution, min_duration, max_depth, manifest, context, resource } = header;
+        let Header {
+            program,
+            began,
+            clock,
+            resolution,
+            min_duration,
+            max_depth,
+            manifest,
+            context,
+            resource,
+            stamped,
+            not_sampled,
+        } = header;
         Subject {
             program: program.clone(),
             hash: Some(manifest.input_sha256).filter(|hash| *hash != [0; 32]),
@@ -189,6 +215,8 @@ impl From<&Header> for Subject {
                 resolution: *resolution,
                 min_duration: *min_duration,
                 max_depth: *max_depth,
+                stamped: *stamped,
+                not_sampled: not_sampled.clone(),
             },
             context: context.clone(),
             resource: resource.clone(),
@@ -207,6 +235,8 @@ pub struct Summary<'s> {
     pub profile: &'s Profile,
     /// What was not as it should be.
     pub irregular: &'s Irregular,
+    /// What the times of the call tree are worth.
+    pub accuracy: Accuracy,
 }
 
 /// Takes a trace as it comes, and writes it as something.

@@ -29,7 +29,7 @@ pub enum HookSet {
     #[default]
     Observe,
     /// Events are written into a memory of their own (see [`buffer`]), and the host is called when that is full. Imports
-    /// `flush: () -> ()` and `memory-grow: (i32) -> ()` from `wasmtrace:recorder`.
+    /// `flush-words: () -> ()` and `memory-grow: (i32) -> ()` from `wasmtrace:recorder`.
     Buffer,
     /// The same, but calls below a duration that made no longer ones are counted only. Its `flush` is called
     /// `flush-counted`: a host that does not know counters does not run such a module.
@@ -55,6 +55,8 @@ pub const OBSERVE_API: &str = "dylibso:observe/api";
 pub const OBSERVE_OLD: &str = "dylibso_observe";
 /// Module of the functions that the buffer's hook sets import.
 pub const RECORDER: &str = "wasmtrace:recorder";
+/// What `flush-words` was called while each event had a second word for its time: such modules have to be hooked anew.
+pub const FLUSH_OF_OLD: &str = "flush";
 
 /// Every hook set.
 pub const HOOK_SETS: [HookSet; 3] = [HookSet::Observe, HookSet::Buffer, HookSet::Threshold];
@@ -83,7 +85,7 @@ impl HookSet {
                 HookImport { module: OBSERVE, name: "memory-grow", takes_i32: true },
             ],
             HookSet::Buffer => &[
-                HookImport { module: RECORDER, name: "flush", takes_i32: false },
+                HookImport { module: RECORDER, name: "flush-words", takes_i32: false },
                 HookImport { module: RECORDER, name: "memory-grow", takes_i32: true },
             ],
             HookSet::Threshold => &[
@@ -104,7 +106,7 @@ pub fn is_hook_import(module: &str, name: &str) -> bool {
     match module {
         OBSERVE => matches!(name, "enter" | "exit" | "memory-grow"),
         OBSERVE_OLD => matches!(name, "instrument_enter" | "instrument_exit" | "instrument_memory_grow"),
-        RECORDER => matches!(name, "flush" | "flush-counted" | "memory-grow"),
+        RECORDER => matches!(name, "flush-words" | "flush-counted" | "flush" | "memory-grow"),
         _ => false,
     }
 }

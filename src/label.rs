@@ -24,6 +24,7 @@ use crate::module::{FuncIdx, Module};
 pub mod demangle;
 #[cfg(feature = "dwarf")]
 mod dwarf;
+pub mod lines;
 pub(crate) mod names;
 
 /// Who gave a function its name, by falling precedence.

@@ -418,6 +418,11 @@ impl<'a> Module<'a> {
         self.imported_tags
     }
 
+    /// Where the contents of the code section begin, if there is one: DWARF's addresses count from there.
+    pub fn code_start(&self) -> Option<usize> {
+        Some(self.section(id::CODE)?.contents.start)
+    }
+
     /// How many functions there are, imported ones included.
     pub fn func_count(&self) -> u32 {
         self.func_types.len() as u32

@@ -22,6 +22,7 @@ pub(crate) mod balance;
 pub(crate) mod body;
 pub mod check;
 mod code;
+mod inserted;
 mod landings;
 mod of_hooks;
 pub mod offsets;
@@ -34,6 +35,7 @@ pub(crate) mod wrapper;
 
 pub use crate::debug::describes_original;
 pub use of_hooks::{hooked, of_hooks};
+pub use inserted::Inserted;
 pub use output::Unwritten;
 
 use balance::spans::Spans;

@@ -12,8 +12,9 @@ use wasmtime::{AsContextMut, Engine, ExternType, Instance, Linker, Module, Store
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::buffer::{BLOCK, EVENT};
 use crate::module::{ParseOptions, parse_with};
+use crate::trace::batch::Batch;
+use crate::trace::timeline::Timeline;
 use crate::trace::{Ending, Event};
 
 mod activations;
@@ -22,17 +23,21 @@ mod cache;
 mod clock;
 mod ending;
 mod hooks;
+mod host_calls;
 mod manual;
+mod places;
 mod recorder;
+mod sampler;
 mod taker;
-mod timeline;
 pub mod tracing;
 mod wasi;
 
 pub use cache::CodeCache;
 pub use clock::ClockMode;
 use clock::{Clock, HANDOVER};
+use places::Places;
 use recorder::Settings;
+use sampler::Samples;
 use taker::Taker;
 pub use tracing::{Recorded, Trace, Tracing};
 
@@ -64,6 +69,12 @@ pub struct Config {
     pub clock: ClockMode,
     /// In a module with the hook set `threshold`: calls shorter than this, that made no longer ones, are counted only.
     pub min_duration: Duration,
+    /// Whether it is to be known of every event when it happened. If not, and the guest is sampled, that is known of the first
+    /// of them only ([`crate::trace::calltree`]), and events cost less.
+    pub times: bool,
+    /// Whether the guest is interrupted from time to time to see where it is: on Linux on x86-64, in a module that records into a
+    /// buffer and counts no short calls, or in one without hooks. For that the process's `SIGPROF` is used while it runs.
+    pub sample: bool,
     /// Where machine code is kept between runs, if it is.
     pub cache: Option<CodeCache>,
     /// Set to a signal's number, it ends the guest at its next event, or leaves it behind after a second; set to the
@@ -83,7 +94,7 @@ pub const DEFAULT_WASM_STACK: usize = 512 << 10;
 const HOST_STACK: usize = 4 << 20;
 
 /// Events that are consumed at a time, or a block more.
-const BATCH: usize = 4096;
+const BATCH: usize = 16_384;
 
 /// How often the ring is looked into when it was empty; it takes a guest longer to fill it.
 const IDLE: Duration = Duration::from_micros(100);
@@ -116,6 +127,13 @@ pub struct Invoke {
 pub enum Stdio {
     /// They are ours.
     Inherit,
+    /// Output goes where ours does, or nowhere.
+    Given {
+        /// What the guest reads.
+        stdin: Vec<u8>,
+        /// Whether its output is thrown away.
+        quiet: bool,
+    },
     /// Output is kept and handed back in the [`Outcome`].
     Capture {
         /// What the guest reads.
@@ -138,6 +156,8 @@ impl Default for Config {
             max_wasm_stack: DEFAULT_WASM_STACK,
             clock: ClockMode::Coarse,
             min_duration: Duration::ZERO,
+            times: true,
+            sample: false,
             cache: None,
             interrupt: Arc::default(),
         }
@@ -155,6 +175,10 @@ pub struct Outcome {
     pub waited: u64,
     /// CPU time of the guest's thread, compilation not counted, where the system tells it (Linux).
     pub guest_cpu: Option<Duration>,
+    /// Why the guest was not sampled, if it was to be and was not.
+    pub not_sampled: Option<String>,
+    /// How many samples were lost, since nobody took them in time.
+    pub samples_lost: u64,
     /// What the invoked function returned, as text.
     pub results: Vec<String>,
     /// The guest had not stopped a second after it was asked to, and was left running. What it did until then was seen.
@@ -176,12 +200,25 @@ struct Host {
 /// # Errors
 /// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
 /// to call is missing. A guest that traps or exits is no error but an [`Ending`].
-pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> Result<Outcome> {
+pub fn run(wasm: &[u8], config: &Config, mut consume_some: impl FnMut(&[Event])) -> Result<Outcome> {
+    let (mut timeline, mut events) = (Timeline::new(), Vec::new());
+    run_batches(wasm, config, |batch| {
+        events.clear();
+        timeline.events(batch, &mut events);
+        consume_some(&events);
+    })
+}
+
+/// Like [`run`], but `consume_some` gets what was recorded as it is: with samples, and without a time for each event.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch)) -> Result<Outcome> {
     // The engine validates what it compiles.
     let parse = |wasm| parse_with(wasm, &ParseOptions { validate: false, ..Default::default() });
-    let main = parse(wasm)?;
-    let preloads = config.preloads.iter().map(|p| parse(&p.wasm)).collect::<Result<Vec<_>>>()?;
-    let hooked = preloads.iter().chain([&main]).any(crate::rewrite::is_hooked);
+    let main_wasm = parse(wasm)?;
+    let preload_wasms = config.preloads.iter().map(|p| parse(&p.wasm)).collect::<Result<Vec<_>>>()?;
+    let hooked = preload_wasms.iter().chain([&main_wasm]).any(crate::rewrite::is_hooked);
     let max_wasm_stack = config.max_wasm_stack.saturating_mul(if hooked { HOOKED_STACK } else { 1 });
     let engine = engine(max_wasm_stack, config.cache.as_ref())?;
     let mut linker: Linker<Host> = Linker::new(&engine);
@@ -195,10 +232,10 @@ pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> 
     let preloads = config
         .preloads
         .iter()
-        .zip(&preloads)
+        .zip(&preload_wasms)
         .map(|(preload, parsed)| Ok((preload.name.clone(), compile(parsed, preload.first_probe)?)))
         .collect::<Result<Vec<_>>>()?;
-    let main = compile(&main, 0)?;
+    let main = compile(&main_wasm, 0)?;
     let units: Vec<&Unit> = preloads.iter().map(|(_, unit)| unit).chain([&main]).filter(|unit| unit.hooked).collect();
     if units.len() > 1 && units.iter().any(|unit| unit.needs.buffer.is_some()) {
         return Err(Error::new(
@@ -211,8 +248,24 @@ pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> 
     let (wasi, captured) = wasi::context(config)?;
     let clock = Arc::new(Clock::new());
     let min_duration = config.min_duration.as_nanos() as u64;
-    let settings = Settings { mode: config.clock, min_duration, buffers: true };
-    let (recorder, taker) = recorder::recorder(clock.clone(), config.interrupt.clone(), settings);
+    let settings = Settings { mode: config.clock, min_duration, buffers: true, times: config.times };
+    let (mut recorder, mut taker) = recorder::recorder(clock.clone(), config.interrupt.clone(), settings);
+    let mut not_sampled = None;
+    if hooked && main.needs.buffer.is_none() {
+        not_sampled = Some("each event of this module calls the host");
+    } else if min_duration > 0 {
+        not_sampled = Some("calls that are short are only counted");
+    }
+    let samples = (config.sample && not_sampled.is_none()).then(|| {
+        let probes = config.preloads.iter().map(|preload| preload.first_probe);
+        let modules = preloads.iter().map(|(_, unit)| unit.module.clone()).zip(&preload_wasms).zip(probes);
+        let modules = modules.map(|((module, wasm), first)| (module, wasm, first));
+        let places = Places::new(modules.chain([(main.module.clone(), &main_wasm, 0)]));
+        let samples = Samples::new(recorder.shared().clone(), places.texts(), !hooked);
+        let firsts = places.firsts();
+        taker.sampled_by(samples.clone(), places, !hooked);
+        (samples, firsts)
+    });
     let invoke = config.invoke.clone();
     let guest_clock = clock.clone();
     // Not a scoped thread: a guest that does not stop when it is asked to is left behind.
@@ -221,6 +274,11 @@ pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> 
         .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
         .spawn(move || {
             let mut store = Store::new(&engine, Host { wasi, trace: Trace::default() });
+            let sampling = samples.as_ref().map(|(samples, _)| sampler::start(samples)).transpose();
+            if let (Some((samples, firsts)), Ok(Some(_))) = (samples, &sampling) {
+                recorder.sampled_by(samples);
+                host_calls::measure(&mut store, firsts, hooked);
+            }
             let until_read = tracing::begin(&mut store.as_context_mut(), |host| &mut host.trace, recorder)
                 .expect("nothing is recorded in a new store");
             let cpu = thread_cpu();
@@ -228,15 +286,16 @@ pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> 
             let cpu = thread_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
             tracing::end(&mut store.as_context_mut(), |host| &mut host.trace);
             let end = guest_clock.now();
+            let not_sampled = sampling.map(drop).err();
             drop(until_read);
-            (called, end, cpu)
+            (called, end, cpu, not_sampled)
         })
         .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
 
-    let (abandoned, last) = consume(taker, &config.interrupt, consume_some);
-    let (called, end, guest_cpu) = if abandoned {
+    let Consumed { abandoned, last, samples_lost } = consume(taker, &config.interrupt, consume_some);
+    let (called, end, guest_cpu, failed) = if abandoned {
         let signal = config.interrupt.load(Ordering::Relaxed).abs();
-        (Ok((Ending::Interrupted(signal), Vec::new())), clock.now(), None)
+        (Ok((Ending::Interrupted(signal), Vec::new())), clock.now(), None, None)
     } else {
         guest.join().map_err(|_| Error::new(ErrorKind::Run, "the engine failed on the guest's thread"))?
     };
@@ -246,6 +305,8 @@ pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> 
         duration: end.max(last),
         waited: clock.waited(),
         guest_cpu,
+        not_sampled: failed.or_else(|| Some(not_sampled.filter(|_| config.sample)?.to_owned())),
+        samples_lost,
         results,
         abandoned,
         stdout: captured.stdout.map(|p| p.contents().to_vec()).unwrap_or_default(),
@@ -254,32 +315,45 @@ pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> 
 }
 
 /// Consumes events until the guest is done: when the last was, in nanoseconds.
-fn consume_all(taker: Taker, consume_some: impl FnMut(&[Event])) -> u64 {
-    consume(taker, &AtomicI32::new(0), consume_some).1
+fn consume_all(taker: Taker<'_>, mut consume_some: impl FnMut(&[Event])) -> u64 {
+    let (mut timeline, mut events) = (Timeline::new(), Vec::new());
+    let consumed = consume(taker, &AtomicI32::new(0), |batch| {
+        events.clear();
+        timeline.events(batch, &mut events);
+        consume_some(&events);
+    });
+    consumed.last
 }
 
-/// Consumes events until the guest is done, or has not ended in time though it was asked to; whether that is so, and when the
-/// last was.
-fn consume(mut taker: Taker, interrupt: &AtomicI32, mut consume: impl FnMut(&[Event])) -> (bool, u64) {
-    let mut events: Vec<Event> = Vec::with_capacity(BATCH + (BLOCK / EVENT) as usize);
+/// What came of consuming.
+struct Consumed {
+    /// The guest has not ended in time though it was asked to.
+    abandoned: bool,
+    /// When the last event was.
+    last: u64,
+    samples_lost: u64,
+}
+
+/// Consumes events until the guest is done, or has not ended in time though it was asked to.
+fn consume(mut taker: Taker<'_>, interrupt: &AtomicI32, mut consume: impl FnMut(&Batch)) -> Consumed {
+    let mut batch = Batch::default();
     let mut asked_to_end: Option<Instant> = None;
     let mut consumed = Instant::now();
-    let mut last = 0;
+    let end = |taker: &Taker<'_>, abandoned| Consumed { abandoned, last: taker.last(), samples_lost: taker.lost() };
     loop {
-        events.clear();
-        taker.take(&mut events, BATCH);
-        let idle = events.is_empty();
+        batch.clear();
+        taker.take(&mut batch, BATCH);
+        let idle = batch.is_empty();
         if idle {
-            taker.peek(&mut events, false);
+            taker.peek(&mut batch, false);
         }
-        last = events.last().map_or(last, |event| event.at);
-        if !events.is_empty() || consumed.elapsed().as_nanos() as u64 > HANDOVER {
-            consume(&events);
+        if !batch.is_empty() || consumed.elapsed().as_nanos() as u64 > HANDOVER {
+            consume(&batch);
             consumed = Instant::now();
         }
         if idle {
             if taker.is_over() {
-                return (false, last);
+                return end(&taker, false);
             }
             std::thread::sleep(IDLE);
         }
@@ -290,10 +364,10 @@ fn consume(mut taker: Taker, interrupt: &AtomicI32, mut consume: impl FnMut(&[Ev
             // While there is something to take, it may be us that the guest waits for.
             asked_to_end = Some(Instant::now());
         } else if since.is_some_and(|since| since.elapsed() > grace) {
-            events.clear();
-            taker.peek(&mut events, true);
-            consume(&events);
-            return (true, last);
+            batch.clear();
+            taker.peek(&mut batch, true);
+            consume(&batch);
+            return end(&taker, true);
         }
     }
 }

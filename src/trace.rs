@@ -5,11 +5,15 @@
 
 use crate::hook::ProbeId;
 
+pub mod batch;
+pub mod calltree;
 pub mod context;
 pub mod fold;
+pub mod lines;
 pub mod profile;
 pub mod recording;
 pub mod sieve;
+pub mod timeline;
 
 /// One thing that was seen.
 #[derive(Debug, Clone, PartialEq)]

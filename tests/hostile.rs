@@ -234,7 +234,7 @@ fn a_hundred_thousand_nested_blocks_do_not_end_the_stack() {
 /// A module that records as it pleases: its function does `body`, its buffer (memory 0) has `pages`, and its Manifest says
 /// that blocks begin at `first_block`.
 fn forged(set: HookSet, pages: &str, first_block: u32, body: &str) -> Vec<u8> {
-    let flush = if set == HookSet::Threshold { "flush-counted" } else { "flush" };
+    let flush = if set == HookSet::Threshold { "flush-counted" } else { "flush-words" };
     let text = format!(
         r#"(module (import "wasmtrace:recorder" "{flush}" (func $flush)) (memory (export "wasmtrace:buffer") {pages})
              (func (export "run") call $flush {body}))"#
@@ -325,7 +325,7 @@ fn a_buffer_that_is_also_something_else_is_refused() {
         (r#"(import "other" "m" (memory 17 17)) (export "wasmtrace:buffer" (memory 0))"#, "wasmtrace:buffer", false),
     ] {
         let text = format!(
-            r#"(module (import "wasmtrace:recorder" "flush" (func $flush)) {memory} (func (export "run") call $flush))"#
+            r#"(module (import "wasmtrace:recorder" "flush-words" (func $flush)) {memory} (func (export "run") call $flush))"#
         );
         let wasm = [wat::parse_str(text).unwrap(), manifest(export)].concat();
         let ran = run_forged(&wasm);

@@ -344,6 +344,8 @@ fn recording(functions: u32, name: &str, events: impl Iterator<Item = EventKind>
         manifest,
         context: None,
         resource: Vec::new(),
+        stamped: false,
+        not_sampled: None,
     };
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
     for (at, kind) in events.enumerate() {

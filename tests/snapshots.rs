@@ -68,8 +68,7 @@ fn event(lines: &[&str]) -> Option<(String, usize)> {
     let mut written = format!(
         "i32.const 0|i32.load{memory}|local.tee {local}|i32.const 0|i32.load{memory} offset=4|i32.ge_u|if ;; label = {label}\
          |call {flush}|i32.const 0|i32.load{memory}|local.set {local}|end|local.get {local}|{word}|i32.store{memory}\
-         |local.get {local}|i32.const 0|i32.load{memory} offset=64|i32.store{memory} offset=4\
-         |i32.const 0|local.get {local}|i32.const 8|i32.add|i32.store{memory}"
+         |i32.const 0|local.get {local}|i32.const 4|i32.add|i32.store{memory}"
     );
     let into = if memory.is_empty() { " 0" } else { memory };
     let event = match said & 3 {
@@ -77,7 +76,7 @@ fn event(lines: &[&str]) -> Option<(String, usize)> {
         1 => format!("EXIT {} (local {local}, memory{into})", said >> 2),
         2 => format!("LANDED {} (local {local}, memory{into})", number?),
         _ => {
-            let number = operand(29, "local.tee ")?;
+            let number = operand(25, "local.tee ")?;
             written += &format!(
                 "|i32.const 0|i32.const 0|i32.load{memory} offset=8|i32.const 1|i32.add|local.tee {number}\
                  |i32.store{memory} offset=8"
@@ -87,7 +86,7 @@ fn event(lines: &[&str]) -> Option<(String, usize)> {
     };
     let operators: Vec<&str> = written.split('|').collect();
     let same = lines.len() >= operators.len() && lines.iter().zip(&operators).all(|(line, op)| line.trim() == *op);
-    (same && flush.ends_with("flush")).then_some((event, operators.len()))
+    (same && flush.ends_with("flush-words")).then_some((event, operators.len()))
 }
 
 /// Holds the output of every shape against its snapshot, and the snapshots against the shapes.

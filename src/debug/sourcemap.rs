@@ -205,6 +205,27 @@ impl<'m> SourceMap<'m> {
         found
     }
 
+    /// File and line (from 1) of each of these offsets in the module, which ascend: of the last segment that begins there or before.
+    pub(crate) fn lines(&self, wanted: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
+        let mut all: Vec<(u64, usize, Option<(u64, u64)>)> = Vec::new();
+        for (number, part) in self.parts.iter().enumerate() {
+            let Ok(mappings) = self.mappings(part) else { continue };
+            let segments = part.segments(&mappings).map_while(Result::ok);
+            all.extend(segments.map(|segment| (segment.column, number, segment.place)));
+        }
+        all.sort_by_key(|(column, ..)| *column);
+        let mut paths: HashMap<(usize, u64), Option<Arc<str>>> = HashMap::new();
+        let mut line = |at: &u64| {
+            let next = all.partition_point(|(column, ..)| column <= at);
+            let (_, part, place) = all[..next].last()?;
+            let (source, line) = (*place)?;
+            let path = paths.entry((*part, source));
+            let path = path.or_insert_with(|| self.path(&self.parts[*part], source).map(Into::into)).clone()?;
+            Some((path, u32::try_from(line + 1).ok()?))
+        };
+        wanted.iter().map(&mut line).collect()
+    }
+
     fn path(&self, part: &Part, source: u64) -> Option<String> {
         let name = part.sources.get(usize::try_from(source).ok()?)?.clone()?;
         let name = text_of(&self.text, name).ok()?;

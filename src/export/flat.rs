@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::io::{self, Write};
 
-use super::text::{Look, Sort, footnotes, heading, row};
+use super::text::{Numbers, Look, Sort, footnotes, heading, row};
 use super::{Sink, Subject, Summary};
 use crate::trace::fold::Change;
+use crate::trace::profile::Totals;
 
 /// Writes a line for each function.
 pub struct Flat<W: Write> {
@@ -52,7 +53,8 @@ impl<W: Write> Sink for Flat<W> {
             }
             let time = if sort == Sort::Own { f.own } else { f.total };
             let share = time as f64 / whole as f64;
-            row(&mut self.out, style, subject, &f.what, (f.total, f.own, f.calls), (share, 0))?;
+            let Totals { total, own, calls, estimated, .. } = *f;
+            row(&mut self.out, style, subject, &f.what, Numbers { total, own, calls, estimated, share }, 0)?;
             writeln!(self.out)?;
         }
         if hidden > 0 {

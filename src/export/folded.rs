@@ -30,8 +30,12 @@ impl<W: Write> Folded<W> {
 }
 
 impl<W: Write> Sink for Folded<W> {
+    fn wants_changes(&self) -> bool {
+        false // the call tree of the summary has it all
+    }
+
     fn change(&mut self, _: &Subject, _: &Change<'_>) -> io::Result<()> {
-        Ok(()) // the call tree of the summary has it all
+        Ok(())
     }
 
     fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {

@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::{Subject, Summary};
+use super::{Recording, Subject, Summary};
 use crate::label::demangle::without_arguments;
 use crate::label::printable;
 use crate::trace::Ending;
+use crate::trace::calltree::Accuracy;
 use crate::trace::fold::What;
 use crate::trace::profile::Profile;
 
@@ -99,12 +100,18 @@ pub(super) fn name(subject: &Subject, what: &What) -> String {
 /// What was run, and how it ended.
 pub(super) fn heading(out: &mut impl Write, style: Style, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
     let Style { bold, dim, reset, .. } = style;
+    let (calls, functions) = (summary.profile.calls(), summary.profile.functions());
+    let accuracy = summary.accuracy;
+    let what = match calls {
+        0 if accuracy.samples > 0 => format!("{} samples in {functions} functions", accuracy.samples),
+        _ => format!("{calls} calls of {functions} functions"),
+    };
+    let without_hooks = accuracy.without_hooks.filter(|_| calls > 0);
+    let without_hooks = without_hooks.map_or_else(String::new, |nanos| format!(" (about {} without hooks)", duration(nanos)));
     writeln!(
         out,
-        "\n{bold}{}{reset}: {} calls of {} functions in {}, {}",
+        "\n{bold}{}{reset}: {what} in {}{without_hooks}, {}",
         printable(&subject.program),
-        summary.profile.calls(),
-        summary.profile.functions(),
         duration(summary.duration),
         printable(&summary.ending.describe()),
     )?;
@@ -114,17 +121,35 @@ pub(super) fn heading(out: &mut impl Write, style: Style, subject: &Subject, sum
     Ok(())
 }
 
+/// The numbers of a row.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers {
+    /// Nanoseconds.
+    pub(super) total: u64,
+    pub(super) own: u64,
+    pub(super) calls: u64,
+    /// Whether the times are estimates.
+    pub(super) estimated: bool,
+    /// Of the time of the whole.
+    pub(super) share: f64,
+}
+
 /// The numbers of a row, and where its function stands. What else is said of it comes behind, before the end of the line.
 pub(super) fn row(
     out: &mut impl Write,
     style: Style,
     subject: &Subject,
     what: &What,
-    (total, own, calls): (u64, u64, u64),
-    (share, indent): (f64, usize),
+    numbers: Numbers,
+    indent: usize,
 ) -> io::Result<()> {
     let Style { dim, reset, .. } = style;
-    let (total, own, percent) = (duration(total), duration(own), share * 100.0);
+    let Numbers { total, own, calls, estimated, share } = numbers;
+    let about = if estimated { "≈" } else { "" };
+    let [total, own] = [total, own].map(|nanos| format!("{about}{}", duration(nanos)));
+    let percent = share * 100.0;
+    // Where there are no hooks, nobody has counted.
+    let calls = if calls == 0 { "-".to_owned() } else { calls.to_string() };
     let name = name(subject, what);
     write!(out, "{total:>10} {own:>10} {percent:>5.1}% {calls:>10}  {}{name}", "  ".repeat(indent))?;
     if let Some(label) = subject.label(what)
@@ -184,12 +209,34 @@ pub(super) fn footnotes(
         let (sum, most) = (duration(sum), duration(most));
         writeln!(out, "{dim}the clock stood still {drifts} times: for {sum} in all, {most} at most{reset}")?;
     }
-    let recording = &subject.recording;
-    if recording.clock != "hook" {
-        let lag = duration(recording.resolution);
-        writeln!(out, "{dim}clock: {}, a time may lag by {lag}{reset}", printable(&recording.clock))?;
+    if profile.nodes().next().is_some() {
+        writeln!(out, "{dim}{}{reset}", times(subject, summary))?;
+    }
+    if summary.accuracy.lost > 0 {
+        writeln!(out, "{red}{} samples were lost{reset}", summary.accuracy.lost)?;
     }
     out.flush()
+}
+
+/// Where the times come from, and what they are worth.
+fn times(subject: &Subject, summary: &Summary<'_>) -> String {
+    let Accuracy { samples, in_hooks, host, .. } = summary.accuracy;
+    let Recording { clock, resolution, not_sampled, .. } = &subject.recording;
+    let estimated = summary.profile.nodes().any(|node| node.estimated && !node.is_empty());
+    let mark = if estimated { "; ≈ marks estimates, of which there are too few samples" } else { "" };
+    let host = if host > 0 { format!(", and {} in the host, measured", duration(host)) } else { String::new() };
+    if samples + in_hooks > 0 {
+        let error = summary.accuracy.error(0.1) * 100.0;
+        let left_out = if in_hooks > 0 { format!(" ({in_hooks} more in hooks are left out)") } else { String::new() };
+        return format!("times: {samples} samples{left_out}{host}; a share of 10 % is right to ±{error:.1} %{mark}");
+    }
+    let lag = duration(*resolution);
+    let clock = match clock.as_str() {
+        "hook" => return "times: each event reads the clock, which its function's time then contains".to_owned(),
+        clock => printable(clock).into_owned(),
+    };
+    let why = not_sampled.as_deref().unwrap_or("no samples were taken");
+    format!("times are estimates, without samples ({}); clock: {clock}, a time may lag by {lag}", printable(why))
 }
 
 /// What --min-duration and --max-depth left out.

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::io::{self, Write};
 
-use super::text::{Look, footnotes, heading, marks_open, row, short};
+use super::text::{Look, Numbers, footnotes, heading, marks_open, row, short};
 use super::{Sink, Subject, Summary};
 use crate::trace::fold::{Change, What};
 use crate::trace::profile::{Node, NodeId, Profile};
@@ -89,7 +89,7 @@ impl<W: Write> Sink for Tree<W> {
         let mut todo: Vec<(NodeId, usize)> = profile.root().children.iter().rev().map(|id| (*id, 0)).collect();
         while let Some((id, depth)) = todo.pop() {
             let node = &profile[id];
-            if node.calls == 0 {
+            if node.is_empty() {
                 // Its calls turned out to belong elsewhere.
                 todo.extend(node.children.iter().rev().map(|c| (*c, depth)));
                 continue;
@@ -102,8 +102,9 @@ impl<W: Write> Sink for Tree<W> {
             }
             let children = sorted(node);
             let share = node.total as f64 / whole as f64;
-            let numbers = (node.total, node.own, node.calls);
-            row(&mut self.out, style, subject, what, numbers, (share, depth.min(DEEPEST_INDENT)))?;
+            let Node { total, own, calls, estimated, .. } = *node;
+            let numbers = Numbers { total, own, calls, estimated, share };
+            row(&mut self.out, style, subject, what, numbers, depth.min(DEEPEST_INDENT))?;
             self.remarks(node, marks_open)?;
             todo.extend(children.into_iter().rev().map(|c| (c, depth + 1)));
         }

@@ -7,7 +7,7 @@
 //! 0            CURSOR     where the next event goes; written by the guest
 //! 4            LIMIT      at or past it the guest calls `flush` before it writes; written by the host
 //! 8            ACTIVATION how many calls of functions that catch there were; written by the guest
-//! 64           CLOCK      the time, in ticks of 100 ns modulo 2^32; written by the host
+//! 64           CLOCK      the time, in ticks of 100 ns modulo 2^32; written by the host      (`threshold` alone)
 //! 68           THRESHOLD  in ticks: calls that are shorter and made no other are counted only  (`threshold` alone)
 //! 128          a counter for each function, at 128 + 4 * id                                    (`threshold` alone)
 //! blocks       blocks of 8 KiB; `blocks` stands in the Manifest, the last block ends where the memory does
@@ -16,16 +16,19 @@
 //! A new memory is all zeros, so the first event calls `flush`, and the host sets things up then: no instance needs to be
 //! prepared. `flush` takes and gives nothing; when it returns there is room for an event at CURSOR.
 //!
-//! An event is 8 bytes: `id << 2 | kind`, then CLOCK's value. Entering `id`:
+//! An event is a word, `id << 2 | kind`; in the set `threshold` CLOCK's value follows it. Entering `id`:
 //!
 //! ```wat
 //! i32.const 0  i32.load $b CURSOR  local.tee $s
 //! i32.const 0  i32.load $b LIMIT   i32.ge_u
 //! if  call $flush  i32.const 0  i32.load $b CURSOR  local.set $s  end
 //! local.get $s  i32.const (id << 2 | kind)   i32.store $b
-//! local.get $s  i32.const 0  i32.load $b CLOCK  i32.store $b offset=4
-//! i32.const 0  local.get $s  i32.const 8  i32.add  i32.store $b CURSOR
+//! local.get $s  i32.const 0  i32.load $b CLOCK  i32.store $b offset=4     ;; `threshold` alone
+//! i32.const 0  local.get $s  i32.const 4  i32.add  i32.store $b CURSOR    ;; 8 in `threshold`
 //! ```
+//!
+//! Without a clock the host knows when a block of events was handed over, and when the guest called the host in between.
+//! Which function the time went to is measured by sampling the guest's thread.
 //!
 //! A function that catches exceptions must say when it goes on as itself: the calls that it made, and those that they made, are
 //! gone, and were never left. Its ENTER is of the kind `catching`, and numbers the call, in a local of its own:
@@ -67,8 +70,6 @@ pub const CLOCK: u32 = 64;
 pub const THRESHOLD: u32 = 68;
 /// Offset of the counters.
 pub const COUNTERS: u32 = 128;
-/// Bytes of an event.
-pub const EVENT: u32 = 8;
 /// Bytes of a block.
 pub const BLOCK: u32 = 8 << 10;
 /// How many blocks there are.
@@ -110,6 +111,11 @@ pub fn meaning(word: u32) -> (ProbeId, Kind) {
         _ => Kind::Catching,
     };
     (ProbeId(word >> 2), kind)
+}
+
+/// Bytes of an event: one word, and in the set `threshold` a second one, the time.
+pub fn event_size(set: HookSet) -> u32 {
+    if set == HookSet::Threshold { 8 } else { 4 }
 }
 
 /// Where the first block begins in a module of that many functions.
@@ -159,6 +165,10 @@ mod op {
 }
 
 impl Buffer {
+    fn event_size(&self) -> u32 {
+        event_size(if self.threshold { HookSet::Threshold } else { HookSet::Buffer })
+    }
+
     /// What a call writes when it begins. The frame's first local is for the event's place, the second, if it catches, for its
     /// number.
     pub(super) fn enter(&self, frame: Frame) -> Vec<u8> {
@@ -182,7 +192,7 @@ impl Buffer {
         }
         let s = frame.local;
         // The cursor is right behind the ENTER of this call: nothing was written since …
-        code.shared(CURSOR).local(op::LOCAL_GET, s).constant(EVENT).plain(op::I32_ADD).plain(op::I32_EQ);
+        code.shared(CURSOR).local(op::LOCAL_GET, s).constant(self.event_size()).plain(op::I32_ADD).plain(op::I32_EQ);
         // … and it is its ENTER: the block may have been handed over and used again.
         code.local(op::LOCAL_GET, s).memory(op::I32_LOAD, 0).constant(opening(frame));
         code.plain(op::I32_EQ).plain(op::I32_AND);
@@ -228,8 +238,10 @@ impl Buffer {
         code.local(op::LOCAL_GET, s);
         word(code);
         code.memory(op::I32_STORE, 0);
-        code.local(op::LOCAL_GET, s).shared(CLOCK).memory(op::I32_STORE, 4);
-        code.constant(0).local(op::LOCAL_GET, s).constant(EVENT).plain(op::I32_ADD).memory(op::I32_STORE, CURSOR);
+        if self.threshold {
+            code.local(op::LOCAL_GET, s).shared(CLOCK).memory(op::I32_STORE, 4);
+        }
+        code.constant(0).local(op::LOCAL_GET, s).constant(self.event_size()).plain(op::I32_ADD).memory(op::I32_STORE, CURSOR);
     }
 }
 

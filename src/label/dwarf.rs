@@ -100,6 +100,66 @@ pub(crate) fn subprograms(
     found
 }
 
+/// File and line (from 1) of each of these addresses, which ascend, as far as the line tables know them.
+pub(crate) fn lines(symbols: &Module<'_>, wanted: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
+    let mut found = vec![None; wanted.len()];
+    if symbols.custom(".debug_info").is_none() || wanted.is_empty() {
+        return found;
+    }
+    let sections = load(symbols);
+    let dwarf = dwarf(&sections);
+    let (headers, _) = headers(&dwarf);
+    let units = Units::new(&sections, &headers);
+    let headers: Vec<_> = headers.into_iter().enumerate().collect();
+    let read = |(place, header)| unit_lines(&dwarf, units.unit(place, header), wanted);
+    for (at, line) in crate::parallel::map(headers, read).into_iter().flatten() {
+        found[at] = found[at].take().or(Some(line));
+    }
+    found
+}
+
+/// The places in `wanted` that a unit's line table knows, with what it says of them.
+fn unit_lines<'a>(
+    dwarf: &Dwarf<'a>,
+    unit: gimli::Result<Unit<'a>>,
+    wanted: &[u64],
+) -> Vec<(usize, (Arc<str>, u32))> {
+    let mut found = Vec::new();
+    let Ok(unit) = unit else { return found };
+    let Some(program) = unit.line_program.clone() else { return found };
+    let mut files: HashMap<u64, Option<Arc<str>>> = HashMap::new();
+    let mut rows = program.rows();
+    // Where the sequence begins, and the row before: address, file, line.
+    let (mut start, mut before) = (None, None);
+    while let Ok(Some((_, row))) = rows.next_row() {
+        let address = row.address();
+        let start_of_this = *start.get_or_insert(address);
+        if let Some((from, file, line)) = before.replace((address, row.file_index(), row.line()))
+            && let Some(line) = line.and_then(|line| u32::try_from(line.get()).ok())
+            && is_alive(start_of_this)
+            && from < address
+        {
+            let first = wanted.partition_point(|wanted| *wanted < from);
+            let count = wanted[first..].partition_point(|wanted| *wanted < address);
+            for at in first..first + count {
+                if let Some(path) = files.entry(file).or_insert_with(|| file_path(dwarf, &unit, file)) {
+                    found.push((at, (path.clone(), line)));
+                }
+            }
+        }
+        if row.end_sequence() {
+            (start, before) = (None, None);
+        }
+    }
+    found
+}
+
+/// 0 means that the linker threw the code away, as do the tombstones at the upper end (tool-conventions, "DWARF for
+/// WebAssembly"; LLVM writes -1 and -2).
+fn is_alive(address: u64) -> bool {
+    address != 0 && address < 0xffff_fffe
+}
+
 /// The versions of the units, ascending.
 pub(crate) fn versions(module: &Module<'_>) -> Vec<u16> {
     let sections = load(module);
@@ -245,22 +305,20 @@ fn read_entries<'a>(
     Ok(())
 }
 
-/// The lowest address of a subprogram's code. 0 means that the linker threw the function away, as do the tombstones at
-/// the upper end (tool-conventions, "DWARF for WebAssembly"; LLVM writes -1 and -2).
+/// The lowest address of a subprogram's code, if the linker has not thrown that away.
 fn first_address<'a>(
     dwarf: &Dwarf<'a>,
     unit: &Unit<'a>,
     die: &gimli::DebuggingInformationEntry<Slice<'a>>,
 ) -> Option<u64> {
-    let alive = |address: u64| address != 0 && address < 0xffff_fffe;
     let low = die.attr_value(dw::DW_AT_low_pc).and_then(|v| dwarf.attr_address(unit, v).ok().flatten());
-    if let Some(low) = low.filter(|a| alive(*a)) {
+    if let Some(low) = low.filter(|a| is_alive(*a)) {
         return Some(low);
     }
     let mut ranges = dwarf.attr_ranges(unit, die.attr_value(dw::DW_AT_ranges)?).ok()??;
     for _ in 0..MAX_CHAIN {
         let Ok(Some(range)) = ranges.next() else { break };
-        if alive(range.begin) {
+        if is_alive(range.begin) {
             return Some(range.begin);
         }
     }

@@ -87,6 +87,17 @@ impl OffsetMap {
         self.map(old, true)
     }
 
+    /// Where an instruction of the rewritten code was: one that was inserted, where the original's next is.
+    pub fn original(&self, new: u32) -> Option<u32> {
+        let next = self.bodies.partition_point(|b| b.new_start <= new);
+        let body = self.bodies[..next].last()?;
+        let (edits, new) = (self.edits(body), new - body.new_start);
+        let before = edits.partition_point(|edit| edit.at + edit.total <= new);
+        let old = new - edits[..before].last().map_or(0, |edit| edit.total);
+        let old = body.old.start + edits.get(before).map_or(old, |edit| old.min(edit.at));
+        (old <= body.old.end).then_some(old)
+    }
+
     fn map(&self, old: u32, past_insertions: bool) -> Option<u32> {
         let next = self.bodies.partition_point(|b| b.old.start <= old);
         let body = self.bodies[..next].last().filter(|b| old <= b.old.end)?;
@@ -129,5 +140,10 @@ mod tests {
         assert_eq!((map.address(14), map.instruction(14)), (Some(40), Some(40)));
         assert_eq!((map.address(15), map.instruction(15)), (Some(42), Some(42)));
         assert_eq!((map.address(9), map.address(20), map.address(21)), (None, Some(47), None));
+        // The way back: from the instruction itself, and from within what was inserted before it.
+        for old in 10..20 {
+            assert_eq!(map.instruction(old).and_then(|new| map.original(new)), Some(old));
+        }
+        assert_eq!((map.original(33), map.original(29), map.original(48)), (Some(11), None, None));
     }
 }

@@ -49,12 +49,14 @@ impl Buffer {
         self.word(offset).load(Ordering::Acquire)
     }
 
-    /// Appends every second word from one offset to another: the first words of events.
-    pub(super) fn load_events(&self, from: u32, to: u32, words: &mut Vec<u32>) {
-        assert!(from.is_multiple_of(8) && to <= self.bytes && from <= to);
+    /// Appends the words from one offset to another.
+    pub(super) fn load_words(&self, from: u32, to: u32, words: &mut Vec<u32>) {
+        assert!(from.is_multiple_of(4) && to.is_multiple_of(4) && to <= self.bytes && from <= to);
+        let first = self.base.as_ptr();
         // SAFETY: inside, aligned, and there, as in `word`.
-        let at = |offset: u32| unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset as usize).cast()) };
-        words.extend((from..to & !7).step_by(8).map(|offset| at(offset).load(Ordering::Acquire)));
+        let at = |offset: u32| unsafe { AtomicU32::from_ptr(first.add(offset as usize).cast()) };
+        words.extend((from..to).step_by(4).map(|offset| at(offset).load(Ordering::Relaxed)));
+        std::sync::atomic::fence(Ordering::Acquire);
     }
 
     /// Writes a word.

@@ -101,6 +101,9 @@ const PERIOD: Duration = Duration::from_micros(100);
 /// How often while nothing happens. The first event after that is given its time by a flush.
 const SLOW_PERIOD: Duration = Duration::from_millis(1);
 
+/// How often while nobody wants to know when events happened.
+const RESTING_PERIOD: Duration = Duration::from_millis(50);
+
 /// For how long nothing has happened then.
 const QUIET: u64 = 10_000_000;
 
@@ -124,6 +127,8 @@ pub(super) struct Ticker {
     pub(super) last_flush: AtomicU64,
     /// When the limit was last lowered.
     lowered: AtomicU64,
+    /// Whether nobody wants to know when events happened.
+    rests: AtomicBool,
     stop: AtomicBool,
 }
 
@@ -151,6 +156,7 @@ impl ClockThread {
             interrupt,
             last_flush,
             lowered: AtomicU64::new(0),
+            rests: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         };
         let ticker = Arc::new(ticker);
@@ -186,6 +192,17 @@ impl Ticker {
         (lowered > flushed && self.buffer.load(LIMIT) == 0).then_some(lowered)
     }
 
+    /// From now on the guest is made to call only so often that what it did is not kept back for long.
+    pub(super) fn rest(&self) {
+        self.rests.store(true, Ordering::Relaxed);
+    }
+
+    /// Since when each event would have called, if none has.
+    pub(super) fn silent_since(&self) -> Option<u64> {
+        let lowered = self.lowered.load(Ordering::Relaxed);
+        (self.buffer.load(LIMIT) == 0).then_some(lowered)
+    }
+
     /// By how many nanoseconds the times of events may lag that were written since the last flush, which was at `flushed`.
     pub(super) fn lag(&self, flushed: u64, now: u64) -> u64 {
         if self.threshold || self.mode == ClockMode::Spin {
@@ -211,6 +228,10 @@ impl Ticker {
                 self.buffer.store(THRESHOLD, 0); // until the next flush
             }
             match self.mode {
+                ClockMode::Coarse if self.rests.load(Ordering::Relaxed) => {
+                    self.lower_limit(silent > HANDOVER);
+                    std::thread::park_timeout(RESTING_PERIOD);
+                }
                 ClockMode::Coarse => {
                     self.lower_limit(silent > PERIOD.as_nanos() as u64);
                     let slowly = silent > QUIET && !self.threshold;

@@ -14,7 +14,9 @@ use super::recorder::Recorder;
 use super::tracing::{Trace, recorder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::buffer::{BLOCK, CURSOR, EXPORT, LIMIT, first_block};
-use crate::hook::{BufferPlace, HookSet, MANIFEST_SECTION, Manifest, ProbeId, RECORDER, is_hook_import};
+use crate::hook::{
+    BufferPlace, FLUSH_OF_OLD, HookSet, MANIFEST_SECTION, Manifest, ProbeId, RECORDER, is_hook_import,
+};
 use crate::trace::EventKind;
 
 /// What the hooks of a module need to know of it.
@@ -192,8 +194,18 @@ fn buffer_of<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> Option<(Buff
 /// # Errors
 /// [`ErrorKind::Run`] if it imports what belongs to a buffer, and its Manifest knows of none.
 fn buffer_place(wasm: &crate::module::Module<'_>) -> Result<Option<(BufferPlace, u32)>> {
-    if !wasm.imported_funcs().iter().any(|import| import.module == RECORDER) {
+    let imports = |name: Option<&str>| {
+        let mut all = wasm.imported_funcs().iter();
+        all.any(|import| import.module == RECORDER && name.is_none_or(|name| import.name == name))
+    };
+    if !imports(None) {
         return Ok(None);
+    }
+    if imports(Some(FLUSH_OF_OLD)) {
+        return Err(Error::new(
+            ErrorKind::Run,
+            "the module was hooked by an earlier version, which recorded events in another form: hook it anew",
+        ));
     }
     let manifest = match wasm.custom(MANIFEST_SECTION) {
         Some(section) => Manifest::decode(&wasm.bytes()[section.data.clone()], section.data.start)?.buffer,

@@ -9,7 +9,10 @@
 //! A call costs about as much as twenty events. How many events may pass until the next is decided at each: so many that it
 //! takes some [`FLUSH_EVERY`]. Where calls are rare each event has its call and its exact time; where they are dense a whole
 //! block passes. Then two events in a row call, so that what lies between them is known exactly: from such pairs the consumer
-//! learns how to share out the time between calls that are far apart (see `timeline`).
+//! learns how to share out the time between calls that are far apart (see [`crate::trace::timeline`]).
+//!
+//! Where nobody wants to know when each event happened, and the guest is sampled, that ends after a while: then the guest calls
+//! when a block is full, and four times a second.
 
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -17,11 +20,17 @@ use std::time::Duration;
 
 use super::buffer::Buffer;
 use super::clock::{Clock, ClockMode, ClockThread, HANDOVER, Ticker};
+use super::sampler::Samples;
 use super::taker::Taker;
-use super::timeline::Stamp;
-use crate::hook::ProbeId;
-use crate::hook::buffer::{BLOCK, COUNTERS, CURSOR, EVENT, LIMIT, THRESHOLD, TICK};
+use crate::hook::buffer::{BLOCK, COUNTERS, CURSOR, LIMIT, THRESHOLD, TICK, event_size};
+use crate::hook::{HookSet, ProbeId};
+use crate::trace::batch::{Sample, Stamp};
+use crate::trace::calltree::{TIMED_EVENTS, TIMED_NANOS};
 use crate::trace::{EventKind, Manual, Misuse};
+
+mod host;
+
+use host::HostCalls;
 
 /// Entries of the ring.
 const RING: usize = 64 * 1024;
@@ -45,8 +54,10 @@ const FULL_BLOCKS: Duration = Duration::from_micros(300);
 #[derive(Debug)]
 pub(super) enum Item {
     Event(EventKind),
-    /// The time at an event that will be handed over.
-    Stamp(Stamp),
+    /// A call of the host, behind so many words of the buffer.
+    Stamp(u64, Stamp),
+    /// A call of the host that is known with its path.
+    Host(Sample),
     Written(Written),
 }
 
@@ -60,6 +71,10 @@ pub(super) struct Written {
     pub(super) last: bool,
     /// When all of them had happened: some time before they were handed over, if nothing did since.
     pub(super) over: u64,
+    /// Whether the guest goes on by writing the next one.
+    pub(super) before_event: bool,
+    /// How many words the guest has written before these.
+    pub(super) words: u64,
 }
 
 /// What becomes of the guest's memory.
@@ -79,12 +94,35 @@ pub(super) struct Shared {
     pub(super) text: AtomicUsize,
     /// How many blocks the consumer has read to their end.
     pub(super) blocks_read: AtomicU64,
-    /// From where on the buffer's events have not been handed over.
+    /// From where on the buffer's events have not been handed over, and how many were before.
     pub(super) from: AtomicU32,
+    handed_over: AtomicU64,
+    /// Bytes of an event in the buffer.
+    pub(super) event_size: AtomicU32,
+    /// How many events went through the ring one by one.
+    events: AtomicU64,
     /// One of the three above.
     pub(super) state: AtomicU8,
     pub(super) buffer: OnceLock<Buffer>,
+    pub(super) ticker: OnceLock<Arc<Ticker>>,
     clock: Mutex<Option<ClockThread>>,
+}
+
+impl Shared {
+    /// How many words were handed over.
+    pub(super) fn handed_over(&self) -> u64 {
+        self.handed_over.load(Ordering::Relaxed)
+    }
+
+    /// How far the guest has come: words of the buffer, and other events. To be asked on its own thread, while it is not in
+    /// the host.
+    pub(super) fn position(&self) -> (u64, u64) {
+        let words = self.buffer.get().map_or(0, |buffer| {
+            let (from, size) = (self.from.load(Ordering::Relaxed), self.event_size.load(Ordering::Relaxed).max(4));
+            u64::from(buffer.load(CURSOR).saturating_sub(from) / size)
+        });
+        (self.handed_over.load(Ordering::Relaxed) + words, self.events.load(Ordering::Relaxed))
+    }
 }
 
 /// The guest's end.
@@ -97,6 +135,9 @@ pub(super) struct Recorder {
     interrupt: Arc<AtomicI32>,
     settings: Settings,
     blocks: Option<Blocks>,
+    /// Where the guest is sampled: its calls of the host are measured too.
+    samples: Option<Arc<Samples>>,
+    host: HostCalls,
 }
 
 /// How the guest's buffer is to be used.
@@ -107,6 +148,8 @@ pub(super) struct Settings {
     pub(super) min_duration: u64,
     /// Whether other threads may look into the guest's memory: only if nobody can drop it meanwhile (`ReadBeforeDrop`).
     pub(super) buffers: bool,
+    /// Whether it is to be known of every event when it happened.
+    pub(super) times: bool,
 }
 
 /// What is known of the guest's buffer.
@@ -114,6 +157,8 @@ pub(super) struct Settings {
 struct Blocks {
     buffer: Buffer,
     ticker: Arc<Ticker>,
+    /// Bytes of an event.
+    size: u32,
     /// Where the first block begins, and where the last ends.
     first: u32,
     count: u32,
@@ -126,8 +171,10 @@ struct Blocks {
     allowed: u32,
     /// Whether the consumer gets each flush's time, and shares out what lies between: not where the clock's word is fresh.
     stamps: bool,
+    /// Whether flushes come so often that their times are worth something.
+    paced: bool,
     /// That of the last flush, until it is sent.
-    stamp: Option<Stamp>,
+    stamp: Option<(u64, Stamp)>,
     /// Whether the last flush was the first of a pair.
     pairing: bool,
     last_pair: u64,
@@ -154,11 +201,16 @@ impl std::fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 /// Both ends of a new ring.
-pub(super) fn recorder(clock: Arc<Clock>, interrupt: Arc<AtomicI32>, settings: Settings) -> (Recorder, Taker) {
+pub(super) fn recorder<'m>(
+    clock: Arc<Clock>,
+    interrupt: Arc<AtomicI32>,
+    settings: Settings,
+) -> (Recorder, Taker<'m>) {
     let (ring, taken) = rtrb::RingBuffer::new(RING);
     let shared = Arc::new(Shared::default());
     let taker = Taker::new(clock.clone(), taken, shared.clone(), settings.min_duration);
-    (Recorder { clock, ring, shared, interrupt, settings, blocks: None }, taker)
+    let host = HostCalls::default();
+    (Recorder { clock, ring, shared, interrupt, settings, blocks: None, samples: None, host }, taker)
 }
 
 impl Recorder {
@@ -167,6 +219,8 @@ impl Recorder {
     pub(super) fn push(&mut self, kind: EventKind) -> wasmtime::Result<()> {
         let now = self.clock.now();
         self.send(now, Item::Event(kind));
+        self.shared.events.fetch_add(1, Ordering::Relaxed);
+        self.host.own = true;
         self.check()
     }
 
@@ -224,6 +278,7 @@ impl Recorder {
     ) -> std::io::Result<()> {
         let Settings { mode, min_duration, .. } = self.settings;
         let thread = ClockThread::start(self.clock.clone(), buffer, mode, threshold, self.interrupt.clone())?;
+        let size = event_size(if threshold { HookSet::Threshold } else { HookSet::Buffer });
         buffer.store(THRESHOLD, ticks_of(min_duration));
         buffer.store(CURSOR, first);
         for id in 0..if threshold { counters } else { 0 } {
@@ -233,17 +288,21 @@ impl Recorder {
         let now = ticker.write();
         *self.shared.clock.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(thread);
         self.shared.from.store(first, Ordering::Release);
+        self.shared.event_size.store(size, Ordering::Relaxed);
+        self.shared.ticker.get_or_init(|| ticker.clone());
         self.shared.buffer.get_or_init(|| buffer);
         self.blocks = Some(Blocks {
             buffer,
             ticker,
+            size,
             first,
             count: (end - first) / BLOCK,
             begun: 1,
             from: first,
             flushed: first,
             allowed: 1,
-            stamps: mode == ClockMode::Coarse && !threshold,
+            stamps: !threshold,
+            paced: true,
             stamp: None,
             pairing: false,
             last_pair: 0,
@@ -276,6 +335,7 @@ impl Recorder {
     /// pair of flushes measures what lies between them and little else.
     pub(super) fn flush(&mut self) -> wasmtime::Result<()> {
         let now = self.clock.now();
+        self.host.own = true;
         self.check()?;
         self.mend_cursor();
         let Some(blocks) = &mut self.blocks else { return Ok(()) };
@@ -285,26 +345,38 @@ impl Recorder {
         if blocks.threshold != 0 && blocks.buffer.load(THRESHOLD) == 0 {
             blocks.buffer.store(THRESHOLD, blocks.threshold); // it was suspended
         }
-        let lag = if cursor > blocks.flushed { blocks.ticker.lag(blocks.last_flush, now) } else { 0 };
-        let new_block = cursor + EVENT > blocks.end();
+        let is_late = cursor > blocks.flushed && (blocks.paced || !blocks.stamps);
+        let lag = if is_late { blocks.ticker.lag(blocks.last_flush, now) } else { 0 };
+        let new_block = cursor + blocks.size > blocks.end();
         if new_block || lag > DRIFT || now.saturating_sub(blocks.last_handover) > HANDOVER {
-            self.hand_over(now, over);
+            self.hand_over(now, over, true);
             if lag > DRIFT {
                 self.send(now, Item::Event(EventKind::Drift(lag)));
             }
         } else {
             self.send_stamp();
         }
+        let (words, _) = self.shared.position();
+        let sampled = self.samples.is_some() && !self.settings.times;
         let Some(blocks) = &mut self.blocks else { return Ok(()) };
+        if blocks.paced && sampled && (now > 2 * TIMED_NANOS || words > 2 * TIMED_EVENTS) {
+            blocks.paced = false;
+            blocks.ticker.rest();
+        }
         blocks.pace(since);
-        blocks.stamp(now, over, new_block);
+        blocks.stamp(words, (now, over), new_block);
         Ok(())
     }
 
-    /// The stamp of the last flush.
+    /// The stamps of the last flush and of the last call of the host.
     fn send_stamp(&mut self) {
-        if let Some(stamp) = self.blocks.as_mut().and_then(|blocks| blocks.stamp.take()) {
-            self.send(stamp.returned, Item::Stamp(stamp));
+        let of_flush = self.blocks.as_mut().and_then(|blocks| blocks.stamp.take());
+        let [first, second] = match (of_flush, self.host.stamp.take()) {
+            (Some(flush), Some(host)) if host.1.called < flush.1.called => [Some(host), Some(flush)],
+            (flush, host) => [flush, host],
+        };
+        for (words, stamp) in [first, second].into_iter().flatten() {
+            self.send(stamp.returned, Item::Stamp(words, stamp));
         }
     }
 
@@ -313,7 +385,7 @@ impl Recorder {
         self.mend_cursor();
         let now = self.clock.now();
         let idle = self.blocks.as_ref().and_then(|blocks| blocks.ticker.idle_since(blocks.last_flush));
-        self.hand_over(now, idle.unwrap_or(now));
+        self.hand_over(now, idle.unwrap_or(now), false);
         if let Some(blocks) = &mut self.blocks {
             // The next event calls for its time, however long the host takes until then.
             blocks.buffer.store(LIMIT, 0);
@@ -333,21 +405,24 @@ impl Recorder {
         }
     }
 
-    /// Hands over what is in the buffer; all of it had happened at `over`.
-    fn hand_over(&mut self, now: u64, over: u64) {
+    /// Hands over what is in the buffer; all of it had happened at `over`. `before_event`: the guest writes the next event as soon
+    /// as it goes on.
+    fn hand_over(&mut self, now: u64, over: u64, before_event: bool) {
         self.send_stamp();
         let Some(blocks) = &mut self.blocks else { return };
-        let (from, cursor, end) = (blocks.from, blocks.cursor(), blocks.end());
+        let (from, cursor, end, size) = (blocks.from, blocks.cursor(), blocks.end(), blocks.size);
         // Whoever looks into the buffer finds nothing until the cursor has moved on: what lies there is handed over.
         self.shared.from.store(MOVING, Ordering::Release);
         blocks.last_handover = now;
         // The cursor never stands right behind an event that was handed over: the guest could take it back.
-        let gap = if cursor > from { EVENT } else { 0 };
-        let full = cursor + gap + EVENT > end;
+        let gap = if cursor > from && !blocks.stamps { size } else { 0 };
+        let full = cursor + gap + size > end;
         let counters = blocks.counters;
         let buffer = blocks.buffer;
         if full || cursor > from {
-            self.send(now, Item::Written(Written { from, to: cursor, last: full, over }));
+            let words = self.shared.handed_over.load(Ordering::Relaxed);
+            self.send(now, Item::Written(Written { from, to: cursor, last: full, over, before_event, words }));
+            self.shared.handed_over.store(words + u64::from((cursor - from) / size), Ordering::Relaxed);
         }
         for id in 0..counters {
             let calls = buffer.load(COUNTERS + 4 * id);
@@ -393,7 +468,7 @@ fn ticks_of(nanos: u64) -> u32 {
 impl Blocks {
     /// Where the guest is to write next. It is not trusted to be inside of the block.
     fn cursor(&self) -> u32 {
-        let cursor = self.buffer.load(CURSOR) & !(EVENT - 1);
+        let cursor = self.buffer.load(CURSOR) & !(self.size - 1);
         cursor.clamp(self.from, self.end())
     }
 
@@ -419,8 +494,10 @@ impl Blocks {
         if std::mem::take(&mut self.pairing) {
             return; // the second of a pair says nothing of that
         }
-        if since < FLUSH_EVERY / 2 {
-            self.allowed = (self.allowed * 2).min(BLOCK / EVENT);
+        if !self.paced {
+            self.allowed = BLOCK / self.size;
+        } else if since < FLUSH_EVERY / 2 {
+            self.allowed = (self.allowed * 2).min(BLOCK / self.size);
         } else if since > FLUSH_EVERY * 2 {
             self.allowed = (self.allowed / 4).max(1);
         }
@@ -429,23 +506,24 @@ impl Blocks {
     /// Writes the time, and how far the guest may go until it asks for it again: to the next event, if this is to be the first
     /// of a pair; else half of what is allowed to one and a half, at random. Were it always as many, a loop with as many
     /// events would have all its time between the same two of them.
-    fn stamp(&mut self, called: u64, over: u64, new_block: bool) {
+    fn stamp(&mut self, words: u64, (called, over): (u64, u64), new_block: bool) {
         let at = self.cursor();
         // xorshift32 (Marsaglia 2003)
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;
         self.random ^= self.random << 5;
-        let due = self.stamps && self.allowed > 1 && called.saturating_sub(self.last_pair) > FLUSH_EVERY;
+        let due = self.stamps && self.paced && self.allowed > 1 && called.saturating_sub(self.last_pair) > FLUSH_EVERY;
         // The first stores into a new block wait for it, so a pair is taken from within.
         self.pairing = due && !new_block;
         let allowed = match self.allowed {
             1 => 1,
+            allowed if !self.paced => allowed,
             _ if self.pairing => 1,
-            allowed if due => allowed.min(1 + self.random % (BLOCK / EVENT)),
+            allowed if due => allowed.min(1 + self.random % (BLOCK / self.size)),
             allowed => allowed / 2 + self.random % (allowed + 1),
         };
         self.flushed = at;
-        self.buffer.store(LIMIT, (at + allowed * EVENT).min(self.end() - EVENT + 1));
+        self.buffer.store(LIMIT, (at + allowed * self.size).min(self.end() - self.size + 1));
         let returned = self.ticker.write();
         self.last_flush = returned;
         self.ticker.last_flush.store(returned, Ordering::Relaxed);
@@ -453,7 +531,7 @@ impl Blocks {
             self.last_pair = returned;
         }
         if self.stamps {
-            self.stamp = Some(Stamp { at, over, called, returned });
+            self.stamp = Some((words, Stamp { over, called, returned, host: 0, before_event: true }));
         }
     }
 }

@@ -1,14 +1,17 @@
-//! The consumer's end of what a guest records: takes events out of the ring and out of the guest's buffer, and gives each its
-//! time.
+//! The consumer's end of what a guest records: takes events out of the ring and out of the guest's buffer, and samples out of
+//! theirs, and puts them in order.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::activations::Activations;
 use super::clock::{Clock, ticks};
+use super::places::Places;
 use super::recorder::{CLOSED, CLOSING, Item, MOVING, OPEN, Shared, Written, foreign};
-use super::timeline::{Stamp, Stretch, Timeline, UNKNOWN};
-use crate::hook::buffer::{BLOCK, CURSOR, EVENT, Kind, NOBODY, TICK, meaning};
+use super::sampler::{RawSample, Samples};
+use crate::hook::buffer::{BLOCK, CURSOR, Kind, NOBODY, TICK, meaning, word};
+use crate::trace::batch::{Batch, Mark, MarkKind, Stamp, said};
 use crate::trace::{Event, EventKind};
 
 /// Ticks by which an event's time may be ahead of one that was read later: two threads write the clock.
@@ -20,15 +23,21 @@ const LONG_PAST: u64 = 1_000_000_000;
 
 /// The consumer's end.
 #[derive(Debug)]
-pub(super) struct Taker {
+pub(super) struct Taker<'m> {
     clock: Arc<Clock>,
     ring: rtrb::Consumer<(u64, Item)>,
     shared: Arc<Shared>,
-    /// The time of the last event.
+    /// The time of the last event that has one.
     last: u64,
-    /// Of events that have not been handed over yet, in order.
-    stamps: Vec<Stamp>,
-    timeline: Timeline,
+    /// Of words that have not been handed over yet, in order; each behind so many.
+    stamps: VecDeque<(u64, Stamp)>,
+    /// Where the guest was, and what to make of that.
+    samples: Option<(Arc<Samples>, Places<'m>, bool)>,
+    /// Of words and events that have not been taken yet.
+    pending: VecDeque<RawSample>,
+    /// How many words and events have been taken.
+    words_taken: u64,
+    events_taken: u64,
     words: Vec<u32>,
     activations: Activations,
     /// Up to where the buffer was read though it was not handed over.
@@ -37,7 +46,10 @@ pub(super) struct Taker {
     long_past: u64,
 }
 
-impl Taker {
+/// Samples that wait for their place in the order: more are let go of where they stand. So many come in an hour.
+const MOST_PENDING: usize = 1 << 22;
+
+impl<'m> Taker<'m> {
     /// The other end of `ring`, for a guest with that threshold.
     pub(super) fn new(
         clock: Arc<Clock>,
@@ -50,8 +62,11 @@ impl Taker {
             ring,
             shared,
             last: 0,
-            stamps: Vec::new(),
-            timeline: Timeline::new(),
+            stamps: VecDeque::new(),
+            samples: None,
+            pending: VecDeque::new(),
+            words_taken: 0,
+            events_taken: 0,
             words: Vec::new(),
             activations: Activations::default(),
             peeked: None,
@@ -60,104 +75,208 @@ impl Taker {
         }
     }
 
-    /// Appends what there is to `events`, until they are `most` or a block more.
-    pub(super) fn take(&mut self, events: &mut Vec<Event>, most: usize) {
-        while events.len() < most {
-            let Ok((now, item)) = self.ring.pop() else { return };
+    /// Where it is sampled: `walked`, with paths.
+    pub(super) fn sampled_by(&mut self, samples: Arc<Samples>, places: Places<'m>, walked: bool) {
+        self.samples = Some((samples, places, walked));
+    }
+
+    /// Appends what there is to `batch`, until its events are `most` or a block more.
+    pub(super) fn take(&mut self, batch: &mut Batch, most: usize) {
+        while batch.words.len() + batch.marks.len() < most {
+            let Ok((now, item)) = self.ring.pop() else { break };
             match item {
                 Item::Event(kind) => {
                     self.shared.text.fetch_sub(kind.text_len(), Ordering::AcqRel);
+                    self.samples_until(self.words_taken, batch);
                     self.last = self.last.max(now);
-                    events.push(Event { at: self.last, kind });
+                    batch.event(Event { at: self.last, kind });
+                    self.events_taken += 1;
                 }
-                Item::Stamp(stamp) => self.stamps.push(stamp),
-                Item::Written(written) => self.read(written, now, events),
+                Item::Stamp(at, stamp) if at <= self.words_taken => batch.mark(MarkKind::Stamp(stamp)),
+                Item::Stamp(at, stamp) => self.stamps.push_back((at, stamp)),
+                Item::Host(sample) => batch.mark(MarkKind::Sample(sample)),
+                Item::Written(written) => self.read(written, now, batch),
             }
+        }
+        self.collect();
+        self.samples_until(self.words_taken, batch);
+    }
+
+    /// Takes what the guest's thread has noted.
+    fn collect(&mut self) {
+        let Some((samples, ..)) = &self.samples else { return };
+        while self.pending.len() < MOST_PENDING
+            && let Some(sample) = samples.take()
+        {
+            self.pending.push_back(sample);
+        }
+    }
+
+    /// Appends the samples that were taken before so many words, and before the next event.
+    fn samples_until(&mut self, words: u64, batch: &mut Batch) {
+        let Some((_, places, walked)) = &mut self.samples else { return };
+        while let Some(sample) = self.pending.front()
+            && sample.words <= words
+            && sample.events <= self.events_taken
+        {
+            batch.mark(MarkKind::Sample(places.sample(sample, *walked)));
+            self.pending.pop_front();
         }
     }
 
     /// Reads what was handed over at `now`.
-    fn read(&mut self, written: Written, now: u64, events: &mut Vec<Event>) {
-        let Some(buffer) = self.shared.buffer.get() else { return };
+    fn read(&mut self, written: Written, now: u64, batch: &mut Batch) {
+        // Whatever was noted before that is there by now.
+        self.collect();
+        let size = self.event_size();
         // What was read before it was handed over is not read again.
         let from = self.peeked.take().map_or(written.from, |peeked| peeked.max(written.from)).min(written.to);
-        self.stamps.retain(|stamp| (from..written.to).contains(&stamp.at));
-        if self.stamps.is_empty() {
-            self.read_with_clock(from, written.to, now, events);
-        } else {
-            self.words.clear();
-            buffer.load_events(from, written.to, &mut self.words);
-            let mut last = self.last;
-            let activations = &mut self.activations;
-            let mut tell = |word, at| {
-                last = last.max(at);
-                said(word, last, activations, events);
-            };
-            let place = |stamp: &Stamp| ((stamp.at - from) / EVENT) as usize;
-            let first = &self.stamps[0];
-            let (before, _) = self.words.split_at(place(first));
-            let (begin, over, end) = (self.last, first.over, first.called);
-            self.timeline.share_out(&Stretch { words: before, next: UNKNOWN, begin, over, end }, &mut tell);
-            for (i, stamp) in self.stamps.iter().enumerate() {
-                let (to, over, end) = match self.stamps.get(i + 1) {
-                    Some(next) => (place(next), next.over, next.called),
-                    None => (self.words.len(), written.over, now),
+        let first = written.words + u64::from((from - written.from) / size);
+        match size {
+            4 => {
+                let end = Stamp {
+                    over: written.over,
+                    called: now,
+                    returned: now,
+                    host: 0,
+                    before_event: written.before_event,
                 };
-                let words = &self.words[place(stamp)..to];
-                let next = self.words.get(to).copied().unwrap_or(UNKNOWN);
-                self.timeline.share_out(&Stretch { words, next, begin: stamp.returned, over, end }, &mut tell);
+                self.read_words(from, written.to, first, end, batch);
             }
-            self.last = last;
-            self.stamps.clear();
+            _ => self.read_with_clock(from, written.to, first, now, batch),
         }
         if written.last {
             self.shared.blocks_read.fetch_add(1, Ordering::AcqRel);
         }
     }
 
+    fn event_size(&self) -> u32 {
+        self.shared.event_size.load(Ordering::Relaxed).max(4)
+    }
+
+    /// Reads words, with the marks among them; the last is `end`. `first` words came before them.
+    fn read_words(&mut self, from: u32, to: u32, first: u64, end: Stamp, batch: &mut Batch) {
+        let Some(buffer) = self.shared.buffer.get() else { return };
+        self.words.clear();
+        buffer.load_words(from, to, &mut self.words);
+        let words = std::mem::take(&mut self.words);
+        let plain = !self.activations.follow() && words.iter().fold(0, |all, word| all | word) & 2 == 0;
+        let behind = first + words.len() as u64;
+        let mut taken = 0;
+        let mut take_until = |to: usize, batch: &mut Batch, activations: &mut Activations| {
+            match plain {
+                true => batch.words.extend_from_slice(&words[taken..to]),
+                false => words[taken..to].iter().for_each(|word| append(*word, activations, batch)),
+            }
+            taken = to;
+        };
+        // Stamps and samples, each in order.
+        loop {
+            let stamp = self.stamps.front().map(|(at, _)| *at).filter(|at| *at <= behind);
+            let is_due = |sample: &&RawSample| sample.words <= behind && sample.events <= self.events_taken;
+            let sample = self.pending.front().filter(is_due).map(|sample| sample.words);
+            let is_stamp = match (stamp, sample) {
+                (None, None) => break,
+                (Some(stamp), Some(sample)) => stamp <= sample,
+                (stamp, _) => stamp.is_some(),
+            };
+            let at = if is_stamp { stamp } else { sample }.unwrap_or(behind).max(first);
+            take_until((at - first) as usize, batch, &mut self.activations);
+            if is_stamp {
+                let (_, stamp) = self.stamps.pop_front().expect("there is one");
+                batch.mark(MarkKind::Stamp(stamp));
+            } else if let Some((_, places, walked)) = &mut self.samples {
+                let sample = self.pending.pop_front().expect("there is one");
+                batch.mark(MarkKind::Sample(places.sample(&sample, *walked)));
+            }
+        }
+        take_until(words.len(), batch, &mut self.activations);
+        self.words_taken = behind;
+        batch.mark(MarkKind::Stamp(end));
+        self.last = self.last.max(end.over);
+        self.words = words;
+    }
+
     /// Reads events with the times that the clock's word gave them.
-    fn read_with_clock(&mut self, from: u32, to: u32, now: u64, events: &mut Vec<Event>) {
-        let Some(buffer) = self.shared.buffer.get().filter(|_| from < to) else { return };
+    fn read_with_clock(&mut self, from: u32, to: u32, first: u64, now: u64, batch: &mut Batch) {
+        let Some(buffer) = self.shared.buffer.get().copied().filter(|_| from < to) else { return };
         let (now, now_word) = (now / TICK, ticks(now));
-        let (mut last, mut last_word) = (self.last, !buffer.load(from + 4));
-        for at in (from..to).step_by(EVENT as usize) {
+        let mut last_word = !buffer.load(from + 4);
+        for (i, at) in (from..to & !7).step_by(8).enumerate() {
+            self.samples_until(first + i as u64, batch);
             let (word, time) = (buffer.load(at), buffer.load(at + 4));
             if time != last_word {
                 last_word = time;
                 // They were written before `now`, and not so long before that the word has come round again.
                 let ago = now_word.wrapping_sub(time);
                 let ago = if ago > u32::MAX - AHEAD { 0 } else { u64::from(ago) };
-                last = last.max(now.saturating_sub(ago) * TICK);
+                self.last = self.last.max(now.saturating_sub(ago) * TICK);
             }
-            said(word, last, &mut self.activations, events);
+            let before = batch.words.len();
+            append(word, &mut self.activations, batch);
+            // What is a word has a time here.
+            if let Some(word) = batch.words.get(before).copied() {
+                batch.words.truncate(before);
+                batch.event(Event { at: self.last, kind: said(word) });
+            }
+            for Mark { kind, .. } in batch.marks.iter_mut().rev() {
+                match kind {
+                    MarkKind::Event(event) if event.at < self.last => event.at = self.last,
+                    _ => break,
+                }
+            }
         }
-        self.last = last;
+        self.words_taken = first + u64::from((to - from) / 8);
     }
 
     /// Appends what the guest has written and not handed over, if it lies there for long: the guest is busy, or waits, and
     /// does not call. With `all`, everything that is there: nothing will come any more.
-    pub(super) fn peek(&mut self, events: &mut Vec<Event>, all: bool) {
+    pub(super) fn peek(&mut self, batch: &mut Batch, all: bool) {
         let Some(buffer) = self.shared.buffer.get().copied() else { return };
         if self.shared.state.load(Ordering::Acquire) != OPEN || !self.ring.is_empty() {
             return;
         }
+        let size = self.event_size();
         let handed_over = self.shared.from.load(Ordering::Acquire);
-        let cursor = buffer.load(CURSOR) & !(EVENT - 1);
+        let words = self.shared.handed_over();
+        let cursor = buffer.load(CURSOR) & !(size - 1);
         // In this order: had the guest moved on in between, its cursor could be another block's, or its events in the ring.
         if handed_over == MOVING || self.shared.from.load(Ordering::Acquire) != handed_over || !self.ring.is_empty() {
             return;
         }
         let from = self.peeked.map_or(handed_over, |peeked| peeked.max(handed_over));
         // All of it lies in one block, unless the guest is just moving on, or its cursor is none.
-        if cursor <= from || cursor > buffer.len() || from / BLOCK != (cursor - EVENT) / BLOCK {
+        if cursor <= from || cursor > buffer.len() || from / BLOCK != (cursor - size) / BLOCK {
             return;
         }
         let now = self.clock.now();
-        let age = u64::from(ticks(now).wrapping_sub(buffer.load(cursor - EVENT + 4))) * TICK;
-        if all || age > self.long_past {
-            self.read_with_clock(from, cursor, now, events);
-            self.peeked = Some(cursor);
+        // Of words the time is not known, but that each since then would have been handed over.
+        let written = match size {
+            4 => self.shared.ticker.get().and_then(|ticker| ticker.silent_since()).unwrap_or(now),
+            _ => now.saturating_sub(u64::from(ticks(now).wrapping_sub(buffer.load(cursor - size + 4))) * TICK),
+        };
+        if !all && now.saturating_sub(written) <= self.long_past {
+            return;
         }
+        let first = words + u64::from((from - handed_over) / size);
+        match size {
+            4 => {
+                let end = Stamp { over: written, called: now, returned: now, host: 0, before_event: false };
+                self.read_words(from, cursor, first, end, batch);
+            }
+            _ => self.read_with_clock(from, cursor, first, now, batch),
+        }
+        self.peeked = Some(cursor);
+    }
+
+    /// The time of the last event that has one.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// How many samples nobody took in time.
+    pub(super) fn lost(&self) -> u64 {
+        self.samples.as_ref().map_or(0, |(samples, ..)| samples.lost())
     }
 
     /// Whether nothing more will come: everything was taken and the guest's end is gone or waits for just that.
@@ -173,34 +292,35 @@ impl Taker {
     }
 }
 
-impl Drop for Taker {
+impl Drop for Taker<'_> {
     fn drop(&mut self) {
         self.shared.state.store(CLOSED, Ordering::Release);
     }
 }
 
-/// What an event says, by its first word.
+/// Appends what a word of the buffer says.
 #[inline]
-fn said(word: u32, at: u64, activations: &mut Activations, events: &mut Vec<Event>) {
-    let (id, kind) = meaning(word);
+fn append(written: u32, activations: &mut Activations, batch: &mut Batch) {
+    let (id, kind) = meaning(written);
     match kind {
         Kind::Enter => {
             activations.entered(id);
-            events.push(Event { at, kind: EventKind::Enter(id) });
+            batch.words.push(written);
         }
         Kind::Exit => {
             activations.exited(id);
-            events.push(Event { at, kind: EventKind::Exit(id) });
+            batch.words.push(written);
         }
         Kind::Catching => {
             activations.catching(id);
             if id != NOBODY {
-                events.push(Event { at, kind: EventKind::Enter(id) });
+                batch.words.push(word(id, Kind::Enter));
             }
         }
+        // When that was, the events around it say.
         Kind::Landed => {
-            if !activations.landed(id.0, |id| events.push(Event { at, kind: EventKind::Unwound(id) })) {
-                events.push(Event { at, kind: foreign() });
+            if !activations.landed(id.0, |id| batch.event(Event { at: 0, kind: EventKind::Unwound(id) })) {
+                batch.event(Event { at: 0, kind: foreign() });
             }
         }
     }

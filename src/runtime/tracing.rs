@@ -99,6 +99,13 @@ impl Trace {
     }
 }
 
+impl Trace {
+    /// The recorder of a store that nobody else has to do with.
+    pub(super) fn recorder_of_run(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_mut().map(|(_, recorder)| recorder)
+    }
+}
+
 /// Where the data of a store lies: as long as a store is there, no other has its data there.
 fn address<T>(data: &T) -> usize {
     const { assert!(size_of::<T>() > 0, "a store without data has no place for a `Trace`") };
@@ -296,10 +303,10 @@ impl Tracing {
         Ok(recorded(result, duration.max(last), &clock))
     }
 
-    fn recorder(&self, buffers: bool) -> (Arc<Clock>, Recorder, Taker) {
+    fn recorder(&self, buffers: bool) -> (Arc<Clock>, Recorder, Taker<'static>) {
         let clock = Arc::new(Clock::new());
         let min_duration = u64::try_from(self.min_duration.as_nanos()).unwrap_or(u64::MAX);
-        let settings = Settings { mode: self.clock, min_duration, buffers };
+        let settings = Settings { mode: self.clock, min_duration, buffers, times: true };
         let (recorder, taker) = recorder::recorder(clock.clone(), Arc::new(AtomicI32::new(0)), settings);
         (clock, recorder, taker)
     }

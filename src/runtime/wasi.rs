@@ -2,7 +2,7 @@
 
 use wasmtime::Linker;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
-use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
+use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe, SinkOutputStream};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::{Config, Stdio};
@@ -59,6 +59,13 @@ pub(super) fn context(config: &Config) -> Result<(WasiP1Ctx, Captured)> {
     match &config.stdio {
         Stdio::Inherit => {
             builder.inherit_stdio();
+        }
+        Stdio::Given { stdin, quiet } => {
+            builder.stdin(MemoryInputPipe::new(stdin.clone()));
+            match quiet {
+                true => builder.stdout(SinkOutputStream).stderr(SinkOutputStream),
+                false => builder.inherit_stdout().inherit_stderr(),
+            };
         }
         Stdio::Capture { stdin } => {
             let (stdout, stderr) = (MemoryOutputPipe::new(MAX_CAPTURED), MemoryOutputPipe::new(MAX_CAPTURED));

@@ -147,7 +147,7 @@ pub struct Irregular {
 const MAX_MANUAL: usize = 1_000;
 
 /// At most this many calls are open at a time; no guest comes near with its own stack, but one may call the hooks itself.
-const MAX_CALLS: usize = 1 << 20;
+pub(super) const MAX_CALLS: usize = 1 << 20;
 
 /// OpenTelemetry's default limit of attributes per span.
 const MAX_TAGS: usize = 128;
@@ -375,6 +375,28 @@ impl Fold {
         // its own or as that of the span around, from here on: only what lies before it is this span's in the one around.
         let outlived = self.stack.get(at).map_or(0, |child| self.last - child.start);
         closed(&open, &mut self.stack[..at], outlived, (self.last, how), tell);
+    }
+
+    /// Takes calls that were entered and left elsewhere: `low` spans have been open all the time, and those behind them are what
+    /// is open now. How many entries that were is added to the calls.
+    pub(super) fn catch_up<'w>(&mut self, low: usize, open: impl Iterator<Item = &'w What>, calls: u64) {
+        debug_assert!(self.open.is_none(), "exits are counted by function from the first stray one on");
+        let gone = self.stack.drain(low.min(self.stack.len())..);
+        self.manual -= gone.filter(|open| open.call.is_none()).count();
+        for what in open {
+            self.opened += 1;
+            let call = match what {
+                What::Call(probe) => Some(*probe),
+                What::Manual(_) => None,
+            };
+            self.stack.push(Open { number: self.opened, call, start: self.last, inside: 0, more: None });
+        }
+        self.calls += calls;
+    }
+
+    /// Whether something was left that was not open.
+    pub(super) fn is_irregular(&self) -> bool {
+        self.open.is_some()
     }
 
     /// Closes what is open at the end of the run, which is at `at` nanoseconds.

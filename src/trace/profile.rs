@@ -12,6 +12,14 @@ use rustc_hash::FxBuildHasher;
 
 use super::fold::{Change, End, Note, Span, What};
 use crate::hook::ProbeId;
+use crate::hook::buffer::{Kind, word};
+
+mod measured;
+mod totals;
+mod words;
+
+pub use totals::Totals;
+pub(super) use measured::{Measured, Times};
 
 /// A call tree.
 #[derive(Debug, Clone)]
@@ -25,6 +33,10 @@ pub struct Profile {
     known: HashSet<What>,
     /// The nodes of the open spans.
     path: Vec<NodeId>,
+    /// Each node of `path` once, mostly in the order in which they were opened.
+    open: Vec<NodeId>,
+    /// What each node took by samples and by calls of the host; as many as it takes.
+    measured: Vec<Measured>,
     /// `memory.grow`s, and the pages that they asked for.
     grows: (u64, u64),
     /// Calls that were counted only.
@@ -46,55 +58,85 @@ impl NodeId {
 }
 
 /// A function or a manual span, on the path where its parent stands.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
+#[repr(C, align(64))] // What each event touches comes first, in one line of the cache.
 pub struct Node {
+    /// How often it was called, or opened.
+    pub calls: u64,
+    /// The word of its entry; [`NO_WORD`] if it is no function.
+    word: u32,
+    /// How many of its calls are open.
+    active: u32,
+    /// Where the last call from here went, by the word of its entry: the next one often goes there too.
+    last_callee: (u32, NodeId),
+    /// Whether it was called while it was open.
+    pub recursive: bool,
+    /// Whether the program trapped in it.
+    pub trapped: bool,
+    /// Whether more than half of its total was neither measured nor sampled, but shared out by what steps take on average.
+    pub estimated: bool,
+    depth: u32,
+    /// Nanoseconds from entering it to leaving it; nested calls of the same function are not counted twice.
+    pub total: u64,
+    /// Nanoseconds spent in it, and not in what it called.
+    pub own: u64,
+    /// Of its self time, samples that say so; those of it and what it called.
+    pub samples: (u64, u64),
     /// What it is; `None` for the root, which stands for the run.
     pub what: Option<What>,
     /// Where it was called from.
     pub parent: Option<NodeId>,
     /// What it called, in the order in which that was first called.
     pub children: Vec<NodeId>,
-    /// How often it was called, or opened.
-    pub calls: u64,
-    /// Nanoseconds from entering it to leaving it; nested calls of the same function are not counted twice.
-    pub total: u64,
-    /// Nanoseconds spent in it, and not in what it called.
-    pub own: u64,
-    /// Whether it was called while it was open.
-    pub recursive: bool,
     /// How many of its calls were crossed by an exception.
     pub unwound: u64,
     /// How many of its calls were open when the program exited, trapped or was interrupted.
     pub cut_off: u64,
     /// How often it was a manual span that nobody closed.
     pub forgotten: u64,
-    /// Whether the program trapped in it.
-    pub trapped: bool,
     /// Log lines that the guest's own code wrote in it.
     pub logs: u64,
     /// Metrics that it reported in it.
     pub metrics: u64,
     /// Different tags that it put on it, the first few of them.
     pub tags: Vec<(String, String)>,
-    active: u32,
-    depth: u32,
-    /// Where the last call from here went: the next one often goes there too.
-    last_callee: Option<(ProbeId, NodeId)>,
 }
 
-/// A function or a manual span, wherever it was called from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Totals {
-    /// What it is.
-    pub what: What,
-    /// How often it was called, or opened; calls that were counted only are among them.
-    pub calls: u64,
-    /// Of these, how many were counted only.
-    pub folded: u64,
-    /// Nanoseconds from entering it to leaving it; nested calls of the same function are not counted twice.
-    pub total: u64,
-    /// Nanoseconds spent in it, and not in what it called.
-    pub own: u64,
+/// Stands for a word where there is none.
+const NO_WORD: u32 = u32::MAX;
+
+impl Default for Node {
+    fn default() -> Self {
+        Node {
+            calls: 0,
+            word: NO_WORD,
+            active: 0,
+            last_callee: (NO_WORD, NodeId(0)),
+            recursive: false,
+            trapped: false,
+            estimated: false,
+            depth: 0,
+            total: 0,
+            own: 0,
+            samples: (0, 0),
+            what: None,
+            parent: None,
+            children: Vec::new(),
+            unwound: 0,
+            cut_off: 0,
+            forgotten: 0,
+            logs: 0,
+            metrics: 0,
+            tags: Vec::new(),
+        }
+    }
+}
+
+impl Node {
+    /// Whether there is nothing to show of it: its calls turned out to belong elsewhere.
+    pub fn is_empty(&self) -> bool {
+        self.calls == 0 && self.total == 0
+    }
 }
 
 /// More paths than this are not told apart: a call on a new path is then added to its caller's node. Keeps memory
@@ -117,6 +159,8 @@ impl Default for Profile {
             manual: HashMap::new(),
             known: HashSet::new(),
             path: Vec::new(),
+            open: Vec::new(),
+            measured: Vec::new(),
             grows: (0, 0),
             folded: HashMap::new(),
             drifts: (0, 0, 0),
@@ -144,15 +188,57 @@ impl Profile {
     #[inline(always)]
     fn open(&mut self, what: &What) {
         let from = self.path.last().copied().unwrap_or(ROOT);
-        let to = match (what, self.nodes[from.0 as usize].last_callee) {
-            (What::Call(probe), Some((last, to))) if *probe == last => to,
-            _ => self.other_step(from, what),
+        let to = match what {
+            What::Call(probe) => self.callee(from, word(*probe, Kind::Enter)),
+            What::Manual(_) => self.other_step(from, what),
         };
         self.path.push(to);
-        let node = &mut self.nodes[to.0 as usize];
-        node.calls += 1;
-        node.recursive |= node.active > 0;
+        self.nodes[to.0 as usize].calls += 1;
+        self.activate(to);
+    }
+
+    /// A call that is entered by this word, or a span, is open in that node.
+    #[inline(always)]
+    fn activate(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id.0 as usize];
         node.active += 1;
+        if node.active == 1 {
+            self.open.push(id);
+        } else {
+            node.recursive = true;
+        }
+    }
+
+    /// It is so no more. Whether it is not open at all.
+    #[inline(always)]
+    fn deactivate(&mut self, id: NodeId) -> bool {
+        let node = &mut self.nodes[id.0 as usize];
+        node.active -= 1;
+        if node.active > 0 {
+            return false;
+        }
+        match self.open.last() {
+            Some(last) if *last == id => _ = self.open.pop(),
+            _ => self.open_elsewhere(id),
+        }
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn open_elsewhere(&mut self, id: NodeId) {
+        if let Some(at) = self.open.iter().rposition(|open| *open == id) {
+            self.open.remove(at);
+        }
+    }
+
+    /// Where a call from `from` goes, by the word of its entry.
+    #[inline(always)]
+    fn callee(&mut self, from: NodeId, word: u32) -> NodeId {
+        match self.nodes[from.0 as usize].last_callee {
+            (last, to) if last == word => to,
+            _ => self.other_step(from, &What::Call(ProbeId(word >> 2))),
+        }
     }
 
     #[cold]
@@ -197,7 +283,7 @@ impl Profile {
             None => self.first_step(from, what),
         };
         if let What::Call(probe) = what {
-            self.nodes[from.0 as usize].last_callee = Some((*probe, to));
+            self.nodes[from.0 as usize].last_callee = (word(*probe, Kind::Enter), to);
         }
         to
     }
@@ -214,9 +300,14 @@ impl Profile {
             None => {
                 let id = NodeId(self.nodes.len() as u32);
                 let depth = self[from].depth + 1;
-                self.nodes.push(Node { what: Some(what.clone()), parent: Some(from), depth, ..Default::default() });
+                let word = match what {
+                    What::Call(probe) => word(*probe, Kind::Enter),
+                    What::Manual(_) => NO_WORD,
+                };
+                let what = Some(what.clone());
+                self.nodes.push(Node { what, parent: Some(from), word, depth, ..Default::default() });
                 self.nodes[from.0 as usize].children.push(id);
-                self.known.insert(what.clone());
+                self.known.extend(self[id].what.clone());
                 id
             }
         };
@@ -249,10 +340,10 @@ impl Profile {
             Some(_) => self.path.remove(depth),
             None => return,
         };
+        let is_over = self.deactivate(id);
         let node = &mut self.nodes[id.0 as usize];
         node.own += span.own;
-        node.active -= 1;
-        if node.active == 0 {
+        if is_over {
             node.total += span.end - span.start;
         }
         if span.how != End::Returned {
@@ -282,12 +373,14 @@ impl Profile {
             return;
         }
         self.path[depth] = new;
+        self.deactivate(old);
         let old_node = &mut self.nodes[old.0 as usize];
         old_node.calls -= 1;
-        old_node.active -= 1;
         let empty = old_node.calls == 0;
+        let recursive = self.nodes[new.0 as usize].recursive;
+        self.activate(new);
+        self.nodes[new.0 as usize].recursive = recursive;
         self.nodes[new.0 as usize].calls += 1;
-        self.nodes[new.0 as usize].active += 1;
         if empty {
             self.merge(old, new);
         }
@@ -303,6 +396,7 @@ impl Profile {
             let source = &mut self.nodes[from.0 as usize];
             let kept = Node {
                 what: source.what.clone(),
+                word: source.word,
                 parent: source.parent,
                 children: source.children.clone(),
                 active: source.active,
@@ -310,10 +404,17 @@ impl Profile {
                 ..Default::default()
             };
             let taken = std::mem::replace(source, kept);
+            if let Some(measured) = self.measured.get_mut(from.0 as usize) {
+                let measured = std::mem::take(measured);
+                self.measured.resize(self.nodes.len(), Measured::default());
+                self.measured[into.0 as usize].absorb(&measured);
+            }
             let target = &mut self.nodes[into.0 as usize];
             target.calls += taken.calls;
             target.total += taken.total;
             target.own += taken.own;
+            target.samples.0 += taken.samples.0;
+            target.samples.1 += taken.samples.1;
             target.recursive |= taken.recursive;
             target.unwound += taken.unwound;
             target.cut_off += taken.cut_off;
@@ -361,42 +462,12 @@ impl Profile {
 
     /// How many different functions were called.
     pub fn functions(&self) -> usize {
-        let called = self.nodes.iter().filter(|n| n.calls > 0);
+        let called = self.nodes.iter().filter(|n| !n.is_empty());
         let kept = called.filter_map(|n| match n.what {
             Some(What::Call(probe)) => Some(probe),
             _ => None,
         });
         kept.chain(self.folded.keys().copied()).collect::<HashSet<_>>().len()
-    }
-
-    /// What each function took, in the order of their first calls.
-    pub fn by_function(&self) -> Vec<Totals> {
-        let mut all: Vec<Totals> = Vec::new();
-        let mut known: HashMap<&What, usize> = HashMap::new();
-        let nothing = |what: What| Totals { what, calls: 0, folded: 0, total: 0, own: 0 };
-        for node in self.nodes().filter(|n| n.calls > 0) {
-            let what = node.what.as_ref().expect("only the root is nothing");
-            let at = *known.entry(what).or_insert_with(|| {
-                all.push(nothing(what.clone()));
-                all.len() - 1
-            });
-            // No node is below one of the same function, so nothing is counted twice.
-            all[at].calls += node.calls;
-            all[at].total += node.total;
-            all[at].own += node.own;
-        }
-        let mut folded: Vec<(ProbeId, u64)> = self.folded.iter().map(|(probe, calls)| (*probe, *calls)).collect();
-        folded.sort_unstable();
-        for (probe, calls) in folded {
-            let what = What::Call(probe);
-            let at = known.get(&what).copied().unwrap_or_else(|| {
-                all.push(nothing(what));
-                all.len() - 1
-            });
-            all[at].calls += calls;
-            all[at].folded += calls;
-        }
-        all
     }
 
     /// Calls that were counted only, since they were too short or too deep to be kept: of each function.

@@ -4,14 +4,16 @@
 //! its length and a checksum. The first holds the [`Header`], with the labels as a [`Manifest`]; the last the [`End`]; those
 //! in between hold events, one to two bytes each or less: a function is named by its slot in a small table of recent ones,
 //! a call that makes none and takes no time is one byte, and so are up to sixteen returns in a row. Times are written where
-//! they change. What was flushed can be read whatever becomes of the process, so a recording without an end is one of a
+//! they change; where events have none of their own, there are stamps between them. What was flushed can be read whatever becomes of the process, so a recording without an end is one of a
 //! process that was killed, or still runs.
 
 use std::io::{self, Write};
 
 use wasm_encoder::Encode;
 
+use super::batch::{Batch, MarkKind, Place, Sample, Stamp};
 use super::context::Context;
+use super::lines::Lines;
 use super::{Ending, Event, EventKind, Manual, Trap};
 use crate::hook::{Manifest, ProbeId};
 
@@ -24,14 +26,16 @@ pub use read::{Block, Reader};
 /// The first bytes of a recording. The first of them is no text, and the last notices when line ends are changed.
 pub const MAGIC: [u8; 8] = *b"\x89WTRACE\n";
 
-/// Version of the format; a reader refuses what it does not know. Version 1 ends its header behind the Manifest.
-const VERSION: u32 = 2;
+/// Version of the format; a reader refuses what it does not know. Version 2 has no stamps, samples and lines; version 1 ends
+/// its header behind the Manifest.
+const VERSION: u32 = 3;
 const OLDEST_VERSION: u32 = 1;
 
 /// Kinds of blocks.
 const HEADER: u8 = 1;
 const EVENTS: u8 = 2;
 const END: u8 = 3;
+const LINES: u8 = 4;
 
 /// A block is ended when it holds so many bytes; the text of one event may make it longer.
 const FULL: usize = 64 << 10;
@@ -41,6 +45,9 @@ const MOST_EVENTS: u32 = 1 << 20;
 
 /// Longer blocks of events are damaged ones.
 const MOST_BYTES: usize = 4 << 20;
+
+/// A block of lines holds at most so many; a recording has as many blocks of them as it takes.
+const MOST_LINES: usize = 1 << 16;
 
 /// A longer text is cut off. (The runner cuts off what a guest says long before.)
 const MOST_TEXT: usize = 64 << 10;
@@ -62,7 +69,18 @@ mod op {
     pub(super) const TAGS: u8 = 0x0c;
     pub(super) const METRIC: u8 = 0x0d;
     pub(super) const LOG: u8 = 0x0e;
+    /// A byte follows: a misuse below 16, else one of those below.
     pub(super) const MISUSE: u8 = 0x0f;
+    pub(super) const STAMP: u8 = 0x10;
+    pub(super) const SAMPLE: u8 = 0x11;
+    /// The place of a sample.
+    pub(super) const IN_HOOK: u8 = 0;
+    pub(super) const IN_FUNCTION: u8 = 1;
+    pub(super) const AT_OFFSET: u8 = 2;
+    pub(super) const IN_ENGINE: u8 = 3;
+    pub(super) const IN_HOST: u8 = 4;
+    /// Added to that: a path follows.
+    pub(super) const WITH_PATH: u8 = 16;
     /// 1 to 16 exits of the innermost call.
     pub(super) const EXITS: u8 = 0x10;
     pub(super) const MOST_EXITS: u8 = 16;
@@ -99,6 +117,10 @@ pub struct Header {
     pub context: Option<Context>,
     /// What ran it, as attributes of OpenTelemetry's resource: `service.name` and the like.
     pub resource: Vec<(String, String)>,
+    /// Whether entries and exits of functions have no times of their own, but stamps between them.
+    pub stamped: bool,
+    /// Why there are no samples, if there are none.
+    pub not_sampled: Option<String>,
 }
 
 /// What is known after the last event.
@@ -167,6 +189,8 @@ pub struct Writer<W: Write> {
     leaf: Option<u32>,
     /// Exits of the innermost call that have not been written.
     exits: u8,
+    /// When the last stamp ended.
+    stamped: u64,
 }
 
 impl<W: Write> Writer<W> {
@@ -197,13 +221,123 @@ impl<W: Write> Writer<W> {
             cut(key).encode(&mut block);
             cut(value).encode(&mut block);
         }
+        block.push(u8::from(header.stamped));
+        cut(header.not_sampled.as_deref().unwrap_or_default()).encode(&mut block);
         out.write_all(&MAGIC)?;
         write_block(&mut out, HEADER, &block)?;
         out.flush()?;
         // A buffer's times are in whole ticks.
         let unit = if header.clock == "hook" { 1 } else { crate::hook::buffer::TICK };
         let block = Vec::with_capacity(FULL + 1024);
-        Ok(Writer { out, state: State::new(), block, events: 0, began: 0, last: 0, unit, leaf: None, exits: 0 })
+        let state = State::new();
+        Ok(Writer { out, state, block, events: 0, began: 0, last: 0, unit, leaf: None, exits: 0, stamped: 0 })
+    }
+
+    /// Adds a batch. If the header says that events are stamped, its words are written without times; else it has none.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn batch(&mut self, batch: &Batch) -> io::Result<()> {
+        let mut from = 0;
+        for mark in &batch.marks {
+            self.words(&batch.words[from..mark.at])?;
+            from = mark.at;
+            match &mark.kind {
+                MarkKind::Event(event) => self.event(event)?,
+                MarkKind::Stamp(stamp) => self.stamp(stamp),
+                MarkKind::Sample(sample) => self.sample(sample),
+            }
+            if self.block.len() >= FULL {
+                self.end_block()?;
+            }
+        }
+        self.words(&batch.words[from..])
+    }
+
+    fn words(&mut self, words: &[u32]) -> io::Result<()> {
+        let mut rest = words;
+        while !rest.is_empty() {
+            // So many that the block is full behind them at the most.
+            let room = (FULL.saturating_sub(self.block.len()) / 6).clamp(1, (MOST_EVENTS - self.events) as usize);
+            let (some, more) = rest.split_at(room.min(rest.len()));
+            rest = more;
+            if self.events == 0 {
+                self.began = self.last;
+            }
+            self.events += some.len() as u32;
+            for &word in some {
+                match word & 3 {
+                    0 => self.enter(word >> 2),
+                    _ => self.exit(word >> 2),
+                }
+            }
+            if self.block.len() >= FULL - 6 || self.events >= MOST_EVENTS {
+                self.end_block()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stamp(&mut self, stamp: &Stamp) {
+        self.settle();
+        let Stamp { over, called, returned, host, before_event } = *stamp;
+        let called = called.max(self.stamped);
+        let returned = returned.max(called);
+        self.block.extend([op::MISUSE, op::STAMP]);
+        (called - self.stamped).encode(&mut self.block);
+        called.saturating_sub(over).encode(&mut self.block);
+        (returned - called).encode(&mut self.block);
+        host.encode(&mut self.block);
+        self.block.push(u8::from(before_event));
+        self.stamped = returned;
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        self.settle();
+        let Sample { weight, cost, place, path } = sample;
+        let with_path = if path.is_some() { op::WITH_PATH } else { 0 };
+        self.block.extend([op::MISUSE, op::SAMPLE]);
+        weight.encode(&mut self.block);
+        cost.encode(&mut self.block);
+        let (kind, numbers) = match place {
+            Place::Hook => (op::IN_HOOK, [None, None]),
+            Place::Function { id, offset: None } => (op::IN_FUNCTION, [Some(id.0), None]),
+            Place::Function { id, offset } => (op::AT_OFFSET, [Some(id.0), *offset]),
+            Place::Engine => (op::IN_ENGINE, [None, None]),
+            Place::Host => (op::IN_HOST, [None, None]),
+        };
+        self.block.push(kind + with_path);
+        numbers.into_iter().flatten().for_each(|number| number.encode(&mut self.block));
+        if let Some(path) = path {
+            path.len().encode(&mut self.block);
+            path.iter().for_each(|id| id.0.encode(&mut self.block));
+        }
+    }
+
+    /// Adds the source lines of places where samples were taken.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn lines(&mut self, lines: &Lines) -> io::Result<()> {
+        self.end_block()?;
+        let rows: Vec<_> = lines.iter().collect();
+        for rows in rows.chunks(MOST_LINES) {
+            let mut files: Vec<&str> = rows.iter().map(|(_, (file, _))| *file).collect();
+            files.sort_unstable();
+            files.dedup();
+            let mut block = Vec::new();
+            files.len().encode(&mut block);
+            files.iter().for_each(|file| cut(file).encode(&mut block));
+            rows.len().encode(&mut block);
+            for ((id, offset), (file, line)) in rows {
+                let file = files.binary_search(file).expect("all of them are there");
+                for number in [id.0, *offset, file as u32, *line] {
+                    number.encode(&mut block);
+                }
+            }
+            write_block(&mut self.out, LINES, &block)?;
+        }
+        Ok(())
     }
 
     /// Adds an event. Its time is not before that of the last.
@@ -216,30 +350,8 @@ impl<W: Write> Writer<W> {
         }
         self.events += 1;
         match &event.kind {
-            EventKind::Enter(probe) => {
-                self.settle();
-                self.leaf = Some(probe.0);
-            }
-            EventKind::Exit(probe) => match self.leaf {
-                Some(leaf) if leaf == probe.0 => {
-                    self.leaf = None;
-                    self.called(leaf, op::LEAF, op::LEAF_SLOT);
-                }
-                _ => {
-                    self.settle_leaf();
-                    if self.state.open.last() == Some(&probe.0) {
-                        self.state.open.pop();
-                        self.exits += 1;
-                        if self.exits == op::MOST_EXITS {
-                            self.settle_exits();
-                        }
-                    } else {
-                        self.settle_exits();
-                        self.state.left(probe.0);
-                        self.number(op::EXIT, probe.0.into());
-                    }
-                }
-            },
+            EventKind::Enter(probe) => self.enter(probe.0),
+            EventKind::Exit(probe) => self.exit(probe.0),
             other => {
                 self.settle();
                 self.rare(other);
@@ -249,6 +361,36 @@ impl<W: Write> Writer<W> {
             self.end_block()?;
         }
         Ok(())
+    }
+
+    #[inline]
+    fn enter(&mut self, id: u32) {
+        self.settle();
+        self.leaf = Some(id);
+    }
+
+    #[inline]
+    fn exit(&mut self, id: u32) {
+        match self.leaf {
+            Some(leaf) if leaf == id => {
+                self.leaf = None;
+                self.called(leaf, op::LEAF, op::LEAF_SLOT);
+            }
+            _ => {
+                self.settle_leaf();
+                if self.state.open.last() == Some(&id) {
+                    self.state.open.pop();
+                    self.exits += 1;
+                    if self.exits == op::MOST_EXITS {
+                        self.settle_exits();
+                    }
+                } else {
+                    self.settle_exits();
+                    self.state.left(id);
+                    self.number(op::EXIT, id.into());
+                }
+            }
+        }
     }
 
     /// Ends the block, so that what was given until now survives whatever happens.
@@ -392,8 +534,11 @@ impl<W: Write> Writer<W> {
 
     fn end_block(&mut self) -> io::Result<()> {
         self.settle();
-        if self.events == 0 {
+        if self.block.is_empty() {
             return Ok(());
+        }
+        if self.events == 0 {
+            self.began = self.last;
         }
         let mut head = Vec::with_capacity(32);
         self.began.encode(&mut head);

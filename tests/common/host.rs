@@ -74,6 +74,8 @@ pub struct Guest {
 struct Seen {
     events: Vec<Event>,
     place: Option<BufferPlace>,
+    /// Bytes of an event in it.
+    event_size: u32,
     /// The buffer's memory, known from the first event on.
     buffer: Option<wasmtime::Memory>,
     /// Whether there may be events in it.
@@ -279,6 +281,7 @@ impl World {
         self.store.data_mut().seen.push(Seen {
             events: Vec::new(),
             place,
+            event_size: if compiled.module.imports().any(|i| i.name() == "flush-counted") { 8 } else { 4 },
             buffer: None,
             open: false,
             calls: Vec::new(),
@@ -442,7 +445,7 @@ impl Session {
 fn hook(store: &mut Store<Guest>, instance: usize, import: &ImportType<'_>) -> Option<Func> {
     let name = import.name().to_owned();
     Some(match (import.module(), import.name()) {
-        (RECORDER, "flush" | "flush-counted") => Func::wrap(store, move |mut caller: Caller<'_, Guest>| {
+        (RECORDER, "flush-words" | "flush-counted") => Func::wrap(store, move |mut caller: Caller<'_, Guest>| {
             let place = caller.data().seen[instance].place.clone().expect("its Manifest says where");
             let memory = caller.get_export(&place.export).and_then(Extern::into_memory).expect("it is exported");
             let seen = &mut caller.data_mut().seen[instance];
@@ -522,7 +525,8 @@ fn taken(mut store: impl AsContextMut<Data = Guest>, instance: usize, then: Then
     let first = seen.place.as_ref().expect("it has a buffer").first_block;
     let mut result = Ok(());
     let cursor = word(data, 0).max(first) as usize;
-    for event in data[first as usize..cursor].chunks_exact(8) {
+    let size = seen.event_size;
+    for event in data[first as usize..cursor].chunks_exact(size as usize) {
         result = seen.read(word(event, 0));
     }
     if then == Then::Closed {

@@ -35,6 +35,8 @@ pub fn header(clock: &str) -> Header {
         },
         context: Some(Context { trace: 5 << 100, run: 7, parent: Some(9), flags: 1, state: "a=1".to_owned() }),
         resource: vec![("service.name".to_owned(), "shop".to_owned())],
+        stamped: false,
+        not_sampled: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What `run` and `record` have in common: which module is run, how, and with which hooks.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +12,16 @@ use wasmtrace::companions::{Companions, LINK_LEFT_OUT};
 use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::{Recording, Subject};
 use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest, ProbeId};
+use wasmtrace::label::Label;
+use wasmtrace::label::lines::{Described, SourceLine, source_lines};
 use wasmtrace::module::{Module, ParseOptions, parse, parse_with};
-use wasmtrace::runtime::{ClockMode, CodeCache, Config, Invoke, Outcome, Preload};
+use wasmtrace::runtime::{ClockMode, CodeCache, Config, Invoke, Outcome, Preload, Stdio};
+use wasmtrace::trace::EventKind;
+use wasmtrace::rewrite::offsets::OffsetMap;
+use wasmtrace::trace::batch::{Batch, MarkKind};
+use wasmtrace::trace::lines::{Lines, Sampled};
 use wasmtrace::trace::sieve::Sieve;
-use wasmtrace::trace::{Event, EventKind};
+use wasmtrace::trace::timeline::{Step, Timeline};
 use wasmtrace::{ErrorKind, Options, label, rewrite};
 
 use crate::companions::CompanionArgs;
@@ -24,7 +30,7 @@ use crate::select::SelectArgs;
 use crate::sending::{self, Place, ResourceArgs};
 use crate::{Global, files};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct GuestArgs {
     /// The module, binary or text, hooked or not (`-` is standard input); what follows is the program's, or the
     /// arguments of the function given by --invoke
@@ -61,6 +67,13 @@ pub(crate) struct GuestArgs {
     /// The hook set that an unhooked module is given [default: buffer; observe where several modules are hooked]
     #[arg(long, value_name = "SET")]
     hooks: Option<Hooks>,
+    /// Interrupt the program now and then to see where it is: with `--hooks none` a sampling profiler, which counts no calls and
+    /// slows the program down by 1 to 5 %. Hooked programs are sampled anyway
+    #[arg(long, conflicts_with = "no_sample")]
+    sample: bool,
+    /// Do not sample: times are then estimated from the times of events
+    #[arg(long)]
+    no_sample: bool,
     /// Where a buffer's events have their times from [default: coarse, or spin where --min-duration wants it]
     #[arg(long, value_name = "CLOCK", value_enum)]
     clock: Option<ClockArg>,
@@ -93,11 +106,35 @@ pub(crate) struct Guest {
     /// Functions of the manual API that another compiler hooked: a span, a tag or a log line belongs to what called them.
     silent: HashSet<ProbeId>,
     sieve: Sieve,
+    timeline: Timeline,
+    input: Option<Input>,
+}
+
+/// What debug information speaks of: the module before it was hooked.
+struct Input {
+    wasm: Vec<u8>,
+    companions: Companions,
+    /// Where its code went, if it was hooked here.
+    offsets: Option<OffsetMap>,
+}
+
+/// What is to be known of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// When each event happened: for spans.
+    OfEachEvent,
+    /// Where the time went: for the call tree.
+    OfSamples,
 }
 
 impl GuestArgs {
     pub(crate) fn is_unhooked(&self) -> bool {
         self.hooks == Some(Hooks::None)
+    }
+
+    /// Whether there is something to see.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.is_unhooked() || self.sample
     }
 
     pub(crate) fn module(&self) -> &Path {
@@ -119,9 +156,38 @@ fn preload(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+impl GuestArgs {
+    /// The same, without hooks and sampled, or with hooks and not.
+    pub(crate) fn for_one_of_two(&self, hooked: bool) -> GuestArgs {
+        match hooked {
+            true => GuestArgs { no_sample: true, ..self.clone() },
+            false => {
+                let (select, hooks) = (SelectArgs::default(), Some(Hooks::None));
+                GuestArgs { select, hooks, sample: true, max_depth: None, ..self.clone() }
+            }
+        }
+    }
+
+    /// Whether something is asked for that has no sense in two runs.
+    pub(crate) fn refuse_of_two(&self) -> Result<()> {
+        let given = [
+            (self.sample, "--sample"),
+            (self.no_sample, "--no-sample"),
+            (self.hooks == Some(Hooks::None), "--hooks none"),
+            (self.clock.is_some(), "--clock"),
+            (self.min_duration.is_some(), "--min-duration"),
+            (!self.preloads.is_empty(), "--preload"),
+        ];
+        match given.into_iter().find(|(given, _)| *given) {
+            Some((_, option)) => bail!("--twice takes its times from a run without hooks: {option} has no effect there"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Guest {
-    /// Reads and hooks what is to be run.
-    pub(crate) fn prepare(args: &GuestArgs, global: &Global) -> Result<Guest> {
+    /// Reads and hooks what is to be run. `keeps_input`: lines of it will be asked for.
+    pub(crate) fn prepare(args: &GuestArgs, keeps_input: bool, global: &Global) -> Result<Guest> {
         let mut config = config(args)?;
         let wasm = files::read(Some(args.module()))?;
         let name = files::name(Some(args.module()));
@@ -132,8 +198,16 @@ impl Guest {
         hooks.crossed = !preloads.is_empty() && (throws(&wasm) || preloads.iter().any(throws));
         config.clock = hooks.clock;
         config.min_duration = args.min_duration.unwrap_or_default();
+        config.sample = args.sample || !(args.no_sample || args.is_unhooked());
         let companions = args.companions.find(Some(args.module()), &wasm, global)?.companions;
-        let main = hooked(args, wasm, companions, &hooks, global).with_context(|| name.clone())?;
+        let input = keeps_input.then(|| (wasm.clone(), companions.clone()));
+        let labels = match args.is_unhooked() && args.sample {
+            true => Some(labels(&wasm, &companions, global).with_context(|| name.clone())?),
+            false => None,
+        };
+        let Hooked { wasm: main, offsets } =
+            hooked(args, wasm, companions, &hooks, global).with_context(|| name.clone())?;
+        let input = input.map(|(wasm, companions)| Input { wasm, companions, offsets });
         let module = parse_again(&main).with_context(|| name.clone())?;
         if args.invoke.is_none()
             && module.start().is_none()
@@ -143,11 +217,14 @@ impl Guest {
             global.warn("", &[warning.to_owned()]);
         }
         let mut subject = subject(args, &module, manifest(&module).as_ref(), &hooks);
+        if let Some(labels) = labels {
+            subject.labels = labels;
+        }
         let mut first_probe = module.func_count();
         for ((name, path), wasm) in args.preloads.iter().zip(preloads) {
             let context = || path.display().to_string();
             let companions = CompanionArgs::default().find(Some(path), &wasm, global)?.companions;
-            let wasm = hooked(args, wasm, companions, &hooks, global).with_context(context)?;
+            let Hooked { wasm, .. } = hooked(args, wasm, companions, &hooks, global).with_context(context)?;
             let module = parse_again(&wasm).with_context(context)?;
             let labels = label::probe_labels(&module, &label::label(&module));
             subject.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
@@ -157,8 +234,11 @@ impl Guest {
         }
         let silent =
             subject.labels.iter().filter(|(_, label)| label::is_manual_api(label)).map(|(id, _)| *id).collect();
+        let silent: HashSet<ProbeId> = silent;
         let sieve = Sieve::new(subject.recording.min_duration, args.max_depth);
-        Ok(Guest { name, main, config, subject, silent, sieve })
+        let is_stamped = manifest(&module).is_some_and(|manifest| manifest.hooks == HookSet::Buffer);
+        subject.recording.stamped = is_stamped && silent.is_empty() && sieve.is_open();
+        Ok(Guest { name, main, config, subject, silent, sieve, timeline: Timeline::new(), input })
     }
 
     /// Puts the run into its trace, and tells the guest of it. What was asked for by `--env` stands above that.
@@ -176,37 +256,85 @@ impl Guest {
         self.subject.resource = attributes;
     }
 
+    /// The source lines of the instructions where samples were taken.
+    pub(crate) fn lines(&self, sampled: &Sampled) -> Result<Lines> {
+        let mut lines = Lines::default();
+        let Some(Input { wasm, companions, offsets }) = &self.input else { return Ok(lines) };
+        let module = parse_again(wasm)?;
+        let beside = companions.read(&module)?;
+        let hooked = parse_again(&self.main)?;
+        let moved = offsets.as_ref().zip(hooked.code_start());
+        let described = Described { module: &module, beside: &beside, moved };
+        // Those of other modules have ids behind these.
+        let own = hooked.func_count();
+        let wanted = sampled.iter().map(|(at, _)| at).filter(|(id, _)| id.0 < own);
+        for SourceLine { id, offset, file, line } in source_lines(&described, wanted) {
+            lines.insert(id, offset, &file, line);
+        }
+        Ok(lines)
+    }
+
+    /// What the guest reads, and whether what it writes is thrown away.
+    pub(crate) fn give(&mut self, stdin: Option<Vec<u8>>, quiet: bool) {
+        if stdin.is_some() || quiet {
+            self.config.stdio = Stdio::Given { stdin: stdin.unwrap_or_default(), quiet };
+        }
+    }
+
+    /// The functions of the module that is run.
+    pub(crate) fn functions(&self) -> Result<(u32, u32)> {
+        let module = parse_again(&self.main)?;
+        Ok((module.imported_funcs().len() as u32, module.func_count()))
+    }
+
     /// What ends the guest, with the number of a signal.
     pub(crate) fn interrupt(&self) -> Arc<AtomicI32> {
         self.config.interrupt.clone()
     }
 
-    /// Runs it. `consume` gets what is kept of the events, and is called with none from time to time.
-    pub(crate) fn run(&mut self, mut consume: impl FnMut(&Subject, &[Event])) -> Result<Outcome> {
+    /// Runs it. `consume` gets what is kept of what was recorded, and is called with nothing from time to time.
+    pub(crate) fn run(&mut self, times: Times, mut consume: impl FnMut(&Subject, &Batch)) -> Result<Outcome> {
         on_signals(self.config.interrupt.clone())?;
-        let Guest { silent, sieve, subject, .. } = self;
-        let mut kept = Vec::new();
-        let outcome = wasmtrace::runtime::run(&self.main, &self.config, |events| {
-            if silent.is_empty() && sieve.is_open() {
-                return consume(subject, events);
+        let Guest { silent, sieve, subject, timeline, .. } = self;
+        let passes = silent.is_empty() && sieve.is_open();
+        self.config.times = times == Times::OfEachEvent || !passes;
+        let mut kept = Batch::default();
+        let outcome = wasmtrace::runtime::run_batches(&self.main, &self.config, |batch| {
+            if passes {
+                return consume(subject, batch);
             }
             kept.clear();
-            for event in events {
-                if let EventKind::Enter(probe) | EventKind::Exit(probe) | EventKind::Unwound(probe) = &event.kind
-                    && silent.contains(probe)
-                {
-                    continue;
+            timeline.batch(batch, |step| match step {
+                Step::Event(event) => {
+                    if let EventKind::Enter(probe) | EventKind::Exit(probe) | EventKind::Unwound(probe) = &event.kind
+                        && silent.contains(probe)
+                    {
+                        return;
+                    }
+                    sieve.event(event, &mut |event| kept.event(event.clone()));
                 }
-                sieve.event(event, &mut |event| kept.push(event.clone()));
-            }
+                Step::Sample(sample) => kept.mark(MarkKind::Sample(sample.clone())),
+                // Which call it belongs to is not known before it is known whether that call is kept.
+                Step::Stamp(_) => {}
+            });
             consume(subject, &kept);
         })
         .with_context(|| self.name.clone())?;
         kept.clear();
-        sieve.finish(&mut |event| kept.push(event.clone()));
+        sieve.finish(&mut |event| kept.event(event.clone()));
         consume(subject, &kept);
         Ok(outcome)
     }
+}
+
+/// What the functions of a module are called that is run as it is.
+fn labels(wasm: &[u8], companions: &Companions, global: &Global) -> Result<BTreeMap<ProbeId, Label>> {
+    let module = parse(wasm)?;
+    let beside = companions.read(&module)?;
+    let labels = label::label_beside(&module, &beside);
+    global.warn("", &beside.warnings);
+    global.warn("", &labels.warnings);
+    Ok(labels.iter().map(|(func, label)| (ProbeId(func.0), label.clone())).collect())
 }
 
 /// Which hooks are written, and with which clock they are run.
@@ -261,7 +389,8 @@ impl Hooking {
         });
         let fine_enough = args.min_duration.is_some_and(|least| nanos(least) >= clock.resolution());
         let set = match set {
-            Some(HookSet::Buffer) if fine_enough => Some(HookSet::Threshold),
+            // Only there each event has a clock's word.
+            Some(HookSet::Buffer) if fine_enough || clock == ClockMode::Spin => Some(HookSet::Threshold),
             set => set,
         };
         Ok(Hooking { set, by_default, clock, crossed: false })
@@ -276,6 +405,20 @@ fn has_two_cores() -> bool {
     std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
 }
 
+/// What is run.
+struct Hooked {
+    wasm: Vec<u8>,
+    /// Where its code went, if it was hooked here.
+    offsets: Option<OffsetMap>,
+}
+
+impl From<Vec<u8>> for Hooked {
+    /// A module that is run as it is.
+    fn from(wasm: Vec<u8>) -> Self {
+        Hooked { wasm, offsets: None }
+    }
+}
+
 /// The module with hooks, if it is to have any.
 fn hooked(
     args: &GuestArgs,
@@ -283,11 +426,11 @@ fn hooked(
     companions: Companions,
     hooks: &Hooking,
     global: &Global,
-) -> Result<Vec<u8>> {
-    let hooked_already = |wasm| args.select.refuse_of_hooked().map(|()| wasm);
+) -> Result<Hooked> {
+    let hooked_already = |wasm: Vec<u8>| args.select.refuse_of_hooked().map(|()| wasm.into());
     let Some(set) = hooks.set else {
         let is_hooked = rewrite::is_hooked(&parse(&wasm)?);
-        return if is_hooked { hooked_already(wasm) } else { Ok(wasm) };
+        return if is_hooked { hooked_already(wasm) } else { Ok(wasm.into()) };
     };
     let mut options = Options { select: args.select.rules()?, companions, ..Default::default() };
     let mut with = |set| {
@@ -307,7 +450,7 @@ fn hooked(
     let matters = |w: &String| !w.starts_with("debug information (") && !w.ends_with(LINK_LEFT_OUT);
     let warnings: Vec<String> = rewritten.warnings.into_iter().filter(matters).collect();
     global.warn("", &warnings);
-    Ok(rewritten.wasm)
+    Ok(Hooked { wasm: rewritten.wasm, offsets: Some(rewritten.offsets) })
 }
 
 /// What has been validated, or made of what was.

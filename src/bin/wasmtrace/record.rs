@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use wasmtrace::export::Subject;
 use wasmtrace::label::printable;
-use wasmtrace::trace::Event;
+use wasmtrace::trace::batch::Batch;
+use wasmtrace::trace::lines::{Lines, Sampled};
 use wasmtrace::trace::recording::{End, MAGIC, Writer};
 
-use crate::guest::{Guest, GuestArgs};
+use crate::guest::{Guest, GuestArgs, Times};
 use crate::recordings::EXTENSION;
 use crate::sending::{ContextArgs, Place, ResourceArgs, Told};
-use crate::{Global, files, run};
+use crate::{Global, files, one_line, run};
 
 /// Run a module like `run`, and keep everything that happens in a file
 #[derive(Debug, clap::Args)]
@@ -46,17 +47,21 @@ pub(crate) struct Args {
 const FLUSH: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
-    if args.guest.is_unhooked() {
-        bail!("with --hooks none there is nothing to record");
+    if !args.guest.is_watched() {
+        bail!("with --hooks none there is nothing to record, unless it is sampled (--sample)");
     }
-    let mut guest = Guest::prepare(&args.guest, global)?;
+    let mut guest = Guest::prepare(&args.guest, true, global)?;
     guest.belongs_to(Place::find(&args.context, Told::File, global)?, &args.resource);
     let path = args.output.unwrap_or_else(|| default_output(args.guest.module()));
     let name = path.display().to_string();
     let file = create(&path).with_context(|| name.clone())?;
     let mut recorder = Recorder::new(file, &guest.subject).with_context(|| name.clone())?;
-    let outcome = guest.run(|_, events| recorder.events(events))?;
+    let outcome = guest.run(Times::OfEachEvent, |_, batch| recorder.batch(batch))?;
     run::show(&outcome, false, global);
+    match guest.lines(recorder.sampled()) {
+        Ok(lines) => recorder.lines(&lines),
+        Err(e) => global.warn("", &[format!("the recording has no source lines: {}", one_line(&e))]),
+    }
     let written = recorder.finish(End { ending: outcome.ending.clone(), duration: outcome.duration });
     match &written {
         Ok(Written { events, bytes }) => {
@@ -99,6 +104,7 @@ pub(crate) struct Recorder {
     events: u64,
     last: u64,
     flushed: Instant,
+    sampled: Sampled,
 }
 
 pub(crate) struct Written {
@@ -109,15 +115,13 @@ pub(crate) struct Written {
 impl Recorder {
     pub(crate) fn new(file: File, subject: &Subject) -> std::io::Result<Self> {
         let writer = Writer::new(Counted { file, bytes: 0 }, &subject.header())?;
-        Ok(Recorder { writer: Ok(writer), events: 0, last: 0, flushed: Instant::now() })
+        Ok(Recorder { writer: Ok(writer), events: 0, last: 0, flushed: Instant::now(), sampled: Sampled::default() })
     }
 
-    pub(crate) fn events(&mut self, events: &[Event]) {
+    pub(crate) fn batch(&mut self, batch: &Batch) {
         let Ok(writer) = &mut self.writer else { return };
         let mut write = || -> std::io::Result<()> {
-            for event in events {
-                writer.event(event)?;
-            }
+            writer.batch(batch)?;
             if self.flushed.elapsed() >= FLUSH {
                 writer.flush()?;
                 self.flushed = Instant::now();
@@ -128,8 +132,23 @@ impl Recorder {
             self.writer = Err(e);
             return;
         }
-        self.events += events.len() as u64;
-        self.last = events.last().map_or(self.last, |event| event.at);
+        self.events += batch.events();
+        self.last = batch.last().max(self.last);
+        self.sampled.batch(batch);
+    }
+
+    /// Where samples were taken.
+    pub(crate) fn sampled(&self) -> &Sampled {
+        &self.sampled
+    }
+
+    /// Adds the source lines of those places.
+    pub(crate) fn lines(&mut self, lines: &Lines) {
+        if let Ok(writer) = &mut self.writer
+            && let Err(e) = writer.lines(lines)
+        {
+            self.writer = Err(e);
+        }
     }
 
     pub(crate) fn finish(self, mut end: End) -> std::io::Result<Written> {

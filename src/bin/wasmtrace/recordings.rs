@@ -9,6 +9,10 @@ use anyhow::{Context, Result, bail};
 use wasmtrace::export::Subject;
 use wasmtrace::label::printable;
 use wasmtrace::trace::Ending;
+use wasmtrace::trace::batch::Batch;
+use wasmtrace::trace::calltree::CallTree;
+use wasmtrace::trace::fold::What;
+use wasmtrace::trace::lines::{Lines, Sampled};
 use wasmtrace::trace::recording::{Block, End, Reader};
 
 use crate::sinks::Pipeline;
@@ -30,6 +34,9 @@ pub(crate) struct Replayed {
     pub(crate) end: End,
     /// Why the rest was not read.
     pub(crate) damage: Option<anyhow::Error>,
+    /// Where samples were taken, and in which lines that is.
+    pub(crate) sampled: Sampled,
+    pub(crate) lines: Lines,
 }
 
 impl Recording {
@@ -58,19 +65,21 @@ impl Recording {
 
     /// Plays it into the pipeline, to its end or as far as it is sound.
     pub(crate) fn replay(mut self, pipeline: &mut Pipeline, global: &Global) -> Replayed {
-        let mut events = Vec::new();
+        let mut batch = Batch::default();
         let mut last = 0;
-        let stops = |damage: Option<anyhow::Error>, last| Replayed {
-            end: End { ending: Ending::Unknown, duration: last },
-            damage,
+        let mut sampled = Sampled::default();
+        let replayed = |end, damage| Replayed { end, damage, lines: Lines::default(), sampled: Sampled::default() };
+        let stops = |damage: Option<anyhow::Error>, last| {
+            replayed(End { ending: Ending::Unknown, duration: last }, damage)
         };
         let replayed = loop {
-            match self.reader.block(&mut events) {
+            match self.reader.batch(&mut batch) {
                 Ok(Block::Events) => {
-                    last = events.last().map_or(last, |event| event.at);
-                    pipeline.events(&self.subject, &events);
+                    last = batch.last().max(last);
+                    sampled.batch(&batch);
+                    pipeline.batch(&self.subject, &batch);
                 }
-                Ok(Block::End(end)) => break Replayed { end, damage: None },
+                Ok(Block::End(end)) => break replayed(end, None),
                 Ok(Block::Stops) => {
                     let warning = format!("{}: it stops here: the run was killed, or is not over", self.name);
                     global.warn("", &[printable(&warning).into_owned()]);
@@ -80,8 +89,41 @@ impl Recording {
             }
         };
         pipeline.finish(&self.subject, &replayed.end.ending, replayed.end.duration);
-        replayed
+        Replayed { lines: self.reader.lines().clone(), sampled, ..replayed }
     }
+}
+
+/// Of what is hot, so much of the calls is named at the most, and no function with less than this.
+const HOT: f64 = 0.9;
+const LEAST_HOT: f64 = 0.01;
+
+/// The functions that made most of the calls of a recording, by the names that the module gives them.
+pub(crate) fn hottest(path: &Path) -> Result<Vec<String>> {
+    let name = || path.display().to_string();
+    let file = BufReader::with_capacity(1 << 16, File::open(path).with_context(name)?);
+    let mut reader = Reader::open(file).with_context(name)?;
+    let (mut tree, mut batch) = (CallTree::counting(), Batch::default());
+    while reader.batch(&mut batch).with_context(name)? == Block::Events {
+        tree.batch(&batch);
+    }
+    let labels = Subject::from(reader.header()).labels;
+    let mut functions: Vec<(u64, &str)> = Vec::new();
+    for totals in tree.profile().by_function() {
+        if let What::Call(probe) = totals.what
+            && let Some(label) = labels.get(&probe)
+        {
+            functions.push((totals.calls, &label.name));
+        }
+    }
+    let all = functions.iter().map(|(calls, _)| calls).sum::<u64>() as f64;
+    functions.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(other.1)));
+    let mut left_out = 0.0;
+    let hot = functions.into_iter().take_while(|(calls, _)| {
+        let goes_on = left_out < HOT * all && *calls as f64 >= LEAST_HOT * all;
+        left_out += *calls as f64;
+        goes_on
+    });
+    Ok(hot.map(|(_, name)| name.to_owned()).collect())
 }
 
 /// The path that was given, or that of the newest recording in this folder.

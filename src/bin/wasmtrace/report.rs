@@ -12,6 +12,7 @@ use wasmtrace::trace::profile::{Node, Totals};
 use wasmtrace::trace::recording::End;
 
 use crate::Global;
+use crate::lines::HotLines;
 use crate::recordings::Recording;
 use crate::sinks::{self, Pipeline, Sinks};
 
@@ -23,6 +24,7 @@ Of a recording that is damaged or cut off, what is sound is shown.
 Examples:
   wasmtrace report
   wasmtrace report --flat --sort self app.wtrace
+  wasmtrace report --lines app.wtrace
   wasmtrace report --json app.wtrace | jq '.functions[0]'")]
 pub(crate) struct Args {
     /// The recording, `-` for standard input [default: the newest *.wtrace in this folder]
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     /// One line for each function
     #[arg(long)]
     flat: bool,
+    /// Source lines by samples, over all and of each function
+    #[arg(long, conflicts_with_all = ["tree", "flat", "sort"])]
+    lines: bool,
     /// What stands first [default: total, with --flat self]
     #[arg(long, value_name = "BY", value_enum)]
     sort: Option<SortArg>,
@@ -70,29 +75,42 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let out = BufWriter::new(out);
     let table: Box<dyn Sink> = if args.flat { Box::new(Flat::new(out, look)) } else { Box::new(Tree::new(out, look)) };
     let mut sinks = Sinks::none();
-    if !args.json {
+    if !args.json && !args.lines {
         sinks.add("standard output", table);
     }
     let subject = recording.subject.clone();
     let mut pipeline = Pipeline::new(sinks);
     let replayed = recording.replay(&mut pipeline, global);
+    let lines = args.lines.then(|| HotLines::of(&replayed));
     if args.json {
-        write_json(&subject, &replayed.end, &pipeline).context("standard output")?;
+        write_json(&subject, &replayed.end, &pipeline, lines.as_ref()).context("standard output")?;
+    } else if let Some(lines) = &lines {
+        let mut out = BufWriter::new(std::io::stdout());
+        lines.write(&mut out, &subject, args.min_share / 100.0).and_then(|()| out.flush()).context("standard output")?;
     }
     pipeline.worked()?;
     replayed.damage.map_or(Ok(0), Err)
 }
 
 /// One JSON object, its rows one a line. They are written one by one: there may be hundreds of thousands.
-fn write_json(subject: &Subject, end: &End, pipeline: &Pipeline) -> std::io::Result<()> {
+fn write_json(
+    subject: &Subject,
+    end: &End,
+    pipeline: &Pipeline,
+    lines: Option<&HotLines>,
+) -> std::io::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let head = wasmtrace::export::json_text(&head(subject, end, pipeline));
     write!(out, "{},\n  \"functions\": [", head.trim_end().trim_end_matches('}').trim_end())?;
-    let mut functions = pipeline.profile.by_function();
+    let mut functions = pipeline.tree().profile().by_function();
     functions.sort_by_key(|f| std::cmp::Reverse(f.own));
     write_rows(&mut out, functions.iter().map(|f| function(subject, f)))?;
     write!(out, "],\n  \"tree\": [")?;
-    write_rows(&mut out, pipeline.profile.nodes().map(|n| node(subject, n)))?;
+    write_rows(&mut out, pipeline.tree().profile().nodes().map(|n| node(subject, n)))?;
+    if let Some(lines) = lines {
+        write!(out, "],\n  \"lines\": [")?;
+        write_rows(&mut out, lines.json(subject))?;
+    }
     writeln!(out, "]\n}}")?;
     out.flush()
 }
@@ -105,7 +123,8 @@ fn write_rows(out: &mut impl Write, rows: impl Iterator<Item = Value>) -> std::i
 }
 
 fn head(subject: &Subject, end: &End, pipeline: &Pipeline) -> Value {
-    let profile = &pipeline.profile;
+    let profile = pipeline.tree().profile();
+    let accuracy = pipeline.tree().accuracy();
     let (drifts, drift_sum, drift_most) = profile.drifts();
     let (grows, pages) = profile.memory_grows();
     json!({
@@ -120,13 +139,22 @@ fn head(subject: &Subject, end: &End, pipeline: &Pipeline) -> Value {
             "resolution_nanos": subject.recording.resolution,
             "min_duration_nanos": subject.recording.min_duration,
             "max_depth": subject.recording.max_depth,
+            "stamped": subject.recording.stamped,
+            "not_sampled": subject.recording.not_sampled,
             "drifts": { "count": drifts, "sum_nanos": drift_sum, "most_nanos": drift_most },
+        },
+        "times": {
+            "samples": accuracy.samples,
+            "samples_in_hooks": accuracy.in_hooks,
+            "samples_lost": accuracy.lost,
+            "host_nanos": accuracy.host,
+            "without_hooks_nanos": accuracy.without_hooks,
         },
         "calls": profile.calls(),
         "calls_counted_only": profile.folded().values().sum::<u64>(),
         "manual_spans": profile.manual_spans(),
         "memory_grow": { "count": grows, "pages": pages },
-        "irregular": irregular(pipeline.irregular(), profile.merged()),
+        "irregular": irregular(pipeline.tree().irregular(), profile.merged()),
     })
 }
 
@@ -181,6 +209,9 @@ fn function(subject: &Subject, f: &Totals) -> Value {
         ("calls_counted_only".to_owned(), f.folded.into()),
         ("total_nanos".to_owned(), f.total.into()),
         ("self_nanos".to_owned(), f.own.into()),
+        ("samples".to_owned(), f.samples.1.into()),
+        ("self_samples".to_owned(), f.samples.0.into()),
+        ("estimated".to_owned(), f.estimated.into()),
     ]);
     Value::Object(row)
 }
@@ -196,6 +227,9 @@ fn node(subject: &Subject, node: &Node) -> Value {
         ("calls".to_owned(), node.calls.into()),
         ("total_nanos".to_owned(), node.total.into()),
         ("self_nanos".to_owned(), node.own.into()),
+        ("samples".to_owned(), node.samples.1.into()),
+        ("self_samples".to_owned(), node.samples.0.into()),
+        ("estimated".to_owned(), node.estimated.into()),
         ("recursive".to_owned(), node.recursive.into()),
         ("unwound".to_owned(), node.unwound.into()),
         ("open_at_the_end".to_owned(), node.cut_off.into()),

@@ -9,10 +9,10 @@ use wasmtrace::runtime::Outcome;
 use wasmtrace::trace::Ending;
 use wasmtrace::trace::recording::End;
 
-use crate::guest::{Guest, GuestArgs};
+use crate::guest::{Guest, GuestArgs, Times};
 use crate::sending::{self, ContextArgs, Place, ResourceArgs, Spool, SpoolArgs, Told};
 use crate::sinks::{self, Pipeline, Sinks};
-use crate::{Global, one_line};
+use crate::{Global, one_line, twice};
 
 /// Hook a module in memory, run it, and show where its time went
 #[derive(Debug, clap::Args)]
@@ -25,18 +25,22 @@ Examples:
   wasmtrace run --dir . --env HOME app.wasm input.txt
   wasmtrace run --select '-@std' --sink chrome:trace.json app.wasm
   wasmtrace run --sink otlp:http://localhost:4318 app.wasm
+  wasmtrace run --hooks none --sample app.wasm
   wasmtrace run --invoke fib lib.wasm 30
   CARGO_TARGET_WASM32_WASIP1_RUNNER='wasmtrace run' cargo test --target wasm32-wasip1")]
 pub(crate) struct Args {
     /// Where the trace goes, repeatable: NAME[:FILE or URL]
     #[arg(long = "sink", value_name = "SINK", long_help = sinks::help())]
-    sinks: Vec<Destination>,
+    pub(crate) sinks: Vec<Destination>,
+    /// Run the program twice, without hooks for the times and with hooks for the counts; its output is that of the first run
+    #[arg(long)]
+    twice: bool,
     /// In the tree, sum up calls below this share of the time, in percent; 0 shows all
     #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = sinks::percent)]
-    min_share: f64,
+    pub(crate) min_share: f64,
     /// Fail (125) if a sink fails, whatever the guest's exit code
     #[arg(long)]
-    require_export: bool,
+    pub(crate) require_export: bool,
     #[command(flatten)]
     spool: SpoolArgs,
     #[command(flatten)]
@@ -44,13 +48,16 @@ pub(crate) struct Args {
     #[command(flatten)]
     resource: ResourceArgs,
     #[command(flatten)]
-    guest: GuestArgs,
+    pub(crate) guest: GuestArgs,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
-    let mut guest = Guest::prepare(&args.guest, global)?;
+    if args.twice {
+        return twice::run(&args, global);
+    }
+    let mut guest = Guest::prepare(&args.guest, false, global)?;
     // `--hooks none` is the control for measurements: there is no tree to show.
-    let unhooked = args.guest.is_unhooked() && args.sinks.is_empty();
+    let unhooked = !args.guest.is_watched() && args.sinks.is_empty();
     let targets = if unhooked { Vec::new() } else { sending::targets(&args.sinks, global) };
     let default = [if unhooked || !targets.is_empty() { Destination::None } else { Destination::Tree }];
     let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
@@ -72,17 +79,20 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     };
     let interrupt = guest.interrupt();
     let shown = !pipeline.sinks().is_empty();
-    let outcome = guest.run(|subject, events| {
+    let times = if spool.is_some() || pipeline.wants_spans() { Times::OfEachEvent } else { Times::OfSamples };
+    let outcome = guest.run(times, |subject, batch| {
         if let Some(spool) = &mut spool {
-            spool.recorder().events(events);
+            spool.recorder().batch(batch);
         }
         if shown {
-            pipeline.events(subject, events);
+            pipeline.batch(subject, batch);
         }
     })?;
     show(&outcome, pipeline.sinks().shows_ending, global);
     let mut failed = false;
     if shown {
+        pipeline.lost(outcome.samples_lost);
+        guest.subject.recording.not_sampled.clone_from(&outcome.not_sampled);
         pipeline.finish(&guest.subject, &outcome.ending, outcome.duration);
         failed = pipeline.sinks().report();
     }

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, FromArgMatches};
 use wasmtrace::select::{Preset, Reason, Rules, Summary};
 
-/// `--select`, `-i`, `-x`, `--preset`, `--select-file`, `--min-size`.
+use crate::recordings;
+
+/// `--select`, `-i`, `-x`, `--preset`, `--select-file`, `--leave-out-hot`, `--min-size`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SelectArgs {
     /// Rules and files of rules, in the order typed.
@@ -20,6 +22,8 @@ enum Given {
     Rule(String),
     Preset(Preset),
     File(PathBuf),
+    /// A recording, whose hottest functions are left out.
+    Hot(PathBuf),
 }
 
 const HEADING: &str = "Which functions are hooked";
@@ -67,6 +71,17 @@ impl clap::Args for SelectArgs {
                 .help("Read rules from a file, one a line; # begins a comment"),
         )
         .arg(
+            many(clap::Arg::new("leave-out-hot").long("leave-out-hot").value_name("RECORDING"))
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("Leave out the few functions that made most of the calls of a recording")
+                .long_help(
+                    "Leave out the few functions that made most of the calls of a recording: the most-called first, until nine \
+                     calls in ten are left out; functions with less than one call in a hundred stay. Their time is then in \
+                     that of their callers. Functions are found by name, so the recording may be of an earlier build. Rules \
+                     that follow have the last word.",
+                ),
+        )
+        .arg(
             clap::Arg::new("imports")
                 .long("imports")
                 .action(clap::ArgAction::SetTrue)
@@ -101,6 +116,8 @@ impl FromArgMatches for SelectArgs {
         given.extend(matches.indices_of("preset").into_iter().flatten().zip(presets));
         let files = matches.get_many::<PathBuf>("select-file").into_iter().flatten().map(|f| Given::File(f.clone()));
         given.extend(matches.indices_of("select-file").into_iter().flatten().zip(files));
+        let hot = matches.get_many::<PathBuf>("leave-out-hot").into_iter().flatten().map(|f| Given::Hot(f.clone()));
+        given.extend(matches.indices_of("leave-out-hot").into_iter().flatten().zip(hot));
         given.sort_by_key(|(index, _)| *index);
         let given = given.into_iter().map(|(_, g)| g).collect();
         Ok(SelectArgs { given, min_size: matches.get_one("min-size").copied(), imports: matches.get_flag("imports") })
@@ -126,12 +143,12 @@ impl SelectArgs {
         bail!("the module is hooked already: a selection has no effect (strip it first)")
     }
 
-    /// With a preset: how many functions it and the other rules selected, and which of them left out how many. Who typed each rule
+    /// With a preset or a recording: how many functions it and the other rules selected, and which of them left out how many. Who typed each rule
     /// knows what they say.
     pub(crate) fn told(&self, rules: &Rules, selection: &Summary) -> Option<String> {
         let has_preset = match self.given.is_empty() {
             true => presets_of_the_environment().is_ok_and(|presets| !presets.is_empty()),
-            false => self.given.iter().any(|given| matches!(given, Given::Preset(_))),
+            false => self.given.iter().any(|given| matches!(given, Given::Preset(_) | Given::Hot(_))),
         };
         if !has_preset {
             return None;
@@ -159,6 +176,11 @@ impl SelectArgs {
             match given {
                 Given::Rule(rule) => rules.push(rule)?,
                 Given::Preset(preset) => rules.push_preset(*preset),
+                Given::Hot(path) => {
+                    for name in recordings::hottest(path)? {
+                        rules.push(&format!("-raw:={name}"))?;
+                    }
+                }
                 Given::File(path) => {
                     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
                     rules.push_lines(&text).with_context(|| path.display().to_string())?;

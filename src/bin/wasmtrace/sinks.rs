@@ -6,9 +6,9 @@ use std::io::{BufWriter, Write};
 use anyhow::{Context, Result};
 use wasmtrace::export::{Chrome, Destination, FORMATS, Folded, Format, Look, OtlpJson, Sink, Subject, Summary, Tree};
 use wasmtrace::label;
-use wasmtrace::trace::fold::{Change, Fold};
-use wasmtrace::trace::profile::Profile;
-use wasmtrace::trace::{Ending, Event};
+use wasmtrace::trace::Ending;
+use wasmtrace::trace::batch::Batch;
+use wasmtrace::trace::calltree::CallTree;
 
 pub(crate) fn help() -> String {
     let lines: Vec<String> = FORMATS.iter().map(|(name, about)| format!("  {name:<10} {about}")).collect();
@@ -31,57 +31,63 @@ pub(crate) fn colored(stream: &impl anstream::stream::RawStream) -> bool {
         && (stream.is_terminal() || anstream::ColorChoice::global() == anstream::ColorChoice::Always)
 }
 
-/// From events to sinks, with the call tree beside.
+/// From batches to sinks, with the call tree beside.
 pub(crate) struct Pipeline {
-    fold: Fold,
-    pub(crate) profile: Profile,
+    tree: CallTree,
     sinks: Sinks,
 }
 
 impl Pipeline {
     pub(crate) fn new(sinks: Sinks) -> Self {
-        Pipeline { fold: Fold::new(), profile: Profile::new(), sinks }
+        Pipeline { tree: CallTree::new(), sinks }
     }
 
-    pub(crate) fn events(&mut self, subject: &Subject, events: &[Event]) {
-        let Pipeline { fold, profile, sinks } = self;
-        // Here the time goes while a program runs that calls a lot: a loop for the call tree alone.
-        if !sinks.want_changes() {
-            let mut tell = |change: &Change<'_>| profile.change(change);
-            return events.iter().for_each(|event| fold.event(event, &mut tell));
+    /// One for which no call is known to begin or end at any time.
+    pub(crate) fn counting(sinks: Sinks) -> Self {
+        Pipeline { tree: CallTree::counting(), sinks }
+    }
+
+    /// Whether somebody wants to know of each call when it began and ended.
+    pub(crate) fn wants_spans(&self) -> bool {
+        self.sinks.want_changes()
+    }
+
+    pub(crate) fn batch(&mut self, subject: &Subject, batch: &Batch) {
+        let Pipeline { tree, sinks } = self;
+        match sinks.want_changes() {
+            true => tree.spans(batch, |change| sinks.each(|sink| sink.change(subject, change))),
+            false => tree.batch(batch),
         }
-        let mut tell = |change: &Change<'_>| {
-            profile.change(change);
-            sinks.each(|sink| sink.change(subject, change));
-        };
-        events.iter().for_each(|event| fold.event(event, &mut tell));
+    }
+
+    /// Samples were lost.
+    pub(crate) fn lost(&mut self, samples: u64) {
+        self.tree.lost(samples);
     }
 
     /// Ends the run after `duration`, or with its last event.
     pub(crate) fn finish(&mut self, subject: &Subject, ending: &Ending, duration: u64) {
-        let Pipeline { fold, profile, sinks } = self;
-        let duration = duration.max(fold.last());
-        fold.finish(duration, ending, &mut |change| {
-            profile.change(change);
-            sinks.each(|sink| sink.change(subject, change));
-        });
-        let summary = Summary { ending, duration, profile, irregular: fold.irregular() };
+        let Pipeline { tree, sinks } = self;
+        tree.finish(ending, duration, |change| sinks.each(|sink| sink.change(subject, change)));
+        let duration = duration.max(tree.last());
+        let (profile, irregular, accuracy) = (tree.profile(), tree.irregular(), tree.accuracy());
+        let summary = Summary { ending, duration, profile, irregular, accuracy };
         sinks.each(|sink| sink.finish(subject, &summary));
+    }
+
+    pub(crate) fn tree(&self) -> &CallTree {
+        &self.tree
     }
 
     /// The time of the last event, or of the end.
     pub(crate) fn last(&self) -> u64 {
-        self.fold.last()
+        self.tree.last()
     }
 
     /// The first failure of a sink, where that is a failure of the whole.
     pub(crate) fn worked(&mut self) -> Result<()> {
         let failed = self.sinks.failed.drain(..).next();
         failed.map_or(Ok(()), |(name, e)| Err(anyhow::Error::new(e).context(name)))
-    }
-
-    pub(crate) fn irregular(&self) -> &wasmtrace::trace::fold::Irregular {
-        self.fold.irregular()
     }
 
     pub(crate) fn sinks(&self) -> &Sinks {
@@ -132,7 +138,7 @@ impl Sinks {
         self.open.push((name.to_owned(), sink));
     }
 
-    fn want_changes(&self) -> bool {
+    pub(crate) fn want_changes(&self) -> bool {
         self.open.iter().any(|(_, sink)| sink.wants_changes())
     }
 

@@ -101,6 +101,8 @@ mod tests {
             manifest,
             context: None,
             resource: Vec::new(),
+            stamped: false,
+            not_sampled: None,
         }
     }
 

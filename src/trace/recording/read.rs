@@ -5,12 +5,16 @@ use std::io::{self, Read};
 use wasmparser::BinaryReader;
 
 use super::{
-    END, EVENTS, End, HEADER, Header, MAGIC, MOST_BYTES, MOST_EVENTS, MOST_TEXT, OLDEST_VERSION, SLOTS, State, VERSION,
-    checksum, op,
+    END, EVENTS, End, HEADER, Header, LINES, MAGIC, MOST_BYTES, MOST_EVENTS, MOST_LINES, MOST_TEXT, OLDEST_VERSION,
+    SLOTS, State, VERSION, checksum, op,
 };
 use crate::error::{Error, ErrorKind, Result};
+use crate::hook::buffer::{Kind, word};
 use crate::hook::{Manifest, ProbeId};
+use crate::trace::batch::{Batch, MarkKind, Place, Sample, Stamp};
 use crate::trace::context::Context;
+use crate::trace::lines::Lines;
+use crate::trace::timeline::Timeline;
 use crate::trace::{Ending, Event, EventKind, Level, Manual, Misuse, Trap};
 
 /// The longest header: a module has at most a million functions, and their names are not endless.
@@ -24,9 +28,23 @@ pub struct Reader<R: Read> {
     state: State,
     /// Where the next block begins.
     offset: usize,
-    /// The time of the last event.
-    last: u64,
+    times: Times,
+    /// Gives events times, where that is asked for.
+    timeline: Timeline,
+    batch: Batch,
+    lines: Lines,
     done: bool,
+}
+
+/// Times that have been read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    /// That of the last event.
+    last: u64,
+    /// When the last stamp ended.
+    stamped: u64,
+    /// Whether entries and exits have none.
+    none: bool,
 }
 
 /// What [`Reader::block`] found.
@@ -69,7 +87,23 @@ impl<R: Read> Reader<R> {
         }
         let header = within(offset + 9, &contents, header)?;
         let offset = offset + 9 + contents.len();
-        Ok(Reader { input, header, state: State::new(), offset, last: 0, done: false })
+        let times = Times { none: header.stamped, ..Default::default() };
+        Ok(Reader {
+            input,
+            header,
+            state: State::new(),
+            offset,
+            times,
+            timeline: Timeline::new(),
+            batch: Batch::default(),
+            lines: Lines::default(),
+            done: false,
+        })
+    }
+
+    /// The lines of places where samples were taken, as far as they have been read: they come at the end.
+    pub fn lines(&self) -> &Lines {
+        &self.lines
     }
 
     /// What is known before the first event.
@@ -91,30 +125,52 @@ impl<R: Read> Reader<R> {
     /// not read. [`ErrorKind::Io`] if the file cannot be read.
     pub fn block(&mut self, events: &mut Vec<Event>) -> Result<Block> {
         events.clear();
-        if std::mem::replace(&mut self.done, true) {
-            return Ok(Block::Stops);
+        let mut batch = std::mem::take(&mut self.batch);
+        let read = self.batch(&mut batch);
+        if matches!(read, Ok(Block::Events)) {
+            self.timeline.events(&batch, events);
         }
-        let (kind, contents) = match raw_block(&mut self.input, self.offset)? {
-            Raw::Whole(kind, contents) => (kind, contents),
-            Raw::Cut(within) => {
-                self.done = within;
+        self.batch = batch;
+        read
+    }
+
+    /// Like [`Reader::block`], but gives what was recorded as it is: with samples, and without a time for each event. Use one
+    /// of the two.
+    ///
+    /// # Errors
+    /// Those of [`Reader::block`].
+    pub fn batch(&mut self, batch: &mut Batch) -> Result<Block> {
+        batch.clear();
+        loop {
+            if std::mem::replace(&mut self.done, true) {
                 return Ok(Block::Stops);
             }
-        };
-        let at = self.offset + 9;
-        self.offset = at + contents.len();
-        match kind {
-            EVENTS => {
-                let (state, last) = (&mut self.state, &mut self.last);
-                if let Err(e) = within(at, &contents, |r| read_events(r, state, last, events)) {
-                    events.clear();
-                    return Err(e);
+            let (kind, contents) = match raw_block(&mut self.input, self.offset)? {
+                Raw::Whole(kind, contents) => (kind, contents),
+                Raw::Cut(within) => {
+                    self.done = within;
+                    return Ok(Block::Stops);
                 }
-                self.done = false;
-                Ok(Block::Events)
+            };
+            let at = self.offset + 9;
+            self.offset = at + contents.len();
+            match kind {
+                EVENTS => {
+                    let (state, times) = (&mut self.state, &mut self.times);
+                    if let Err(e) = within(at, &contents, |r| read_events(r, state, times, batch)) {
+                        batch.clear();
+                        return Err(e);
+                    }
+                    self.done = false;
+                    return Ok(Block::Events);
+                }
+                LINES => {
+                    within(at, &contents, |r| read_lines(r, &mut self.lines))?;
+                    self.done = false;
+                }
+                END => return Ok(Block::End(within(at, &contents, end)?)),
+                _ => return Err(damaged(at - 9, "a block of a kind that is not known here")),
             }
-            END => Ok(Block::End(within(at, &contents, end)?)),
-            _ => Err(damaged(at - 9, "a block of a kind that is not known here")),
         }
     }
 }
@@ -184,7 +240,23 @@ fn header(r: &mut BinaryReader<'_>) -> Result<Header> {
     let at = r.original_position();
     let manifest = Manifest::decode(r.read_bytes(length)?, at)?;
     let (context, resource) = if version == 1 { (None, Vec::new()) } else { (context(r)?, resource(r)?) };
-    Ok(Header { program, began, clock, resolution, min_duration, max_depth, manifest, context, resource })
+    let (stamped, not_sampled) = match version {
+        1 | 2 => (false, Some("the recording was made by an earlier version".to_owned())),
+        _ => (r.read_u8()? != 0, Some(text(r)?).filter(|text| !text.is_empty())),
+    };
+    Ok(Header {
+        program,
+        began,
+        clock,
+        resolution,
+        min_duration,
+        max_depth,
+        manifest,
+        context,
+        resource,
+        stamped,
+        not_sampled,
+    })
 }
 
 fn context(r: &mut BinaryReader<'_>) -> Result<Option<Context>> {
@@ -240,14 +312,14 @@ fn text(r: &mut BinaryReader<'_>) -> Result<String> {
     Ok(text.to_owned())
 }
 
-fn read_events(r: &mut BinaryReader<'_>, state: &mut State, last: &mut u64, events: &mut Vec<Event>) -> Result<()> {
+fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, batch: &mut Batch) -> Result<()> {
     let at = r.original_position();
     let (began, unit, count) = (r.read_var_u64()?, r.read_var_u64()?, r.read_var_u32()?);
-    if count > MOST_EVENTS || began < *last {
+    if count > MOST_EVENTS || began < times.last {
         return Err(damaged(at, "the recording is damaged: more events than a block holds, or a time that steps back"));
     }
-    let count = count as usize;
     let mut now = began;
+    let mut events = 0;
     while !r.eof() {
         let at = r.original_position();
         let wrong = |what: &str| damaged(at, format!("the recording is damaged: {what}"));
@@ -260,7 +332,14 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, last: &mut u64, even
             _ => Some(0),
         };
         now = passed.and_then(|passed| now.checked_add(passed)).ok_or_else(|| wrong("a time that is none"))?;
-        let mut push = |kind| events.push(Event { at: now, kind });
+        let mut push = |kind| {
+            events += 1;
+            match kind {
+                EventKind::Enter(id) if times.none => batch.words.push(word(id, Kind::Enter)),
+                EventKind::Exit(id) if times.none => batch.words.push(word(id, Kind::Exit)),
+                kind => batch.event(Event { at: now, kind }),
+            }
+        };
         match op {
             op::TIME | op::TIME_NANOS | op::TIMES..op::ENTER_SLOT | op::LONG_TIMES.. => {}
             op::ENTER | op::ENTER_SLOT..op::LEAF_SLOT => {
@@ -304,19 +383,90 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, last: &mut u64, even
                 let level = Level::from_number(r.read_u8()?.into()).ok_or_else(|| wrong("a level that is none"))?;
                 push(manual(Manual::Log(level, text(r)?)));
             }
-            op::MISUSE => {
-                let misuse = Misuse::from_number(r.read_u8()?).ok_or_else(|| wrong("a misuse that is none"))?;
-                push(manual(Manual::Misuse(misuse)));
-            }
+            op::MISUSE => match r.read_u8()? {
+                op::STAMP => {
+                    let stamp = stamp(r, times)?.ok_or_else(|| wrong("a stamp that is none"))?;
+                    batch.mark(MarkKind::Stamp(stamp));
+                }
+                op::SAMPLE => {
+                    let sample = sample(r)?.ok_or_else(|| wrong("a sample of a place that is none"))?;
+                    batch.mark(MarkKind::Sample(sample));
+                }
+                number => {
+                    let misuse = Misuse::from_number(number).ok_or_else(|| wrong("a misuse that is none"))?;
+                    push(manual(Manual::Misuse(misuse)));
+                }
+            },
         }
-        if events.len() > count {
+        if events > count {
             return Err(wrong("more events than its block says"));
         }
     }
-    if events.len() < count {
+    if events < count {
         return Err(damaged(at, "the recording is damaged: fewer events than its block says"));
     }
-    *last = now;
+    times.last = now;
+    Ok(())
+}
+
+fn stamp(r: &mut BinaryReader<'_>, times: &mut Times) -> Result<Option<Stamp>> {
+    let (since, ago, stood, host) = (r.read_var_u64()?, r.read_var_u64()?, r.read_var_u64()?, r.read_var_u64()?);
+    let before_event = r.read_u8()? != 0;
+    let Some(called) = times.stamped.checked_add(since) else { return Ok(None) };
+    let Some(returned) = called.checked_add(stood).filter(|_| host <= stood) else { return Ok(None) };
+    times.stamped = returned;
+    Ok(Some(Stamp { over: called.saturating_sub(ago), called, returned, host, before_event }))
+}
+
+/// More weight than a day is damage: sums of it are to fit.
+const MOST_WEIGHT: u64 = 86_400_000_000_000;
+
+/// A longer path than any recorder notes is damage.
+const MOST_PATH: u32 = 1 << 16;
+
+fn sample(r: &mut BinaryReader<'_>) -> Result<Option<Sample>> {
+    let (weight, cost, place) = (r.read_var_u64()?, r.read_var_u64()?, r.read_u8()?);
+    let mut id = || Ok::<_, Error>(ProbeId(r.read_var_u32()?));
+    let kind = place & !op::WITH_PATH;
+    let function = matches!(kind, op::IN_FUNCTION | op::AT_OFFSET).then(&mut id).transpose()?;
+    let offset = (kind == op::AT_OFFSET).then(&mut id).transpose()?.map(|offset| offset.0);
+    let at = match (kind, function) {
+        (op::IN_HOOK, _) => Place::Hook,
+        (_, Some(id)) => Place::Function { id, offset },
+        (op::IN_ENGINE, _) => Place::Engine,
+        (op::IN_HOST, _) => Place::Host,
+        _ => return Ok(None),
+    };
+    let path = match place & op::WITH_PATH {
+        0 => None,
+        _ => {
+            let length = id()?.0;
+            if length > MOST_PATH {
+                return Ok(None);
+            }
+            Some((0..length).map(|_| id()).collect::<Result<_>>()?)
+        }
+    };
+    Ok((weight.max(cost) <= MOST_WEIGHT).then_some(Sample { weight, cost, place: at, path }))
+}
+
+fn read_lines(r: &mut BinaryReader<'_>, lines: &mut Lines) -> Result<()> {
+    let at = r.original_position();
+    let wrong = |what: &str| damaged(at, format!("the recording is damaged: {what}"));
+    let count = r.read_var_u32()? as usize;
+    if count > MOST_LINES {
+        return Err(wrong("more files than a block of lines holds"));
+    }
+    let files = (0..count).map(|_| text(r)).collect::<Result<Vec<_>>>()?;
+    let count = r.read_var_u32()? as usize;
+    if count > MOST_LINES {
+        return Err(wrong("more lines than a block of them holds"));
+    }
+    for _ in 0..count {
+        let [id, offset, file, line] = [r.read_var_u32()?, r.read_var_u32()?, r.read_var_u32()?, r.read_var_u32()?];
+        let file = files.get(file as usize).ok_or_else(|| wrong("a file that is none"))?;
+        lines.insert(ProbeId(id), offset, file, line);
+    }
     Ok(())
 }
 

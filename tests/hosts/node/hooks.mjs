@@ -28,7 +28,6 @@ export function manualApi(tree, memory) {
 }
 
 const [CURSOR, LIMIT] = [0, 4];
-const EVENT_BYTES = 8;
 /** Stands for the function where one that is not hooked catches exceptions. */
 const NOBODY = 2 ** 30 - 1;
 
@@ -41,6 +40,9 @@ export class Buffer {
     this.place = bufferPlace(module);
     this.tree = tree;
     this.memory = undefined;
+    // In the set threshold each event has a second word, for its time.
+    const counts = WebAssembly.Module.imports(module).some(({ name }) => name === "flush-counted");
+    this.eventBytes = counts ? 8 : 4;
   }
 
   /** Where the guest records, once there is an instance. */
@@ -58,7 +60,7 @@ export class Buffer {
       flush();
       this.tree.memoryGrow(pages >>> 0);
     };
-    return { "wasmtrace:recorder": { flush, "flush-counted": flush, "memory-grow": memoryGrow } };
+    return { "wasmtrace:recorder": { "flush-words": flush, "flush-counted": flush, "memory-grow": memoryGrow } };
   }
 
   /** Takes the events that are there. */
@@ -67,7 +69,7 @@ export class Buffer {
     const view = new DataView(this.memory.buffer);
     const word = (at) => view.getUint32(at, true);
     const { firstBlock } = this.place;
-    for (let at = firstBlock; at < word(CURSOR); at += EVENT_BYTES) {
+    for (let at = firstBlock; at < word(CURSOR); at += this.eventBytes) {
       const id = word(at) >>> 2;
       switch (word(at) & 3) {
         case 0: this.tree.enter(id); break;

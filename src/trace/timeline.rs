@@ -1,6 +1,6 @@
-//! When the events of a buffer happened, of which only some have a time.
+//! When the events of a batch happened, of which only some have a time.
 //!
-//! Where calls are dense the guest asks for the time once in a thousand events, and the time between two stamps has to be
+//! Where calls are dense the guest calls the host once in a thousand events, and the time between two stamps has to be
 //! shared out among the *steps* between them: from one event to the next. As many shares as steps would be wrong: in a loop
 //! that calls a function of a thousand instructions and one of three, both would seem to take the same. So the consumer
 //! learns how long each kind of step takes, from pairs of stamps with one step between them, and shares out by that. A kind is
@@ -9,43 +9,152 @@
 //! wrong by more than the few microseconds between two of them.
 //!
 //! What a mean cannot tell: a function that takes longer when one caller calls it than another has the same mean for both,
-//! and a step that once in a thousand times takes a thousand times as long has no mean worth the name. `--clock spin`
-//! measures such programs.
+//! and a step that once in a thousand times takes a thousand times as long has no mean worth the name. So these times serve
+//! spans, which need a beginning and an end each, and runs that are too short to be sampled; call trees are measured by
+//! samples ([`super::calltree`]).
 //!
 //! The road not taken: stamps at random *times*, by a thread that writes the clock's word. They need no model, but a sleeping
 //! thread comes round once in 150 µs only, which leaves a run of a millisecond with seven of them, and one that spins wants
 //! a core (that is `--clock spin`).
 
+use super::batch::{Batch, MarkKind, Sample, Stamp, said};
+use super::Event;
 use crate::hook::buffer::{Kind as EventWord, TICK};
 
-/// The time at an event: the guest called for it just before it wrote the event.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stamp {
-    /// Where the event stands in the buffer.
-    pub(super) at: u32,
-    /// When the events before it had happened: some time before the call, if the guest was idle.
-    pub(super) over: u64,
-    /// When the guest called, and when it went on: between the two it stood still.
-    pub(super) called: u64,
-    pub(super) returned: u64,
+/// Stands for an event that is not known yet, or for none: no hook writes it.
+const UNKNOWN: u32 = u32::MAX;
+
+/// Gives each event of a stream of batches its time.
+#[derive(Debug)]
+pub struct Timeline {
+    model: Model,
+    /// The time of the last event.
+    last: u64,
+    /// The last stamp, and the last word.
+    stamp: Stamp,
+    word: u32,
 }
 
-/// Stands for an event that is not known yet, or for none: no hook writes it.
-pub(super) const UNKNOWN: u32 = u32::MAX;
+/// What a batch consists of, once its events have times.
+#[derive(Debug, PartialEq)]
+pub enum Step<'b> {
+    /// An event.
+    Event(&'b Event),
+    /// The guest was interrupted.
+    Sample(&'b Sample),
+    /// The guest called the host.
+    Stamp(&'b Stamp),
+}
 
-/// Events between two moments that are known.
+impl Default for Timeline {
+    fn default() -> Self {
+        Timeline { model: Model::new(), last: 0, stamp: Stamp::default(), word: UNKNOWN }
+    }
+}
+
+impl Timeline {
+    /// One that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells `tell` all that is in a batch, in order. Times never step back.
+    #[inline]
+    pub fn batch(&mut self, batch: &Batch, mut tell: impl FnMut(Step<'_>)) {
+        let Batch { words, marks } = batch;
+        let mut marks = marks.iter().peekable();
+        let mut ends = batch.marks.iter().filter_map(|mark| match &mark.kind {
+            MarkKind::Stamp(stamp) => Some((mark.at, stamp)),
+            _ => None,
+        });
+        let mut from = 0;
+        let mut last = self.last;
+        loop {
+            let end = ends.next();
+            let (to, stamp) = end.map_or((words.len(), None), |(at, stamp)| (at, Some(stamp)));
+            let mut index = from;
+            let mut event = |word: u32, at: u64| {
+                while let Some(mark) = marks.next_if(|mark| mark.at <= index) {
+                    other(&mark.kind, &mut last, &mut tell);
+                }
+                last = last.max(at);
+                index += 1;
+                tell(Step::Event(&Event { at: last, kind: said(word) }));
+            };
+            match stamp {
+                Some(stamp) => {
+                    let stretch = Stretch {
+                        before: if self.stamp.before_event { UNKNOWN } else { self.word },
+                        words: &words[from..to],
+                        next: words.get(to).copied().unwrap_or(UNKNOWN),
+                        begin: self.stamp.returned,
+                        over: stamp.over,
+                        end: stamp.called,
+                        exact: stamp.before_event,
+                    };
+                    self.model.share_out(&stretch, event);
+                }
+                // Nothing is known of what comes behind the last stamp.
+                None => words[from..to].iter().for_each(|word| event(*word, 0)),
+            }
+            self.word = words[from..to].last().copied().unwrap_or(self.word);
+            // Up to the stamp itself.
+            while let Some(mark) = marks.next_if(|mark| mark.at <= to) {
+                if let MarkKind::Stamp(stamp) = &mark.kind {
+                    self.stamp = *stamp;
+                    tell(Step::Stamp(stamp));
+                    break;
+                }
+                other(&mark.kind, &mut last, &mut tell);
+            }
+            from = to;
+            if stamp.is_none() {
+                break;
+            }
+        }
+        self.last = last;
+    }
+
+    /// Appends the events of a batch.
+    pub fn events(&mut self, batch: &Batch, events: &mut Vec<Event>) {
+        self.batch(batch, |step| {
+            if let Step::Event(event) = step {
+                events.push(event.clone());
+            }
+        });
+    }
+}
+
+/// A mark that is no stamp.
+#[inline]
+fn other(mark: &MarkKind, last: &mut u64, tell: &mut impl FnMut(Step<'_>)) {
+    match mark {
+        MarkKind::Event(event) if event.at >= *last => {
+            *last = event.at;
+            tell(Step::Event(event));
+        }
+        MarkKind::Event(event) => tell(Step::Event(&Event { at: *last, kind: event.kind.clone() })),
+        MarkKind::Sample(sample) => tell(Step::Sample(sample)),
+        MarkKind::Stamp(_) => {}
+    }
+}
+
+/// Words between two stamps.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stretch<'s> {
-    /// Their first words.
-    pub(super) words: &'s [u32],
+struct Stretch<'s> {
+    /// The word before the first, if the first did not happen at `begin`; else [`UNKNOWN`].
+    before: u32,
+    words: &'s [u32],
     /// The word of the event behind them, or [`UNKNOWN`].
-    pub(super) next: u32,
-    /// When the first of them happened.
-    pub(super) begin: u64,
+    next: u32,
+    /// When the guest went on.
+    begin: u64,
     /// When all of them had happened.
-    pub(super) over: u64,
-    /// When the event behind them came.
-    pub(super) end: u64,
+    over: u64,
+    /// When the guest called again.
+    end: u64,
+    /// Whether the event behind them came at `end`.
+    exact: bool,
 }
 
 /// Kinds of steps that are remembered: programs have a few hundred that matter.
@@ -85,7 +194,7 @@ struct Measured {
 
 /// What is known of steps.
 #[derive(Debug)]
-pub(super) struct Timeline {
+struct Model {
     /// Apart from what they were computed from: these are looked up at each event.
     kinds: Box<[Kind; KINDS]>,
     measured: Box<[Measured; KINDS]>,
@@ -97,9 +206,9 @@ pub(super) struct Timeline {
     steps: Vec<u32>,
 }
 
-impl Timeline {
-    pub(super) fn new() -> Self {
-        Timeline {
+impl Model {
+    fn new() -> Self {
+        Model {
             kinds: Box::new([Kind::default(); KINDS]),
             measured: Box::new([Measured::default(); KINDS]),
             overhead: f32::INFINITY,
@@ -109,37 +218,38 @@ impl Timeline {
     }
 
     /// Tells `tell` the time of each event, in order and in whole ticks.
-    pub(super) fn share_out(&mut self, stretch: &Stretch<'_>, mut tell: impl FnMut(u32, u64)) {
-        let Stretch { words, next, begin, over, end } = *stretch;
+    fn share_out(&mut self, stretch: &Stretch<'_>, mut tell: impl FnMut(u32, u64)) {
+        let Stretch { before, words, next, begin, over, end, exact } = *stretch;
         let Some((&first, rest)) = words.split_first() else { return };
         let first_tick = begin / TICK * TICK;
-        tell(first, first_tick);
-        if rest.is_empty() {
-            if over >= end {
+        if rest.is_empty() && before == UNKNOWN {
+            tell(first, first_tick);
+            if exact && over >= end {
                 self.learn(first, next, end.saturating_sub(begin));
             }
             return;
         }
         let (mut sum, mut unknown) = (0u64, 0u64);
-        self.steps.clear();
-        let kinds = &*self.kinds;
-        self.steps.extend(words.iter().zip(rest).map(|(&from, &to)| {
-            let takes = known(kinds, from, to);
+        let mut add = |takes: u32| {
             sum += u64::from(takes);
             unknown += u64::from(takes == 0);
             takes
-        }));
+        };
+        self.steps.clear();
+        let kinds = &*self.kinds;
+        // Of the step that the call of the host came in the middle of, one half is before it and the other behind.
+        self.steps.push(if before == UNKNOWN { 0 } else { add(known(kinds, before, first) / 2) });
+        self.steps.extend(words.iter().zip(rest).map(|(&from, &to)| add(known(kinds, from, to))));
         // The last step leads out of the stretch, and gets what is left: all of it if the guest was idle.
         let last = if over < end { 0 } else { known(kinds, words[words.len() - 1], next) };
-        sum += u64::from(last);
-        unknown += u64::from(last == 0);
+        add(if exact { last } else { last / 2 });
         let span = over.saturating_sub(begin) as f64 * f64::from(PARTS);
         // If nothing is unknown, the known make up all of the time; else the unknown ones share what is left of it.
         let scale = if unknown == 0 || sum as f64 > span { span / (sum as f64).max(1.0) } else { 1.0 };
         let mut unknown_takes = if unknown > 0 { (span - sum as f64 * scale).max(0.0) / unknown as f64 } else { 0.0 };
         if over < end {
             // It is the last step that took long, and not the others that are not known.
-            let known = (words.len() as u64 - unknown).max(1);
+            let known = (words.len() as u64).saturating_sub(unknown).max(1);
             unknown_takes = unknown_takes.min((sum / known).max(u64::from(PARTS)) as f64);
         }
         // From here on in parts of parts, so that scaling is a multiplication.
@@ -147,8 +257,13 @@ impl Timeline {
         let tick = TICK * u64::from(PARTS) * FINER as u64;
         let (mut at, most) = (first_tick, over.max(begin) / TICK * TICK);
         let (mut passed, mut next_tick) = ((begin - first_tick) * (tick / TICK), tick);
-        for (&word, &takes) in rest.iter().zip(&self.steps) {
-            let takes = if takes == 0 { unknown_takes } else { u64::from(takes).saturating_mul(scale) };
+        let mut is_first = before == UNKNOWN;
+        for (&word, &takes) in words.iter().zip(&self.steps) {
+            let takes = match takes {
+                0 if std::mem::take(&mut is_first) => 0,
+                0 => unknown_takes,
+                takes => u64::from(takes).saturating_mul(scale),
+            };
             passed = passed.saturating_add(takes);
             // Most steps are far shorter than a tick: only one that reaches the next needs more than a comparison.
             if passed >= next_tick {
@@ -229,7 +344,7 @@ fn slot(from: u32, to: u32) -> usize {
 mod tests {
     use super::*;
 
-    fn times(timeline: &mut Timeline, stretch: Stretch<'_>) -> Vec<u64> {
+    fn times(timeline: &mut Model, stretch: Stretch<'_>) -> Vec<u64> {
         let mut times = Vec::new();
         timeline.share_out(&stretch, |_, at| times.push(at));
         times
@@ -245,8 +360,8 @@ mod tests {
     }
 
     /// One step, exactly measured.
-    fn measured(timeline: &mut Timeline, from: u32, to: u32, nanos: u64) {
-        let stretch = Stretch { words: &[from], next: to, begin: 1000, over: 1000 + nanos, end: 1000 + nanos };
+    fn measured(timeline: &mut Model, from: u32, to: u32, nanos: u64) {
+        let stretch = Stretch { before: UNKNOWN, words: &[from], next: to, begin: 1000, over: 1000 + nanos, end: 1000 + nanos, exact: true };
         assert_eq!(times(timeline, stretch), [1000]);
     }
 
@@ -254,50 +369,50 @@ mod tests {
 
     #[test]
     fn time_is_shared_out_by_what_steps_take() {
-        let mut timeline = Timeline::new();
+        let mut timeline = Model::new();
         for _ in 0..100 {
             measured(&mut timeline, 1, 2, OVERHEAD + 9_000);
             measured(&mut timeline, 2, 1, OVERHEAD);
         }
         // Twice the time that the four steps are known for.
-        let stretch = Stretch { words: &[1, 2, 1, 2], next: 1, begin: 0, over: 36_000, end: 36_000 };
+        let stretch = Stretch { before: UNKNOWN, words: &[1, 2, 1, 2], next: 1, begin: 0, over: 36_000, end: 36_000, exact: true };
         assert_close(times(&mut timeline, stretch), [0, 18_000, 18_000, 36_000]);
     }
 
     #[test]
     fn what_is_not_known_gets_what_is_left() {
-        let mut timeline = Timeline::new();
+        let mut timeline = Model::new();
         measured(&mut timeline, 2, 1, OVERHEAD);
         measured(&mut timeline, 1, 2, OVERHEAD + 1_000);
-        let stretch = Stretch { words: &[1, 2, 5, 1], next: 2, begin: 0, over: 12_000, end: 12_000 };
+        let stretch = Stretch { before: UNKNOWN, words: &[1, 2, 5, 1], next: 2, begin: 0, over: 12_000, end: 12_000, exact: true };
         assert_close(times(&mut timeline, stretch), [0, 1_000, 6_000, 11_000]);
-        let nothing_known = Stretch { words: &[5, 6, 7, 8], next: 5, begin: 0, over: 4_000, end: 4_000 };
+        let nothing_known = Stretch { before: UNKNOWN, words: &[5, 6, 7, 8], next: 5, begin: 0, over: 4_000, end: 4_000, exact: true };
         assert_close(times(&mut timeline, nothing_known), [0, 1_000, 2_000, 3_000]);
     }
 
     #[test]
     fn the_step_in_which_a_guest_was_idle_gets_the_time() {
-        let mut timeline = Timeline::new();
+        let mut timeline = Model::new();
         for _ in 0..10 {
             measured(&mut timeline, 1, 2, OVERHEAD + 1_000);
             measured(&mut timeline, 2, 1, OVERHEAD);
         }
-        let stretch = Stretch { words: &[1, 2, 1, 2], next: 1, begin: 0, over: 150_000, end: 9_000_000 };
+        let stretch = Stretch { before: UNKNOWN, words: &[1, 2, 1, 2], next: 1, begin: 0, over: 150_000, end: 9_000_000, exact: true };
         assert_close(times(&mut timeline, stretch), [0, 1_000, 1_000, 2_000]);
         // Nor does a step that is not known take what the idle one took.
-        let stretch = Stretch { words: &[1, 2, 5, 2], next: 1, begin: 0, over: 150_000, end: 9_000_000 };
+        let stretch = Stretch { before: UNKNOWN, words: &[1, 2, 5, 2], next: 1, begin: 0, over: 150_000, end: 9_000_000, exact: true };
         assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 4_000));
         // Known steps never reach into the time in which nothing happened.
-        let stretch = Stretch { words: &[1, 2, 1, 2], next: 1, begin: 0, over: 200, end: 9_000_000 };
+        let stretch = Stretch { before: UNKNOWN, words: &[1, 2, 1, 2], next: 1, begin: 0, over: 200, end: 9_000_000, exact: true };
         assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 200));
     }
 
     #[test]
     fn times_never_leave_their_stretch() {
-        let mut timeline = Timeline::new();
+        let mut timeline = Model::new();
         measured(&mut timeline, 1, 1, 5);
         for (begin, over, end) in [(0, 0, 0), (500, 100, 50), (1 << 60, (1 << 60) + 700, 1 << 61)] {
-            let at = times(&mut timeline, Stretch { words: &[1; 1000], next: UNKNOWN, begin, over, end });
+            let at = times(&mut timeline, Stretch { before: UNKNOWN, words: &[1; 1000], next: UNKNOWN, begin, over, end, exact: true });
             assert!(at.is_sorted() || begin > over, "{begin} {over} {end}");
             assert!(at.iter().all(|at| (begin.min(over) / TICK * TICK..=over.max(begin)).contains(at)));
         }

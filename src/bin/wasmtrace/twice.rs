@@ -1,0 +1,98 @@
+//! `wasmtrace run --twice`: times from a run without hooks, counts from one with hooks.
+
+use std::io::{IsTerminal, Read};
+
+use anyhow::{Context, Result, bail};
+use wasmtrace::export::{Destination, Subject};
+use wasmtrace::hook::ProbeId;
+use wasmtrace::trace::batch::{Batch, Mark, MarkKind, Place, Sample};
+
+use crate::guest::{Guest, Times};
+use crate::run::{Args, leave, show};
+use crate::sinks::{Pipeline, Sinks};
+use crate::{Global, sending};
+
+pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
+    args.guest.refuse_of_two()?;
+    let default = [Destination::Tree];
+    let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
+    if !sending::targets(destinations, global).is_empty() {
+        bail!("--twice knows how long functions take, and not when they were called: no spans can be sent");
+    }
+    let sinks = Sinks::open(destinations, args.min_share)?;
+    if sinks.want_changes() {
+        bail!("--twice knows how long functions take, and not when they were called: only tree and folded can show that");
+    }
+    // Both runs are to read the same.
+    let mut stdin = std::io::stdin();
+    let mut input = None;
+    if !stdin.is_terminal() {
+        stdin.read_to_end(input.insert(Vec::new())).context("standard input")?;
+    }
+
+    let mut plain = Guest::prepare(&args.guest.for_one_of_two(false), false, global)?;
+    let mut hooked = Guest::prepare(&args.guest.for_one_of_two(true), false, global)?;
+    plain.give(input.clone(), false);
+    hooked.give(input, true);
+    let ids = Ids::of(&plain, &hooked)?;
+
+    let mut pipeline = Pipeline::counting(sinks);
+    let timed = plain.run(Times::OfSamples, |_, batch| pipeline.batch(&hooked.subject, &ids.batch(batch, &hooked.subject)))?;
+    show(&timed, pipeline.sinks().shows_ending, global);
+    if timed.abandoned {
+        return Ok(leave(&timed, false));
+    }
+    let mut words = Batch::default();
+    let counted = hooked.run(Times::OfSamples, |subject, batch| {
+        words.clear();
+        words.words.extend_from_slice(&batch.words);
+        let is_event = |mark: &&Mark| matches!(mark.kind, MarkKind::Event(_));
+        words.marks.extend(batch.marks.iter().filter(is_event).cloned());
+        pipeline.batch(subject, &words);
+    })?;
+    if counted.ending != timed.ending {
+        let endings = [&timed.ending, &counted.ending].map(|ending| ending.describe());
+        global.warn("", &[format!("the two runs ended differently, without hooks and with: {}; {}", endings[0], endings[1])]);
+    }
+    hooked.subject.recording.not_sampled.clone_from(&timed.not_sampled);
+    pipeline.lost(timed.samples_lost);
+    pipeline.finish(&hooked.subject, &timed.ending, timed.duration);
+    let failed = pipeline.sinks().report();
+    Ok(leave(&timed, failed && args.require_export))
+}
+
+/// What functions of a module are called in that module with hooks.
+struct Ids {
+    imported: u32,
+    added: u32,
+}
+
+impl Ids {
+    fn of(plain: &Guest, hooked: &Guest) -> Result<Ids> {
+        let (imported, _) = plain.functions()?;
+        let (with_hooks, _) = hooked.functions()?;
+        Ok(Ids { imported, added: with_hooks.saturating_sub(imported) })
+    }
+
+    fn id(&self, id: ProbeId) -> ProbeId {
+        if id.0 < self.imported { id } else { ProbeId(id.0 + self.added) }
+    }
+
+    /// The samples of a batch, on paths of hooked functions.
+    fn batch(&self, batch: &Batch, subject: &Subject) -> Batch {
+        let kind = |kind: &MarkKind| match kind {
+            MarkKind::Sample(sample) => {
+                let place = match sample.place {
+                    Place::Function { id, offset } => Place::Function { id: self.id(id), offset },
+                    place => place,
+                };
+                let path = sample.path.iter().flatten().map(|id| self.id(*id));
+                let path = path.filter(|id| subject.labels.contains_key(id)).collect();
+                MarkKind::Sample(Sample { place, path: Some(path), ..*sample })
+            }
+            kind => kind.clone(),
+        };
+        let marks = batch.marks.iter().map(|mark| Mark { at: 0, kind: kind(&mark.kind) });
+        Batch { words: Vec::new(), marks: marks.collect() }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a node took, by samples and by calls of the host.
+
+use super::super::fold::What;
+use super::{NO_WORD, Node, NodeId, Profile, ROOT};
+use crate::hook::ProbeId;
+use crate::hook::buffer::{Kind, word};
+
+/// How deep a function is looked for among the open calls.
+const SEARCH: usize = 64;
+
+/// Nanoseconds in a node itself, and in it and what it called.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(in crate::trace) struct Times {
+    pub(in crate::trace) own: u64,
+    pub(in crate::trace) total: u64,
+}
+
+/// What a node took, by what does not follow from its events.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::trace) struct Measured {
+    /// In the host.
+    pub(in crate::trace) host: Times,
+    /// The part of that which is in the durations of its spans too.
+    pub(in crate::trace) host_in_spans: Times,
+    /// By samples that were taken while events had times, and by those that were taken since.
+    pub(in crate::trace) sampled: [Times; 2],
+}
+
+impl Measured {
+    pub(super) fn absorb(&mut self, other: &Measured) {
+        let Measured { host, host_in_spans, sampled: [before, since] } = other;
+        let [own_before, own_since] = &mut self.sampled;
+        for (times, more) in [
+            (&mut self.host, host),
+            (&mut self.host_in_spans, host_in_spans),
+            (own_before, before),
+            (own_since, since),
+        ] {
+            times.own += more.own;
+            times.total += more.total;
+        }
+    }
+}
+
+impl Profile {
+    /// The node that a sample belongs to which was taken in that function: the innermost open span. The guest may be between
+    /// entering a function and the word that says so, or behind the word that says that it is left; then it is a callee of that.
+    fn sampled_in(&self, function: Option<ProbeId>) -> NodeId {
+        let top = self.path.last().copied().unwrap_or(ROOT);
+        let Some(function) = function else { return top };
+        let word = word(function, Kind::Enter);
+        let is_call = |id: &&NodeId| self.nodes[id.0 as usize].word != NO_WORD;
+        let innermost = self.path.iter().rev().find(is_call);
+        if innermost.is_some_and(|id| self.nodes[id.0 as usize].word == word) {
+            return top;
+        }
+        if let Some(callee) = self.calls.get(&(top, function)) {
+            return *callee;
+        }
+        // An exception is on its way there, and has not been told of yet.
+        let outer = self.path.iter().rev().take(SEARCH).find(|id| self.nodes[id.0 as usize].word == word);
+        outer.copied().unwrap_or(top)
+    }
+
+    /// Adds nanoseconds to the node at the end of what is open, or to that of a function there; false if nothing is open.
+    pub(in crate::trace) fn measure(
+        &mut self,
+        function: Option<ProbeId>,
+        is_sample: bool,
+        nanos: u64,
+        part: impl Fn(&mut Measured) -> &mut Times,
+    ) -> bool {
+        let node = self.sampled_in(function);
+        if node == ROOT {
+            return false;
+        }
+        let open = std::mem::take(&mut self.open);
+        let more = (!open.contains(&node)).then_some(node);
+        self.add(node, open.iter().copied().chain(more), is_sample, nanos, part);
+        self.open = open;
+        true
+    }
+
+    fn add(
+        &mut self,
+        node: NodeId,
+        open: impl Iterator<Item = NodeId>,
+        is_sample: bool,
+        nanos: u64,
+        part: impl Fn(&mut Measured) -> &mut Times,
+    ) {
+        if self.measured.len() < self.nodes.len() {
+            self.measured.resize(self.nodes.len(), Measured::default());
+        }
+        part(&mut self.measured[node.0 as usize]).own += nanos;
+        self.nodes[node.0 as usize].samples.0 += u64::from(is_sample);
+        for id in open {
+            part(&mut self.measured[id.0 as usize]).total += nanos;
+            self.nodes[id.0 as usize].samples.1 += u64::from(is_sample);
+        }
+    }
+
+    /// The same for the node that a path leads to, from the outermost call on; nodes on it that are not there are made, without
+    /// calls.
+    pub(in crate::trace) fn measure_path(
+        &mut self,
+        path: impl Iterator<Item = ProbeId>,
+        is_sample: bool,
+        nanos: u64,
+        part: impl Fn(&mut Measured) -> &mut Times,
+    ) -> bool {
+        let (mut node, mut open) = (ROOT, Vec::new());
+        for function in path {
+            node = self.step(node, &What::Call(function));
+            match open.contains(&node) {
+                true => self.nodes[node.0 as usize].recursive = true,
+                false => open.push(node),
+            }
+        }
+        if node == ROOT {
+            return false;
+        }
+        self.add(node, open.into_iter(), is_sample, nanos, part);
+        true
+    }
+
+    /// Every node but the root, with what was measured of it.
+    pub(in crate::trace) fn settle(&mut self, mut times: impl FnMut(&mut Node, &Measured)) {
+        self.measured.resize(self.nodes.len(), Measured::default());
+        self.nodes[1..].iter_mut().zip(&self.measured[1..]).for_each(|(node, measured)| times(node, measured));
+    }
+
+    /// What was measured of all nodes, one by one, with them.
+    pub(in crate::trace) fn with_measured(&self) -> impl Iterator<Item = (&Node, Measured)> {
+        let measured = self.measured.iter().copied().chain(std::iter::repeat(Measured::default()));
+        self.nodes.iter().zip(measured).skip(1)
+    }
+}

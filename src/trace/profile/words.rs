@@ -1,0 +1,53 @@
+//! The loop in which the time goes while a program runs that calls a lot.
+
+use super::super::fold::{MAX_CALLS, What};
+use super::{Profile, ROOT};
+use crate::hook::buffer::Kind;
+
+impl Profile {
+    /// Takes plain enters and exits, of which nobody wants to know when they happened: up to the first that is not an exit of
+    /// the innermost call, or that opens more calls than are followed. Says how many, how many of them were entries, and lowers
+    /// `low` to the least number of spans that were open meanwhile.
+    ///
+    /// This is [`Fold`](super::super::fold::Fold) and [`Profile::change`] at once, for what nearly all of a program's events are.
+    pub(in crate::trace) fn words(&mut self, words: &[u32], low: &mut usize) -> (usize, u64) {
+        let mut at = self.path.last().copied().unwrap_or(ROOT);
+        let (mut enters, mut least) = (0, *low);
+        let mut taken = words.len();
+        for (i, &word) in words.iter().enumerate() {
+            if word & 3 == Kind::Enter as u32 {
+                if self.path.len() >= MAX_CALLS {
+                    taken = i;
+                    break;
+                }
+                at = self.callee(at, word);
+                enters += 1;
+                let node = &mut self.nodes[at.0 as usize];
+                node.calls += 1;
+                self.activate(at);
+                self.path.push(at);
+            } else {
+                if self.nodes[at.0 as usize].word ^ word != Kind::Exit as u32 {
+                    taken = i;
+                    break;
+                }
+                self.deactivate(at);
+                self.path.pop();
+                least = least.min(self.path.len());
+                at = self.path.last().copied().unwrap_or(ROOT);
+            }
+        }
+        *low = least;
+        (taken, enters)
+    }
+
+    /// The functions and spans that are open, from that depth on.
+    pub(in crate::trace) fn open_from(&self, depth: usize) -> impl Iterator<Item = &What> {
+        self.path[depth..].iter().filter_map(|id| self.nodes[id.0 as usize].what.as_ref())
+    }
+
+    /// How many are open.
+    pub(in crate::trace) fn depth(&self) -> usize {
+        self.path.len()
+    }
+}
