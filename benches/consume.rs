@@ -131,7 +131,13 @@ fn sink(subject: &Subject, events: &[Event], mut sink: impl Sink) {
         profile.change(change);
         sink.change(subject, change).expect("nothing is written");
     });
-    let summary = Summary { ending: &Ending::Unknown, duration, profile: &profile, irregular: fold.irregular() };
+    let summary = Summary {
+        ending: &Ending::Unknown,
+        duration,
+        profile: &profile,
+        irregular: fold.irregular(),
+        accuracy: Default::default(),
+    };
     sink.finish(subject, &summary).expect("nothing is written");
 }
 

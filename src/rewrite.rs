@@ -34,8 +34,8 @@ mod types;
 pub(crate) mod wrapper;
 
 pub use crate::debug::describes_original;
-pub use of_hooks::{hooked, of_hooks};
 pub use inserted::Inserted;
+pub use of_hooks::{hooked, of_hooks};
 pub use output::Unwritten;
 
 use balance::spans::Spans;

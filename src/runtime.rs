@@ -13,7 +13,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::module::{ParseOptions, parse_with};
-use crate::trace::batch::Batch;
+use crate::trace::batch::{Batch, MarkKind};
 use crate::trace::timeline::Timeline;
 use crate::trace::{Ending, Event};
 
@@ -343,7 +343,8 @@ fn consume(mut taker: Taker<'_>, interrupt: &AtomicI32, mut consume: impl FnMut(
     loop {
         batch.clear();
         taker.take(&mut batch, BATCH);
-        let idle = batch.is_empty();
+        // A guest that goes on without a word is idle, however often it is interrupted.
+        let idle = batch.words.is_empty() && batch.marks.iter().all(|mark| matches!(mark.kind, MarkKind::Sample(_)));
         if idle {
             taker.peek(&mut batch, false);
         }

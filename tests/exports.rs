@@ -28,7 +28,16 @@ fn run(program: &str, args: &[&str], code: i32) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let status = Command::new(env!("CARGO_BIN_EXE_wasmtrace"))
         .current_dir(folder.path())
-        .args(["run", "--sink", "chrome:c.json", "--sink", "folded:f.txt", "--sink", "otlp-json:o.jsonl"])
+        .args([
+            "run",
+            "--no-sample",
+            "--sink",
+            "chrome:c.json",
+            "--sink",
+            "folded:f.txt",
+            "--sink",
+            "otlp-json:o.jsonl",
+        ])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(program))
         .args(args)
         .stdin(Stdio::null())

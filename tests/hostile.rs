@@ -269,7 +269,7 @@ fn a_forged_buffer_is_reported_or_refused() {
     for body in [
         set(0, 0),
         set(0, 8),
-        set(0, 8192 + 4),
+        set(0, 8192 + 2),
         set(0, 5 << 16),
         set(0, u32::MAX),
         set(8192, 2) + &set(0, 8200),
@@ -281,7 +281,7 @@ fn a_forged_buffer_is_reported_or_refused() {
         }
     }
     // One that a hook could have written is an event.
-    let event = set(8192, 4) + &set(0, 8200);
+    let event = set(8192, 4) + &set(0, 8196);
     assert_eq!(run_forged(&forged(HookSet::Buffer, "17 17", 8192, &event)).unwrap(), [EventKind::Enter(ProbeId(1))]);
     // A buffer that may move, is too small, begins in the header, or between blocks.
     for (pages, first_block) in

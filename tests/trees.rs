@@ -35,7 +35,13 @@ fn tree(program: &str, config: Config, min_share: f64) -> String {
     assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total(), "self times add up to the total");
 
     let mut text = Vec::new();
-    let summary = Summary { ending: &outcome.ending, duration: now, profile: &profile, irregular: fold.irregular(), accuracy: Default::default() };
+    let summary = Summary {
+        ending: &outcome.ending,
+        duration: now,
+        profile: &profile,
+        irregular: fold.irregular(),
+        accuracy: Default::default(),
+    };
     Tree::new(&mut text, Look { min_share, ..Default::default() }).finish(&subject, &summary).unwrap();
     String::from_utf8(text).unwrap()
 }

@@ -2,16 +2,18 @@
 
 #![allow(unreachable_pub, reason = "a module of several benches")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wasmtrace::hook::HookSet;
 use wasmtrace::runtime::{Config, Invoke, Stdio};
 use wasmtrace::{Options, rewrite};
 
 /// Those of `benches/programs.sh`, with many small calls first; and the one program that does nothing but call.
-const PROGRAMS: [(&str, &str, Call); 5] = [
+const PROGRAMS: [(&str, &str, Call); 7] = [
     ("lua", "corpus/big/lua.wasm", None),
     ("sqlite", "corpus/big/sqlite.wasm", None),
+    ("virtual", "corpus/big/virtual.wasm", None),
+    ("parse", "corpus/big/parse.wasm", None),
     ("bzip2", "corpus/big/bzip2.wasm", None),
     ("zstd", "corpus/big/zstd.wasm", None),
     ("fib", "corpus/real/c_reactor.wasm", Some(("fib", "38"))),
@@ -22,6 +24,7 @@ type Call = Option<(&'static str, &'static str)>;
 
 pub struct Program {
     pub name: &'static str,
+    pub path: PathBuf,
     pub wasm: Vec<u8>,
     pub invoke: Call,
 }
@@ -54,10 +57,15 @@ pub struct Args {
 }
 
 impl Args {
-    /// Says which programs are left out because they were not built.
+    /// Those of this process.
     pub fn read(option: &str, default: usize) -> Args {
+        Args::of(std::env::args().skip(1), option, default)
+    }
+
+    /// Says which programs are left out because they were not built.
+    pub fn of(args: impl IntoIterator<Item = String>, option: &str, default: usize) -> Args {
         let (mut number, mut names) = (default, Vec::new());
-        let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench"); // that one is cargo's
+        let mut args = args.into_iter().filter(|arg| arg != "--bench"); // that one is cargo's
         while let Some(arg) = args.next() {
             if arg == option {
                 number = args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect("the option has a number");
@@ -71,10 +79,11 @@ impl Args {
         }
         let wanted = PROGRAMS.into_iter().filter(|(name, ..)| names.is_empty() || names.iter().any(|n| n == name));
         let programs = wanted.filter_map(|(name, path, invoke)| {
-            match std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)) {
-                Ok(wasm) => Some(Program { name, wasm, invoke }),
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            match std::fs::read(&path) {
+                Ok(wasm) => Some(Program { name, path, wasm, invoke }),
                 Err(e) => {
-                    eprintln!("{name} is left out: {path}: {e} (benches/programs.sh builds it)");
+                    eprintln!("{name} is left out: {}: {e} (benches/programs.sh builds it)", path.display());
                     None
                 }
             }

@@ -4,7 +4,7 @@ local function fib(n) return n < 2 and n or fib(n - 1) + fib(n - 2) end
 local sum = 0
 local function add(n) sum = (sum * 31 + n) % 4294967296 end
 
-for _ = 1, 8 do
+for _ = 1, 8 * ... do
 
 add(fib(24))
 

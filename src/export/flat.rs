@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::io::{self, Write};
 
-use super::text::{Numbers, Look, Sort, footnotes, heading, row};
+use super::text::{Look, Numbers, Sort, footnotes, heading, row};
 use super::{Sink, Subject, Summary};
 use crate::trace::fold::Change;
 use crate::trace::profile::Totals;

@@ -106,8 +106,9 @@ pub(super) fn heading(out: &mut impl Write, style: Style, subject: &Subject, sum
         0 if accuracy.samples > 0 => format!("{} samples in {functions} functions", accuracy.samples),
         _ => format!("{calls} calls of {functions} functions"),
     };
-    let without_hooks = accuracy.without_hooks.filter(|_| calls > 0);
-    let without_hooks = without_hooks.map_or_else(String::new, |nanos| format!(" (about {} without hooks)", duration(nanos)));
+    let without_hooks = accuracy.without_hooks.filter(|_| accuracy.in_hooks > 0);
+    let without_hooks =
+        without_hooks.map_or_else(String::new, |nanos| format!(" (about {} without hooks)", duration(nanos)));
     writeln!(
         out,
         "\n{bold}{}{reset}: {what} in {}{without_hooks}, {}",
@@ -218,17 +219,23 @@ pub(super) fn footnotes(
     out.flush()
 }
 
+/// Fewer samples than this say nothing of a row.
+const FEW: u64 = 30;
+
 /// Where the times come from, and what they are worth.
 fn times(subject: &Subject, summary: &Summary<'_>) -> String {
     let Accuracy { samples, in_hooks, host, .. } = summary.accuracy;
-    let Recording { clock, resolution, not_sampled, .. } = &subject.recording;
-    let estimated = summary.profile.nodes().any(|node| node.estimated && !node.is_empty());
-    let mark = if estimated { "; ≈ marks estimates, of which there are too few samples" } else { "" };
+    let Recording { clock, resolution, not_sampled, stamped, .. } = &subject.recording;
     let host = if host > 0 { format!(", and {} in the host, measured", duration(host)) } else { String::new() };
-    if samples + in_hooks > 0 {
+    if samples >= FEW {
         let error = summary.accuracy.error(0.1) * 100.0;
         let left_out = if in_hooks > 0 { format!(" ({in_hooks} more in hooks are left out)") } else { String::new() };
+        let estimated = summary.profile.nodes().any(|node| node.estimated && !node.is_empty());
+        let mark = if estimated { "; ≈ marks estimates, where there are few samples" } else { "" };
         return format!("times: {samples} samples{left_out}{host}; a share of 10 % is right to ±{error:.1} %{mark}");
+    }
+    if samples + in_hooks > 0 || (*stamped && not_sampled.is_none()) {
+        return format!("times: estimates, since so short a run has too few samples ({samples}){host}");
     }
     let lag = duration(*resolution);
     let clock = match clock.as_str() {
@@ -236,7 +243,7 @@ fn times(subject: &Subject, summary: &Summary<'_>) -> String {
         clock => printable(clock).into_owned(),
     };
     let why = not_sampled.as_deref().unwrap_or("no samples were taken");
-    format!("times are estimates, without samples ({}); clock: {clock}, a time may lag by {lag}", printable(why))
+    format!("times: estimates, without samples ({}); clock: {clock}, a time may lag by {lag}", printable(why))
 }
 
 /// What --min-duration and --max-depth left out.

@@ -241,7 +241,11 @@ impl Buffer {
         if self.threshold {
             code.local(op::LOCAL_GET, s).shared(CLOCK).memory(op::I32_STORE, 4);
         }
-        code.constant(0).local(op::LOCAL_GET, s).constant(self.event_size()).plain(op::I32_ADD).memory(op::I32_STORE, CURSOR);
+        code.constant(0)
+            .local(op::LOCAL_GET, s)
+            .constant(self.event_size())
+            .plain(op::I32_ADD)
+            .memory(op::I32_STORE, CURSOR);
     }
 }
 

@@ -119,11 +119,7 @@ pub(crate) fn lines(symbols: &Module<'_>, wanted: &[u64]) -> Vec<Option<(Arc<str
 }
 
 /// The places in `wanted` that a unit's line table knows, with what it says of them.
-fn unit_lines<'a>(
-    dwarf: &Dwarf<'a>,
-    unit: gimli::Result<Unit<'a>>,
-    wanted: &[u64],
-) -> Vec<(usize, (Arc<str>, u32))> {
+fn unit_lines<'a>(dwarf: &Dwarf<'a>, unit: gimli::Result<Unit<'a>>, wanted: &[u64]) -> Vec<(usize, (Arc<str>, u32))> {
     let mut found = Vec::new();
     let Ok(unit) = unit else { return found };
     let Some(program) = unit.line_program.clone() else { return found };

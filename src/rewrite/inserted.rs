@@ -22,7 +22,8 @@ impl<'m> Inserted<'m> {
         let imports = module.imported_funcs();
         let code = HOOK_SETS.into_iter().find_map(|set| {
             let first = imports.len().checked_sub(set.imports().len())?;
-            let same = imports[first..].iter().zip(set.imports()).all(|(i, h)| (i.module, i.name) == (h.module, h.name));
+            let same =
+                imports[first..].iter().zip(set.imports()).all(|(i, h)| (i.module, i.name) == (h.module, h.name));
             let memory = (module.memories().len() as u32).saturating_sub(u32::from(set.has_buffer()));
             same.then(|| HookCode::new(set, first as u32, memory))
         });

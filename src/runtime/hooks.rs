@@ -14,9 +14,7 @@ use super::recorder::Recorder;
 use super::tracing::{Trace, recorder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::buffer::{BLOCK, CURSOR, EXPORT, LIMIT, first_block};
-use crate::hook::{
-    BufferPlace, FLUSH_OF_OLD, HookSet, MANIFEST_SECTION, Manifest, ProbeId, RECORDER, is_hook_import,
-};
+use crate::hook::{BufferPlace, FLUSH_OF_OLD, HookSet, MANIFEST_SECTION, Manifest, ProbeId, RECORDER, is_hook_import};
 use crate::trace::EventKind;
 
 /// What the hooks of a module need to know of it.

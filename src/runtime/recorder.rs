@@ -201,11 +201,7 @@ impl std::fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 /// Both ends of a new ring.
-pub(super) fn recorder<'m>(
-    clock: Arc<Clock>,
-    interrupt: Arc<AtomicI32>,
-    settings: Settings,
-) -> (Recorder, Taker<'m>) {
+pub(super) fn recorder<'m>(clock: Arc<Clock>, interrupt: Arc<AtomicI32>, settings: Settings) -> (Recorder, Taker<'m>) {
     let (ring, taken) = rtrb::RingBuffer::new(RING);
     let shared = Arc::new(Shared::default());
     let taker = Taker::new(clock.clone(), taken, shared.clone(), settings.min_duration);
@@ -219,7 +215,6 @@ impl Recorder {
     pub(super) fn push(&mut self, kind: EventKind) -> wasmtime::Result<()> {
         let now = self.clock.now();
         self.send(now, Item::Event(kind));
-        self.shared.events.fetch_add(1, Ordering::Relaxed);
         self.host.own = true;
         self.check()
     }
@@ -249,6 +244,9 @@ impl Recorder {
 
     #[inline]
     fn send(&mut self, now: u64, item: Item) {
+        if matches!(item, Item::Event(_)) {
+            self.shared.events.fetch_add(1, Ordering::Relaxed);
+        }
         if let Err(rtrb::PushError::Full(item)) = self.ring.push((now, item)) {
             self.wait_for_room(item);
         }

@@ -375,7 +375,11 @@ mod system {
             let (mut base, mut size) = (null_mut(), 0);
             let found = libc::pthread_attr_getstack(&attributes, &mut base, &mut size);
             libc::pthread_attr_destroy(&mut attributes);
-            if found == 0 { Ok(base.addr() + size) } else { Err("the system does not say where the stack is".to_owned()) }
+            if found == 0 {
+                Ok(base.addr() + size)
+            } else {
+                Err("the system does not say where the stack is".to_owned())
+            }
         }
     }
 
@@ -396,7 +400,8 @@ mod system {
 
     /// Sets a timer.
     pub(super) fn set(timer: usize, nanos: u64) {
-        let value = libc::timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000).max(1) as i64 };
+        let value =
+            libc::timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000).max(1) as i64 };
         let once = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         // SAFETY: the timer is there as long as `Sampling` is; setting one that is not would be an error, and no more.
         unsafe { libc::timer_settime(std::ptr::with_exposed_provenance_mut(timer), 0, &once, null_mut()) };

@@ -12,14 +12,13 @@ use rustc_hash::FxBuildHasher;
 
 use super::fold::{Change, End, Note, Span, What};
 use crate::hook::ProbeId;
-use crate::hook::buffer::{Kind, word};
 
 mod measured;
 mod totals;
 mod words;
 
-pub use totals::Totals;
 pub(super) use measured::{Measured, Times};
+pub use totals::Totals;
 
 /// A call tree.
 #[derive(Debug, Clone)]
@@ -63,12 +62,12 @@ impl NodeId {
 pub struct Node {
     /// How often it was called, or opened.
     pub calls: u64,
-    /// The word of its entry; [`NO_WORD`] if it is no function.
-    word: u32,
+    /// The function's id; [`NO_FUNCTION`] if it is none.
+    function: u64,
     /// How many of its calls are open.
     active: u32,
-    /// Where the last call from here went, by the word of its entry: the next one often goes there too.
-    last_callee: (u32, NodeId),
+    /// Where the last call from here went, by the function: the next one often goes there too.
+    last_callee: (u64, NodeId),
     /// Whether it was called while it was open.
     pub recursive: bool,
     /// Whether the program trapped in it.
@@ -102,16 +101,16 @@ pub struct Node {
     pub tags: Vec<(String, String)>,
 }
 
-/// Stands for a word where there is none.
-const NO_WORD: u32 = u32::MAX;
+/// Stands for a function where there is none.
+const NO_FUNCTION: u64 = u64::MAX;
 
 impl Default for Node {
     fn default() -> Self {
         Node {
             calls: 0,
-            word: NO_WORD,
+            function: NO_FUNCTION,
             active: 0,
-            last_callee: (NO_WORD, NodeId(0)),
+            last_callee: (NO_FUNCTION, NodeId(0)),
             recursive: false,
             trapped: false,
             estimated: false,
@@ -189,7 +188,7 @@ impl Profile {
     fn open(&mut self, what: &What) {
         let from = self.path.last().copied().unwrap_or(ROOT);
         let to = match what {
-            What::Call(probe) => self.callee(from, word(*probe, Kind::Enter)),
+            What::Call(probe) => self.callee(from, *probe),
             What::Manual(_) => self.other_step(from, what),
         };
         self.path.push(to);
@@ -197,7 +196,7 @@ impl Profile {
         self.activate(to);
     }
 
-    /// A call that is entered by this word, or a span, is open in that node.
+    /// A call or a span is open in that node.
     #[inline(always)]
     fn activate(&mut self, id: NodeId) {
         let node = &mut self.nodes[id.0 as usize];
@@ -232,12 +231,12 @@ impl Profile {
         }
     }
 
-    /// Where a call from `from` goes, by the word of its entry.
+    /// Where a call from `from` goes.
     #[inline(always)]
-    fn callee(&mut self, from: NodeId, word: u32) -> NodeId {
+    fn callee(&mut self, from: NodeId, function: ProbeId) -> NodeId {
         match self.nodes[from.0 as usize].last_callee {
-            (last, to) if last == word => to,
-            _ => self.other_step(from, &What::Call(ProbeId(word >> 2))),
+            (last, to) if last == u64::from(function.0) => to,
+            _ => self.other_step(from, &What::Call(function)),
         }
     }
 
@@ -283,7 +282,7 @@ impl Profile {
             None => self.first_step(from, what),
         };
         if let What::Call(probe) = what {
-            self.nodes[from.0 as usize].last_callee = (word(*probe, Kind::Enter), to);
+            self.nodes[from.0 as usize].last_callee = (probe.0.into(), to);
         }
         to
     }
@@ -300,12 +299,12 @@ impl Profile {
             None => {
                 let id = NodeId(self.nodes.len() as u32);
                 let depth = self[from].depth + 1;
-                let word = match what {
-                    What::Call(probe) => word(*probe, Kind::Enter),
-                    What::Manual(_) => NO_WORD,
+                let function = match what {
+                    What::Call(probe) => probe.0.into(),
+                    What::Manual(_) => NO_FUNCTION,
                 };
                 let what = Some(what.clone());
-                self.nodes.push(Node { what, parent: Some(from), word, depth, ..Default::default() });
+                self.nodes.push(Node { what, parent: Some(from), function, depth, ..Default::default() });
                 self.nodes[from.0 as usize].children.push(id);
                 self.known.extend(self[id].what.clone());
                 id
@@ -396,7 +395,7 @@ impl Profile {
             let source = &mut self.nodes[from.0 as usize];
             let kept = Node {
                 what: source.what.clone(),
-                word: source.word,
+                function: source.function,
                 parent: source.parent,
                 children: source.children.clone(),
                 active: source.active,

@@ -17,9 +17,13 @@
 //! thread comes round once in 150 µs only, which leaves a run of a millisecond with seven of them, and one that spins wants
 //! a core (that is `--clock spin`).
 
-use super::batch::{Batch, MarkKind, Sample, Stamp, said};
 use super::Event;
+use super::batch::{Batch, MarkKind, Place, Sample, Stamp, said};
 use crate::hook::buffer::{Kind as EventWord, TICK};
+
+mod fit;
+
+use fit::Fit;
 
 /// Stands for an event that is not known yet, or for none: no hook writes it.
 const UNKNOWN: u32 = u32::MAX;
@@ -73,6 +77,9 @@ impl Timeline {
             let end = ends.next();
             let (to, stamp) = end.map_or((words.len(), None), |(at, stamp)| (at, Some(stamp)));
             let mut index = from;
+            for mark in marks.clone().take_while(|mark| mark.at < to) {
+                self.model.sampled(&mark.kind);
+            }
             let mut event = |word: u32, at: u64| {
                 while let Some(mark) = marks.next_if(|mark| mark.at <= index) {
                     other(&mark.kind, &mut last, &mut tell);
@@ -98,13 +105,14 @@ impl Timeline {
                 None => words[from..to].iter().for_each(|word| event(*word, 0)),
             }
             self.word = words[from..to].last().copied().unwrap_or(self.word);
-            // Up to the stamp itself.
+            // Up to the stamp itself; of what comes before, all that is behind the last word.
             while let Some(mark) = marks.next_if(|mark| mark.at <= to) {
                 if let MarkKind::Stamp(stamp) = &mark.kind {
                     self.stamp = *stamp;
                     tell(Step::Stamp(stamp));
                     break;
                 }
+                self.model.sampled(&mark.kind);
                 other(&mark.kind, &mut last, &mut tell);
             }
             from = to;
@@ -202,8 +210,9 @@ struct Model {
     overhead: f32,
     /// How many steps were measured.
     count: u32,
-    /// What each step of a stretch takes, as far as it is known.
-    steps: Vec<u32>,
+    /// What each step of a stretch takes, as far as it is known, and in whose time it is.
+    steps: Vec<(u32, u32)>,
+    fit: Fit,
 }
 
 impl Model {
@@ -214,6 +223,18 @@ impl Model {
             overhead: f32::INFINITY,
             count: 0,
             steps: Vec::new(),
+            fit: Fit::default(),
+        }
+    }
+
+    /// The guest was interrupted, if that is what a mark says.
+    fn sampled(&mut self, mark: &MarkKind) {
+        if let MarkKind::Sample(Sample { weight, place, path: None, .. }) = mark {
+            match place {
+                Place::Function { id, .. } => self.fit.sampled(Some(id.0), *weight),
+                Place::Engine => self.fit.sampled(None, *weight),
+                Place::Hook | Place::Host => {}
+            }
         }
     }
 
@@ -224,6 +245,8 @@ impl Model {
         let first_tick = begin / TICK * TICK;
         if rest.is_empty() && before == UNKNOWN {
             tell(first, first_tick);
+            let row = self.fit.step(first);
+            self.fit.took(row, over.saturating_sub(begin) as f32);
             if exact && over >= end {
                 self.learn(first, next, end.saturating_sub(begin));
             }
@@ -236,12 +259,18 @@ impl Model {
             takes
         };
         self.steps.clear();
-        let kinds = &*self.kinds;
+        let (kinds, fit) = (&*self.kinds, &mut self.fit);
         // Of the step that the call of the host came in the middle of, one half is before it and the other behind.
-        self.steps.push(if before == UNKNOWN { 0 } else { add(known(kinds, before, first) / 2) });
-        self.steps.extend(words.iter().zip(rest).map(|(&from, &to)| add(known(kinds, from, to))));
+        let mut row = fit.current();
+        let takes = if before == UNKNOWN { 0 } else { fit.corrected(row, known(kinds, before, first) / 2) };
+        self.steps.push((if before == UNKNOWN { 0 } else { add(takes) }, row));
+        for (&from, &to) in words.iter().zip(rest) {
+            row = fit.step(from);
+            self.steps.push((add(fit.corrected(row, known(kinds, from, to))), row));
+        }
         // The last step leads out of the stretch, and gets what is left: all of it if the guest was idle.
-        let last = if over < end { 0 } else { known(kinds, words[words.len() - 1], next) };
+        row = fit.step(words[words.len() - 1]);
+        let last = if over < end { 0 } else { fit.corrected(row, known(kinds, words[words.len() - 1], next)) };
         add(if exact { last } else { last / 2 });
         let span = over.saturating_sub(begin) as f64 * f64::from(PARTS);
         // If nothing is unknown, the known make up all of the time; else the unknown ones share what is left of it.
@@ -258,12 +287,14 @@ impl Model {
         let (mut at, most) = (first_tick, over.max(begin) / TICK * TICK);
         let (mut passed, mut next_tick) = ((begin - first_tick) * (tick / TICK), tick);
         let mut is_first = before == UNKNOWN;
-        for (&word, &takes) in words.iter().zip(&self.steps) {
+        const NANOS: f32 = 1.0 / (PARTS as f32 * FINER as f32);
+        for (&word, &(takes, row)) in words.iter().zip(&self.steps) {
             let takes = match takes {
                 0 if std::mem::take(&mut is_first) => 0,
                 0 => unknown_takes,
                 takes => u64::from(takes).saturating_mul(scale),
             };
+            fit.took(row, takes as f32 * NANOS);
             passed = passed.saturating_add(takes);
             // Most steps are far shorter than a tick: only one that reaches the next needs more than a comparison.
             if passed >= next_tick {
@@ -361,7 +392,15 @@ mod tests {
 
     /// One step, exactly measured.
     fn measured(timeline: &mut Model, from: u32, to: u32, nanos: u64) {
-        let stretch = Stretch { before: UNKNOWN, words: &[from], next: to, begin: 1000, over: 1000 + nanos, end: 1000 + nanos, exact: true };
+        let stretch = Stretch {
+            before: UNKNOWN,
+            words: &[from],
+            next: to,
+            begin: 1000,
+            over: 1000 + nanos,
+            end: 1000 + nanos,
+            exact: true,
+        };
         assert_eq!(times(timeline, stretch), [1000]);
     }
 
@@ -375,7 +414,15 @@ mod tests {
             measured(&mut timeline, 2, 1, OVERHEAD);
         }
         // Twice the time that the four steps are known for.
-        let stretch = Stretch { before: UNKNOWN, words: &[1, 2, 1, 2], next: 1, begin: 0, over: 36_000, end: 36_000, exact: true };
+        let stretch = Stretch {
+            before: UNKNOWN,
+            words: &[1, 2, 1, 2],
+            next: 1,
+            begin: 0,
+            over: 36_000,
+            end: 36_000,
+            exact: true,
+        };
         assert_close(times(&mut timeline, stretch), [0, 18_000, 18_000, 36_000]);
     }
 
@@ -384,9 +431,18 @@ mod tests {
         let mut timeline = Model::new();
         measured(&mut timeline, 2, 1, OVERHEAD);
         measured(&mut timeline, 1, 2, OVERHEAD + 1_000);
-        let stretch = Stretch { before: UNKNOWN, words: &[1, 2, 5, 1], next: 2, begin: 0, over: 12_000, end: 12_000, exact: true };
+        let stretch = Stretch {
+            before: UNKNOWN,
+            words: &[1, 2, 5, 1],
+            next: 2,
+            begin: 0,
+            over: 12_000,
+            end: 12_000,
+            exact: true,
+        };
         assert_close(times(&mut timeline, stretch), [0, 1_000, 6_000, 11_000]);
-        let nothing_known = Stretch { before: UNKNOWN, words: &[5, 6, 7, 8], next: 5, begin: 0, over: 4_000, end: 4_000, exact: true };
+        let nothing_known =
+            Stretch { before: UNKNOWN, words: &[5, 6, 7, 8], next: 5, begin: 0, over: 4_000, end: 4_000, exact: true };
         assert_close(times(&mut timeline, nothing_known), [0, 1_000, 2_000, 3_000]);
     }
 
@@ -397,13 +453,37 @@ mod tests {
             measured(&mut timeline, 1, 2, OVERHEAD + 1_000);
             measured(&mut timeline, 2, 1, OVERHEAD);
         }
-        let stretch = Stretch { before: UNKNOWN, words: &[1, 2, 1, 2], next: 1, begin: 0, over: 150_000, end: 9_000_000, exact: true };
+        let stretch = Stretch {
+            before: UNKNOWN,
+            words: &[1, 2, 1, 2],
+            next: 1,
+            begin: 0,
+            over: 150_000,
+            end: 9_000_000,
+            exact: true,
+        };
         assert_close(times(&mut timeline, stretch), [0, 1_000, 1_000, 2_000]);
         // Nor does a step that is not known take what the idle one took.
-        let stretch = Stretch { before: UNKNOWN, words: &[1, 2, 5, 2], next: 1, begin: 0, over: 150_000, end: 9_000_000, exact: true };
+        let stretch = Stretch {
+            before: UNKNOWN,
+            words: &[1, 2, 5, 2],
+            next: 1,
+            begin: 0,
+            over: 150_000,
+            end: 9_000_000,
+            exact: true,
+        };
         assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 4_000));
         // Known steps never reach into the time in which nothing happened.
-        let stretch = Stretch { before: UNKNOWN, words: &[1, 2, 1, 2], next: 1, begin: 0, over: 200, end: 9_000_000, exact: true };
+        let stretch = Stretch {
+            before: UNKNOWN,
+            words: &[1, 2, 1, 2],
+            next: 1,
+            begin: 0,
+            over: 200,
+            end: 9_000_000,
+            exact: true,
+        };
         assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 200));
     }
 
@@ -412,7 +492,10 @@ mod tests {
         let mut timeline = Model::new();
         measured(&mut timeline, 1, 1, 5);
         for (begin, over, end) in [(0, 0, 0), (500, 100, 50), (1 << 60, (1 << 60) + 700, 1 << 61)] {
-            let at = times(&mut timeline, Stretch { before: UNKNOWN, words: &[1; 1000], next: UNKNOWN, begin, over, end, exact: true });
+            let at = times(
+                &mut timeline,
+                Stretch { before: UNKNOWN, words: &[1; 1000], next: UNKNOWN, begin, over, end, exact: true },
+            );
             assert!(at.is_sorted() || begin > over, "{begin} {over} {end}");
             assert!(at.iter().all(|at| (begin.min(over) / TICK * TICK..=over.max(begin)).contains(at)));
         }

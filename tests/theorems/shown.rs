@@ -87,7 +87,13 @@ pub fn assert_shown(subject: &Subject, events: &[Event], ending: &Ending) {
         events.iter().for_each(|event| fold.event(event, &mut tell));
         fold.finish(fold.last(), ending, &mut tell);
     }
-    let summary = Summary { ending, duration: fold.last(), profile: &profile, irregular: fold.irregular(), accuracy: Default::default() };
+    let summary = Summary {
+        ending,
+        duration: fold.last(),
+        profile: &profile,
+        irregular: fold.irregular(),
+        accuracy: Default::default(),
+    };
     sinks.iter_mut().for_each(|sink| sink.finish(subject, &summary).unwrap());
     drop(sinks);
 

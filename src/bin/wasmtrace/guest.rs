@@ -15,9 +15,9 @@ use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::label::Label;
 use wasmtrace::label::lines::{Described, SourceLine, source_lines};
 use wasmtrace::module::{Module, ParseOptions, parse, parse_with};
+use wasmtrace::rewrite::offsets::OffsetMap;
 use wasmtrace::runtime::{ClockMode, CodeCache, Config, Invoke, Outcome, Preload, Stdio};
 use wasmtrace::trace::EventKind;
-use wasmtrace::rewrite::offsets::OffsetMap;
 use wasmtrace::trace::batch::{Batch, MarkKind};
 use wasmtrace::trace::lines::{Lines, Sampled};
 use wasmtrace::trace::sieve::Sieve;
@@ -179,7 +179,9 @@ impl GuestArgs {
             (!self.preloads.is_empty(), "--preload"),
         ];
         match given.into_iter().find(|(given, _)| *given) {
-            Some((_, option)) => bail!("--twice takes its times from a run without hooks: {option} has no effect there"),
+            Some((_, option)) => {
+                bail!("--twice takes its times from a run without hooks: {option} has no effect there")
+            }
             None => Ok(()),
         }
     }
@@ -420,13 +422,7 @@ impl From<Vec<u8>> for Hooked {
 }
 
 /// The module with hooks, if it is to have any.
-fn hooked(
-    args: &GuestArgs,
-    wasm: Vec<u8>,
-    companions: Companions,
-    hooks: &Hooking,
-    global: &Global,
-) -> Result<Hooked> {
+fn hooked(args: &GuestArgs, wasm: Vec<u8>, companions: Companions, hooks: &Hooking, global: &Global) -> Result<Hooked> {
     let hooked_already = |wasm: Vec<u8>| args.select.refuse_of_hooked().map(|()| wasm.into());
     let Some(set) = hooks.set else {
         let is_hooked = rewrite::is_hooked(&parse(&wasm)?);

@@ -69,9 +69,8 @@ impl Recording {
         let mut last = 0;
         let mut sampled = Sampled::default();
         let replayed = |end, damage| Replayed { end, damage, lines: Lines::default(), sampled: Sampled::default() };
-        let stops = |damage: Option<anyhow::Error>, last| {
-            replayed(End { ending: Ending::Unknown, duration: last }, damage)
-        };
+        let stops =
+            |damage: Option<anyhow::Error>, last| replayed(End { ending: Ending::Unknown, duration: last }, damage);
         let replayed = loop {
             match self.reader.batch(&mut batch) {
                 Ok(Block::Events) => {

@@ -86,19 +86,17 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         write_json(&subject, &replayed.end, &pipeline, lines.as_ref()).context("standard output")?;
     } else if let Some(lines) = &lines {
         let mut out = BufWriter::new(std::io::stdout());
-        lines.write(&mut out, &subject, args.min_share / 100.0).and_then(|()| out.flush()).context("standard output")?;
+        lines
+            .write(&mut out, &subject, args.min_share / 100.0)
+            .and_then(|()| out.flush())
+            .context("standard output")?;
     }
     pipeline.worked()?;
     replayed.damage.map_or(Ok(0), Err)
 }
 
 /// One JSON object, its rows one a line. They are written one by one: there may be hundreds of thousands.
-fn write_json(
-    subject: &Subject,
-    end: &End,
-    pipeline: &Pipeline,
-    lines: Option<&HotLines>,
-) -> std::io::Result<()> {
+fn write_json(subject: &Subject, end: &End, pipeline: &Pipeline, lines: Option<&HotLines>) -> std::io::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let head = wasmtrace::export::json_text(&head(subject, end, pipeline));
     write!(out, "{},\n  \"functions\": [", head.trim_end().trim_end_matches('}').trim_end())?;

@@ -21,7 +21,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     }
     let sinks = Sinks::open(destinations, args.min_share)?;
     if sinks.want_changes() {
-        bail!("--twice knows how long functions take, and not when they were called: only tree and folded can show that");
+        bail!(
+            "--twice knows how long functions take, and not when they were called: only tree and folded can show that"
+        );
     }
     // Both runs are to read the same.
     let mut stdin = std::io::stdin();
@@ -37,7 +39,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let ids = Ids::of(&plain, &hooked)?;
 
     let mut pipeline = Pipeline::counting(sinks);
-    let timed = plain.run(Times::OfSamples, |_, batch| pipeline.batch(&hooked.subject, &ids.batch(batch, &hooked.subject)))?;
+    let timed =
+        plain.run(Times::OfSamples, |_, batch| pipeline.batch(&hooked.subject, &ids.batch(batch, &hooked.subject)))?;
     show(&timed, pipeline.sinks().shows_ending, global);
     if timed.abandoned {
         return Ok(leave(&timed, false));
@@ -52,7 +55,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     })?;
     if counted.ending != timed.ending {
         let endings = [&timed.ending, &counted.ending].map(|ending| ending.describe());
-        global.warn("", &[format!("the two runs ended differently, without hooks and with: {}; {}", endings[0], endings[1])]);
+        global.warn(
+            "",
+            &[format!("the two runs ended differently, without hooks and with: {}; {}", endings[0], endings[1])],
+        );
     }
     hooked.subject.recording.not_sampled.clone_from(&timed.not_sampled);
     pipeline.lost(timed.samples_lost);

@@ -1,9 +1,8 @@
 //! What a node took, by samples and by calls of the host.
 
 use super::super::fold::What;
-use super::{NO_WORD, Node, NodeId, Profile, ROOT};
+use super::{NO_FUNCTION, Node, NodeId, Profile, ROOT};
 use crate::hook::ProbeId;
-use crate::hook::buffer::{Kind, word};
 
 /// How deep a function is looked for among the open calls.
 const SEARCH: usize = 64;
@@ -30,12 +29,9 @@ impl Measured {
     pub(super) fn absorb(&mut self, other: &Measured) {
         let Measured { host, host_in_spans, sampled: [before, since] } = other;
         let [own_before, own_since] = &mut self.sampled;
-        for (times, more) in [
-            (&mut self.host, host),
-            (&mut self.host_in_spans, host_in_spans),
-            (own_before, before),
-            (own_since, since),
-        ] {
+        for (times, more) in
+            [(&mut self.host, host), (&mut self.host_in_spans, host_in_spans), (own_before, before), (own_since, since)]
+        {
             times.own += more.own;
             times.total += more.total;
         }
@@ -48,17 +44,17 @@ impl Profile {
     fn sampled_in(&self, function: Option<ProbeId>) -> NodeId {
         let top = self.path.last().copied().unwrap_or(ROOT);
         let Some(function) = function else { return top };
-        let word = word(function, Kind::Enter);
-        let is_call = |id: &&NodeId| self.nodes[id.0 as usize].word != NO_WORD;
+        let key = u64::from(function.0);
+        let is_call = |id: &&NodeId| self.nodes[id.0 as usize].function != NO_FUNCTION;
         let innermost = self.path.iter().rev().find(is_call);
-        if innermost.is_some_and(|id| self.nodes[id.0 as usize].word == word) {
+        if innermost.is_some_and(|id| self.nodes[id.0 as usize].function == key) {
             return top;
         }
         if let Some(callee) = self.calls.get(&(top, function)) {
             return *callee;
         }
         // An exception is on its way there, and has not been told of yet.
-        let outer = self.path.iter().rev().take(SEARCH).find(|id| self.nodes[id.0 as usize].word == word);
+        let outer = self.path.iter().rev().take(SEARCH).find(|id| self.nodes[id.0 as usize].function == key);
         outer.copied().unwrap_or(top)
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::fold::{MAX_CALLS, What};
 use super::{Profile, ROOT};
+use crate::hook::ProbeId;
 use crate::hook::buffer::Kind;
 
 impl Profile {
@@ -20,14 +21,14 @@ impl Profile {
                     taken = i;
                     break;
                 }
-                at = self.callee(at, word);
+                at = self.callee(at, ProbeId(word >> 2));
                 enters += 1;
                 let node = &mut self.nodes[at.0 as usize];
                 node.calls += 1;
                 self.activate(at);
                 self.path.push(at);
             } else {
-                if self.nodes[at.0 as usize].word ^ word != Kind::Exit as u32 {
+                if self.nodes[at.0 as usize].function != u64::from(word >> 2) || word & 3 != Kind::Exit as u32 {
                     taken = i;
                     break;
                 }

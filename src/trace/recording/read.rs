@@ -9,7 +9,7 @@ use super::{
     SLOTS, State, VERSION, checksum, op,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::buffer::{Kind, word};
+use crate::hook::buffer::{Kind, NOBODY, word};
 use crate::hook::{Manifest, ProbeId};
 use crate::trace::batch::{Batch, MarkKind, Place, Sample, Stamp};
 use crate::trace::context::Context;
@@ -323,6 +323,10 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
     while !r.eof() {
         let at = r.original_position();
         let wrong = |what: &str| damaged(at, format!("the recording is damaged: {what}"));
+        let fits = |id: u32| match times.none && ProbeId(id) >= NOBODY {
+            true => Err(wrong("a function that no word holds")),
+            false => Ok(()),
+        };
         let op = r.read_u8()?;
         let passed = match op {
             op::TIME => r.read_var_u64()?.checked_mul(unit),
@@ -344,11 +348,13 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
             op::TIME | op::TIME_NANOS | op::TIMES..op::ENTER_SLOT | op::LONG_TIMES.. => {}
             op::ENTER | op::ENTER_SLOT..op::LEAF_SLOT => {
                 let id = called(op, op::ENTER, op::ENTER_SLOT, state, r)?;
+                fits(id)?;
                 state.entered(id);
                 push(EventKind::Enter(ProbeId(id)));
             }
             op::LEAF | op::LEAF_SLOT..op::LONG_TIMES => {
                 let id = called(op, op::LEAF, op::LEAF_SLOT, state, r)?;
+                fits(id)?;
                 push(EventKind::Enter(ProbeId(id)));
                 push(EventKind::Exit(ProbeId(id)));
             }
@@ -360,6 +366,7 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
             }
             op::EXIT => {
                 let id = r.read_var_u32()?;
+                fits(id)?;
                 state.left(id);
                 push(EventKind::Exit(ProbeId(id)));
             }

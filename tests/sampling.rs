@@ -1,0 +1,392 @@
+//! Theorems: a guest that is interrupted does what it does uninterrupted, however it ends and whatever it waits for; nobody else
+//! notices; where samples are taken in inserted code is known byte by byte; and each instruction has the line that another
+//! reader of debug information gives it. What samples come to as times is in `src/trace/calltree/tests.rs`.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+mod readers;
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use common::programs;
+use readers::{dwarf, operators};
+use wasmtrace::companions::Companions;
+use wasmtrace::hook::{HookSet, ProbeId};
+use wasmtrace::label::lines::{Described, source_lines};
+use wasmtrace::module::{self, Module, parse};
+use wasmtrace::rewrite::Inserted;
+use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio, run, run_batches};
+use wasmtrace::trace::batch::{Batch, MarkKind, Place, Sample};
+use wasmtrace::trace::calltree::CallTree;
+use wasmtrace::trace::fold::What;
+use wasmtrace::trace::{Ending, Event, EventKind};
+use wasmtrace::{Options, instrument, rewrite};
+
+/// `SIGPROF` is the process's: one test at a time.
+static SIGNAL: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    SIGNAL.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn config(invoke: &str) -> Config {
+    let invoke = Some(Invoke { function: invoke.to_owned(), args: Vec::new() });
+    Config { invoke, sample: true, stdio: Stdio::Capture { stdin: Vec::new() }, ..Default::default() }
+}
+
+fn hooked(wasm: &[u8]) -> Vec<u8> {
+    let rewrite = rewrite::Options { hooks: HookSet::Buffer, ..Default::default() };
+    instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap().wasm
+}
+
+/// The samples of a run, and how it came out.
+fn samples(wasm: &[u8], config: &Config) -> (Vec<Sample>, Outcome) {
+    let mut samples = Vec::new();
+    let outcome = run_batches(wasm, config, |batch| {
+        samples.extend(batch.marks.iter().filter_map(|mark| match &mark.kind {
+            MarkKind::Sample(sample) => Some(sample.clone()),
+            _ => None,
+        }));
+    });
+    (samples, outcome.unwrap())
+}
+
+fn handler() -> usize {
+    // SAFETY: it only asks.
+    #[expect(unsafe_code, reason = "who handles the signal")]
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGPROF, std::ptr::null(), &mut action);
+        action.sa_sigaction
+    }
+}
+
+/// Spins for long enough that it is interrupted, and calls functions meanwhile.
+const SPINS: &str = r#"(module
+    (func $leaf (param i32) (result i32) (local.get 0) (i32.const 3) (i32.mul))
+    (func $inner (param i32) (result i32) (local $n i32)
+        (loop $again
+            (local.set 0 (call $leaf (local.get 0)))
+            (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 1000))))
+        (local.get 0))
+    (func (export "run") (result i32) (local $n i32) (local $sum i32)
+        (loop $again
+            (local.set $sum (i32.add (local.get $sum) (call $inner (local.get $n))))
+            (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 1500))))
+        (local.get $sum)))"#;
+
+/// Every real program, in every way that its description says, with hooks and without: its end, its output and its files are what
+/// they are without samples, and so are its calls.
+#[test]
+fn programs_do_what_they_do_uninterrupted() {
+    let _alone = alone();
+    for program in programs::runnable() {
+        for wasm in [program.case.wasm.clone(), hooked(&program.case.wasm)] {
+            for run in &program.runs {
+                // What it writes and how it ends is held against what is known of it.
+                let (outcome, interrupted) = run.of_with(&wasm, |config| config.sample = true);
+                assert_eq!(outcome.not_sampled, None, "{}", program.case.name);
+                if run.deterministic {
+                    let said = |event: &&Event| !matches!(event.kind, EventKind::Drift(_));
+                    let calls = |events: &[Event]| -> Vec<EventKind> {
+                        events.iter().filter(said).map(|event| event.kind.clone()).collect()
+                    };
+                    let (_, events) = run.of(&wasm);
+                    assert!(calls(&interrupted) == calls(&events), "{}: other calls", program.case.name);
+                }
+            }
+        }
+    }
+    assert_eq!(handler(), libc::SIG_DFL, "nobody handles the signal any more");
+}
+
+/// A guest that overflows its stack, traps, or throws what nobody catches, while it is interrupted all the time.
+#[test]
+fn every_end_is_the_same() {
+    let _alone = alone();
+    let ends = r#"(module (tag $t) (memory 1)
+        (func $deep (param i32) (result i32) (i32.add (call $deep (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))
+        (func $busy (local i32)
+            (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 3000000)))))
+        (func (export "overflow") call $busy (drop (call $deep (i32.const 0))))
+        (func (export "unreachable") call $busy unreachable)
+        (func (export "bounds") call $busy (drop (i32.load (i32.const -1))))
+        (func (export "throw") call $busy (throw $t)))"#;
+    let wasm = wat::parse_str(ends).unwrap();
+    for (export, code) in [
+        ("overflow", "stack_overflow"),
+        ("unreachable", "unreachable_code_reached"),
+        ("bounds", "memory_out_of_bounds"),
+        ("throw", "uncaught_exception"),
+    ] {
+        for wasm in [wasm.clone(), hooked(&wasm)] {
+            for _ in 0..5 {
+                let (_, outcome) = samples(&wasm, &config(export));
+                assert!(matches!(&outcome.ending, Ending::Trapped(trap) if trap.code == code), "{:?}", outcome.ending);
+            }
+        }
+    }
+}
+
+/// A guest waits a fifth of a second by `poll_oneoff`: it is not woken up before, and all of that is the time of the function that
+/// called it, exactly measured.
+#[test]
+fn a_guest_that_waits_is_not_woken_up() {
+    let _alone = alone();
+    // One subscription to the monotonic clock, relative: userdata, tag 0, clock 1, timeout, precision, flags.
+    let waits = r#"(module
+        (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (func $waits (result i32)
+            (i32.store (i32.const 16) (i32.const 1))
+            (i64.store (i32.const 24) (i64.const 200000000))
+            (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))
+        (func (export "run") (result i32) (call $waits)))"#;
+    let wasm = wat::parse_str(waits).unwrap();
+    for (wasm, waits) in [(hooked(&wasm), ProbeId(3)), (wasm, ProbeId(1))] {
+        let mut tree = CallTree::new();
+        let begun = std::time::Instant::now();
+        let outcome = run_batches(&wasm, &config("run"), |batch| tree.batch(batch)).unwrap();
+        assert_eq!((outcome.results, begun.elapsed() >= Duration::from_millis(200)), (vec!["0".to_owned()], true));
+        tree.finish(&outcome.ending, outcome.duration, |_| {});
+        let totals = tree.profile().by_function();
+        let waited = totals.iter().find(|totals| totals.what == What::Call(waits)).map_or(0, |totals| totals.own);
+        assert!((200_000_000..=outcome.duration).contains(&waited), "{waited} of {}", outcome.duration);
+        assert!(totals.iter().all(|totals| totals.what == What::Call(waits) || totals.own < 100_000_000));
+    }
+}
+
+/// Without hooks a sample has the path to it; with them the events say that. Several runs at a time do not disturb each other.
+#[test]
+fn samples_say_where_the_guest_was() {
+    let _alone = alone();
+    let wasm = wat::parse_str(SPINS).unwrap();
+    let (leaf, inner, outer) = (ProbeId(0), ProbeId(1), ProbeId(2));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let (samples, outcome) = samples(&wasm, &config("run"));
+                assert_eq!((outcome.ending, outcome.not_sampled, outcome.samples_lost), (Ending::Returned, None, 0));
+                assert!(samples.len() > 5, "{} samples", samples.len());
+                for sample in samples {
+                    let path = sample.path.expect("nothing else tells");
+                    let Place::Function { id, .. } = sample.place else { continue };
+                    assert_eq!(path.last(), Some(&id));
+                    // Between a return and the next call a function may have no frame, and its caller another's.
+                    assert!([leaf, inner, outer].contains(&id) && path.first() == Some(&outer), "{path:?}");
+                    assert!(path.windows(2).all(|pair| pair[0] > pair[1]), "{path:?}");
+                }
+            });
+            scope.spawn(|| {
+                let (samples, outcome) = samples(&hooked(&wasm), &config("run"));
+                assert_eq!((outcome.ending, outcome.not_sampled), (Ending::Returned, None));
+                assert!(samples.iter().any(|sample| sample.place == Place::Hook), "{} samples", samples.len());
+                assert!(samples.iter().all(|sample| sample.path.is_none()));
+            });
+        }
+    });
+    assert_eq!(handler(), libc::SIG_DFL);
+}
+
+/// Where something else in the process uses the signal, it goes on to, and the run says that it was not sampled.
+#[test]
+fn a_handler_of_somebody_else_is_left_alone() {
+    let _alone = alone();
+    let set = |handler: usize| {
+        // SAFETY: a handler that does nothing, or none.
+        #[expect(unsafe_code, reason = "somebody else")]
+        unsafe {
+            libc::signal(libc::SIGPROF, handler)
+        }
+    };
+    extern "C" fn theirs(_: libc::c_int) {}
+    set(theirs as *const () as usize);
+    let (samples, outcome) = samples(&hooked(&wat::parse_str(SPINS).unwrap()), &config("run"));
+    let kept = handler();
+    set(libc::SIG_DFL);
+    assert_eq!(outcome.not_sampled.as_deref(), Some("something else in this process handles SIGPROF"));
+    assert!(samples.is_empty() && kept == theirs as *const () as usize && outcome.ending == Ending::Returned);
+}
+
+/// What cannot be sampled says why.
+#[test]
+fn what_is_not_sampled_says_why() {
+    let _alone = alone();
+    let wasm = wat::parse_str(SPINS).unwrap();
+    let observe = instrument(&wasm, &Options::default()).unwrap().wasm;
+    let (none, outcome) = samples(&observe, &config("run"));
+    assert_eq!((none.len(), outcome.not_sampled.as_deref()), (0, Some("each event of this module calls the host")));
+    let not_asked = Config { sample: false, ..config("run") };
+    assert_eq!(samples(&observe, &not_asked).1.not_sampled, None);
+}
+
+/// A module that an earlier version hooked, whose events have another form, is refused and not misread.
+#[test]
+fn a_module_with_events_of_another_form_is_refused() {
+    let wasm =
+        wat::parse_str(r#"(module (import "wasmtrace:recorder" "flush" (func)) (func (export "run")))"#).unwrap();
+    let e = run(&wasm, &config("run"), |_| {}).unwrap_err();
+    assert!(e.to_string().contains("hooked by an earlier version"), "{e}");
+}
+
+/// Theorem: what is said to be a hook's code is no instruction of the original's, and all that was inserted at the entry and at
+/// each exit is said to be. Control: with one stretch left out the sum is not what was inserted.
+#[test]
+fn inserted_code_is_known_byte_by_byte() {
+    let (mut functions, mut bytes) = (0, 0);
+    for case in common::modules() {
+        for set in [HookSet::Buffer, HookSet::Threshold, HookSet::Observe] {
+            let Ok(out) = common::hooked_with(&case.wasm, set) else { continue };
+            let (old, new) = (parse(&case.wasm).unwrap(), parse(&out.wasm).unwrap());
+            let inserted = Inserted::new(&new);
+            let (Some(old_start), Some(new_start)) = (old.code_start(), new.code_start()) else { continue };
+            let added = set_imports(set);
+            for func in old.defined_funcs() {
+                let hooks = inserted.of(module::FuncIdx(func.0 + added));
+                if hooks.is_empty() {
+                    continue;
+                }
+                functions += 1;
+                bytes += hooks.iter().map(|hook| hook.len()).sum::<usize>();
+                assert!(hooks.is_sorted_by(|a, b| a.end <= b.start), "{}", case.name);
+                let inside = |at: u32| hooks.iter().any(|hook| hook.contains(&at));
+                for at in operators(&old, func) {
+                    let moved = out.offsets.instruction(at as u32).unwrap();
+                    assert!(!inside(moved + new_start as u32), "{}: the original's at {at:#x}", case.name);
+                    assert_eq!(out.offsets.original(moved), Some(at as u32), "{}", case.name);
+                }
+                // The way back from within a hook leads to the instruction behind it.
+                let behind = out.offsets.original(hooks[0].start + 1 - new_start as u32).unwrap();
+                assert!((old.body(func).start - old_start) as u32 <= behind, "{}", case.name);
+            }
+        }
+    }
+    assert!(functions > 10_000 && bytes > 500_000, "{functions} functions, {bytes} bytes");
+}
+
+fn set_imports(set: HookSet) -> u32 {
+    set.imports().len() as u32
+}
+
+/// Theorem: each instruction of a hooked module has the line that addr2line gives to that of the original.
+#[test]
+fn lines_are_those_of_another_reader() {
+    let mut compared = 0;
+    for case in common::dwarf_kinds() {
+        let original = parse(&case.wasm).unwrap();
+        let Ok(context) = addr2line::Context::from_dwarf(dwarf(&original)) else { continue };
+        let Ok(out) = common::hooked_with(&case.wasm, HookSet::Buffer) else { continue };
+        let Some(new_start) = parse(&out.wasm).unwrap().code_start() else { continue };
+        let companions = Companions::default();
+        let beside = companions.read(&original).unwrap();
+        let described = Described { module: &original, beside: &beside, moved: Some((&out.offsets, new_start)) };
+        let all: Vec<u64> = original.defined_funcs().flat_map(|func| operators(&original, func)).collect();
+        let moved = |at: &u64| out.offsets.instruction(*at as u32).unwrap() + new_start as u32;
+        let lines = source_lines(&described, all.iter().map(|at| (ProbeId(0), moved(at))));
+        let lines: std::collections::BTreeMap<u32, u32> = lines.iter().map(|line| (line.offset, line.line)).collect();
+        for at in &all {
+            let theirs = context.find_location(*at).unwrap().and_then(|location| location.line);
+            let ours = lines.get(&moved(at)).copied();
+            if let Some(ours) = ours {
+                assert_eq!(Some(ours), theirs, "{} at {at:#x}", case.name);
+                compared += 1;
+            } else {
+                assert!(theirs.is_none_or(|line| line == 0), "{} at {at:#x}: {theirs:?}", case.name);
+            }
+        }
+    }
+    assert!(compared > 5_000, "{compared}");
+}
+
+/// A source map gives the line of the last segment before an instruction: AssemblyScript's sieve, whose inner loop is known.
+#[test]
+fn lines_of_a_source_map() {
+    let path = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/real").join(name);
+    let wasm = std::fs::read(path("as_sieve_map.wasm")).unwrap();
+    let map = std::fs::read(path("as_sieve_map.wasm.map")).unwrap();
+    let source_map = Some(wasmtrace::companions::Companion { bytes: map, ..Default::default() });
+    let companions = Companions { source_map, ..Default::default() };
+    let module = parse(&wasm).unwrap();
+    let beside = companions.read(&module).unwrap();
+    let out = common::hooked_with(&wasm, HookSet::Buffer).unwrap();
+    let hooked = parse(&out.wasm).unwrap();
+    let [start, new_start] = [&module, &hooked].map(|module: &Module<'_>| module.code_start().unwrap());
+    let all: Vec<u64> = module.defined_funcs().flat_map(|func| operators(&module, func)).collect();
+    let plain = Described { module: &module, beside: &beside, moved: None };
+    let plain = source_lines(&plain, all.iter().map(|at| (ProbeId(0), (*at as usize + start) as u32)));
+    let moved = |at: &u64| out.offsets.instruction(*at as u32).unwrap() + new_start as u32;
+    let described = Described { module: &module, beside: &beside, moved: Some((&out.offsets, new_start)) };
+    let lines = source_lines(&described, all.iter().map(|at| (ProbeId(0), moved(at))));
+    let only = |lines: Vec<wasmtrace::label::lines::SourceLine>| -> Vec<(String, u32)> {
+        lines.into_iter().map(|line| (line.file.to_string(), line.line)).collect()
+    };
+    let (plain, lines) = (only(plain), only(lines));
+    assert_eq!(plain, lines);
+    assert!(lines.iter().any(|(file, _)| file.ends_with("sieve.ts")), "{:?}", lines.first());
+}
+
+/// Words and marks pass through a recording as they are, and give the same events.
+#[test]
+fn a_recorded_run_gives_the_tree_that_it_gave_live() {
+    let _alone = alone();
+    use wasmtrace::export::{Recording, Subject};
+    use wasmtrace::trace::recording::{Block, End, Reader, Writer};
+    let wasm = hooked(&wat::parse_str(SPINS).unwrap());
+    let module = parse(&wasm).unwrap();
+    let recording = Recording { clock: "coarse".to_owned(), stamped: true, ..Default::default() };
+    let subject = Subject { recording, ..Subject::of("spins", &module) };
+    let mut writer = Writer::new(Vec::new(), &subject.header()).unwrap();
+    let mut live = CallTree::new();
+    let mut all = Batch::default();
+    let outcome = run_batches(&wasm, &config("run"), |batch| {
+        writer.batch(batch).unwrap();
+        live.spans(batch, |_| {});
+        let before = all.words.len();
+        all.words.extend(&batch.words);
+        all.marks.extend(batch.marks.iter().cloned().map(|mut mark| {
+            mark.at += before;
+            mark
+        }));
+    })
+    .unwrap();
+    let end = End { ending: outcome.ending.clone(), duration: outcome.duration };
+    let bytes = writer.finish(&end).unwrap();
+    let mut reader = Reader::open(&bytes[..]).unwrap();
+    let (mut read, mut batch, mut replayed) = (Batch::default(), Batch::default(), CallTree::new());
+    let ended = loop {
+        match reader.batch(&mut batch).unwrap() {
+            Block::Events => {
+                replayed.spans(&batch, |_| {});
+                let before = read.words.len();
+                read.words.append(&mut batch.words);
+                read.marks.extend(batch.marks.drain(..).map(|mut mark| {
+                    mark.at += before;
+                    mark
+                }));
+            }
+            other => break other,
+        }
+    };
+    assert_eq!(ended, Block::End(end.clone()));
+    let different = read.marks.iter().zip(&all.marks).find(|(one, other)| one != other);
+    assert!(different.is_none(), "{different:?}");
+    assert!(
+        read == all,
+        "{} and {} words, {} and {} marks",
+        read.words.len(),
+        all.words.len(),
+        read.marks.len(),
+        all.marks.len()
+    );
+    for tree in [&mut live, &mut replayed] {
+        tree.finish(&end.ending, end.duration, |_| {});
+    }
+    // Where one batch ends and the next begins is another matter in a file, and that shows in estimates.
+    let rows = |tree: &CallTree| tree.profile().nodes().map(|n| (n.calls, n.samples)).collect::<Vec<_>>();
+    assert_eq!(rows(&live), rows(&replayed));
+    let whole = |tree: &CallTree| tree.profile().total();
+    assert!(whole(&live).abs_diff(whole(&replayed)) * 100 < whole(&live));
+    assert!(live.accuracy().samples > 0);
+}
