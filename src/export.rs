@@ -66,7 +66,7 @@ pub struct Subject {
 /// How a trace is recorded: what its times are worth, and what is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
-    /// `hook`: each event reads the time; `coarse`, `spin`: see `runtime::ClockMode`.
+    /// `hook`: each event reads the time; `coarse`, `spin`: see `runtime::ClockMode`; [`SAMPLES`]: there are no events.
     pub clock: String,
     /// Nanoseconds by which an event's time may lag behind.
     pub resolution: u64,
@@ -92,6 +92,9 @@ impl Default for Recording {
         }
     }
 }
+
+/// The clock of a run without hooks: there are samples, and no events.
+pub const SAMPLES: &str = "samples";
 
 /// Nanoseconds between an event and its time, where a hook reads the clock itself.
 const HOOK_RESOLUTION: u64 = 100;

@@ -467,15 +467,18 @@ fn zipkin_gets_the_same_spans_in_its_own_form() {
 fn an_old_recording_is_sent_in_a_trace_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("old.wtrace");
-    ends(&mut wasmtrace(&["record", "-q", "-o", file.to_str().unwrap(), &module("manual")]), 0);
+    // Events of this set have a time each, as all had then.
+    let hooks = ["record", "-q", "--hooks", "observe", "-o", file.to_str().unwrap(), &module("manual")];
+    ends(&mut wasmtrace(&hooks), 0);
     let mut bytes = std::fs::read(&file).unwrap();
-    // Magic, then the header's block: kind, length, checksum; in version 1 it ends before ids, flags, and two empty lists.
+    // Magic, then the header's block: kind, length, checksum; in version 1 it ends before ids, flags, two empty lists, and what
+    // says of samples.
     let end = 17 + u32::from_le_bytes(bytes[9..13].try_into().unwrap()) as usize;
-    bytes.drain(end - (16 + 8 + 8 + 1 + 1 + 1)..end);
-    let length = (end - 35 - 17) as u32;
+    bytes.drain(end - (16 + 8 + 8 + 1 + 1 + 1 + 1 + 1)..end);
+    let length = (end - 37 - 17) as u32;
     bytes[9..13].copy_from_slice(&length.to_le_bytes());
-    assert_eq!(std::mem::replace(&mut bytes[17], 1), 2);
-    let checked = [&bytes[8..13], &bytes[17..end - 35]].concat();
+    assert_eq!(std::mem::replace(&mut bytes[17], 1), 3);
+    let checked = [&bytes[8..13], &bytes[17..end - 37]].concat();
     bytes[13..17].copy_from_slice(&crc32fast::hash(&checked).to_le_bytes());
     std::fs::write(&file, bytes).unwrap();
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Recording, Subject, Summary};
+use super::{Recording, SAMPLES, Subject, Summary};
 use crate::label::demangle::without_arguments;
 use crate::label::printable;
 use crate::trace::Ending;
@@ -102,8 +102,8 @@ pub(super) fn heading(out: &mut impl Write, style: Style, subject: &Subject, sum
     let Style { bold, dim, reset, .. } = style;
     let (calls, functions) = (summary.profile.calls(), summary.profile.functions());
     let accuracy = summary.accuracy;
-    let what = match calls {
-        0 if accuracy.samples > 0 => format!("{} samples in {functions} functions", accuracy.samples),
+    let what = match subject.recording.clock.as_str() {
+        SAMPLES => format!("{} samples in {functions} functions", accuracy.samples),
         _ => format!("{calls} calls of {functions} functions"),
     };
     let without_hooks = accuracy.without_hooks.filter(|_| accuracy.in_hooks > 0);
@@ -234,8 +234,9 @@ fn times(subject: &Subject, summary: &Summary<'_>) -> String {
         let mark = if estimated { "; ≈ marks estimates, where there are few samples" } else { "" };
         return format!("times: {samples} samples{left_out}{host}; a share of 10 % is right to ±{error:.1} %{mark}");
     }
-    if samples + in_hooks > 0 || (*stamped && not_sampled.is_none()) {
-        return format!("times: estimates, since so short a run has too few samples ({samples}){host}");
+    if samples + in_hooks > 0 || ((*stamped || clock == SAMPLES) && not_sampled.is_none()) {
+        let estimates = if summary.profile.total() > 0 { "estimates" } else { "not known" };
+        return format!("times: {estimates}, since so short a run has too few samples ({samples}){host}");
     }
     let lag = duration(*resolution);
     let clock = match clock.as_str() {

@@ -42,7 +42,7 @@ const HEAD: usize = 6;
 
 /// How far apart samples are, in nanoseconds, with how many there are of that: a short run needs them early, and a long one
 /// has enough of them late. One costs the guest 5 to 30 µs, as the machine has it.
-const PERIODS: [(u64, u64); 4] = [(100_000, 500), (250_000, 2_000), (500_000, 10_000), (1_000_000, u64::MAX)];
+const PERIODS: [(u64, u64); 4] = [(120_000, 400), (300_000, 2_000), (600_000, 10_000), (1_000_000, u64::MAX)];
 
 /// The same where there are no hooks, of which samples are all the cost.
 const PERIODS_UNHOOKED: [(u64, u64); 3] = [(100_000, 400), (500_000, 1_000), (1_000_000, u64::MAX)];

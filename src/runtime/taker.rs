@@ -157,18 +157,26 @@ impl<'m> Taker<'m> {
     /// Reads words, with the marks among them; the last is `end`. `first` words came before them.
     fn read_words(&mut self, from: u32, to: u32, first: u64, end: Stamp, batch: &mut Batch) {
         let Some(buffer) = self.shared.buffer.get() else { return };
-        self.words.clear();
-        buffer.load_words(from, to, &mut self.words);
+        let base = batch.words.len();
+        buffer.load_words(from, to, &mut batch.words);
+        let count = batch.words.len() - base;
+        let all_kinds = batch.words[base..].iter().fold(0, |all, word| all | word);
+        // Words of a module that catches exceptions do not pass as they are.
+        let plain = !self.activations.follow() && all_kinds & 2 == 0;
+        if !plain {
+            self.words.clear();
+            self.words.extend(batch.words.drain(base..));
+        }
         let words = std::mem::take(&mut self.words);
-        let plain = !self.activations.follow() && words.iter().fold(0, |all, word| all | word) & 2 == 0;
-        let behind = first + words.len() as u64;
+        let behind = first + count as u64;
         let mut taken = 0;
-        let mut take_until = |to: usize, batch: &mut Batch, activations: &mut Activations| {
-            match plain {
-                true => batch.words.extend_from_slice(&words[taken..to]),
-                false => words[taken..to].iter().for_each(|word| append(*word, activations, batch)),
+        let mut take_until = |to: usize, batch: &mut Batch, activations: &mut Activations| -> usize {
+            if plain {
+                return base + to;
             }
+            words[taken..to].iter().for_each(|word| append(*word, activations, batch));
             taken = to;
+            batch.words.len()
         };
         // Stamps and samples, each in order.
         loop {
@@ -181,16 +189,16 @@ impl<'m> Taker<'m> {
                 (stamp, _) => stamp.is_some(),
             };
             let at = if is_stamp { stamp } else { sample }.unwrap_or(behind).max(first);
-            take_until((at - first) as usize, batch, &mut self.activations);
+            let at = take_until((at - first) as usize, batch, &mut self.activations);
             if is_stamp {
                 let (_, stamp) = self.stamps.pop_front().expect("there is one");
-                batch.mark(MarkKind::Stamp(stamp));
+                batch.marks.push(Mark { at, kind: MarkKind::Stamp(stamp) });
             } else if let Some((_, places, walked)) = &mut self.samples {
                 let sample = self.pending.pop_front().expect("there is one");
-                batch.mark(MarkKind::Sample(places.sample(&sample, *walked)));
+                batch.marks.push(Mark { at, kind: MarkKind::Sample(places.sample(&sample, *walked)) });
             }
         }
-        take_until(words.len(), batch, &mut self.activations);
+        take_until(count, batch, &mut self.activations);
         self.words_taken = behind;
         batch.mark(MarkKind::Stamp(end));
         self.last = self.last.max(end.over);

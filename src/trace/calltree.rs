@@ -29,7 +29,7 @@ use super::{Event, EventKind};
 pub const TIMED_NANOS: u64 = 50_000_000;
 
 /// The same, in events: by then each kind of step that matters has been measured.
-pub const TIMED_EVENTS: u64 = 1_000_000;
+pub const TIMED_EVENTS: u64 = 500_000;
 
 /// Fewer samples than this by then, and there will be none that are worth going on with.
 const LEAST_SAMPLES: u64 = 16;
@@ -147,6 +147,8 @@ impl CallTree {
     /// Takes a batch for the tree alone.
     pub fn batch(&mut self, batch: &Batch) {
         if self.timing == Timing::Every {
+            // Samples are in the tree by themselves.
+            self.timeline.fits(false);
             self.spans(batch, |_| {});
             let enough = self.events > TIMED_EVENTS || self.since.is_some_and(|at| at > TIMED_NANOS);
             if enough && self.parts[0].samples + self.accuracy.in_hooks >= LEAST_SAMPLES {

@@ -265,17 +265,99 @@ impl<W: Write> Writer<W> {
                 self.began = self.last;
             }
             self.events += some.len() as u32;
-            for &word in some {
-                match word & 3 {
-                    0 => self.enter(word >> 2),
-                    _ => self.exit(word >> 2),
-                }
-            }
+            self.encode(some);
             if self.block.len() >= FULL - 6 || self.events >= MOST_EVENTS {
                 self.end_block()?;
             }
         }
         Ok(())
+    }
+
+    /// Writes entries and exits: [`Writer::enter`] and [`Writer::exit`] in one loop, since most of a recording is made here.
+    fn encode(&mut self, words: &[u32]) {
+        const NONE: u32 = u32::MAX;
+        let mut leaf = self.leaf.take().unwrap_or(NONE);
+        let mut exits = self.exits;
+        let State { slots, open } = &mut self.state;
+        let mut at = self.block.len();
+        // No word takes more: exits that were held back, and a function by its name.
+        self.block.resize(at + words.len() * 7 + 8, 0);
+        let out = &mut self.block[..];
+        let settle = |exits: &mut u8, out: &mut [u8], at: &mut usize| {
+            if *exits > 0 {
+                out[*at] = op::EXITS + *exits - 1;
+                *at += 1;
+                *exits = 0;
+            }
+        };
+        let mut called = |id: u32, named: u8, in_slot: u8, out: &mut [u8], at: &mut usize| {
+            let slot = State::slot(id);
+            if slots[slot] == id {
+                out[*at] = in_slot + slot as u8;
+                *at += 1;
+                return;
+            }
+            slots[slot] = id;
+            out[*at] = named;
+            *at += 1;
+            let mut rest = id;
+            loop {
+                let byte = (rest & 0x7f) as u8;
+                rest >>= 7;
+                out[*at] = if rest > 0 { byte | 0x80 } else { byte };
+                *at += 1;
+                if rest == 0 {
+                    return;
+                }
+            }
+        };
+        for &word in words {
+            let id = word >> 2;
+            if word & 3 == 0 {
+                settle(&mut exits, out, &mut at);
+                if leaf != NONE {
+                    called(leaf, op::ENTER, op::ENTER_SLOT, out, &mut at);
+                    if open.len() < MOST_OPEN {
+                        open.push(leaf);
+                    }
+                }
+                leaf = id;
+            } else if leaf == id {
+                settle(&mut exits, out, &mut at);
+                called(id, op::LEAF, op::LEAF_SLOT, out, &mut at);
+                leaf = NONE;
+            } else {
+                if leaf != NONE {
+                    settle(&mut exits, out, &mut at);
+                    called(leaf, op::ENTER, op::ENTER_SLOT, out, &mut at);
+                    if open.len() < MOST_OPEN {
+                        open.push(leaf);
+                    }
+                    leaf = NONE;
+                }
+                if open.last() == Some(&id) {
+                    open.pop();
+                    exits += 1;
+                    if exits == op::MOST_EXITS {
+                        settle(&mut exits, out, &mut at);
+                    }
+                } else {
+                    settle(&mut exits, out, &mut at);
+                    if let Some(up) = open.iter().rev().take(SEARCH).position(|open| *open == id) {
+                        open.truncate(open.len() - 1 - up);
+                    }
+                    out[at] = op::EXIT;
+                    at += 1;
+                    let mut number = Vec::new();
+                    id.encode(&mut number);
+                    out[at..at + number.len()].copy_from_slice(&number);
+                    at += number.len();
+                }
+            }
+        }
+        self.block.truncate(at);
+        self.leaf = Some(leaf).filter(|leaf| *leaf != NONE);
+        self.exits = exits;
     }
 
     fn stamp(&mut self, stamp: &Stamp) {

@@ -62,6 +62,11 @@ impl Timeline {
         Self::default()
     }
 
+    /// Whether times are corrected by samples: not where nobody looks at single calls.
+    pub fn fits(&mut self, fits: bool) {
+        self.model.fit.is_on = fits;
+    }
+
     /// Tells `tell` all that is in a batch, in order. Times never step back.
     #[inline]
     pub fn batch(&mut self, batch: &Batch, mut tell: impl FnMut(Step<'_>)) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use wasmtrace::companions::{Companions, LINK_LEFT_OUT};
 use wasmtrace::deliver::settings::Target;
-use wasmtrace::export::{Recording, Subject};
+use wasmtrace::export::{Recording, SAMPLES, Subject};
 use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::label::Label;
 use wasmtrace::label::lines::{Described, SourceLine, source_lines};
@@ -221,6 +221,7 @@ impl Guest {
         let mut subject = subject(args, &module, manifest(&module).as_ref(), &hooks);
         if let Some(labels) = labels {
             subject.labels = labels;
+            subject.recording.clock = SAMPLES.to_owned();
         }
         let mut first_probe = module.func_count();
         for ((name, path), wasm) in args.preloads.iter().zip(preloads) {
@@ -237,6 +238,11 @@ impl Guest {
         let silent =
             subject.labels.iter().filter(|(_, label)| label::is_manual_api(label)).map(|(id, _)| *id).collect();
         let silent: HashSet<ProbeId> = silent;
+        subject.recording.not_sampled = match () {
+            () if args.no_sample => Some("--no-sample".to_owned()),
+            () if !config.min_duration.is_zero() => Some("with --min-duration calls are only counted".to_owned()),
+            () => None,
+        };
         let sieve = Sieve::new(subject.recording.min_duration, args.max_depth);
         let is_stamped = manifest(&module).is_some_and(|manifest| manifest.hooks == HookSet::Buffer);
         subject.recording.stamped = is_stamped && silent.is_empty() && sieve.is_open();

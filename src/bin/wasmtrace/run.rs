@@ -92,7 +92,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let mut failed = false;
     if shown {
         pipeline.lost(outcome.samples_lost);
-        guest.subject.recording.not_sampled.clone_from(&outcome.not_sampled);
+        let not_sampled = &mut guest.subject.recording.not_sampled;
+        *not_sampled = not_sampled.take().or(outcome.not_sampled.clone());
         pipeline.finish(&guest.subject, &outcome.ending, outcome.duration);
         failed = pipeline.sinks().report();
     }

@@ -138,7 +138,7 @@ impl Sinks {
         self.open.push((name.to_owned(), sink));
     }
 
-    pub(crate) fn want_changes(&self) -> bool {
+    fn want_changes(&self) -> bool {
         self.open.iter().any(|(_, sink)| sink.wants_changes())
     }
 

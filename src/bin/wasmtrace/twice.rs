@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
-use wasmtrace::export::{Destination, Subject};
+use wasmtrace::export::{Destination, Format, Subject};
 use wasmtrace::hook::ProbeId;
 use wasmtrace::trace::batch::{Batch, Mark, MarkKind, Place, Sample};
 
@@ -19,12 +19,16 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     if !sending::targets(destinations, global).is_empty() {
         bail!("--twice knows how long functions take, and not when they were called: no spans can be sent");
     }
-    let sinks = Sinks::open(destinations, args.min_share)?;
-    if sinks.want_changes() {
+    // Before a file is made.
+    let needs_spans = |destination: &Destination| {
+        matches!(destination, Destination::File(format, _) if !matches!(format, Format::Folded))
+    };
+    if destinations.iter().any(needs_spans) {
         bail!(
             "--twice knows how long functions take, and not when they were called: only tree and folded can show that"
         );
     }
+    let sinks = Sinks::open(destinations, args.min_share)?;
     // Both runs are to read the same.
     let mut stdin = std::io::stdin();
     let mut input = None;

@@ -23,6 +23,8 @@ const MOST_OPEN: usize = 1 << 20;
 /// What is known of functions by samples.
 #[derive(Debug)]
 pub(super) struct Fit {
+    /// Whether anything is corrected.
+    pub(super) is_on: bool,
     /// By id; the first stands for the time outside of all.
     rows: Vec<Row>,
     places: FxHashMap<u32, u32>,
@@ -46,6 +48,7 @@ impl Default for Fit {
     fn default() -> Self {
         let nobody = Row { sampled: 0.0, modelled: 0.0, factor: 1.0 };
         Fit {
+            is_on: true,
             rows: vec![nobody],
             places: FxHashMap::default(),
             open: Vec::new(),
@@ -61,6 +64,9 @@ impl Fit {
     /// Takes a word, and says in whose row the time behind it is.
     #[inline(always)]
     pub(super) fn step(&mut self, word: u32) -> u32 {
+        if !self.is_on {
+            return 0;
+        }
         if word & 3 == Kind::Enter as u32 {
             let row = *self.places.entry(word >> 2).or_insert_with(|| {
                 self.rows.push(Row { sampled: 0.0, modelled: 0.0, factor: 1.0 });
@@ -87,18 +93,27 @@ impl Fit {
     /// What is known of a step of that row, corrected.
     #[inline(always)]
     pub(super) fn corrected(&self, row: u32, takes: u32) -> u32 {
+        if !self.is_on {
+            return takes;
+        }
         (takes as f32 * self.rows[row as usize].factor) as u32
     }
 
     /// A step of that row took so many nanoseconds by the model.
     #[inline(always)]
     pub(super) fn took(&mut self, row: u32, nanos: f32) {
+        if !self.is_on {
+            return;
+        }
         self.rows[row as usize].modelled += nanos;
         self.modelled += nanos;
     }
 
     /// A sample was taken in that function.
     pub(super) fn sampled(&mut self, function: Option<u32>, weight: u64) {
+        if !self.is_on {
+            return;
+        }
         let known = function.and_then(|id| self.places.get(&id)).copied();
         let row = known.unwrap_or(self.current());
         self.rows[row as usize].sampled += weight as f32;

@@ -1,0 +1,15 @@
+;; Ends in every way, one export for each.
+(module
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (memory (export "memory") 1)
+  (func $leave (param i32)
+    (call $proc_exit (local.get 0)))
+  (func (export "exit") (param i32)
+    (call $leave (local.get 0)))
+  (func (export "trap")
+    unreachable)
+  (func (export "divide") (param i32 i32) (result i32)
+    (i32.div_s (local.get 0) (local.get 1)))
+  (func (export "pair") (param i64 f64) (result f64 i64)
+    (local.get 1) (local.get 0))
+  (func (export "reference") (param externref)))
