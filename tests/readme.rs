@@ -79,6 +79,8 @@ fn comparable(line: &str) -> String {
     let share = Regex::new(r"\b\d+(\.\d+)? ?%").unwrap();
     let line = duration.replace_all(line, "TIME");
     let line = share.replace_all(&line, "SHARE");
+    // What differs from run to run: which rows are estimates, and whether there are samples enough to say more.
+    let line = line.replace('≈', "").replace(" (about TIME without hooks)", "");
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

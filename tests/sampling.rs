@@ -390,3 +390,64 @@ fn a_recorded_run_gives_the_tree_that_it_gave_live() {
     assert!(whole(&live).abs_diff(whole(&replayed)) * 100 < whole(&live));
     assert!(live.accuracy().samples > 0);
 }
+
+/// Two functions, one of which takes ten times as long as the other, called in every order, from two callers of which one makes them
+/// take three times as long: two seconds. Of each function in each caller the share is right to 3 %; by the times of events alone
+/// it is not. Not in the default tests, since those are never timed: `cargo test --test sampling shares -- --ignored`.
+#[test]
+#[ignore = "takes two seconds of a quiet core"]
+fn shares_of_functions_of_known_cost() {
+    let _alone = alone();
+    let in_every_order = |factor: u32| {
+        let call = |callee| format!("(drop (call ${callee} (i32.const {factor})))");
+        ["heavy", "heavy", "heavy", "light", "light", "heavy", "light", "light"].map(call).concat()
+    };
+    let function = |name: &str, rounds: u32| {
+        format!(
+            r#"(func ${name} (param i32) (result i32) (local $n i32) (local $x i32)
+                (local.set $n (i32.mul (local.get 0) (i32.const {rounds})))
+                (loop $again
+                    (local.set $x (i32.add (i32.mul (local.get $x) (i32.const 1664525)) (i32.const 1013904223)))
+                    (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+                (local.get $x))"#
+        )
+    };
+    let text = format!(
+        r#"(module {heavy} {light}
+            (func $left {left}) (func $right {right})
+            (func (export "run") (local $n i32)
+                (loop $again call $left call $right
+                    (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 40000))))))"#,
+        heavy = function("heavy", 2_000),
+        light = function("light", 200),
+        left = in_every_order(1),
+        right = in_every_order(3),
+    );
+    let wasm = hooked(&wat::parse_str(text).unwrap());
+    let (mut sampled, mut by_events) = (CallTree::new(), CallTree::new());
+    let outcome = run_batches(&wasm, &config("run"), |batch| {
+        sampled.batch(batch);
+        let without = batch.marks.iter().filter(|mark| !matches!(mark.kind, MarkKind::Sample(_))).cloned();
+        by_events.batch(&Batch { words: batch.words.clone(), marks: without.collect() });
+    })
+    .unwrap();
+    // heavy and light in left, then in right: 2 functions after the hooks' imports, of which there are two.
+    let added = set_imports(HookSet::Buffer);
+    let [heavy, light, left, right] = [0, 1, 2, 3].map(|func| What::Call(ProbeId(func + added)));
+    let wrong = |tree: &mut CallTree| -> f64 {
+        tree.finish(&outcome.ending, outcome.duration, |_| {});
+        let profile = tree.profile();
+        let own = |function: &What, caller: &What| {
+            let is_it = |node: &&wasmtrace::trace::profile::Node| profile.path_to(node).ends_with(&[caller, function]);
+            profile.nodes().find(is_it).map_or(0, |node| node.own) as f64
+        };
+        let pairs = [(&heavy, &left, 10.0), (&light, &left, 1.0), (&heavy, &right, 30.0), (&light, &right, 3.0)];
+        let whole: f64 = pairs.iter().map(|(function, caller, _)| own(function, caller)).sum();
+        let off = pairs.iter().map(|(function, caller, cost)| (own(function, caller) / whole - cost / 44.0).abs());
+        off.fold(0.0, f64::max)
+    };
+    let (sampled_wrong, events_wrong) = (wrong(&mut sampled), wrong(&mut by_events));
+    println!("wrong by {sampled_wrong:.4} with {} samples, by {events_wrong:.4} by events", sampled.accuracy().samples);
+    assert!(sampled_wrong < 0.03, "{sampled_wrong}");
+    assert!(events_wrong > 0.03, "the old clock passes: {events_wrong}");
+}

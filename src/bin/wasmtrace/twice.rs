@@ -20,9 +20,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         bail!("--twice knows how long functions take, and not when they were called: no spans can be sent");
     }
     // Before a file is made.
-    let needs_spans = |destination: &Destination| {
-        matches!(destination, Destination::File(format, _) if !matches!(format, Format::Folded))
-    };
+    let needs_spans = |destination: &Destination| matches!(destination, Destination::File(format, _) if !matches!(format, Format::Folded));
     if destinations.iter().any(needs_spans) {
         bail!(
             "--twice knows how long functions take, and not when they were called: only tree and folded can show that"
