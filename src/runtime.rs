@@ -274,7 +274,7 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
         .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
         .spawn(move || {
             let mut store = Store::new(&engine, Host { wasi, trace: Trace::default() });
-            let sampling = samples.as_ref().map(|(samples, _)| sampler::start(samples)).transpose();
+            let sampling = samples.as_ref().map(|(samples, _)| samples.start()).transpose();
             if let (Some((samples, firsts)), Ok(Some(_))) = (samples, &sampling) {
                 recorder.sampled_by(samples);
                 host_calls::measure(&mut store, firsts, hooked);
@@ -342,6 +342,7 @@ fn consume(mut taker: Taker<'_>, interrupt: &AtomicI32, mut consume: impl FnMut(
     let end = |taker: &Taker<'_>, abandoned| Consumed { abandoned, last: taker.last(), samples_lost: taker.lost() };
     loop {
         batch.clear();
+        taker.look();
         taker.take(&mut batch, BATCH);
         // A guest that goes on without a word is idle, however often it is interrupted.
         let idle = batch.words.is_empty() && batch.marks.iter().all(|mark| matches!(mark.kind, MarkKind::Sample(_)));

@@ -224,9 +224,16 @@ const FEW: u64 = 30;
 
 /// Where the times come from, and what they are worth.
 fn times(subject: &Subject, summary: &Summary<'_>) -> String {
-    let Accuracy { samples, in_hooks, host, .. } = summary.accuracy;
+    let Accuracy { samples, seen, in_hooks, host, .. } = summary.accuracy;
     let Recording { clock, resolution, not_sampled, stamped, .. } = &subject.recording;
     let host = if host > 0 { format!(", and {} in the host, measured", duration(host)) } else { String::new() };
+    if seen > 0 {
+        let why = not_sampled.as_deref().unwrap_or("the program could not be interrupted");
+        return format!(
+            "times: estimates, from {seen} looks at how far the program had come and the times of events ({})",
+            printable(why)
+        );
+    }
     if samples >= FEW {
         let error = summary.accuracy.error(0.1) * 100.0;
         let left_out = if in_hooks > 0 { format!(" ({in_hooks} more in hooks are left out)") } else { String::new() };

@@ -61,6 +61,9 @@ impl<'m> Places<'m> {
 
     /// What a sample says. `walked`: with the path to it.
     pub(super) fn sample(&mut self, raw: &RawSample, walked: bool) -> Sample {
+        if raw.seen {
+            return Sample { weight: raw.weight, cost: 0, place: Place::Seen, path: None };
+        }
         let place = match self.known.get(&raw.pc) {
             Some(place) => *place,
             None => {

@@ -68,6 +68,8 @@ pub(super) struct Samples {
     armed: AtomicBool,
     /// Whether the host is working.
     in_host: AtomicBool,
+    /// Whether the guest is not interrupted, since that could not be set up.
+    failed: AtomicBool,
     /// Whether paths are noted.
     walks: bool,
     random: AtomicU32,
@@ -82,6 +84,8 @@ pub(super) struct Samples {
 /// A sample as it was taken.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RawSample {
+    /// Nobody interrupted the guest: another thread looked how far it had come, and that is all that is known.
+    pub(super) seen: bool,
     /// The program counter.
     pub(super) pc: usize,
     /// How many words of the buffer came before it, and how many other events.
@@ -113,6 +117,7 @@ impl Samples {
             timer: AtomicUsize::new(0),
             armed: AtomicBool::new(false),
             in_host: AtomicBool::new(true),
+            failed: AtomicBool::new(false),
             walks,
             random: AtomicU32::new(0x9e37_79b9),
             due: AtomicU64::new(0),
@@ -120,6 +125,18 @@ impl Samples {
             period: AtomicU64::new(0),
             exponential,
         })
+    }
+
+    /// Begins to sample this thread, the guest's; why that cannot be, if it cannot.
+    pub(super) fn start(self: &Arc<Self>) -> Result<Sampling, String> {
+        let started = system::start(self);
+        self.failed.store(started.is_err(), Ordering::Relaxed);
+        started
+    }
+
+    /// Whether it could not be.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// How many samples were lost, since nobody took them in time.
@@ -153,6 +170,7 @@ impl Samples {
         let [pc, words, events, timing, first, second] = std::array::from_fn(word);
         let frames = (timing >> 48) as usize;
         let sample = RawSample {
+            seen: false,
             pc: pc as usize,
             words,
             events,
@@ -234,7 +252,7 @@ impl Samples {
     }
 }
 
-pub(super) use system::{address_map, start};
+pub(super) use system::{Sampling, address_map};
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod system {

@@ -35,6 +35,8 @@ pub(super) struct Taker<'m> {
     samples: Option<(Arc<Samples>, Places<'m>, bool)>,
     /// Of words and events that have not been taken yet.
     pending: VecDeque<RawSample>,
+    /// When it was last looked how far the guest had come.
+    looked: u64,
     /// How many words and events have been taken.
     words_taken: u64,
     events_taken: u64,
@@ -45,6 +47,9 @@ pub(super) struct Taker<'m> {
     /// Nanoseconds for which an event has to lie in the buffer until it is read without being handed over.
     long_past: u64,
 }
+
+/// If we did not come to look for longer, the guest has not been there all the time.
+const MOST_BETWEEN_LOOKS: u64 = 1_000_000;
 
 /// Samples that wait for their place in the order: more are let go of where they stand. So many come in an hour.
 const MOST_PENDING: usize = 1 << 22;
@@ -65,6 +70,7 @@ impl<'m> Taker<'m> {
             stamps: VecDeque::new(),
             samples: None,
             pending: VecDeque::new(),
+            looked: 0,
             words_taken: 0,
             events_taken: 0,
             words: Vec::new(),
@@ -100,6 +106,26 @@ impl<'m> Taker<'m> {
         }
         self.collect();
         self.samples_until(self.words_taken, batch);
+    }
+
+    /// Looks how far the guest has come, where it is to be sampled and cannot be interrupted.
+    pub(super) fn look(&mut self) {
+        let Some(buffer) = self.shared.buffer.get() else { return };
+        let failed = self.samples.as_ref().is_some_and(|(samples, ..)| samples.has_failed());
+        if !failed || self.pending.len() >= MOST_PENDING {
+            return;
+        }
+        let from = self.shared.from.load(Ordering::Acquire);
+        let words = self.shared.handed_over();
+        let cursor = buffer.load(CURSOR);
+        // In this order: else the cursor could be another block's. A guest that waits for us is just handing over.
+        if from == MOVING || self.shared.from.load(Ordering::Acquire) != from || cursor < from {
+            return;
+        }
+        let now = self.clock.now();
+        let weight = now.saturating_sub(std::mem::replace(&mut self.looked, now)).min(MOST_BETWEEN_LOOKS);
+        let words = words + u64::from((cursor - from) / self.event_size());
+        self.pending.push_back(RawSample { seen: true, words, weight, ..Default::default() });
     }
 
     /// Takes what the guest's thread has noted.

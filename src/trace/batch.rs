@@ -84,6 +84,9 @@ pub enum Place {
     },
     /// In code of the engine that works for the innermost call.
     Engine,
+    /// Nobody interrupted the guest: another thread looked how far it had come. So it was in the innermost call then, or in what that
+    /// has called since, or in its hooks: such samples favour callers.
+    Seen,
     /// In a call of the host that the innermost call made: no sample, but what was measured.
     Host,
 }

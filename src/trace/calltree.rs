@@ -34,6 +34,9 @@ pub const TIMED_EVENTS: u64 = 500_000;
 /// Fewer samples than this by then, and there will be none that are worth going on with.
 const LEAST_SAMPLES: u64 = 16;
 
+/// What the durations of spans count for at the least where nobody interrupted the guest: one is as far off as the other.
+const LEAST_PRIOR_SEEN: f64 = 0.5;
+
 /// What the durations of spans count for, in samples. Where one function in four is a fifth off, as was measured on six
 /// programs, so many samples are as far off.
 const PRIOR: f64 = 100.0;
@@ -93,6 +96,8 @@ struct Part {
 pub struct Accuracy {
     /// How many samples they are made of; none: the durations of spans alone.
     pub samples: u64,
+    /// How many of them were not taken, but seen by another thread ([`Place::Seen`]).
+    pub seen: u64,
     /// How many more were taken in inserted code, and are in no function's time.
     pub in_hooks: u64,
     /// Samples that were lost, since there was no room for them.
@@ -151,7 +156,7 @@ impl CallTree {
             self.timeline.fits(false);
             self.spans(batch, |_| {});
             let enough = self.events > TIMED_EVENTS || self.since.is_some_and(|at| at > TIMED_NANOS);
-            if enough && self.parts[0].samples + self.accuracy.in_hooks >= LEAST_SAMPLES {
+            if enough && self.parts[0].samples + self.accuracy.in_hooks >= LEAST_SAMPLES + self.accuracy.seen {
                 self.timing = Timing::None;
                 self.low = self.profile.depth();
             }
@@ -254,9 +259,14 @@ impl CallTree {
         let ran = |part: Part| part.guest.saturating_sub(part.cost) as f64;
         let guest = [ran(before) * own(before), ran(since) * own(since)];
         let in_hooks = all.guest as f64 - guest[0] - guest[1];
-        self.accuracy.without_hooks = Some(duration.saturating_sub(self.pauses).saturating_sub(in_hooks as u64));
+        let is_known = self.accuracy.seen == 0;
+        self.accuracy.without_hooks =
+            is_known.then_some(duration.saturating_sub(self.pauses).saturating_sub(in_hooks as u64));
         let in_spans: u64 = self.profile.with_measured().map(|(n, m)| n.own.saturating_sub(m.host_in_spans.own)).sum();
         let mut prior = PRIOR / (PRIOR + before.samples as f64);
+        if self.accuracy.seen > 0 {
+            prior = prior.max(LEAST_PRIOR_SEEN);
+        }
         if in_spans == 0 {
             prior = 0.0;
         }
@@ -347,6 +357,10 @@ fn sampled(profile: &mut Profile, part: &mut Part, accuracy: &mut Accuracy, samp
         }
         Place::Function { id, .. } => Some(id),
         Place::Engine => None,
+        Place::Seen => {
+            accuracy.seen += 1;
+            None
+        }
     };
     part.cost += sample.cost;
     let placed = match &sample.path {

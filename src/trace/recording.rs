@@ -78,6 +78,7 @@ mod op {
     pub(super) const AT_OFFSET: u8 = 2;
     pub(super) const IN_ENGINE: u8 = 3;
     pub(super) const IN_HOST: u8 = 4;
+    pub(super) const SEEN: u8 = 5;
     /// Added to that: a path follows.
     pub(super) const WITH_PATH: u8 = 16;
     /// 1 to 16 exits of the innermost call.

@@ -238,7 +238,7 @@ impl Model {
             match place {
                 Place::Function { id, .. } => self.fit.sampled(Some(id.0), *weight),
                 Place::Engine => self.fit.sampled(None, *weight),
-                Place::Hook | Place::Host => {}
+                Place::Hook | Place::Host | Place::Seen => {}
             }
         }
     }

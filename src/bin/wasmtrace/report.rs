@@ -143,6 +143,7 @@ fn head(subject: &Subject, end: &End, pipeline: &Pipeline) -> Value {
         },
         "times": {
             "samples": accuracy.samples,
+            "samples_seen_by_another_thread": accuracy.seen,
             "samples_in_hooks": accuracy.in_hooks,
             "samples_lost": accuracy.lost,
             "host_nanos": accuracy.host,

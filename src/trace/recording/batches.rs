@@ -163,6 +163,7 @@ impl<W: Write> Writer<W> {
             Place::Function { id, offset } => (op::AT_OFFSET, [Some(id.0), *offset]),
             Place::Engine => (op::IN_ENGINE, [None, None]),
             Place::Host => (op::IN_HOST, [None, None]),
+            Place::Seen => (op::SEEN, [None, None]),
         };
         self.block.push(kind + with_path);
         numbers.into_iter().flatten().for_each(|number| number.encode(&mut self.block));

@@ -442,6 +442,7 @@ fn sample(r: &mut BinaryReader<'_>) -> Result<Option<Sample>> {
         (_, Some(id)) => Place::Function { id, offset },
         (op::IN_ENGINE, _) => Place::Engine,
         (op::IN_HOST, _) => Place::Host,
+        (op::SEEN, _) => Place::Seen,
         _ => return Ok(None),
     };
     let path = match place & op::WITH_PATH {
