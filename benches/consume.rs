@@ -21,6 +21,8 @@ use wasmtrace::module;
 use wasmtrace::runtime;
 use wasmtrace::trace::Ending;
 use wasmtrace::trace::Event;
+use wasmtrace::trace::batch::Batch;
+use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::fold::Fold;
 use wasmtrace::trace::profile::Profile;
 use wasmtrace::trace::recording::{Block, End, Reader, Writer};
@@ -31,18 +33,24 @@ fn main() {
     let Args { number: millions, programs } = Args::read("--millions", 8);
     println!("{}; {ROUNDS} rounds: median, nanoseconds an event.\n", machine());
     println!(
-        "| program | events | to spans | to call tree | folded | chrome | otlp-json | to a recording | bytes | from a recording | and to call tree |"
+        "| program | events | words to call tree | words to a recording | to spans | to call tree | folded | chrome | otlp-json | to a recording | bytes | from a recording | and to call tree |"
     );
-    println!("|---|{}", "--:|".repeat(10));
+    println!("|---|{}", "--:|".repeat(12));
     for program in &programs {
         let (subject, events) = events(program, millions * 1_000_000);
         let recording = write(&subject, &events);
+        let batches = batches(program, millions * 1_000_000);
+        let words = batches.iter().map(Batch::events).sum::<u64>() as f64;
+        let of_words: Vec<[f64; 2]> = (0..ROUNDS).map(|_| round_of_words(&subject, &batches)).collect();
+        let word = |i: usize| format!("{:.1}", spread(of_words.iter().map(|r| r[i] / words)).median);
         let rounds: Vec<[f64; 8]> = (0..ROUNDS).map(|_| round(&subject, &events, &recording)).collect();
         let step = |i: usize| format!("{:.1}", spread(rounds.iter().map(|r| r[i] / events.len() as f64)).median);
         println!(
-            "| {} | {:.1} M | {} | {} | {} | {} | {} | {} | {:.2} | {} | {} |",
+            "| {} | {:.1} M | {} | {} | {} | {} | {} | {} | {} | {} | {:.2} | {} | {} |",
             program.name,
             events.len() as f64 / 1e6,
+            word(0),
+            word(1),
             step(0),
             step(1),
             step(2),
@@ -76,6 +84,39 @@ fn events(program: &Program, most: usize) -> (Subject, Vec<Event>) {
     })
     .expect("it runs");
     (subject, events)
+}
+
+/// The same as it is recorded: words, and stamps among them.
+fn batches(program: &Program, most: usize) -> Vec<Batch> {
+    let (wasm, config) = (program.hooked(HookSet::Buffer), program.config());
+    let (mut batches, mut words): (Vec<Batch>, usize) = (Vec::new(), 0);
+    runtime::run_batches(&wasm, &config, |batch| {
+        if words < most {
+            words += batch.words.len();
+            batches.push(batch.clone());
+        } else {
+            config.interrupt.store(2, Ordering::Relaxed);
+        }
+    })
+    .expect("it runs");
+    batches
+}
+
+/// What becomes of words where nobody wants to know when each was.
+fn round_of_words(subject: &Subject, batches: &[Batch]) -> [f64; 2] {
+    [
+        time(|| {
+            let mut tree = CallTree::counting();
+            batches.iter().for_each(|batch| tree.batch(batch));
+            tree
+        }),
+        time(|| {
+            let mut header = subject.header();
+            header.stamped = true;
+            let mut writer = Writer::new(std::io::sink(), &header).expect("nothing is written");
+            batches.iter().for_each(|batch| writer.batch(batch).expect("nothing is written"));
+        }),
+    ]
 }
 
 /// Nanoseconds that a step takes.
