@@ -207,7 +207,9 @@ impl<'m> SourceMap<'m> {
 
     /// File and line (from 1) of each of these offsets in the module, which ascend: of the last segment that begins there or before.
     pub(crate) fn lines(&self, wanted: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
-        let mut all: Vec<(u64, usize, Option<(u64, u64)>)> = Vec::new();
+        /// Where a segment begins, in which part it is, and its source and line.
+        type Begins = (u64, usize, Option<(u64, u64)>);
+        let mut all: Vec<Begins> = Vec::new();
         for (number, part) in self.parts.iter().enumerate() {
             let Ok(mappings) = self.mappings(part) else { continue };
             let segments = part.segments(&mappings).map_while(Result::ok);

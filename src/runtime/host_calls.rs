@@ -36,7 +36,8 @@ pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked
                 random ^= random >> 17;
                 random ^= random << 5;
                 let weight = if took < EACH { EACH } else { took };
-                if took > 0 && u64::from(random) * weight >> 32 < took {
+                let at_random = (u64::from(random) * weight) >> 32;
+                if took > 0 && at_random < took {
                     let path = path(store.as_context_mut(), &firsts);
                     if let Some(recorder) = store.data_mut().trace.recorder_of_run() {
                         recorder.host_call(Sample { weight, cost: 0, place: Place::Host, path: Some(path) });

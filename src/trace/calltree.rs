@@ -39,7 +39,7 @@ const LEAST_PRIOR_SEEN: f64 = 0.5;
 
 /// What the durations of spans count for, in samples. Where one function in four is a fifth off, as was measured on six
 /// programs, so many samples are as far off.
-const PRIOR: f64 = 100.0;
+pub const PRIOR: f64 = 100.0;
 
 /// Hooks take so many times the time of the samples in them: the processor waits for what they load and store while it is
 /// counted as being at the guest's instructions behind them, and their locals push the guest's out of registers. Measured on

@@ -158,8 +158,10 @@ fn the_error_of_a_share_is_twice_its_standard_error() {
     assert!((accuracy.error(0.5) - 0.01).abs() < 1e-9);
 }
 
-/// Everything of a tree that does not depend on time.
-fn shape(tree: &CallTree) -> Vec<(Vec<String>, u64, bool, bool, [u64; 5], Vec<(String, String)>)> {
+/// Everything of a node that does not depend on time.
+type Shape = (Vec<String>, u64, bool, bool, [u64; 5], Vec<(String, String)>);
+
+fn shape(tree: &CallTree) -> Vec<Shape> {
     let profile = tree.profile();
     let path = |node: &Node| profile.path_to(node).into_iter().map(|what| format!("{what:?}")).collect();
     let row = |node: &Node| {

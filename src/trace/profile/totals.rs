@@ -21,7 +21,7 @@ pub struct Totals {
     pub own: u64,
     /// Samples of it itself, and of it and what it called.
     pub samples: (u64, u64),
-    /// Whether more than half of its self time is an estimate ([`Node::estimated`]).
+    /// Whether more than half of its self time is an estimate ([`Node::estimated`](super::Node::estimated)).
     pub estimated: bool,
 }
 

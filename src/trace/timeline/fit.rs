@@ -4,7 +4,9 @@
 //! A step's time is that of the function which is the innermost open one between its two events. Of each function it is added
 //! up how long it took by the model, and by samples; the ratio of the two is the factor for its steps from then on.
 
-use rustc_hash::FxHashMap;
+use std::collections::HashMap;
+
+use rustc_hash::FxBuildHasher;
 
 use crate::hook::buffer::Kind;
 
@@ -27,7 +29,7 @@ pub(super) struct Fit {
     pub(super) is_on: bool,
     /// By id; the first stands for the time outside of all.
     rows: Vec<Row>,
-    places: FxHashMap<u32, u32>,
+    places: HashMap<u32, u32, FxBuildHasher>,
     /// Rows of the open calls, and how many more there are.
     open: Vec<u32>,
     beyond: u64,
@@ -50,7 +52,7 @@ impl Default for Fit {
         Fit {
             is_on: true,
             rows: vec![nobody],
-            places: FxHashMap::default(),
+            places: HashMap::default(),
             open: Vec::new(),
             beyond: 0,
             samples: 0,
