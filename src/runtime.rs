@@ -368,6 +368,7 @@ fn consume(mut taker: Taker<'_>, interrupt: &AtomicI32, mut consume: impl FnMut(
         } else if since.is_some_and(|since| since.elapsed() > grace) {
             batch.clear();
             taker.peek(&mut batch, true);
+            taker.stop(&mut batch);
             consume(&batch);
             return end(&taker, true);
         }

@@ -226,7 +226,7 @@ fn signals_end_the_guest_and_the_trace_is_still_shown() {
         let stops = function == "calls";
         assert!(shown.contains(&format!("  {function}  (open at the end)")), "{shown}");
         assert_eq!(shown.contains("  say"), stops, "{shown}");
-        assert_eq!(shown.contains("was left running"), !stops, "{shown}");
+        assert_eq!(shown.contains("is not waited for"), !stops, "{shown}");
         let trace = std::fs::read(folder.path().join("trace.json")).unwrap();
         serde_json::from_slice::<serde_json::Value>(&trace).expect("the trace is whole");
     }

@@ -11,6 +11,7 @@ use theorems::custom_sections::{LONG, assert_harmless, custom, data_of, with_dat
 
 use wasmtrace::hook::{BufferPlace, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::runtime::{self, Config, Invoke};
+use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::{EventKind, Manual, Misuse};
 use wasmtrace::{ErrorKind, Options, check, instrument, label, module, select, strip};
 
@@ -279,6 +280,23 @@ fn a_forged_buffer_is_reported_or_refused() {
             let seen = run_forged(&forged(hooks, "17 17", 8192, &body)).unwrap();
             assert!(seen.contains(&foreign), "{body}: {seen:?}");
         }
+    }
+    // The same while the guest is interrupted: where its cursor is by then says nothing of where in the events that was.
+    for cursor in [0, 8192 + 4096, 8192 * 3, 5 << 16, u32::MAX] {
+        let body = format!(
+            "(loop $l (i32.store (i32.const 16384) (i32.add (i32.load (i32.const 16384)) (i32.const 1))) {} \
+             (br_if $l (i32.lt_u (i32.load (i32.const 16384)) (i32.const 4000000)))) call $flush {}",
+            set(0, cursor),
+            set(0, cursor / 2)
+        );
+        let invoke = Some(Invoke { function: "run".to_owned(), args: Vec::new() });
+        let config = Config { invoke, sample: true, ..Default::default() };
+        let mut tree = CallTree::new();
+        runtime::run_batches(&forged(HookSet::Buffer, "17 17", 8192, &body), &config, |batch| {
+            assert!(batch.marks.is_sorted_by_key(|mark| mark.at), "{cursor}");
+            tree.batch(batch);
+        })
+        .unwrap();
     }
     // One that a hook could have written is an event.
     let event = set(8192, 4) + &set(0, 8196);

@@ -190,6 +190,33 @@ fn samples_say_where_the_guest_was() {
     assert_eq!(handler(), libc::SIG_DFL);
 }
 
+/// Theorem: whatever the hooks, and with none, the time of a run that is busy all the time is in its tree, and self times add up to it.
+#[test]
+fn the_time_of_a_run_is_in_its_tree() {
+    let _alone = alone();
+    let wasm = wat::parse_str(SPINS).unwrap();
+    let with = |hooks| {
+        let rewrite = rewrite::Options { hooks, ..Default::default() };
+        instrument(&wasm, &Options { rewrite, ..Default::default() }).unwrap().wasm
+    };
+    for (way, wasm) in
+        [("none", wasm.clone()), ("buffer", with(HookSet::Buffer)), ("threshold", with(HookSet::Threshold))]
+    {
+        for times in [true, false] {
+            let mut tree = CallTree::new();
+            let outcome = run_batches(&wasm, &Config { times, ..config("run") }, |batch| tree.batch(batch)).unwrap();
+            tree.finish(&outcome.ending, outcome.duration, |_| {});
+            let (whole, accuracy) = (tree.profile().total(), tree.accuracy());
+            assert!(accuracy.samples + accuracy.in_hooks > 0, "{way}");
+            // What is in hooks is in no function's time, and some of it is before and behind.
+            let least = outcome.duration / if way == "none" { 10 } else { 20 };
+            assert!((least..=outcome.duration).contains(&whole), "{way}: {whole} of {}", outcome.duration);
+            let own: u64 = tree.profile().nodes().map(|node| node.own).sum();
+            assert!(own.abs_diff(whole) < 100, "{way}: {own} and {whole}");
+        }
+    }
+}
+
 /// Where something else in the process uses the signal, it goes on to, and the run says that it was not sampled.
 #[test]
 fn a_handler_of_somebody_else_is_left_alone() {

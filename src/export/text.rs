@@ -208,7 +208,10 @@ pub(super) fn footnotes(
     let (drifts, sum, most) = profile.drifts();
     if drifts > 0 {
         let (sum, most) = (duration(sum), duration(most));
-        writeln!(out, "{dim}the clock stood still {drifts} times: for {sum} in all, {most} at most{reset}")?;
+        writeln!(
+            out,
+            "{dim}gaps of the clock: {drifts}, {sum} in all, {most} at most; times of events in a gap are imprecise{reset}"
+        )?;
     }
     if profile.nodes().next().is_some() {
         writeln!(out, "{dim}{}{reset}", times(subject, summary))?;
@@ -226,7 +229,7 @@ const FEW: u64 = 30;
 fn times(subject: &Subject, summary: &Summary<'_>) -> String {
     let Accuracy { samples, seen, in_hooks, host, .. } = summary.accuracy;
     let Recording { clock, resolution, not_sampled, stamped, .. } = &subject.recording;
-    let host = if host > 0 { format!(", and {} in the host, measured", duration(host)) } else { String::new() };
+    let host = if host > 0 { format!("; {} in host calls, exact", duration(host)) } else { String::new() };
     if seen > 0 {
         let why = not_sampled.as_deref().unwrap_or("the program could not be interrupted");
         return format!(
@@ -236,14 +239,14 @@ fn times(subject: &Subject, summary: &Summary<'_>) -> String {
     }
     if samples >= FEW {
         let error = summary.accuracy.error(0.1) * 100.0;
-        let left_out = if in_hooks > 0 { format!(" ({in_hooks} more in hooks are left out)") } else { String::new() };
+        let left_out = if in_hooks > 0 { format!(" ({in_hooks} in hook code excluded)") } else { String::new() };
         let estimated = summary.profile.nodes().any(|node| node.estimated && !node.is_empty());
         let mark = if estimated { "; ≈ marks estimates, where there are few samples" } else { "" };
-        return format!("times: {samples} samples{left_out}{host}; a share of 10 % is right to ±{error:.1} %{mark}");
+        return format!("times: {samples} samples{left_out}{host}; error of a 10 % row: ±{error:.1} points{mark}");
     }
     if samples + in_hooks > 0 || ((*stamped || clock == SAMPLES) && not_sampled.is_none()) {
         let estimates = if summary.profile.total() > 0 { "estimates" } else { "not known" };
-        return format!("times: {estimates}, since so short a run has too few samples ({samples}){host}");
+        return format!("times: {estimates}, since there are too few samples ({samples}){host}");
     }
     let lag = duration(*resolution);
     let clock = match clock.as_str() {

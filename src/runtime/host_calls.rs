@@ -28,8 +28,16 @@ pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked
         let Some(recorder) = store.data_mut().trace.recorder_of_run() else { return Ok(()) };
         match hook {
             CallHook::CallingHost => recorder.enters_host(true),
-            CallHook::ReturningFromWasm => recorder.enters_host(depth > 0),
+            CallHook::ReturningFromWasm => {
+                recorder.enters_host(depth > 0);
+                if depth == 0 {
+                    recorder.begins_or_ends();
+                }
+            }
             CallHook::CallingWasm | CallHook::ReturningFromHost => {
+                if depth == 1 && matches!(hook, CallHook::CallingWasm) {
+                    recorder.begins_or_ends();
+                }
                 let took = recorder.in_host().filter(|_| !hooked).unwrap_or(0);
                 // xorshift32 (Marsaglia 2003)
                 random ^= random << 13;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use wasmtime::Module;
 
-use super::sampler::{RawSample, address_map};
+use super::sampler::{FRAMES, RawSample, address_map};
 use crate::hook::ProbeId;
 use crate::module::FuncIdx;
 use crate::rewrite::Inserted;
@@ -19,6 +19,8 @@ const MOST_KNOWN: usize = 1 << 18;
 pub(super) struct Places<'m> {
     units: Vec<Unit<'m>>,
     known: HashMap<usize, Place>,
+    /// The path of the last sample that had all of it.
+    whole: Vec<ProbeId>,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl<'m> Places<'m> {
                 hooks: HashMap::new(),
             }
         });
-        Places { units: units.collect(), known: HashMap::new() }
+        Places { units: units.collect(), known: HashMap::new(), whole: Vec::new() }
     }
 
     /// Where machine code lies.
@@ -95,7 +97,7 @@ impl<'m> Places<'m> {
     }
 
     /// The open calls, outermost first.
-    fn path(&self, raw: &RawSample, place: Place) -> Box<[ProbeId]> {
+    fn path(&mut self, raw: &RawSample, place: Place) -> Box<[ProbeId]> {
         let Place::Function { id, .. } = place else { return Box::default() };
         let caller = |back: usize| {
             let unit = self.units.iter().find(|unit| unit.text.contains(&back.wrapping_sub(1)))?;
@@ -118,6 +120,12 @@ impl<'m> Places<'m> {
         let callers = without_frame.into_iter().chain(raw.frames.iter().copied()).filter_map(caller);
         let mut path: Vec<ProbeId> = std::iter::once(id).chain(callers).collect();
         path.reverse();
+        if raw.frames.len() < FRAMES {
+            self.whole.clone_from(&path);
+        } else if let Some(begins) = self.whole.iter().position(|id| Some(id) == path.first()) {
+            // The outermost calls of a path that was cut are taken to be those that led there before.
+            path.splice(0..0, self.whole[..begins].iter().copied());
+        }
         path.into()
     }
 

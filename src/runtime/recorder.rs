@@ -96,6 +96,8 @@ pub(super) struct Shared {
     pub(super) blocks_read: AtomicU64,
     /// From where on the buffer's events have not been handed over, and how many were before.
     pub(super) from: AtomicU32,
+    /// Where the block ends in which that is.
+    end: AtomicU32,
     handed_over: AtomicU64,
     /// Bytes of an event in the buffer.
     pub(super) event_size: AtomicU32,
@@ -119,7 +121,9 @@ impl Shared {
     pub(super) fn position(&self) -> (u64, u64) {
         let words = self.buffer.get().map_or(0, |buffer| {
             let (from, size) = (self.from.load(Ordering::Relaxed), self.event_size.load(Ordering::Relaxed).max(4));
-            u64::from(buffer.load(CURSOR).saturating_sub(from) / size)
+            // The guest is not trusted to have its cursor inside of the block.
+            let end = self.end.load(Ordering::Relaxed).max(from);
+            u64::from((buffer.load(CURSOR).clamp(from, end) - from) / size)
         });
         (self.handed_over.load(Ordering::Relaxed) + words, self.events.load(Ordering::Relaxed))
     }
@@ -285,6 +289,7 @@ impl Recorder {
         let ticker = thread.ticker.clone();
         let now = ticker.write();
         *self.shared.clock.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(thread);
+        self.shared.end.store(first + BLOCK, Ordering::Relaxed);
         self.shared.from.store(first, Ordering::Release);
         self.shared.event_size.store(size, Ordering::Relaxed);
         self.shared.ticker.get_or_init(|| ticker.clone());
@@ -434,6 +439,7 @@ impl Recorder {
         }
         let Some(blocks) = &mut self.blocks else { return };
         blocks.from = if full { blocks.next_block() } else { cursor + gap };
+        self.shared.end.store(blocks.end(), Ordering::Relaxed);
         blocks.flushed = blocks.from;
         buffer.store(CURSOR, blocks.from);
         self.shared.from.store(blocks.from, Ordering::Release);

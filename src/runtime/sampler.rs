@@ -31,11 +31,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 
 use super::recorder::Shared;
 
-/// Words of the ring: a megabyte, room for 25,000 samples, or for 500 with the longest of paths.
-const RING: usize = 1 << 17;
+/// Words of the ring: two megabytes, room for 40,000 samples, or for 127 with the longest of paths.
+const RING: usize = 1 << 18;
 
 /// So many calls of a path are noted, from the innermost on.
-const FRAMES: usize = 256;
+pub(super) const FRAMES: usize = 2048;
 
 /// Words of a sample before its frames.
 const HEAD: usize = 6;
@@ -70,6 +70,8 @@ pub(super) struct Samples {
     in_host: AtomicBool,
     /// Whether the guest is not interrupted, since that could not be set up.
     failed: AtomicBool,
+    /// Whether nobody takes samples any more.
+    stopped: AtomicBool,
     /// Whether paths are noted.
     walks: bool,
     random: AtomicU32,
@@ -118,8 +120,10 @@ impl Samples {
             armed: AtomicBool::new(false),
             in_host: AtomicBool::new(true),
             failed: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             walks,
-            random: AtomicU32::new(0x9e37_79b9),
+            // Any but 0.
+            random: AtomicU32::new(system::now() as u32 | 1),
             due: AtomicU64::new(0),
             latency: AtomicU64::new(0),
             period: AtomicU64::new(0),
@@ -137,6 +141,11 @@ impl Samples {
     /// Whether it could not be.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Nobody takes samples any more: a guest that goes on is not interrupted.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 
     /// How many samples were lost, since nobody took them in time.
@@ -185,6 +194,10 @@ impl Samples {
 
     /// Sets the timer, for an interval whose mean follows from how many samples there are.
     fn arm(&self) {
+        if self.stopped.load(Ordering::Relaxed) {
+            self.armed.store(false, Ordering::Relaxed);
+            return;
+        }
         let mut before = self.taken.load(Ordering::Relaxed);
         let periods = if self.walks { &PERIODS_UNHOOKED[..] } else { &PERIODS[..] };
         let among = periods.iter().find(|(_, samples)| {
@@ -286,11 +299,13 @@ mod system {
         timer: libc::timer_t,
     }
 
-    extern "C" fn handler(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
         // SAFETY: what the kernel gives a handler with SA_SIGINFO. The pointer is null, or that of a `Sampling` on this thread.
         unsafe {
             let errno = *libc::__errno_location();
-            if let Some(samples) = SAMPLES.get().as_ref()
+            // Not what somebody else sends.
+            if info.as_ref().is_some_and(|info| info.si_code == libc::SI_TIMER)
+                && let Some(samples) = SAMPLES.get().as_ref()
                 && let Some(context) = context.cast::<libc::ucontext_t>().as_ref()
             {
                 let register = |number: libc::c_int| context.uc_mcontext.gregs[number as usize] as usize;
@@ -306,6 +321,9 @@ mod system {
 
     /// Begins to sample this thread; why that cannot be, if it cannot.
     pub(in super::super) fn start(samples: &Arc<Samples>) -> Result<Sampling, String> {
+        if !SAMPLES.get().is_null() {
+            return Err("this thread runs a program that is sampled already".to_owned());
+        }
         samples.stack_top.store(stack_top()?, Ordering::Relaxed);
         install()?;
         // SAFETY: a signal to this very thread, whose id that is; the timer is deleted before the thread ends.

@@ -51,7 +51,8 @@ pub(super) struct Taker<'m> {
 /// If we did not come to look for longer, the guest has not been there all the time.
 const MOST_BETWEEN_LOOKS: u64 = 1_000_000;
 
-/// Samples that wait for their place in the order: more are let go of where they stand. So many come in an hour.
+/// Samples that wait for their place in the order. So many come in an hour; after that they stay where they were noted, and when
+/// there is no room for them they count as lost.
 const MOST_PENDING: usize = 1 << 22;
 
 impl<'m> Taker<'m> {
@@ -93,6 +94,7 @@ impl<'m> Taker<'m> {
             match item {
                 Item::Event(kind) => {
                     self.shared.text.fetch_sub(kind.text_len(), Ordering::AcqRel);
+                    self.collect();
                     self.samples_until(self.words_taken, batch);
                     self.last = self.last.max(now);
                     batch.event(Event { at: self.last, kind });
@@ -195,7 +197,7 @@ impl<'m> Taker<'m> {
         }
         let words = std::mem::take(&mut self.words);
         let behind = first + count as u64;
-        let mut taken = 0;
+        let (mut taken, mut last) = (0, first);
         let mut take_until = |to: usize, batch: &mut Batch, activations: &mut Activations| -> usize {
             if plain {
                 return base + to;
@@ -214,7 +216,9 @@ impl<'m> Taker<'m> {
                 (Some(stamp), Some(sample)) => stamp <= sample,
                 (stamp, _) => stamp.is_some(),
             };
-            let at = if is_stamp { stamp } else { sample }.unwrap_or(behind).max(first);
+            // In order, whatever the guest has done to its cursor.
+            last = if is_stamp { stamp } else { sample }.unwrap_or(behind).clamp(last, behind);
+            let at = last;
             let at = take_until((at - first) as usize, batch, &mut self.activations);
             if is_stamp {
                 let (_, stamp) = self.stamps.pop_front().expect("there is one");
@@ -238,6 +242,7 @@ impl<'m> Taker<'m> {
         let mut last_word = !buffer.load(from + 4);
         for (i, at) in (from..to & !7).step_by(8).enumerate() {
             self.samples_until(first + i as u64, batch);
+            self.stamps_until(first + i as u64, batch);
             let (word, time) = (buffer.load(at), buffer.load(at + 4));
             if time != last_word {
                 last_word = time;
@@ -261,6 +266,17 @@ impl<'m> Taker<'m> {
             }
         }
         self.words_taken = first + u64::from((to - from) / 8);
+        self.stamps_until(self.words_taken, batch);
+        // Until now the guest has run.
+        let now = now * TICK;
+        batch.mark(MarkKind::Stamp(Stamp { over: now, called: now, returned: now, host: 0, before_event: false }));
+    }
+
+    /// Appends the calls of the host that were made before so many words.
+    fn stamps_until(&mut self, words: u64, batch: &mut Batch) {
+        while let Some((_, stamp)) = self.stamps.pop_front_if(|(at, _)| *at <= words) {
+            batch.mark(MarkKind::Stamp(stamp));
+        }
     }
 
     /// Appends what the guest has written and not handed over, if it lies there for long: the guest is busy, or waits, and
@@ -303,6 +319,14 @@ impl<'m> Taker<'m> {
         self.peeked = Some(cursor);
     }
 
+    /// Appends the time of now: nothing comes any more.
+    pub(super) fn stop(&self, batch: &mut Batch) {
+        if self.samples.is_some() {
+            let now = self.clock.now();
+            batch.mark(MarkKind::Stamp(Stamp { over: now, called: now, returned: now, host: 0, before_event: false }));
+        }
+    }
+
     /// The time of the last event that has one.
     pub(super) fn last(&self) -> u64 {
         self.last
@@ -328,6 +352,9 @@ impl<'m> Taker<'m> {
 
 impl Drop for Taker<'_> {
     fn drop(&mut self) {
+        if let Some((samples, ..)) = &self.samples {
+            samples.stop();
+        }
         self.shared.state.store(CLOSED, Ordering::Release);
     }
 }

@@ -47,6 +47,9 @@ pub const PRIOR: f64 = 100.0;
 /// compensating for it by function made shares worse.
 const HOOKS_TAKE: f64 = 2.7;
 
+/// Where more than this is in hooks and in samples, how long the run takes without them is not said.
+const MOST_TOLD: f64 = 0.6;
+
 /// No more than this is taken off.
 const MOST_IN_HOOKS: f64 = 0.9;
 
@@ -89,6 +92,16 @@ struct Part {
     hooks: u64,
     /// Nanoseconds that sampling took from the guest.
     cost: u64,
+    /// Weight of the samples since the last stamp: so long the guest has run since, if no stamp follows.
+    since_stamp: u64,
+}
+
+impl Part {
+    /// The guest was interrupted.
+    fn took(&mut self, sample: &Sample) {
+        self.cost = self.cost.saturating_add(sample.cost);
+        self.since_stamp = self.since_stamp.saturating_add(sample.weight);
+    }
 }
 
 /// What the times of a tree are worth.
@@ -131,15 +144,14 @@ impl CallTree {
     #[inline]
     pub fn spans(&mut self, batch: &Batch, mut tell: impl FnMut(&Change<'_>)) {
         let CallTree { fold, profile, timeline, parts, since, host, pauses, accuracy, .. } = self;
-        let part = &mut parts[0];
         timeline.batch(batch, |step| match step {
             Step::Event(event) => fold.event(event, &mut |change| {
                 profile.change(change);
                 tell(change);
             }),
-            Step::Sample(sample) => sampled(profile, part, accuracy, sample, 0),
+            Step::Sample(sample) => sampled(profile, &mut parts[0], accuracy, sample, 0),
             Step::Stamp(stamp) => {
-                stamped(part, since, (host, pauses), stamp);
+                stamped(parts, 0, since, (host, pauses), stamp);
                 if stamp.host > 0 {
                     profile.measure(None, false, stamp.host, |m| &mut m.host);
                     profile.measure(None, false, stamp.host, |m| &mut m.host_in_spans);
@@ -158,6 +170,9 @@ impl CallTree {
             let enough = self.events > TIMED_EVENTS || self.since.is_some_and(|at| at > TIMED_NANOS);
             if enough && self.parts[0].samples + self.accuracy.in_hooks >= LEAST_SAMPLES + self.accuracy.seen {
                 self.timing = Timing::None;
+                // What is open has its time until here from the events, too.
+                let taken = self.fold.restart(self.since.unwrap_or(0));
+                self.profile.credit(&taken);
                 self.low = self.profile.depth();
             }
             return;
@@ -168,7 +183,7 @@ impl CallTree {
             from = mark.at;
             match &mark.kind {
                 MarkKind::Stamp(stamp) => {
-                    stamped(&mut self.parts[1], &mut self.since, (&mut self.host, &mut self.pauses), stamp);
+                    stamped(&mut self.parts, 1, &mut self.since, (&mut self.host, &mut self.pauses), stamp);
                     if stamp.host > 0 {
                         self.profile.measure(None, false, stamp.host, |m| &mut m.host);
                     }
@@ -236,7 +251,8 @@ impl CallTree {
 
     /// Makes times out of what was measured.
     fn settle(&mut self, duration: u64) {
-        let [before, since] = self.parts;
+        let parts = self.parts.map(|part| Part { guest: part.guest.saturating_add(part.since_stamp), ..part });
+        let [before, since] = parts;
         self.accuracy.samples = before.samples + since.samples;
         self.accuracy.host = self.host;
         if self.accuracy.samples + self.accuracy.in_hooks == 0 {
@@ -244,11 +260,12 @@ impl CallTree {
             return self.share_out([1.0, 0.0, 0.0]);
         }
         let all = Part {
-            guest: before.guest + since.guest,
+            guest: before.guest.saturating_add(since.guest),
             samples: before.samples + since.samples,
-            weight: before.weight + since.weight,
-            hooks: before.hooks + since.hooks,
-            cost: before.cost + since.cost,
+            weight: before.weight.saturating_add(since.weight),
+            hooks: before.hooks.saturating_add(since.hooks),
+            cost: before.cost.saturating_add(since.cost),
+            since_stamp: 0,
         };
         // Each part by its own samples, if they are enough to say.
         let own = |part: Part| {
@@ -259,24 +276,25 @@ impl CallTree {
         let ran = |part: Part| part.guest.saturating_sub(part.cost) as f64;
         let guest = [ran(before) * own(before), ran(since) * own(since)];
         let in_hooks = all.guest as f64 - guest[0] - guest[1];
-        let is_known = self.accuracy.seen == 0;
+        // Of a run that is mostly hooks, what is left is not known well enough.
+        let is_known = self.accuracy.seen == 0 && in_hooks <= MOST_TOLD * all.guest as f64;
         self.accuracy.without_hooks =
             is_known.then_some(duration.saturating_sub(self.pauses).saturating_sub(in_hooks as u64));
-        let in_spans: u64 = self.profile.with_measured().map(|(n, m)| n.own.saturating_sub(m.host_in_spans.own)).sum();
+        let in_spans: f64 = self.profile.with_measured().map(|(n, m)| n.own as f64 - m.host_in_spans.own as f64).sum();
         let mut prior = PRIOR / (PRIOR + before.samples as f64);
         if self.accuracy.seen > 0 {
             prior = prior.max(LEAST_PRIOR_SEEN);
         }
-        if in_spans == 0 {
+        if in_spans < 1.0 {
             prior = 0.0;
         }
-        let rate = |nanos: f64, by: u64| if by > 0 { nanos / by as f64 } else { 0.0 };
+        let rate = |nanos: f64, by: f64| if by >= 1.0 { nanos / by } else { 0.0 };
         // What no sample speaks of is shared out like the rest.
         let rest = if since.weight == 0 { guest[1] } else { 0.0 };
         self.share_out([
             rate((guest[0] + rest) * prior, in_spans),
-            rate((guest[0] + rest) * (1.0 - prior), before.weight),
-            rate(guest[1], since.weight),
+            rate((guest[0] + rest) * (1.0 - prior), before.weight as f64),
+            rate(guest[1], since.weight as f64),
         ]);
     }
 
@@ -285,10 +303,12 @@ impl CallTree {
         let sampled = self.accuracy.samples > 0;
         self.profile.settle(|node, measured| {
             let time = |spans: u64, of: fn(Times) -> u64| {
-                let spans = spans.saturating_sub(of(measured.host_in_spans)) as f64 * rates[0];
+                // Times of events are in ticks: so this may be less than nothing by a few of them, and is left so, or times would
+                // not add up.
+                let spans = (spans as f64 - of(measured.host_in_spans) as f64) * rates[0];
                 let [before, since] = measured.sampled.map(|sampled| of(sampled) as f64);
                 let known = of(measured.host) as f64 + before * rates[1] + since * rates[2];
-                ((known + spans).round() as u64, sampled && spans > known)
+                ((known + spans).round().max(0.0) as u64, sampled && spans > known)
             };
             let (own, _) = time(node.own, |times| times.own);
             let (total, estimated) = time(node.total, |times| times.total);
@@ -316,6 +336,12 @@ impl CallTree {
         self.fold.last()
     }
 
+    /// How long the run has taken, as far as that is known: to the last stamp, and by the samples since.
+    pub fn elapsed(&self) -> u64 {
+        let since_stamp = self.parts.iter().map(|part| part.since_stamp).fold(0, u64::saturating_add);
+        self.fold.last().max(self.since.unwrap_or(0).saturating_add(since_stamp))
+    }
+
     /// What its times are worth, once it is finished.
     pub fn accuracy(&self) -> Accuracy {
         self.accuracy
@@ -328,26 +354,34 @@ impl CallTree {
 }
 
 /// A stamp: how long the guest ran before it, and what it waited for.
-fn stamped(part: &mut Part, since: &mut Option<u64>, (host, pauses): (&mut u64, &mut u64), stamp: &Stamp) {
+fn stamped(
+    parts: &mut [Part; 2],
+    number: usize,
+    since: &mut Option<u64>,
+    (host, pauses): (&mut u64, &mut u64),
+    stamp: &Stamp,
+) {
+    parts.iter_mut().for_each(|part| part.since_stamp = 0);
+    let part = &mut parts[number];
     let stood_still = stamp.returned.saturating_sub(stamp.called);
     if let Some(since) = since {
-        part.guest += stamp.called.saturating_sub(*since);
+        part.guest = part.guest.saturating_add(stamp.called.saturating_sub(*since));
     }
     *since = Some(stamp.returned);
-    *host += stamp.host;
+    *host = host.saturating_add(stamp.host);
     match stamp.host {
-        0 => *pauses += stood_still,
+        0 => *pauses = pauses.saturating_add(stood_still),
         // Several calls of the host, with the guest's own time in between.
-        host => part.guest += stood_still.saturating_sub(host),
+        host => part.guest = part.guest.saturating_add(stood_still.saturating_sub(host)),
     }
 }
 
 fn sampled(profile: &mut Profile, part: &mut Part, accuracy: &mut Accuracy, sample: &Sample, number: usize) {
     let function = match sample.place {
         Place::Hook => {
-            part.cost += sample.cost;
+            part.took(sample);
             accuracy.in_hooks += 1;
-            part.hooks += sample.weight;
+            part.hooks = part.hooks.saturating_add(sample.weight);
             return;
         }
         Place::Host => {
@@ -362,13 +396,13 @@ fn sampled(profile: &mut Profile, part: &mut Part, accuracy: &mut Accuracy, samp
             None
         }
     };
-    part.cost += sample.cost;
+    part.took(sample);
     let placed = match &sample.path {
         Some(path) => profile.measure_path(path.iter().copied(), true, sample.weight, |m| &mut m.sampled[number]),
         None => profile.measure(function, true, sample.weight, |m| &mut m.sampled[number]),
     };
     // Outside of every hooked function: nobody's time, but time.
-    part.weight += sample.weight;
+    part.weight = part.weight.saturating_add(sample.weight);
     part.samples += u64::from(placed);
 }
 

@@ -394,6 +394,21 @@ impl Fold {
         self.calls += calls;
     }
 
+    /// Lets what is open begin anew at that time: from now on no event has one. Gives what each open span had taken until then,
+    /// outermost first: its own time, and all of it.
+    pub(super) fn restart(&mut self, at: u64) -> Vec<(u64, u64)> {
+        self.last = self.last.max(at);
+        let mut inner = 0;
+        let mut taken: Vec<(u64, u64)> = Vec::with_capacity(self.stack.len());
+        for open in self.stack.iter_mut().rev() {
+            let duration = self.last - open.start;
+            taken.push((duration.saturating_sub(open.inside + inner), duration));
+            (open.start, open.inside, inner) = (self.last, 0, duration);
+        }
+        taken.reverse();
+        taken
+    }
+
     /// Whether something was left that was not open.
     pub(super) fn is_irregular(&self) -> bool {
         self.open.is_some()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use wasmtrace::export::{FORMATS, Format};
+use wasmtrace::export::{FORMATS, Format, SAMPLES};
 
 use crate::Global;
 use crate::files::Output;
@@ -40,6 +40,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let recording = Recording::open(args.trace.as_deref(), global)?;
     if let Some(output) = args.output.as_ref().filter(|output| recording.is_at(output)) {
         bail!("{}: this is the recording itself; nothing is written", output.display());
+    }
+    if recording.subject.recording.clock == SAMPLES && args.format != Format::Folded {
+        bail!("the recording has samples and no calls (--hooks none): only folded can show that");
     }
     let output = Output::create(args.output.as_deref())?;
     let mut sinks = Sinks::none();

@@ -67,11 +67,11 @@ pub(crate) struct GuestArgs {
     /// The hook set that an unhooked module is given [default: buffer; observe where several modules are hooked]
     #[arg(long, value_name = "SET")]
     hooks: Option<Hooks>,
-    /// Interrupt the program now and then to see where it is: with `--hooks none` a sampling profiler, which counts no calls and
-    /// slows the program down by 1 to 5 %. Hooked programs are sampled anyway
+    /// Sample the program counter: the default for hooked programs. With `--hooks none` this is a sampling profiler, which
+    /// counts no calls and costs some 20 ms, and 1 to 5 % of longer runs
     #[arg(long, conflicts_with = "no_sample")]
     sample: bool,
-    /// Do not sample: times are then estimated from the times of events
+    /// Do not sample; times are then estimated from the times of events
     #[arg(long)]
     no_sample: bool,
     /// Where a buffer's events have their times from [default: coarse, or spin where --min-duration wants it]
@@ -130,6 +130,18 @@ pub(crate) enum Times {
 impl GuestArgs {
     pub(crate) fn is_unhooked(&self) -> bool {
         self.hooks == Some(Hooks::None)
+    }
+
+    /// Whether calls are seen, and not samples alone.
+    pub(crate) fn has_calls(&self) -> bool {
+        !self.is_unhooked()
+    }
+
+    /// Says that a run was not sampled, if that was asked for.
+    pub(crate) fn warn_of(&self, outcome: &Outcome, global: &Global) {
+        if let Some(why) = outcome.not_sampled.as_ref().filter(|_| self.sample) {
+            global.warn("", &[format!("--sample has no effect: {why}")]);
+        }
     }
 
     /// Whether there is something to see.
@@ -295,6 +307,11 @@ impl Guest {
         Ok((module.imported_funcs().len() as u32, module.func_count()))
     }
 
+    /// Whether it was asked to end, by a signal of that number.
+    pub(crate) fn interrupted(&self) -> Option<i32> {
+        Some(self.config.interrupt.load(Ordering::Relaxed).abs()).filter(|signal| *signal != 0)
+    }
+
     /// What ends the guest, with the number of a signal.
     pub(crate) fn interrupt(&self) -> Arc<AtomicI32> {
         self.config.interrupt.clone()
@@ -322,8 +339,7 @@ impl Guest {
                     sieve.event(event, &mut |event| kept.event(event.clone()));
                 }
                 Step::Sample(sample) => kept.mark(MarkKind::Sample(sample.clone())),
-                // Which call it belongs to is not known before it is known whether that call is kept.
-                Step::Stamp(_) => {}
+                Step::Stamp(stamp) => kept.mark(MarkKind::Stamp(*stamp)),
             });
             consume(subject, &kept);
         })

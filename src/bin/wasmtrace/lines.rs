@@ -50,7 +50,7 @@ impl HotLines {
     pub(crate) fn write(&self, out: &mut impl Write, subject: &Subject, min_share: f64) -> io::Result<()> {
         if self.all == 0 {
             let why = subject.recording.not_sampled.as_deref().unwrap_or("no samples were taken");
-            return writeln!(out, "\nthere are no hot lines: {}", printable(why));
+            return writeln!(out, "\nno source lines: the run was not sampled ({})", printable(why));
         }
         let share = |samples: u64| samples as f64 / self.all as f64;
         writeln!(out, "\n{}: {} samples\n", printable(&subject.program), self.all)?;

@@ -58,6 +58,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let mut recorder = Recorder::new(file, &guest.subject).with_context(|| name.clone())?;
     let outcome = guest.run(Times::OfEachEvent, |_, batch| recorder.batch(batch))?;
     run::show(&outcome, false, global);
+    args.guest.warn_of(&outcome, global);
     match guest.lines(recorder.sampled()) {
         Ok(lines) => recorder.lines(&lines),
         Err(e) => global.warn("", &[format!("the recording has no source lines: {}", one_line(&e))]),

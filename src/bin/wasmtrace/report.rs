@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// One line for each function
     #[arg(long)]
     flat: bool,
-    /// Source lines by samples, over all and of each function
+    /// Show the source lines with the most samples, over all and of each function
     #[arg(long, conflicts_with_all = ["tree", "flat", "sort"])]
     lines: bool,
     /// What stands first [default: total, with --flat self]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use wasmtrace::export::{Destination, Format};
 use wasmtrace::label;
 use wasmtrace::runtime::Outcome;
@@ -32,7 +32,8 @@ pub(crate) struct Args {
     /// Where the trace goes, repeatable: NAME[:FILE or URL]
     #[arg(long = "sink", value_name = "SINK", long_help = sinks::help())]
     pub(crate) sinks: Vec<Destination>,
-    /// Run the program twice, without hooks for the times and with hooks for the counts; its output is that of the first run
+    /// Run the program twice: without hooks for the times, then with hooks for the counts. Standard input is read to its end
+    /// first; the output of the second run is thrown away
     #[arg(long)]
     twice: bool,
     /// In the tree, sum up calls below this share of the time, in percent; 0 shows all
@@ -58,7 +59,15 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let mut guest = Guest::prepare(&args.guest, false, global)?;
     // `--hooks none` is the control for measurements: there is no tree to show.
     let unhooked = !args.guest.is_watched() && args.sinks.is_empty();
-    let targets = if unhooked { Vec::new() } else { sending::targets(&args.sinks, global) };
+    if args.guest.is_unhooked() && args.guest.is_watched() {
+        let has_spans = |sink: &Destination| {
+            !matches!(sink, Destination::Tree | Destination::None | Destination::File(Format::Folded, _))
+        };
+        if args.sinks.iter().any(has_spans) {
+            bail!("without hooks there are samples and no calls: use --sink tree or --sink folded:FILE");
+        }
+    }
+    let targets = if unhooked || !args.guest.has_calls() { Vec::new() } else { sending::targets(&args.sinks, global) };
     let default = [if unhooked || !targets.is_empty() { Destination::None } else { Destination::Tree }];
     let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
     let mut pipeline = Pipeline::new(Sinks::open(destinations, args.min_share)?);
@@ -89,6 +98,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         }
     })?;
     show(&outcome, pipeline.sinks().shows_ending, global);
+    args.guest.warn_of(&outcome, global);
     let mut failed = false;
     if shown {
         pipeline.lost(outcome.samples_lost);
@@ -111,7 +121,7 @@ pub(crate) fn show(outcome: &Outcome, shows_ending: bool, global: &Global) {
         let _ = writeln!(std::io::stdout(), "{result}");
     }
     if outcome.abandoned {
-        global.warn("", &["the guest did not stop when it was asked to, and was left running".to_owned()]);
+        global.warn("", &["the guest did not stop within a second, and is not waited for".to_owned()]);
     }
     if let Some(cpu) = outcome.guest_cpu {
         let waited = std::time::Duration::from_nanos(outcome.waited);

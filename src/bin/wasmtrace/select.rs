@@ -75,9 +75,9 @@ impl clap::Args for SelectArgs {
                 .value_parser(clap::value_parser!(PathBuf))
                 .help("Leave out the few functions that made most of the calls of a recording")
                 .long_help(
-                    "Leave out the few functions that made most of the calls of a recording: the most-called first, until nine \
-                     calls in ten are left out; functions with less than one call in a hundred stay. Their time is then in \
-                     that of their callers. Functions are found by name, so the recording may be of an earlier build. Rules \
+                    "Leave out the few functions that made most of the calls of a recording. The most-called come first, until 90 % of \
+                     the calls are left out; functions with less than 1 % of the calls stay. The time of a function that is left \
+                     out is in its callers' times. Functions are found by name, so the recording may be of an earlier build. Rules \
                      that follow have the last word.",
                 ),
         )

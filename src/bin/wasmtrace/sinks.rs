@@ -69,7 +69,7 @@ impl Pipeline {
     pub(crate) fn finish(&mut self, subject: &Subject, ending: &Ending, duration: u64) {
         let Pipeline { tree, sinks } = self;
         tree.finish(ending, duration, |change| sinks.each(|sink| sink.change(subject, change)));
-        let duration = duration.max(tree.last());
+        let duration = duration.max(tree.elapsed());
         let (profile, irregular, accuracy) = (tree.profile(), tree.irregular(), tree.accuracy());
         let summary = Summary { ending, duration, profile, irregular, accuracy };
         sinks.each(|sink| sink.finish(subject, &summary));
@@ -79,9 +79,9 @@ impl Pipeline {
         &self.tree
     }
 
-    /// The time of the last event, or of the end.
+    /// How long the run has taken, as far as that is known.
     pub(crate) fn last(&self) -> u64 {
-        self.tree.last()
+        self.tree.elapsed()
     }
 
     /// The first failure of a sink, where that is a failure of the whole.

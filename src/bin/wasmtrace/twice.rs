@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Read};
 use anyhow::{Context, Result, bail};
 use wasmtrace::export::{Destination, Format, Subject};
 use wasmtrace::hook::ProbeId;
+use wasmtrace::runtime::Outcome;
+use wasmtrace::trace::Ending;
 use wasmtrace::trace::batch::{Batch, Mark, MarkKind, Place, Sample};
 
 use crate::guest::{Guest, Times};
@@ -12,12 +14,15 @@ use crate::run::{Args, leave, show};
 use crate::sinks::{Pipeline, Sinks};
 use crate::{Global, sending};
 
+/// More than this of standard input is not kept for the second run.
+const MOST_INPUT: u64 = 256 << 20;
+
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     args.guest.refuse_of_two()?;
     let default = [Destination::Tree];
     let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
     if !sending::targets(destinations, global).is_empty() {
-        bail!("--twice knows how long functions take, and not when they were called: no spans can be sent");
+        bail!("--twice has no times of single calls, so no spans can be sent");
     }
     // Before a file is made.
     let needs_spans = |destination: &Destination| matches!(destination, Destination::File(format, _) if !matches!(format, Format::Folded));
@@ -28,10 +33,14 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     }
     let sinks = Sinks::open(destinations, args.min_share)?;
     // Both runs are to read the same.
-    let mut stdin = std::io::stdin();
+    let stdin = std::io::stdin();
     let mut input = None;
     if !stdin.is_terminal() {
-        stdin.read_to_end(input.insert(Vec::new())).context("standard input")?;
+        let mut bounded = stdin.lock().take(MOST_INPUT + 1);
+        let read = bounded.read_to_end(input.insert(Vec::new())).context("standard input")?;
+        if read as u64 > MOST_INPUT {
+            bail!("--twice reads standard input to its end first, and it is longer than {} MB", MOST_INPUT >> 20);
+        }
     }
 
     let mut plain = Guest::prepare(&args.guest.for_one_of_two(false), false, global)?;
@@ -44,8 +53,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let timed =
         plain.run(Times::OfSamples, |_, batch| pipeline.batch(&hooked.subject, &ids.batch(batch, &hooked.subject)))?;
     show(&timed, pipeline.sinks().shows_ending, global);
-    if timed.abandoned {
-        return Ok(leave(&timed, false));
+    if let Some(signal) = plain.interrupted() {
+        global.warn("", &["interrupted: there is no second run, and no tree".to_owned()]);
+        let ending = Ending::Interrupted(signal);
+        return Ok(leave(&Outcome { ending, ..timed }, false));
     }
     let mut words = Batch::default();
     let counted = hooked.run(Times::OfSamples, |subject, batch| {

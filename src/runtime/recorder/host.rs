@@ -44,6 +44,15 @@ impl Recorder {
         Some(self.clock.now().saturating_sub(began))
     }
 
+    /// The guest begins, or has ended: only from here to there there is time of its own.
+    pub(in crate::runtime) fn begins_or_ends(&mut self) {
+        let now = self.clock.now();
+        self.send_stamp();
+        let stamp = Stamp { over: now, called: now, returned: now, host: 0, before_event: false };
+        let (words, _) = self.shared.position();
+        self.send(now, Item::Stamp(words, stamp));
+    }
+
     /// The host goes back to the guest, or calls it.
     #[inline]
     pub(in crate::runtime) fn leaves_host(&mut self) {

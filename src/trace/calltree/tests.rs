@@ -152,6 +152,30 @@ fn without_samples_every_event_has_a_time() {
     assert_eq!(tree.accuracy(), Accuracy::default());
 }
 
+/// What was open when times ended keeps what it had taken until then: self times add up to the total, whatever comes after.
+#[test]
+fn what_is_open_when_times_end_keeps_its_time() {
+    let mut tree = CallTree::new();
+    let mut batch = Batch::default();
+    batch.mark(stamp(0, 0));
+    batch.event(Event { at: 1_000, kind: EventKind::Enter(A) });
+    batch.event(Event { at: 11_000_000, kind: EventKind::Enter(B) });
+    (0..LEAST_SAMPLES).for_each(|_| batch.mark(sample(B)));
+    batch.mark(stamp(TIMED_NANOS + 1_000, 1_000_000));
+    tree.batch(&batch);
+    assert_eq!(tree.timing, Timing::None);
+    let mut batch = Batch::default();
+    (0..100).for_each(|_| batch.mark(sample(B)));
+    batch.words.extend([exit(B), exit(A)]);
+    batch.mark(stamp(2 * TIMED_NANOS, 0));
+    tree.batch(&batch);
+    tree.finish(&Ending::Returned, 2 * TIMED_NANOS, |_| {});
+    let rows = times(&tree);
+    assert!(rows[0].1 > 5_000_000, "A ran for 11 ms before it called B: {rows:?}");
+    assert!(rows.iter().map(|row| row.1).sum::<u64>().abs_diff(rows[0].2) < 10, "{rows:?}");
+    assert!(rows[0].2.abs_diff(2 * TIMED_NANOS) < 1_000_000, "{rows:?}");
+}
+
 #[test]
 fn the_error_of_a_share_is_twice_its_standard_error() {
     let accuracy = Accuracy { samples: 10_000, ..Default::default() };

@@ -1,5 +1,7 @@
 //! What a node took, by samples and by calls of the host.
 
+use std::collections::HashSet;
+
 use super::super::fold::What;
 use super::{NO_FUNCTION, Node, NodeId, Profile, ROOT};
 use crate::hook::ProbeId;
@@ -32,8 +34,8 @@ impl Measured {
         for (times, more) in
             [(&mut self.host, host), (&mut self.host_in_spans, host_in_spans), (own_before, before), (own_since, since)]
         {
-            times.own += more.own;
-            times.total += more.total;
+            times.own = times.own.saturating_add(more.own);
+            times.total = times.total.saturating_add(more.total);
         }
     }
 }
@@ -56,6 +58,18 @@ impl Profile {
         // An exception is on its way there, and has not been told of yet.
         let outer = self.path.iter().rev().take(SEARCH).find(|id| self.nodes[id.0 as usize].function == key);
         outer.copied().unwrap_or(top)
+    }
+
+    /// Adds to each open node what it has taken until now, outermost first: its own time, and all of it.
+    pub(in crate::trace) fn credit(&mut self, taken: &[(u64, u64)]) {
+        let mut seen = HashSet::new();
+        for (id, (own, duration)) in self.path.iter().zip(taken) {
+            let node = &mut self.nodes[id.0 as usize];
+            node.own += own;
+            if seen.insert(*id) {
+                node.total += duration;
+            }
+        }
     }
 
     /// Adds nanoseconds to the node at the end of what is open, or to that of a function there; false if nothing is open.
@@ -88,10 +102,12 @@ impl Profile {
         if self.measured.len() < self.nodes.len() {
             self.measured.resize(self.nodes.len(), Measured::default());
         }
-        part(&mut self.measured[node.0 as usize]).own += nanos;
+        let own = &mut part(&mut self.measured[node.0 as usize]).own;
+        *own = own.saturating_add(nanos);
         self.nodes[node.0 as usize].samples.0 += u64::from(is_sample);
         for id in open {
-            part(&mut self.measured[id.0 as usize]).total += nanos;
+            let total = &mut part(&mut self.measured[id.0 as usize]).total;
+            *total = total.saturating_add(nanos);
             self.nodes[id.0 as usize].samples.1 += u64::from(is_sample);
         }
     }
@@ -105,12 +121,11 @@ impl Profile {
         nanos: u64,
         part: impl Fn(&mut Measured) -> &mut Times,
     ) -> bool {
-        let (mut node, mut open) = (ROOT, Vec::new());
+        let (mut node, mut open) = (ROOT, HashSet::new());
         for function in path {
             node = self.step(node, &What::Call(function));
-            match open.contains(&node) {
-                true => self.nodes[node.0 as usize].recursive = true,
-                false => open.push(node),
+            if !open.insert(node) {
+                self.nodes[node.0 as usize].recursive = true;
             }
         }
         if node == ROOT {

@@ -425,11 +425,11 @@ fn stamp(r: &mut BinaryReader<'_>, times: &mut Times) -> Result<Option<Stamp>> {
     Ok(Some(Stamp { over: called.saturating_sub(ago), called, returned, host, before_event }))
 }
 
-/// More weight than a day is damage: sums of it are to fit.
+/// More weight than a day is damage.
 const MOST_WEIGHT: u64 = 86_400_000_000_000;
 
 /// A longer path than any recorder notes is damage.
-const MOST_PATH: u32 = 1 << 16;
+const MOST_PATH: u32 = 4096;
 
 fn sample(r: &mut BinaryReader<'_>) -> Result<Option<Sample>> {
     let (weight, cost, place) = (r.read_var_u64()?, r.read_var_u64()?, r.read_u8()?);
