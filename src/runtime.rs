@@ -26,6 +26,7 @@ mod hooks;
 mod host_calls;
 mod manual;
 mod places;
+mod random;
 mod recorder;
 mod sampler;
 mod taker;

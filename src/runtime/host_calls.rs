@@ -6,7 +6,7 @@
 
 use wasmtime::{AsContextMut, CallHook, Store, WasmBacktrace};
 
-use super::Host;
+use super::{Host, random};
 use crate::hook::ProbeId;
 use crate::trace::batch::{Place, Sample};
 
@@ -18,7 +18,7 @@ const EACH: u64 = 100_000;
 pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked: bool) {
     // Calls of the guest by the host, one in the other.
     let mut depth = 0u32;
-    let mut random = 0x9e37_79b9u32;
+    let mut random_number = 0x9e37_79b9;
     store.call_hook(move |mut store, hook| {
         match hook {
             CallHook::CallingWasm => depth += 1,
@@ -39,12 +39,9 @@ pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked
                     recorder.begins_or_ends();
                 }
                 let took = recorder.in_host().filter(|_| !hooked).unwrap_or(0);
-                // xorshift32 (Marsaglia 2003)
-                random ^= random << 13;
-                random ^= random >> 17;
-                random ^= random << 5;
+                random_number = random::after(random_number);
                 let weight = if took < EACH { EACH } else { took };
-                let at_random = (u64::from(random) * weight) >> 32;
+                let at_random = (u64::from(random_number) * weight) >> 32;
                 if took > 0 && at_random < took {
                     let path = path(store.as_context_mut(), &firsts);
                     if let Some(recorder) = store.data_mut().trace.recorder_of_run() {

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use super::buffer::Buffer;
 use super::clock::{Clock, ClockMode, ClockThread, HANDOVER, Ticker};
+use super::random;
 use super::sampler::Samples;
 use super::taker::Taker;
 use crate::hook::buffer::{BLOCK, COUNTERS, CURSOR, LIMIT, THRESHOLD, TICK, event_size};
@@ -512,10 +513,7 @@ impl Blocks {
     /// events would have all its time between the same two of them.
     fn stamp(&mut self, words: u64, (called, over): (u64, u64), new_block: bool) {
         let at = self.cursor();
-        // xorshift32 (Marsaglia 2003)
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 17;
-        self.random ^= self.random << 5;
+        self.random = random::after(self.random);
         let due = self.stamps && self.paced && self.allowed > 1 && called.saturating_sub(self.last_pair) > FLUSH_EVERY;
         // The first stores into a new block wait for it, so a pair is taken from within.
         self.pairing = due && !new_block;

@@ -29,6 +29,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::random;
 use super::recorder::Shared;
 
 /// Words of the ring: two megabytes, room for 40,000 samples, or for 127 with the longest of paths.
@@ -206,11 +207,7 @@ impl Samples {
             is_this
         });
         let period = among.map_or(1_000_000, |(period, _)| *period);
-        // xorshift32 (Marsaglia 2003)
-        let mut random = self.random.load(Ordering::Relaxed);
-        random ^= random << 13;
-        random ^= random >> 17;
-        random ^= random << 5;
+        let random = random::after(self.random.load(Ordering::Relaxed));
         self.random.store(random, Ordering::Relaxed);
         let interval = (period as f32 * self.exponential[(random >> 24) as usize]) as u64;
         self.period.store(period, Ordering::Relaxed);

@@ -23,6 +23,8 @@ use std::sync::Arc;
 use super::{Ending, Event, EventKind, Level, Manual};
 use crate::hook::ProbeId;
 
+mod elsewhere;
+
 /// What a span is of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum What {
@@ -375,38 +377,6 @@ impl Fold {
         // its own or as that of the span around, from here on: only what lies before it is this span's in the one around.
         let outlived = self.stack.get(at).map_or(0, |child| self.last - child.start);
         closed(&open, &mut self.stack[..at], outlived, (self.last, how), tell);
-    }
-
-    /// Takes calls that were entered and left elsewhere: `low` spans have been open all the time, and those behind them are what
-    /// is open now. How many entries that were is added to the calls.
-    pub(super) fn catch_up<'w>(&mut self, low: usize, open: impl Iterator<Item = &'w What>, calls: u64) {
-        debug_assert!(self.open.is_none(), "exits are counted by function from the first stray one on");
-        let gone = self.stack.drain(low.min(self.stack.len())..);
-        self.manual -= gone.filter(|open| open.call.is_none()).count();
-        for what in open {
-            self.opened += 1;
-            let call = match what {
-                What::Call(probe) => Some(*probe),
-                What::Manual(_) => None,
-            };
-            self.stack.push(Open { number: self.opened, call, start: self.last, inside: 0, more: None });
-        }
-        self.calls += calls;
-    }
-
-    /// Lets what is open begin anew at that time: from now on no event has one. Gives what each open span had taken until then,
-    /// outermost first: its own time, and all of it.
-    pub(super) fn restart(&mut self, at: u64) -> Vec<(u64, u64)> {
-        self.last = self.last.max(at);
-        let mut inner = 0;
-        let mut taken: Vec<(u64, u64)> = Vec::with_capacity(self.stack.len());
-        for open in self.stack.iter_mut().rev() {
-            let duration = self.last - open.start;
-            taken.push((duration.saturating_sub(open.inside + inner), duration));
-            (open.start, open.inside, inner) = (self.last, 0, duration);
-        }
-        taken.reverse();
-        taken
     }
 
     /// Whether something was left that was not open.

@@ -386,6 +386,11 @@ mod tests {
         times
     }
 
+    /// Words between two events that called, the second of which is `next`.
+    fn between(words: &[u32], next: u32, begin: u64, (over, end): (u64, u64)) -> Stretch<'_> {
+        Stretch { before: UNKNOWN, words, next, begin, over, end, exact: true }
+    }
+
     /// To within a tick.
     fn assert_close(times: Vec<u64>, expected: [u64; 4]) {
         assert!(
@@ -397,15 +402,8 @@ mod tests {
 
     /// One step, exactly measured.
     fn measured(timeline: &mut Model, from: u32, to: u32, nanos: u64) {
-        let stretch = Stretch {
-            before: UNKNOWN,
-            words: &[from],
-            next: to,
-            begin: 1000,
-            over: 1000 + nanos,
-            end: 1000 + nanos,
-            exact: true,
-        };
+        let words = [from];
+        let stretch = between(&words, to, 1000, (1000 + nanos, 1000 + nanos));
         assert_eq!(times(timeline, stretch), [1000]);
     }
 
@@ -419,15 +417,7 @@ mod tests {
             measured(&mut timeline, 2, 1, OVERHEAD);
         }
         // Twice the time that the four steps are known for.
-        let stretch = Stretch {
-            before: UNKNOWN,
-            words: &[1, 2, 1, 2],
-            next: 1,
-            begin: 0,
-            over: 36_000,
-            end: 36_000,
-            exact: true,
-        };
+        let stretch = between(&[1, 2, 1, 2], 1, 0, (36_000, 36_000));
         assert_close(times(&mut timeline, stretch), [0, 18_000, 18_000, 36_000]);
     }
 
@@ -436,18 +426,9 @@ mod tests {
         let mut timeline = Model::new();
         measured(&mut timeline, 2, 1, OVERHEAD);
         measured(&mut timeline, 1, 2, OVERHEAD + 1_000);
-        let stretch = Stretch {
-            before: UNKNOWN,
-            words: &[1, 2, 5, 1],
-            next: 2,
-            begin: 0,
-            over: 12_000,
-            end: 12_000,
-            exact: true,
-        };
+        let stretch = between(&[1, 2, 5, 1], 2, 0, (12_000, 12_000));
         assert_close(times(&mut timeline, stretch), [0, 1_000, 6_000, 11_000]);
-        let nothing_known =
-            Stretch { before: UNKNOWN, words: &[5, 6, 7, 8], next: 5, begin: 0, over: 4_000, end: 4_000, exact: true };
+        let nothing_known = between(&[5, 6, 7, 8], 5, 0, (4_000, 4_000));
         assert_close(times(&mut timeline, nothing_known), [0, 1_000, 2_000, 3_000]);
     }
 
@@ -458,37 +439,13 @@ mod tests {
             measured(&mut timeline, 1, 2, OVERHEAD + 1_000);
             measured(&mut timeline, 2, 1, OVERHEAD);
         }
-        let stretch = Stretch {
-            before: UNKNOWN,
-            words: &[1, 2, 1, 2],
-            next: 1,
-            begin: 0,
-            over: 150_000,
-            end: 9_000_000,
-            exact: true,
-        };
+        let stretch = between(&[1, 2, 1, 2], 1, 0, (150_000, 9_000_000));
         assert_close(times(&mut timeline, stretch), [0, 1_000, 1_000, 2_000]);
         // Nor does a step that is not known take what the idle one took.
-        let stretch = Stretch {
-            before: UNKNOWN,
-            words: &[1, 2, 5, 2],
-            next: 1,
-            begin: 0,
-            over: 150_000,
-            end: 9_000_000,
-            exact: true,
-        };
+        let stretch = between(&[1, 2, 5, 2], 1, 0, (150_000, 9_000_000));
         assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 4_000));
         // Known steps never reach into the time in which nothing happened.
-        let stretch = Stretch {
-            before: UNKNOWN,
-            words: &[1, 2, 1, 2],
-            next: 1,
-            begin: 0,
-            over: 200,
-            end: 9_000_000,
-            exact: true,
-        };
+        let stretch = between(&[1, 2, 1, 2], 1, 0, (200, 9_000_000));
         assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 200));
     }
 
