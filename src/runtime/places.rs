@@ -14,6 +14,9 @@ use crate::trace::batch::{Place, Sample};
 /// Of what nobody asks twice, so much is kept: as many places as there are in a megabyte of code.
 const MOST_KNOWN: usize = 1 << 18;
 
+/// So many bytes of machine code an instruction is looked for that code which belongs to none is near to.
+const NEAR: usize = 64;
+
 /// The machine code of all modules of a run.
 #[derive(Debug)]
 pub(super) struct Places<'m> {
@@ -83,9 +86,17 @@ impl<'m> Places<'m> {
     fn place(&mut self, pc: usize) -> Place {
         let Some(unit) = self.units.iter_mut().find(|unit| unit.text.contains(&pc)) else { return Place::Engine };
         let at = pc - unit.text.start;
-        let Some((_, _, index)) = unit.function(at) else { return Place::Engine };
-        let position = address_map(&unit.module).and_then(|map| wasmtime_environ::lookup_file_pos(map, at));
-        let offset = position.and_then(|position| position.file_offset());
+        let Some((start, length, index)) = unit.function(at) else { return Place::Engine };
+        let map = address_map(&unit.module);
+        let offset_at = |at: usize| wasmtime_environ::lookup_file_pos(map?, at)?.file_offset();
+        let offset = offset_at(at);
+        // Code that moves values between registers and the stack belongs to no instruction: it is at the one before, or, before the
+        // first, at the one behind.
+        let (start, end) = (start as usize, start as usize + length as usize);
+        let near = || {
+            let before = (at.saturating_sub(NEAR).max(start)..at).rev().find_map(offset_at);
+            before.or_else(|| (at + 1..end.min(at + NEAR)).find_map(offset_at))
+        };
         if let Some(offset) = offset {
             let hooks = unit.hooks.entry(index).or_insert_with(|| unit.inserted.of(FuncIdx(index)));
             let next = hooks.partition_point(|hook| hook.start <= offset);
@@ -93,7 +104,7 @@ impl<'m> Places<'m> {
                 return Place::Hook;
             }
         }
-        Place::Function { id: ProbeId(unit.first_probe + index), offset }
+        Place::Function { id: ProbeId(unit.first_probe + index), offset: offset.or_else(near) }
     }
 
     /// The open calls, outermost first.

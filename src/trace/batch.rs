@@ -74,8 +74,8 @@ pub struct Sample {
 pub enum Place {
     /// In code that was inserted: time that the program does not take without hooks.
     Hook,
-    /// In this function. `offset` is the instruction's in the binary that was run, where the engine knows it: not in what a
-    /// function does before its first instruction and behind its last.
+    /// In this function. `offset` is that of the instruction, or of one near by, in the binary that was run, where the engine
+    /// knows it.
     Function {
         /// The function.
         id: ProbeId,
