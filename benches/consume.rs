@@ -102,7 +102,7 @@ fn batches(program: &Program, most: usize) -> Vec<Batch> {
     batches
 }
 
-/// What becomes of words where nobody wants to know when each was.
+/// Nanoseconds to turn words without times into a call tree, and into a recording.
 fn round_of_words(subject: &Subject, batches: &[Batch]) -> [f64; 2] {
     [
         time(|| {

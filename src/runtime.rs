@@ -178,7 +178,7 @@ pub struct Outcome {
     pub guest_cpu: Option<Duration>,
     /// Why the guest was not sampled, if it was to be and was not.
     pub not_sampled: Option<String>,
-    /// How many samples were lost, since nobody took them in time.
+    /// Number of samples dropped because their ring was full.
     pub samples_lost: u64,
     /// What the invoked function returned, as text.
     pub results: Vec<String>,

@@ -149,7 +149,7 @@ pub(super) fn row(
     let about = if estimated { "≈" } else { "" };
     let [total, own] = [total, own].map(|nanos| format!("{about}{}", duration(nanos)));
     let percent = share * 100.0;
-    // Where there are no hooks, nobody has counted.
+    // Without hooks, calls are not counted.
     let calls = if calls == 0 { "-".to_owned() } else { calls.to_string() };
     let name = name(subject, what);
     write!(out, "{total:>10} {own:>10} {percent:>5.1}% {calls:>10}  {}{name}", "  ".repeat(indent))?;

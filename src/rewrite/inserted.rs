@@ -1,4 +1,4 @@
-//! Where in a hooked body the code of hooks is: whoever measures a program wants to know its own code from ours.
+//! Finds the bytes of hooks in an instrumented body, so that a profiler can tell them from the code of the program.
 
 use std::ops::Range;
 

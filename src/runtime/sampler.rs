@@ -149,7 +149,7 @@ impl Samples {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// How many samples were lost, since nobody took them in time.
+    /// Number of samples dropped because the ring was full.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }

@@ -332,7 +332,7 @@ impl<'m> Taker<'m> {
         self.last
     }
 
-    /// How many samples nobody took in time.
+    /// Number of samples dropped because their ring was full.
     pub(super) fn lost(&self) -> u64 {
         self.samples.as_ref().map_or(0, |(samples, ..)| samples.lost())
     }

@@ -2,7 +2,7 @@
 //!
 //! Events say how often and in which order; samples say where the time went; calls of the host are measured. A run begins
 //! with events that have times, by which a tree of a millisecond is better than by the ten samples that it has. After
-//! [`TIMED_NANOS`] or [`TIMED_EVENTS`] it goes on without: words are counted, three nanoseconds each, and from then on all
+//! [`TIMED_NANOS`] or [`TIMED_EVENTS`] it goes on without: words are counted without times, and from then on all
 //! time is that of samples. If there are no samples (not on this system, not by this host), all events have times.
 //!
 //! # What a node's time is
@@ -37,13 +37,13 @@ const LEAST_SAMPLES: u64 = 16;
 /// What the durations of spans count for at the least where nobody interrupted the guest: one is as far off as the other.
 const LEAST_PRIOR_SEEN: f64 = 0.5;
 
-/// What the durations of spans count for, in samples. Where one function in four is a fifth off, as was measured on six
-/// programs, so many samples are as far off.
+/// What the durations of spans count for, in samples: a choice. They put some 20 % of the time of call-heavy programs on wrong
+/// functions (`docs/times.md`), and about as much is wrong with so many samples.
 pub const PRIOR: f64 = 100.0;
 
 /// Hooks take so many times the time of the samples in them: the processor waits for what they load and store while it is
 /// counted as being at the guest's instructions behind them, and their locals push the guest's out of registers. Measured on
-/// eight programs as the time with hooks less that without (`docs/times.md`); which function that was is not known, and
+/// three programs as the time with hooks less that without (`docs/times.md`); which function that was is not known, and
 /// compensating for it by function made shares worse.
 const HOOKS_TAKE: f64 = 2.7;
 

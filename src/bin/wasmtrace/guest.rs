@@ -8,23 +8,24 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use wasmtrace::companions::{Companions, LINK_LEFT_OUT};
+use wasmtrace::companions::Companions;
 use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::{Recording, SAMPLES, Subject};
 use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest, ProbeId};
+use wasmtrace::label;
 use wasmtrace::label::Label;
 use wasmtrace::label::lines::{Described, SourceLine, source_lines};
 use wasmtrace::module::{Module, ParseOptions, parse, parse_with};
 use wasmtrace::rewrite::offsets::OffsetMap;
-use wasmtrace::runtime::{ClockMode, CodeCache, Config, Invoke, Outcome, Preload, Stdio};
+use wasmtrace::runtime::{CodeCache, Config, Invoke, Outcome, Preload, Stdio};
 use wasmtrace::trace::EventKind;
 use wasmtrace::trace::batch::{Batch, MarkKind};
 use wasmtrace::trace::lines::{Lines, Sampled};
 use wasmtrace::trace::sieve::Sieve;
 use wasmtrace::trace::timeline::{Step, Timeline};
-use wasmtrace::{ErrorKind, Options, label, rewrite};
 
 use crate::companions::CompanionArgs;
+use crate::hooking::{Hooked, Hooking, hooked, nanos};
 use crate::instrument::Hooks;
 use crate::select::SelectArgs;
 use crate::sending::{self, Place, ResourceArgs};
@@ -48,7 +49,7 @@ pub(crate) struct GuestArgs {
     invoke: Option<String>,
     /// Instantiate another module first, for the program to import from by this name; hooked like the program
     #[arg(long = "preload", value_name = "NAME=FILE", value_parser = preload)]
-    preloads: Vec<(String, PathBuf)>,
+    pub(crate) preloads: Vec<(String, PathBuf)>,
     /// What the program is called in its own argument list [default: the file's name]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
@@ -66,9 +67,9 @@ pub(crate) struct GuestArgs {
     no_cache: bool,
     /// The hook set that an unhooked module is given [default: buffer; observe where several modules are hooked]
     #[arg(long, value_name = "SET")]
-    hooks: Option<Hooks>,
+    pub(crate) hooks: Option<Hooks>,
     /// Sample the program counter: the default for hooked programs. With `--hooks none` this is a sampling profiler, which
-    /// counts no calls and costs some 20 ms, and 1 to 5 % of longer runs
+    /// counts no calls and costs some 20 ms, and about 5 % of longer runs
     #[arg(long, conflicts_with = "no_sample")]
     sample: bool,
     /// Do not sample; times are then estimated from the times of events
@@ -76,21 +77,21 @@ pub(crate) struct GuestArgs {
     no_sample: bool,
     /// Where a buffer's events have their times from [default: coarse, or spin where --min-duration wants it]
     #[arg(long, value_name = "CLOCK", value_enum)]
-    clock: Option<ClockArg>,
+    pub(crate) clock: Option<ClockArg>,
     /// Count calls shorter than this (`10us`, `1ms`) that made no longer ones, and leave them out
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    min_duration: Option<Duration>,
+    pub(crate) min_duration: Option<Duration>,
     /// Count calls that are in N others or more, and leave them out
     #[arg(long, value_name = "N")]
-    max_depth: Option<u32>,
+    pub(crate) max_depth: Option<u32>,
     #[command(flatten)]
-    select: SelectArgs,
+    pub(crate) select: SelectArgs,
     #[command(flatten)]
     companions: CompanionArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ClockArg {
+pub(crate) enum ClockArg {
     /// Read each 5 µs where calls are dense, else at 200 µs: costs next to nothing
     Coarse,
     /// 1 µs: a thread that spins, and wants a core of its own
@@ -359,116 +360,6 @@ fn labels(wasm: &[u8], companions: &Companions, global: &Global) -> Result<BTree
     global.warn("", &beside.warnings);
     global.warn("", &labels.warnings);
     Ok(labels.iter().map(|(func, label)| (ProbeId(func.0), label.clone())).collect())
-}
-
-/// Which hooks are written, and with which clock they are run.
-struct Hooking {
-    /// `None`: the module is run as it is.
-    set: Option<HookSet>,
-    /// Nobody asked for this set: another one will do where it does not fit.
-    by_default: bool,
-    clock: ClockMode,
-    /// Whether exceptions may cross a module that another one catches.
-    crossed: bool,
-}
-
-impl Hooking {
-    fn of(args: &GuestArgs) -> Result<Self> {
-        if args.is_unhooked() {
-            let depth = args.max_depth.is_some();
-            let given = [(args.min_duration.is_some(), "--min-duration"), (depth, "--max-depth")];
-            let given =
-                given.into_iter().chain([(args.clock.is_some(), "--clock"), (args.select.is_given(), "a selection")]);
-            if let Some((_, option)) = given.into_iter().find(|(given, _)| *given) {
-                bail!("--hooks none runs the module as it is: {option} has no effect");
-            }
-        }
-        let several = !args.preloads.is_empty();
-        let by_default = args.hooks.is_none();
-        let asked = match args.clock {
-            Some(ClockArg::Coarse) => Some(ClockMode::Coarse),
-            Some(ClockArg::Spin) => Some(ClockMode::Spin),
-            None => None,
-        };
-        let set = match args.hooks {
-            Some(hooks) => hooks.set(),
-            None if several => Some(HookSet::Observe),
-            None => Some(HookSet::Buffer),
-        };
-        if several && set.is_some_and(HookSet::has_buffer) {
-            bail!(
-                "--preload needs --hooks observe: of two modules that record by themselves nobody can tell in what order they called each other"
-            );
-        }
-        if asked.is_some() && set.is_some_and(|set| !set.has_buffer()) {
-            bail!("--clock is for modules that record into a buffer; with --hooks observe each event reads the time");
-        }
-        // Calls below the threshold are left out where they are made if there is a clock that is fine enough for that.
-        // Else all are recorded, and the short ones are left out here.
-        let clock = asked.unwrap_or(match args.min_duration {
-            Some(least) if !least.is_zero() && nanos(least) < ClockMode::Coarse.resolution() && has_two_cores() => {
-                ClockMode::Spin
-            }
-            _ => ClockMode::Coarse,
-        });
-        let fine_enough = args.min_duration.is_some_and(|least| nanos(least) >= clock.resolution());
-        let set = match set {
-            // Only there each event has a clock's word.
-            Some(HookSet::Buffer) if fine_enough || clock == ClockMode::Spin => Some(HookSet::Threshold),
-            set => set,
-        };
-        Ok(Hooking { set, by_default, clock, crossed: false })
-    }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn has_two_cores() -> bool {
-    std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
-}
-
-/// What is run.
-struct Hooked {
-    wasm: Vec<u8>,
-    /// Where its code went, if it was hooked here.
-    offsets: Option<OffsetMap>,
-}
-
-impl From<Vec<u8>> for Hooked {
-    /// A module that is run as it is.
-    fn from(wasm: Vec<u8>) -> Self {
-        Hooked { wasm, offsets: None }
-    }
-}
-
-/// The module with hooks, if it is to have any.
-fn hooked(args: &GuestArgs, wasm: Vec<u8>, companions: Companions, hooks: &Hooking, global: &Global) -> Result<Hooked> {
-    let hooked_already = |wasm: Vec<u8>| args.select.refuse_of_hooked().map(|()| wasm.into());
-    let Some(set) = hooks.set else {
-        let is_hooked = rewrite::is_hooked(&parse(&wasm)?);
-        return if is_hooked { hooked_already(wasm) } else { Ok(wasm.into()) };
-    };
-    let mut options = Options { select: args.select.rules()?, companions, ..Default::default() };
-    let mut with = |set| {
-        options.rewrite = rewrite::Options { hooks: set, restore: false, crossed: hooks.crossed, ..Default::default() };
-        wasmtrace::instrument(&wasm, &options)
-    };
-    let rewritten = match with(set) {
-        Err(e) if e.kind() == ErrorKind::AlreadyHooked => return hooked_already(wasm),
-        Err(e) if hooks.by_default && matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit) => {
-            let rewritten = with(HookSet::Observe)?;
-            global.warn("", &[format!("each event calls the host, which is slow: {e}")]);
-            rewritten
-        }
-        rewritten => rewritten?,
-    };
-    // A module that is run here and thrown away needs no warning of what debug information would say of it.
-    let matters = |w: &String| !w.starts_with("debug information (") && !w.ends_with(LINK_LEFT_OUT);
-    let warnings: Vec<String> = rewritten.warnings.into_iter().filter(matters).collect();
-    global.warn("", &warnings);
-    Ok(Hooked { wasm: rewritten.wasm, offsets: Some(rewritten.offsets) })
 }
 
 /// What has been validated, or made of what was.

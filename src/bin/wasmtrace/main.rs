@@ -21,6 +21,7 @@ mod convert;
 mod env;
 mod files;
 mod guest;
+mod hooking;
 mod info;
 mod instrument;
 mod lines;

@@ -1,0 +1,130 @@
+//! With which hooks and which clock a module is run.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use wasmtrace::companions::{Companions, LINK_LEFT_OUT};
+use wasmtrace::hook::HookSet;
+use wasmtrace::module::parse;
+use wasmtrace::rewrite::offsets::OffsetMap;
+use wasmtrace::runtime::ClockMode;
+use wasmtrace::{ErrorKind, Options, rewrite};
+
+use crate::Global;
+use crate::guest::{ClockArg, GuestArgs};
+
+/// Which hooks are written, and with which clock they are run.
+pub(crate) struct Hooking {
+    /// `None`: the module is run as it is.
+    pub(crate) set: Option<HookSet>,
+    /// Nobody asked for this set: another one will do where it does not fit.
+    pub(crate) by_default: bool,
+    pub(crate) clock: ClockMode,
+    /// Whether exceptions may cross a module that another one catches.
+    pub(crate) crossed: bool,
+}
+
+impl Hooking {
+    pub(crate) fn of(args: &GuestArgs) -> Result<Self> {
+        if args.is_unhooked() {
+            let depth = args.max_depth.is_some();
+            let given = [(args.min_duration.is_some(), "--min-duration"), (depth, "--max-depth")];
+            let given =
+                given.into_iter().chain([(args.clock.is_some(), "--clock"), (args.select.is_given(), "a selection")]);
+            if let Some((_, option)) = given.into_iter().find(|(given, _)| *given) {
+                bail!("--hooks none runs the module as it is: {option} has no effect");
+            }
+        }
+        let several = !args.preloads.is_empty();
+        let by_default = args.hooks.is_none();
+        let asked = match args.clock {
+            Some(ClockArg::Coarse) => Some(ClockMode::Coarse),
+            Some(ClockArg::Spin) => Some(ClockMode::Spin),
+            None => None,
+        };
+        let set = match args.hooks {
+            Some(hooks) => hooks.set(),
+            None if several => Some(HookSet::Observe),
+            None => Some(HookSet::Buffer),
+        };
+        if several && set.is_some_and(HookSet::has_buffer) {
+            bail!(
+                "--preload needs --hooks observe: of two modules that record by themselves nobody can tell in what order they called each other"
+            );
+        }
+        if asked.is_some() && set.is_some_and(|set| !set.has_buffer()) {
+            bail!("--clock is for modules that record into a buffer; with --hooks observe each event reads the time");
+        }
+        // Calls below the threshold are left out where they are made if there is a clock that is fine enough for that.
+        // Else all are recorded, and the short ones are left out here.
+        let clock = asked.unwrap_or(match args.min_duration {
+            Some(least) if !least.is_zero() && nanos(least) < ClockMode::Coarse.resolution() && has_two_cores() => {
+                ClockMode::Spin
+            }
+            _ => ClockMode::Coarse,
+        });
+        let fine_enough = args.min_duration.is_some_and(|least| nanos(least) >= clock.resolution());
+        let set = match set {
+            // Only there each event has a clock's word.
+            Some(HookSet::Buffer) if fine_enough || clock == ClockMode::Spin => Some(HookSet::Threshold),
+            set => set,
+        };
+        Ok(Hooking { set, by_default, clock, crossed: false })
+    }
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn has_two_cores() -> bool {
+    std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+}
+
+/// What is run.
+pub(crate) struct Hooked {
+    pub(crate) wasm: Vec<u8>,
+    /// Where its code went, if it was hooked here.
+    pub(crate) offsets: Option<OffsetMap>,
+}
+
+impl From<Vec<u8>> for Hooked {
+    /// A module that is run as it is.
+    fn from(wasm: Vec<u8>) -> Self {
+        Hooked { wasm, offsets: None }
+    }
+}
+
+/// The module with hooks, if it is to have any.
+pub(crate) fn hooked(
+    args: &GuestArgs,
+    wasm: Vec<u8>,
+    companions: Companions,
+    hooks: &Hooking,
+    global: &Global,
+) -> Result<Hooked> {
+    let hooked_already = |wasm: Vec<u8>| args.select.refuse_of_hooked().map(|()| wasm.into());
+    let Some(set) = hooks.set else {
+        let is_hooked = rewrite::is_hooked(&parse(&wasm)?);
+        return if is_hooked { hooked_already(wasm) } else { Ok(wasm.into()) };
+    };
+    let mut options = Options { select: args.select.rules()?, companions, ..Default::default() };
+    let mut with = |set| {
+        options.rewrite = rewrite::Options { hooks: set, restore: false, crossed: hooks.crossed, ..Default::default() };
+        wasmtrace::instrument(&wasm, &options)
+    };
+    let rewritten = match with(set) {
+        Err(e) if e.kind() == ErrorKind::AlreadyHooked => return hooked_already(wasm),
+        Err(e) if hooks.by_default && matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit) => {
+            let rewritten = with(HookSet::Observe)?;
+            global.warn("", &[format!("each event calls the host, which is slow: {e}")]);
+            rewritten
+        }
+        rewritten => rewritten?,
+    };
+    // A module that is run here and thrown away needs no warning of what debug information would say of it.
+    let matters = |w: &String| !w.starts_with("debug information (") && !w.ends_with(LINK_LEFT_OUT);
+    let warnings: Vec<String> = rewritten.warnings.into_iter().filter(matters).collect();
+    global.warn("", &warnings);
+    Ok(Hooked { wasm: rewritten.wasm, offsets: Some(rewritten.offsets) })
+}
