@@ -288,6 +288,8 @@ pub(crate) struct Frame {
     pub(crate) local: u32,
     /// Whether it catches exceptions, and says so.
     pub(crate) catches: bool,
+    /// Whether it is known to call nothing, so that no hook but its own writes while it is open.
+    pub(crate) is_leaf: bool,
 }
 
 impl Frame {

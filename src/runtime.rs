@@ -201,13 +201,8 @@ struct Host {
 /// # Errors
 /// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
 /// to call is missing. A guest that traps or exits is no error but an [`Ending`].
-pub fn run(wasm: &[u8], config: &Config, mut consume_some: impl FnMut(&[Event])) -> Result<Outcome> {
-    let (mut timeline, mut events) = (Timeline::new(), Vec::new());
-    run_batches(wasm, config, |batch| {
-        events.clear();
-        timeline.events(batch, &mut events);
-        consume_some(&events);
-    })
+pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> Result<Outcome> {
+    run_batches(wasm, config, with_times(consume_some))
 }
 
 /// Like [`run`], but `consume_some` gets what was recorded as it is: with samples, and without a time for each event.
@@ -315,15 +310,19 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     })
 }
 
-/// Consumes events until the guest is done: when the last was, in nanoseconds.
-fn consume_all(taker: Taker<'_>, mut consume_some: impl FnMut(&[Event])) -> u64 {
+/// Gives each event of batches its time, and hands on events.
+fn with_times(mut consume_some: impl FnMut(&[Event])) -> impl FnMut(&Batch) {
     let (mut timeline, mut events) = (Timeline::new(), Vec::new());
-    let consumed = consume(taker, &AtomicI32::new(0), |batch| {
+    move |batch| {
         events.clear();
         timeline.events(batch, &mut events);
         consume_some(&events);
-    });
-    consumed.last
+    }
+}
+
+/// Consumes what is recorded until the guest is done: when the last event was, in nanoseconds.
+fn consume_all(taker: Taker<'_>, consume_some: impl FnMut(&Batch)) -> u64 {
+    consume(taker, &AtomicI32::new(0), consume_some).last
 }
 
 /// What came of consuming.

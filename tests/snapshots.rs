@@ -35,7 +35,7 @@ fn folded(text: &str) -> String {
     let mut kept = String::new();
     let mut at = 0;
     while at < lines.len() {
-        match event(&lines[at..]) {
+        match event(&lines[at..]).or_else(|| leaf_exit(&lines[at..])) {
             Some((event, length)) => {
                 let indent = lines[at].len() - lines[at].trim_start().len();
                 kept += &format!("{:indent$};; {event}\n", "");
@@ -62,7 +62,7 @@ fn event(lines: &[&str]) -> Option<(String, usize)> {
         None => (2, Some(operand(13, "local.get ")?)),
     };
     let word = match number {
-        Some(number) => format!("local.get {number}|i32.const 2|i32.shl|i32.const 2|i32.or"),
+        Some(number) => format!("local.get {number}|i32.const 3|i32.shl|i32.const 1|i32.shr_u|i32.const 2|i32.or"),
         None => format!("i32.const {}", said as i32),
     };
     let mut written = format!(
@@ -84,9 +84,36 @@ fn event(lines: &[&str]) -> Option<(String, usize)> {
             format!("ENTER {} CATCHING {number} (local {local}, memory{into})", said >> 2)
         }
     };
+    are(lines, &written, flush).then_some((event, written.split('|').count()))
+}
+
+/// Whether the lines begin with those operators, which call that function.
+fn are(lines: &[&str], written: &str, flush: &str) -> bool {
     let operators: Vec<&str> = written.split('|').collect();
     let same = lines.len() >= operators.len() && lines.iter().zip(&operators).all(|(line, op)| line.trim() == *op);
-    (same && flush.ends_with("flush-words")).then_some((event, operators.len()))
+    same && flush.ends_with("flush-words")
+}
+
+/// The same for the exit of a function that calls nothing.
+fn leaf_exit(lines: &[&str]) -> Option<(String, usize)> {
+    let operand = |at: usize, operator: &str| lines.get(at)?.trim_start().strip_prefix(operator);
+    let local = operand(0, "local.get ")?;
+    let memory = operand(4, "i32.load")?.strip_suffix(" offset=4")?;
+    let label = operand(6, "if ;; label = ")?;
+    let flush = operand(7, "call ")?;
+    let word = |at: usize| Some(operand(at, "i32.const ")?.parse::<i32>().ok()? as u32);
+    let (exit, leaf) = (word(11)?, word(20)?);
+    let written = format!(
+        "local.get {local}|i32.const 2|i32.add|i32.const 0|i32.load{memory} offset=4|i32.ge_u|if ;; label = {label}\
+         |call {flush}|i32.const 0|i32.load{memory}|local.tee {local}|i32.const {}|i32.store{memory}\
+         |i32.const 0|local.get {local}|i32.const 4|i32.add|i32.store{memory}\
+         |else|local.get {local}|i32.const {}|i32.store{memory}|end",
+        exit as i32, leaf as i32
+    );
+    let same = exit & 3 == 1 && leaf == 1 << 31 | exit & !3 | 2;
+    let into = if memory.is_empty() { " 0" } else { memory };
+    let event = format!("EXIT {} OF A LEAF (local {local}, memory{into})", exit >> 2);
+    (same && are(lines, &written, flush)).then_some((event, written.split('|').count()))
 }
 
 /// Holds the output of every shape against its snapshot, and the snapshots against the shapes.

@@ -27,6 +27,18 @@
 //! i32.const 0  local.get $s  i32.const 4  i32.add  i32.store $b CURSOR    ;; 8 in `threshold`
 //! ```
 //!
+//! A function that calls nothing (a *leaf*: no calls, no `memory.grow`, no exceptions caught) finds its ENTER still the last
+//! event when it ends. In the set `buffer` it makes that the event of a whole call, and the cursor stays: half the room, and a
+//! store instead of an event. Only where the host wants to know when the call ended it writes an EXIT like others: at a LIMIT of
+//! half a word past the ENTER, or less.
+//!
+//! ```wat
+//! local.get $s  i32.const 2  i32.add  i32.const 0  i32.load $b LIMIT  i32.ge_u
+//! if    call $flush  …                                         ;; EXIT, as above
+//! else  local.get $s  i32.const (id << 2 | leaf)  i32.store $b
+//! end
+//! ```
+//!
 //! Without a clock the host knows when a block of events was handed over, and when the guest called the host in between.
 //! Which function the time went to is measured by sampling the guest's thread.
 //!
@@ -37,7 +49,7 @@
 //! i32.const 0  i32.const 0  i32.load $b ACTIVATION  i32.const 1  i32.add  local.tee $a  i32.store $b ACTIVATION
 //! ```
 //!
-//! Wherever an exception may have brought it, it writes an event of the kind `landed` with that number (modulo 2^30) in place of
+//! Wherever an exception may have brought it, it writes an event of the kind `landed` with that number (modulo 2^29) in place of
 //! a function's: all calls above it are crossed. Ordinary branches reach some of these places too; then there are none. Who
 //! reads the events counts those of the kind `catching` likewise. A function that catches and is not hooked writes `catching`
 //! with [`NOBODY`] for a function: that call is numbered, and not a call. Other functions pay nothing for exceptions. (The road
@@ -80,7 +92,7 @@ pub const TICK: u64 = 100;
 /// Bytes of a page of memory.
 const PAGE: u32 = 64 << 10;
 
-/// What an event says of its function: the low two bits of its first word.
+/// What an event says of its function: the low two bits of its first word, and of [`Kind::Leaf`] the highest one too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
@@ -92,7 +104,15 @@ pub enum Kind {
     Landed = 2,
     /// It is entered, and catches exceptions: the call has a number.
     Catching = 3,
+    /// It was entered and left, and wrote nothing in between. The set `buffer` alone.
+    Leaf = LEAF | 2,
 }
+
+/// Tells [`Kind::Leaf`] from [`Kind::Landed`].
+pub const LEAF: u32 = 1 << 31;
+
+/// Functions have lower numbers than this in words. (WebAssembly's engines take 1,000,000.)
+pub const FUNCTIONS: u32 = 1 << 29;
 
 /// Stands for the function in [`Kind::Catching`] if that is not hooked.
 pub const NOBODY: ProbeId = ProbeId(u32::MAX >> 2);
@@ -107,16 +127,33 @@ pub fn meaning(word: u32) -> (ProbeId, Kind) {
     let kind = match word & 3 {
         0 => Kind::Enter,
         1 => Kind::Exit,
+        2 if is_leaf(word) => return (ProbeId((word & !LEAF) >> 2), Kind::Leaf),
         2 => Kind::Landed,
         _ => Kind::Catching,
     };
     (ProbeId(word >> 2), kind)
 }
 
+/// Whether a word says [`Kind::Leaf`].
+#[inline(always)]
+pub fn is_leaf(word: u32) -> bool {
+    word & (LEAF | 3) == Kind::Leaf as u32
+}
+
+/// Whether a word says [`Kind::Landed`] or [`Kind::Catching`].
+#[inline(always)]
+pub fn is_of_exceptions(word: u32) -> bool {
+    word & 2 != 0 && !is_leaf(word)
+}
+
 /// Bytes of an event: one word, and in the set `threshold` a second one, the time.
 pub fn event_size(set: HookSet) -> u32 {
     if set == HookSet::Threshold { 8 } else { 4 }
 }
+
+/// In the set `buffer`: LIMIT at half an event is reached by the exit of a leaf whose entry is that event, and by what comes
+/// behind; at the whole event, by what comes behind alone.
+pub const HALF_EVENT: u32 = 2;
 
 /// Where the first block begins in a module of that many functions.
 pub fn first_block(set: HookSet, functions: u32) -> u32 {
@@ -160,6 +197,7 @@ mod op {
     pub(super) const I32_AND: u8 = 0x71;
     pub(super) const I32_OR: u8 = 0x72;
     pub(super) const I32_SHL: u8 = 0x74;
+    pub(super) const I32_SHR_U: u8 = 0x76;
     /// Block type: no results.
     pub(super) const EMPTY: u8 = 0x40;
 }
@@ -186,11 +224,21 @@ impl Buffer {
         let mut code = self.code();
         let Some(id) = frame.id else { return code.bytes };
         let exit = |code: &mut Code| _ = code.constant(word(id, Kind::Exit));
+        let s = frame.local;
         if !self.threshold {
-            self.event(frame, exit, &mut code);
+            if !frame.is_leaf {
+                self.event(frame, exit, &mut code);
+                return code.bytes;
+            }
+            code.local(op::LOCAL_GET, s).constant(HALF_EVENT).plain(op::I32_ADD);
+            code.shared(LIMIT).plain(op::I32_GE_U).plain(op::IF).plain(op::EMPTY);
+            self.flush(&mut code);
+            code.shared(CURSOR).local(op::LOCAL_TEE, s);
+            self.write(frame, exit, &mut code);
+            code.plain(op::ELSE).local(op::LOCAL_GET, s).constant(word(id, Kind::Leaf)).memory(op::I32_STORE, 0);
+            code.plain(op::END);
             return code.bytes;
         }
-        let s = frame.local;
         // The cursor is right behind the ENTER of this call: nothing was written since …
         code.shared(CURSOR).local(op::LOCAL_GET, s).constant(self.event_size()).plain(op::I32_ADD).plain(op::I32_EQ);
         // … and it is its ENTER: the block may have been handed over and used again.
@@ -218,7 +266,8 @@ impl Buffer {
     pub(super) fn landed(&self, frame: Frame) -> Vec<u8> {
         let mut code = self.code();
         let number = |code: &mut Code| {
-            code.local(op::LOCAL_GET, frame.local + 1).constant(2).plain(op::I32_SHL);
+            // As many bits of it as there is room for, below that of `LEAF`.
+            code.local(op::LOCAL_GET, frame.local + 1).constant(3).plain(op::I32_SHL).constant(1).plain(op::I32_SHR_U);
             code.constant(Kind::Landed as u32).plain(op::I32_OR);
         };
         self.event(frame, number, &mut code);
@@ -232,10 +281,21 @@ impl Buffer {
     fn event(&self, frame: Frame, word: impl Fn(&mut Code), code: &mut Code) {
         let s = frame.local;
         code.shared(CURSOR).local(op::LOCAL_TEE, s).shared(LIMIT).plain(op::I32_GE_U);
-        code.plain(op::IF).plain(op::EMPTY).plain(op::CALL);
-        self.flush.encode(&mut code.bytes);
+        code.plain(op::IF).plain(op::EMPTY);
+        self.flush(code);
         code.shared(CURSOR).local(op::LOCAL_SET, s).plain(op::END);
         code.local(op::LOCAL_GET, s);
+        self.write(frame, word, code);
+    }
+
+    fn flush(&self, code: &mut Code) {
+        code.plain(op::CALL);
+        self.flush.encode(&mut code.bytes);
+    }
+
+    /// Writes an event to where the frame's local says, which is on the operand stack too, and moves the cursor behind it.
+    fn write(&self, frame: Frame, word: impl Fn(&mut Code), code: &mut Code) {
+        let s = frame.local;
         word(code);
         code.memory(op::I32_STORE, 0);
         if self.threshold {

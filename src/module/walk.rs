@@ -18,7 +18,7 @@ pub struct Size {
     pub operators: u32,
     /// Whether there is a loop.
     pub has_loop: bool,
-    /// Whether anything is called, tail calls included.
+    /// Whether anything is called, tail calls and switches to other stacks included.
     pub has_call: bool,
 }
 
@@ -240,6 +240,21 @@ macro_rules! note {
     };
     ($notes:ident $at:ident visit_return_call_ref) => {
         $notes.site($at, Site::IndirectTailCall($notes.opened));
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_resume) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_resume_throw) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_resume_throw_ref) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_suspend) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_switch) => {
         $notes.size.has_call = true;
     };
     ($notes:ident $at:ident visit_return) => {

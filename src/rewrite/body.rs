@@ -140,7 +140,9 @@ fn write(
 
     // Behind the function's own locals come those of its hooks, then that of `memory.grow`.
     let hook_local = locals as u32;
-    let frame = plan.hooked.map(|(id, _)| Frame { id, local: hook_local, catches: plan.landings.is_some() });
+    let catches = plan.landings.is_some();
+    let is_leaf = !catches && is_leaf(module, func);
+    let frame = plan.hooked.map(|(id, _)| Frame { id, local: hook_local, catches, is_leaf });
     let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
     if locals + u64::from(hook_locals) > MAX_LOCALS {
         let bare = BodyPlan { hooked: None, landings: None, ..*plan };
@@ -254,6 +256,11 @@ fn write(
         labels,
         left_out,
     })
+}
+
+/// Whether nothing of it calls a hook of another function, or the host.
+fn is_leaf(module: &Module<'_>, func: FuncIdx) -> bool {
+    !module.size(func).has_call && !module.sites(func).any(|(_, site)| site == Site::MemoryGrow)
 }
 
 /// The unsigned LEB128 that `bytes` begin with, and its width.

@@ -53,7 +53,7 @@ mod links;
 mod operators;
 mod sections;
 
-use operators::{Label, Walk, add_locals, catches, is_tail_call, lands_behind, locals_of, opens_a_label};
+use operators::{Label, Walk, add_locals, calls, catches, is_tail_call, lands_behind, locals_of, opens_a_label};
 
 /// What the check found to be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -311,7 +311,8 @@ impl Pair<'_, '_> {
         let catches = self.code.tells_landings() && catches(self.old, func)?;
         // One that is not hooked, but catches, may have told its number.
         let ids = [Some(ProbeId(new_func.0))].into_iter().chain(catches.then_some(None));
-        let frames = ids.map(|id| Frame { id, local, catches });
+        let is_leaf = !catches && !calls(self.old, func)?;
+        let frames = ids.map(|id| Frame { id, local, catches, is_leaf });
         let Some(frame) = frames.into_iter().find(|frame| walk.starts_with(&self.code.enter(*frame))) else {
             return self.body_in(func, None);
         };
@@ -487,7 +488,7 @@ impl Pair<'_, '_> {
     /// Whether a body that has no hooks may pass the size that engines accept, if it had them.
     fn may_be_too_large(&self, func: FuncIdx) -> Result<bool> {
         // More than hooks take in one place, and at both ends of a body.
-        let with = |places: usize| self.new.body(func).len() + 24 * places + 64;
+        let with = |places: usize| self.new.body(func).len() + 24 * places + 160;
         if with(self.new.body(func).len()) <= MAX_BODY {
             return Ok(false);
         }

@@ -51,13 +51,14 @@ impl<'m> Inserted<'m> {
         let catches = code.tells_landings() && Landings::of(self.module, func).is_some();
         // The hooks' locals are the last group, with one of their scratch perhaps.
         let local = locals.saturating_sub(if code.tells_landings() { last } else { 0 });
-        let frame = |id| Frame { id, local, catches };
+        let frame = |id| Frame { id, local, catches, is_leaf: false };
         let frames = [frame(Some(ProbeId(func.0))), frame(None)];
         let frame = frames.into_iter().find(|frame| {
             let enter = code.enter(*frame);
             !enter.is_empty() && file[start..].starts_with(&enter)
         })?;
-        let hooks = [code.enter(frame), code.exit(frame), code.leave(frame), code.landed(frame)];
+        let of_leaf = code.exit(Frame { is_leaf: true, ..frame });
+        let hooks = [code.enter(frame), code.exit(frame), of_leaf, code.leave(frame), code.landed(frame)];
         let mut operators = OperatorsReader::new(locals_reader.get_binary_reader());
         let (mut found, mut behind) = (Vec::new(), start);
         while !operators.eof() {

@@ -54,7 +54,7 @@ pub(super) struct Shim {
 impl Shim {
     /// What stands in its body, its locals included. The check holds the output against it.
     pub(super) fn operators(&self, code: &HookCode, block_type: &[u8]) -> Vec<u8> {
-        let frame = Frame { id: self.id, local: self.params, catches: false };
+        let frame = Frame { id: self.id, local: self.params, catches: false, is_leaf: false };
         let mut body = match code.locals(frame.catches) {
             0 => vec![0],
             locals => vec![1, locals as u8, 0x7f],

@@ -238,10 +238,12 @@ fn body(
     // The last group holds the hooks' own and their scratch, if there is one of them.
     let ours = if groups > 0 && code.tells_landings() { last_count } else { 0 };
     let local = locals.saturating_sub(ours);
-    let frame = Frame { id, local, catches: landings.is_some() };
+    let frame = Frame { id, local, catches: landings.is_some(), is_leaf: false };
     let enter = code.enter(frame);
     let marked = id.is_none() && landings.is_some() && file[start..].starts_with(&enter);
-    let frame = (id.is_some() || marked).then_some(frame);
+    // How it is left tells whether it calls anything.
+    let is_leaf = file[start..range.end - 1].ends_with(&code.exit(Frame { is_leaf: true, ..frame }));
+    let frame = (id.is_some() || marked).then_some(Frame { is_leaf, ..frame });
     let landings = landings.filter(|_| frame.is_some());
     let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
     let hooks = shift.imported..shift.imported + shift.hooks;

@@ -8,7 +8,7 @@ use crate::hook::ProbeId;
 use crate::hook::buffer::NOBODY;
 
 /// The guest's numbers are known modulo this.
-const NUMBERS: u64 = 1 << 30;
+const NUMBERS: u64 = 1 << 29;
 
 /// Calls inside of so many are not followed, here as in [`crate::trace::fold`].
 const MOST_OPEN: usize = 1 << 20;
@@ -124,7 +124,7 @@ impl Activations {
     /// How many calls stay open when the call of that number goes on.
     fn stay_with(&self, number: u32) -> Option<u64> {
         let latest = self.count.checked_sub(self.count.wrapping_sub(u64::from(number)) % NUMBERS)?;
-        // The same number comes round again after a thousand million calls. Numbers ascend, so each is found by halves.
+        // The same number comes round again after five hundred million calls. Numbers ascend, so each is found by halves.
         let last_not_after = |number: u64| {
             let behind = self.catching.partition_point(|one| one.number <= number);
             self.catching[..behind].last()

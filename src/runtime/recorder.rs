@@ -23,7 +23,7 @@ use super::clock::{Clock, ClockMode, ClockThread, HANDOVER, Ticker};
 use super::random;
 use super::sampler::Samples;
 use super::taker::Taker;
-use crate::hook::buffer::{BLOCK, COUNTERS, CURSOR, LIMIT, THRESHOLD, TICK, event_size};
+use crate::hook::buffer::{BLOCK, COUNTERS, CURSOR, HALF_EVENT, Kind, LIMIT, THRESHOLD, TICK, event_size, meaning};
 use crate::hook::{HookSet, ProbeId};
 use crate::trace::batch::{Sample, Stamp};
 use crate::trace::calltree::{TIMED_EVENTS, TIMED_NANOS};
@@ -111,6 +111,22 @@ pub(super) struct Shared {
     clock: Mutex<Option<ClockThread>>,
 }
 
+/// How far a guest has come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    /// Words of the buffer.
+    pub(super) words: u64,
+    /// Events that went through the ring one by one.
+    pub(super) events: u64,
+    /// Whether the last word is an entry: it may become a whole call yet (see [`crate::hook::buffer`]).
+    pub(super) entered: bool,
+}
+
+/// Whether a word of the buffer is an entry.
+pub(super) fn is_entry(buffer: &Buffer, at: u32) -> bool {
+    at < buffer.len() && meaning(buffer.load(at)).1 == Kind::Enter
+}
+
 impl Shared {
     /// How many words were handed over.
     pub(super) fn handed_over(&self) -> u64 {
@@ -119,14 +135,17 @@ impl Shared {
 
     /// How far the guest has come: words of the buffer, and other events. To be asked on its own thread, while it is not in
     /// the host.
-    pub(super) fn position(&self) -> (u64, u64) {
-        let words = self.buffer.get().map_or(0, |buffer| {
+    pub(super) fn position(&self) -> Position {
+        let (mut words, mut entered) = (self.handed_over.load(Ordering::Relaxed), false);
+        if let Some(buffer) = self.buffer.get() {
             let (from, size) = (self.from.load(Ordering::Relaxed), self.event_size.load(Ordering::Relaxed).max(4));
             // The guest is not trusted to have its cursor inside of the block.
             let end = self.end.load(Ordering::Relaxed).max(from);
-            u64::from((buffer.load(CURSOR).clamp(from, end) - from) / size)
-        });
-        (self.handed_over.load(Ordering::Relaxed) + words, self.events.load(Ordering::Relaxed))
+            let cursor = buffer.load(CURSOR).clamp(from, end) & !3;
+            words += u64::from((cursor.max(from) - from) / size);
+            entered = cursor > from && is_entry(buffer, cursor - size);
+        }
+        Position { words, events: self.events.load(Ordering::Relaxed), entered }
     }
 }
 
@@ -360,7 +379,7 @@ impl Recorder {
         } else {
             self.send_stamp();
         }
-        let (words, _) = self.shared.position();
+        let words = self.shared.position().words;
         let sampled = self.samples.is_some() && !self.settings.times;
         let Some(blocks) = &mut self.blocks else { return Ok(()) };
         if blocks.paced && sampled && (now > 2 * TIMED_NANOS || words > 2 * TIMED_EVENTS) {
@@ -525,7 +544,9 @@ impl Blocks {
             allowed => allowed / 2 + self.random % (allowed + 1),
         };
         self.flushed = at;
-        self.buffer.store(LIMIT, (at + allowed * self.size).min(self.end() - self.size + 1));
+        // The next event may be the exit of a call that takes no room for it.
+        let half = if self.stamps && (allowed == 1 || self.random >> 16 & 1 == 1) { HALF_EVENT } else { 0 };
+        self.buffer.store(LIMIT, (at + allowed * self.size - half).min(self.end() - self.size + 1));
         let returned = self.ticker.write();
         self.last_flush = returned;
         self.ticker.last_flush.store(returned, Ordering::Relaxed);

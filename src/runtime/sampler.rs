@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::random;
-use super::recorder::Shared;
+use super::recorder::{Position, Shared};
 
 /// Words of the ring: two megabytes, room for 40,000 samples, or for 127 with the longest of paths.
 const RING: usize = 1 << 18;
@@ -40,6 +40,9 @@ pub(super) const FRAMES: usize = 2048;
 
 /// Words of a sample before its frames.
 const HEAD: usize = 6;
+
+/// In the word that holds weight (the low half) and number of frames: [`RawSample::entered`].
+const ENTERED: u64 = 1 << 32;
 
 /// How far apart samples are, in nanoseconds, with how many there are of that: a short run needs them early, and a long one
 /// has enough of them late. One costs the guest 5 to 30 µs, as the machine has it.
@@ -94,6 +97,8 @@ pub(super) struct RawSample {
     /// How many words of the buffer came before it, and how many other events.
     pub(super) words: u64,
     pub(super) events: u64,
+    /// Whether the last of these words was an entry then: it may have become a whole call since.
+    pub(super) entered: bool,
     /// Nanoseconds that it stands for.
     pub(super) weight: u64,
     /// Nanoseconds that it took from the guest.
@@ -184,6 +189,7 @@ impl Samples {
             pc: pc as usize,
             words,
             events,
+            entered: timing & ENTERED != 0,
             weight: timing & 0xffff_ffff,
             cost: self.latency.load(Ordering::Relaxed),
             top: [first as usize, second as usize],
@@ -239,7 +245,7 @@ impl Samples {
             return;
         }
         let store = |i: usize, word: u64| self.ring[(head as usize + i) % RING].store(word, Ordering::Relaxed);
-        let (words, events) = self.shared.position();
+        let Position { words, events, entered } = self.shared.position();
         let is_code = |pc: usize| self.texts.iter().any(|text| text.contains(&pc));
         let (mut frames, mut top) = (0, [0; 2]);
         if self.walks && is_code(registers.pc) {
@@ -255,7 +261,8 @@ impl Samples {
                 frame = outer;
             }
         }
-        let timing = (frames as u64) << 48 | weight.min(u64::from(u32::MAX));
+        let entered = if entered { ENTERED } else { 0 };
+        let timing = (frames as u64) << 48 | entered | weight.min(u64::from(u32::MAX));
         let head_words = [registers.pc as u64, words, events, timing, top[0] as u64, top[1] as u64];
         head_words.into_iter().enumerate().for_each(|(i, word)| store(i, word));
         self.head.store(head + (HEAD + frames) as u64, Ordering::Release);
@@ -294,6 +301,8 @@ mod system {
     pub(in super::super) struct Sampling {
         samples: Arc<Samples>,
         timer: libc::timer_t,
+        /// Whether the thread blocked the signal before.
+        was_blocked: bool,
     }
 
     extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
@@ -339,16 +348,10 @@ mod system {
                 }
             }
         };
-        // SAFETY: the set is initialised; this thread is the run's own.
-        unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&mut set);
-            libc::sigaddset(&mut set, SIGNAL);
-            libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, null_mut());
-        }
+        let was_blocked = block(libc::SIG_UNBLOCK);
         samples.timer.store(timer.expose_provenance(), Ordering::Relaxed);
         SAMPLES.set(Arc::as_ptr(samples));
-        Ok(Sampling { samples: samples.clone(), timer })
+        Ok(Sampling { samples: samples.clone(), timer, was_blocked })
     }
 
     impl Drop for Sampling {
@@ -357,8 +360,23 @@ mod system {
             self.samples.enter_host();
             // SAFETY: it was made by `start`, and nobody else deletes it.
             unsafe { libc::timer_delete(self.timer) };
+            if self.was_blocked {
+                block(libc::SIG_BLOCK);
+            }
             SAMPLES.set(std::ptr::null());
             uninstall();
+        }
+    }
+
+    /// This thread blocks the signal from now on, or does not. Whether it did before.
+    fn block(how: libc::c_int) -> bool {
+        // SAFETY: the sets are initialised.
+        unsafe {
+            let (mut set, mut old): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, SIGNAL);
+            libc::pthread_sigmask(how, &set, &mut old);
+            libc::sigismember(&old, SIGNAL) == 1
         }
     }
 

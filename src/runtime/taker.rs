@@ -8,10 +8,10 @@ use std::sync::atomic::Ordering;
 use super::activations::Activations;
 use super::clock::{Clock, ticks};
 use super::places::Places;
-use super::recorder::{CLOSED, CLOSING, Item, MOVING, OPEN, Shared, Written, foreign};
+use super::recorder::{CLOSED, CLOSING, Item, MOVING, OPEN, Shared, Written, foreign, is_entry};
 use super::sampler::{RawSample, Samples};
-use crate::hook::buffer::{BLOCK, CURSOR, Kind, NOBODY, TICK, meaning, word};
-use crate::trace::batch::{Batch, Mark, MarkKind, Stamp, said};
+use crate::hook::buffer::{BLOCK, CURSOR, Kind, NOBODY, TICK, is_leaf, is_of_exceptions, meaning, word};
+use crate::trace::batch::{Batch, Mark, MarkKind, Stamp, apart, said};
 use crate::trace::{Event, EventKind};
 
 /// Ticks by which an event's time may be ahead of one that was read later: two threads write the clock.
@@ -32,7 +32,7 @@ pub(super) struct Taker<'m> {
     /// Of words that have not been handed over yet, in order; each behind so many.
     stamps: VecDeque<(u64, Stamp)>,
     /// Where the guest was, and what to make of that.
-    samples: Option<(Arc<Samples>, Places<'m>, bool)>,
+    samples: Option<Sampled<'m>>,
     /// Of words and events that have not been taken yet.
     pending: VecDeque<RawSample>,
     /// When it was last looked how far the guest had come.
@@ -42,10 +42,20 @@ pub(super) struct Taker<'m> {
     events_taken: u64,
     words: Vec<u32>,
     activations: Activations,
-    /// Up to where the buffer was read though it was not handed over.
-    peeked: Option<u32>,
+    /// Up to where the buffer was read though it was not handed over, and the last word if that was an entry.
+    peeked: Option<(u32, Option<u32>)>,
     /// Nanoseconds for which an event has to lie in the buffer until it is read without being handed over.
     long_past: u64,
+}
+
+/// How it is known where the guest was.
+#[derive(Debug)]
+struct Sampled<'m> {
+    /// Where its own thread notes that; nothing if it is only looked at from here.
+    samples: Option<Arc<Samples>>,
+    places: Places<'m>,
+    /// Whether with paths.
+    walked: bool,
 }
 
 /// If we did not come to look for longer, the guest has not been there all the time.
@@ -84,7 +94,12 @@ impl<'m> Taker<'m> {
 
     /// Where it is sampled: `walked`, with paths.
     pub(super) fn sampled_by(&mut self, samples: Arc<Samples>, places: Places<'m>, walked: bool) {
-        self.samples = Some((samples, places, walked));
+        self.samples = Some(Sampled { samples: Some(samples), places, walked });
+    }
+
+    /// From now on it is looked now and then how far the guest has come, which nobody interrupts.
+    pub(super) fn looks(&mut self) {
+        self.samples = Some(Sampled { samples: None, places: Places::new(std::iter::empty()), walked: false });
     }
 
     /// Appends what there is to `batch`, until its events are `most` or a block more.
@@ -113,8 +128,10 @@ impl<'m> Taker<'m> {
     /// Looks how far the guest has come, where it is to be sampled and cannot be interrupted.
     pub(super) fn look(&mut self) {
         let Some(buffer) = self.shared.buffer.get() else { return };
-        let failed = self.samples.as_ref().is_some_and(|(samples, ..)| samples.has_failed());
-        if !failed || self.pending.len() >= MOST_PENDING {
+        let looks = self.samples.as_ref().is_some_and(|of| of.samples.as_ref().is_none_or(|noted| noted.has_failed()));
+        // A guest that is done is nowhere.
+        let runs = self.shared.state.load(Ordering::Acquire) == OPEN;
+        if !looks || !runs || self.pending.len() >= MOST_PENDING {
             return;
         }
         let from = self.shared.from.load(Ordering::Acquire);
@@ -126,13 +143,15 @@ impl<'m> Taker<'m> {
         }
         let now = self.clock.now();
         let weight = now.saturating_sub(std::mem::replace(&mut self.looked, now)).min(MOST_BETWEEN_LOOKS);
-        let words = words + u64::from((cursor - from) / self.event_size());
-        self.pending.push_back(RawSample { seen: true, words, weight, ..Default::default() });
+        let size = self.event_size();
+        let words = words + u64::from((cursor - from) / size);
+        let entered = cursor > from && cursor.is_multiple_of(4) && is_entry(buffer, cursor - size);
+        self.pending.push_back(RawSample { seen: true, words, entered, weight, ..Default::default() });
     }
 
     /// Takes what the guest's thread has noted.
     fn collect(&mut self) {
-        let Some((samples, ..)) = &self.samples else { return };
+        let Some(Sampled { samples: Some(samples), .. }) = &self.samples else { return };
         while self.pending.len() < MOST_PENDING
             && let Some(sample) = samples.take()
         {
@@ -142,7 +161,7 @@ impl<'m> Taker<'m> {
 
     /// Appends the samples that were taken before so many words, and before the next event.
     fn samples_until(&mut self, words: u64, batch: &mut Batch) {
-        let Some((_, places, walked)) = &mut self.samples else { return };
+        let Some(Sampled { places, walked, .. }) = &mut self.samples else { return };
         while let Some(sample) = self.pending.front()
             && sample.words <= words
             && sample.events <= self.events_taken
@@ -158,7 +177,8 @@ impl<'m> Taker<'m> {
         self.collect();
         let size = self.event_size();
         // What was read before it was handed over is not read again.
-        let from = self.peeked.take().map_or(written.from, |peeked| peeked.max(written.from)).min(written.to);
+        self.close_peeked(batch);
+        let from = self.peeked.take().map_or(written.from, |(peeked, _)| peeked.max(written.from)).min(written.to);
         let first = written.words + u64::from((from - written.from) / size);
         match size {
             4 => {
@@ -182,53 +202,74 @@ impl<'m> Taker<'m> {
         self.shared.event_size.load(Ordering::Relaxed).max(4)
     }
 
+    /// If the last word that was read before it was handed over was an entry, and is a whole call by now: it is over.
+    fn close_peeked(&mut self, batch: &mut Batch) {
+        let (Some((peeked, Some(entry))), Some(buffer)) = (self.peeked, self.shared.buffer.get()) else { return };
+        if let (first, Some(exit)) = apart(buffer.load(peeked - 4))
+            && first == entry
+        {
+            append(exit, &mut self.activations, batch);
+            self.peeked = Some((peeked, None));
+        }
+    }
+
     /// Reads words, with the marks among them; the last is `end`. `first` words came before them.
     fn read_words(&mut self, from: u32, to: u32, first: u64, end: Stamp, batch: &mut Batch) {
         let Some(buffer) = self.shared.buffer.get() else { return };
-        let base = batch.words.len();
-        buffer.load_words(from, to, &mut batch.words);
-        let count = batch.words.len() - base;
-        let all_kinds = batch.words[base..].iter().fold(0, |all, word| all | word);
+        let mut words = std::mem::take(&mut self.words);
+        words.clear();
+        buffer.load_words(from, to, &mut words);
         // Words of a module that catches exceptions do not pass as they are.
-        let plain = !self.activations.follow() && all_kinds & 2 == 0;
-        if !plain {
-            self.words.clear();
-            self.words.extend(batch.words.drain(base..));
-        }
-        let words = std::mem::take(&mut self.words);
-        let behind = first + count as u64;
-        let (mut taken, mut last) = (0, first);
-        let mut take_until = |to: usize, batch: &mut Batch, activations: &mut Activations| -> usize {
-            if plain {
-                return base + to;
-            }
-            words[taken..to].iter().for_each(|word| append(*word, activations, batch));
-            taken = to;
-            batch.words.len()
+        let plain = !self.activations.follow() && !words.iter().fold(false, |any, word| any | is_of_exceptions(*word));
+        let mut take = |some: &[u32], batch: &mut Batch| match plain {
+            true => batch.words.extend_from_slice(some),
+            false => some.iter().for_each(|word| append(*word, &mut self.activations, batch)),
         };
+        let behind = first + words.len() as u64;
+        let (mut taken, mut last) = (0, first);
+        // The exit of a whole call in which a sample was taken.
+        let mut owed = None;
         // Stamps and samples, each in order.
         loop {
             let stamp = self.stamps.front().map(|(at, _)| *at).filter(|at| *at <= behind);
             let is_due = |sample: &&RawSample| sample.words <= behind && sample.events <= self.events_taken;
-            let sample = self.pending.front().filter(is_due).map(|sample| sample.words);
-            let is_stamp = match (stamp, sample) {
+            let sample = self.pending.front().filter(is_due);
+            let in_leaf = sample.is_some_and(|sample| {
+                let before = sample.words.checked_sub(first + 1).and_then(|before| words.get(before as usize));
+                sample.entered && before.is_some_and(|word| is_leaf(*word))
+            });
+            let is_stamp = match (stamp, sample.map(|sample| sample.words)) {
                 (None, None) => break,
-                (Some(stamp), Some(sample)) => stamp <= sample,
+                // The host is called behind such a call, not within.
+                (Some(stamp), Some(sample)) => stamp < sample || stamp == sample && !in_leaf,
                 (stamp, _) => stamp.is_some(),
             };
             // In order, whatever the guest has done to its cursor.
-            last = if is_stamp { stamp } else { sample }.unwrap_or(behind).clamp(last, behind);
-            let at = last;
-            let at = take_until((at - first) as usize, batch, &mut self.activations);
+            last =
+                if is_stamp { stamp } else { sample.map(|sample| sample.words) }.unwrap_or(behind).clamp(last, behind);
+            let to = (last - first) as usize;
+            if to > taken || is_stamp || !in_leaf {
+                batch.words.extend(owed.take());
+            }
+            take(&words[taken..to], batch);
+            taken = to;
             if is_stamp {
                 let (_, stamp) = self.stamps.pop_front().expect("there is one");
-                batch.marks.push(Mark { at, kind: MarkKind::Stamp(stamp) });
-            } else if let Some((_, places, walked)) = &mut self.samples {
+                batch.mark(MarkKind::Stamp(stamp));
+            } else if let Some(Sampled { places, walked, .. }) = &mut self.samples {
+                if in_leaf
+                    && let Some(call) = batch.words.last_mut()
+                    && let (entry, Some(exit)) = apart(*call)
+                {
+                    *call = entry;
+                    owed = Some(exit);
+                }
                 let sample = self.pending.pop_front().expect("there is one");
-                batch.marks.push(Mark { at, kind: MarkKind::Sample(places.sample(&sample, *walked)) });
+                batch.mark(MarkKind::Sample(places.sample(&sample, *walked)));
             }
         }
-        take_until(count, batch, &mut self.activations);
+        batch.words.extend(owed);
+        take(&words[taken..], batch);
         self.words_taken = behind;
         batch.mark(MarkKind::Stamp(end));
         self.last = self.last.max(end.over);
@@ -256,7 +297,9 @@ impl<'m> Taker<'m> {
             // What is a word has a time here.
             if let Some(word) = batch.words.get(before).copied() {
                 batch.words.truncate(before);
-                batch.event(Event { at: self.last, kind: said(word) });
+                let (first, second) = said(word);
+                let at = self.last;
+                [first].into_iter().chain(second).for_each(|kind| batch.event(Event { at, kind }));
             }
             for Mark { kind, .. } in batch.marks.iter_mut().rev() {
                 match kind {
@@ -294,7 +337,8 @@ impl<'m> Taker<'m> {
         if handed_over == MOVING || self.shared.from.load(Ordering::Acquire) != handed_over || !self.ring.is_empty() {
             return;
         }
-        let from = self.peeked.map_or(handed_over, |peeked| peeked.max(handed_over));
+        self.close_peeked(batch);
+        let from = self.peeked.map_or(handed_over, |(peeked, _)| peeked.max(handed_over));
         // All of it lies in one block, unless the guest is just moving on, or its cursor is none.
         if cursor <= from || cursor > buffer.len() || from / BLOCK != (cursor - size) / BLOCK {
             return;
@@ -316,7 +360,8 @@ impl<'m> Taker<'m> {
             }
             _ => self.read_with_clock(from, cursor, first, now, batch),
         }
-        self.peeked = Some(cursor);
+        let entry = self.words.last().copied().filter(|word| size == 4 && meaning(*word).1 == Kind::Enter);
+        self.peeked = Some((cursor, entry));
     }
 
     /// Appends the time of now: nothing comes any more.
@@ -334,7 +379,7 @@ impl<'m> Taker<'m> {
 
     /// Number of samples dropped because their ring was full.
     pub(super) fn lost(&self) -> u64 {
-        self.samples.as_ref().map_or(0, |(samples, ..)| samples.lost())
+        self.samples.as_ref().and_then(|of| of.samples.as_ref()).map_or(0, |noted| noted.lost())
     }
 
     /// Whether nothing more will come: everything was taken and the guest's end is gone or waits for just that.
@@ -352,7 +397,7 @@ impl<'m> Taker<'m> {
 
 impl Drop for Taker<'_> {
     fn drop(&mut self) {
-        if let Some((samples, ..)) = &self.samples {
+        if let Some(Sampled { samples: Some(samples), .. }) = &self.samples {
             samples.stop();
         }
         self.shared.state.store(CLOSED, Ordering::Release);
@@ -372,6 +417,7 @@ fn append(written: u32, activations: &mut Activations, batch: &mut Batch) {
             activations.exited(id);
             batch.words.push(written);
         }
+        Kind::Leaf => batch.words.push(written),
         Kind::Catching => {
             activations.catching(id);
             if id != NOBODY {

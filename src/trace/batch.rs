@@ -7,12 +7,12 @@
 
 use super::{Event, EventKind};
 use crate::hook::ProbeId;
-use crate::hook::buffer::{Kind, meaning, word};
+use crate::hook::buffer::{Kind, is_leaf, meaning, word};
 
 /// Enters and exits, with marks among them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
-    /// Events of the kinds [`Kind::Enter`] and [`Kind::Exit`].
+    /// Events of the kinds [`Kind::Enter`], [`Kind::Exit`] and [`Kind::Leaf`], which is both.
     pub words: Vec<u32>,
     /// Ascending by [`Mark::at`]; marks at the same place are in the order in which they happened.
     pub marks: Vec<Mark>,
@@ -106,7 +106,7 @@ impl Batch {
     /// How many events there are in it.
     pub fn events(&self) -> u64 {
         let marks = self.marks.iter().filter(|mark| matches!(mark.kind, MarkKind::Event(_)));
-        (self.words.len() + marks.count()) as u64
+        events_of(&self.words) + marks.count() as u64
     }
 
     /// The latest time that is known in it, in nanoseconds; 0 if none is.
@@ -130,11 +130,26 @@ impl Batch {
     }
 }
 
-/// What a word says; no hook writes one that says anything else.
-pub fn said(word: u32) -> EventKind {
+/// How many events words say.
+#[inline]
+pub fn events_of(words: &[u32]) -> u64 {
+    words.len() as u64 + u64::from(words.iter().map(|word| u32::from(is_leaf(*word))).sum::<u32>())
+}
+
+/// What a word says: an event, or of [`Kind::Leaf`] two. No hook writes one that says anything else.
+pub fn said(word: u32) -> (EventKind, Option<EventKind>) {
     match meaning(word) {
-        (id, Kind::Enter | Kind::Catching) => EventKind::Enter(id),
-        (id, Kind::Exit | Kind::Landed) => EventKind::Exit(id),
+        (id, Kind::Enter | Kind::Catching) => (EventKind::Enter(id), None),
+        (id, Kind::Exit | Kind::Landed) => (EventKind::Exit(id), None),
+        (id, Kind::Leaf) => (EventKind::Enter(id), Some(EventKind::Exit(id))),
+    }
+}
+
+/// The words of one event each that say what this one does.
+pub fn apart(written: u32) -> (u32, Option<u32>) {
+    match meaning(written) {
+        (id, Kind::Leaf) => (word(id, Kind::Enter), Some(word(id, Kind::Exit))),
+        _ => (written, None),
     }
 }
 

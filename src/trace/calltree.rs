@@ -204,14 +204,16 @@ impl CallTree {
             let taken = match self.fold.is_irregular() {
                 true => 0,
                 false => {
-                    let (taken, enters) = self.profile.words(words, &mut self.low);
-                    self.unsaid += enters;
+                    let (taken, calls) = self.profile.words(words, &mut self.low);
+                    self.unsaid += calls;
                     taken
                 }
             };
             words = &words[taken..];
             if let Some((word, rest)) = words.split_first() {
-                self.slowly(said(*word));
+                let (first, second) = said(*word);
+                self.slowly(first);
+                second.into_iter().for_each(|second| self.slowly(second));
                 words = rest;
             }
         }

@@ -13,10 +13,12 @@ use rustc_hash::FxBuildHasher;
 use super::fold::{Change, End, Note, Span, What};
 use crate::hook::ProbeId;
 
+mod callees;
 mod measured;
 mod totals;
 mod words;
 
+use callees::Callees;
 pub(super) use measured::{Measured, Times};
 pub use totals::Totals;
 
@@ -24,16 +26,15 @@ pub use totals::Totals;
 #[derive(Debug, Clone)]
 pub struct Profile {
     nodes: Vec<Node>,
-    /// From a node, by a function, to a node: one lookup an event, so with a cheap hash.
+    /// From a node, by a function, to a node: one lookup a call, so with a cheap hash, and the last ones are found without.
     calls: HashMap<(NodeId, ProbeId), NodeId, FxBuildHasher>,
+    recent: Callees,
     /// The same by a manual span's name.
     manual: HashMap<(NodeId, Arc<str>), NodeId>,
     /// What has a node at all.
     known: HashSet<What>,
     /// The nodes of the open spans.
     path: Vec<NodeId>,
-    /// Each node of `path` once, mostly in the order in which they were opened.
-    open: Vec<NodeId>,
     /// What each node took by samples and by calls of the host; as many as it takes.
     measured: Vec<Measured>,
     /// `memory.grow`s, and the pages that they asked for.
@@ -66,8 +67,6 @@ pub struct Node {
     function: u64,
     /// How many of its calls are open.
     active: u32,
-    /// Where the last call from here went, by the function: the next one often goes there too.
-    last_callee: (u64, NodeId),
     /// Whether it was called while it was open.
     pub recursive: bool,
     /// Whether the program trapped in it.
@@ -110,7 +109,6 @@ impl Default for Node {
             calls: 0,
             function: NO_FUNCTION,
             active: 0,
-            last_callee: (NO_FUNCTION, NodeId(0)),
             recursive: false,
             trapped: false,
             estimated: false,
@@ -155,10 +153,10 @@ impl Default for Profile {
         Profile {
             nodes: vec![Node::default()],
             calls: HashMap::default(),
+            recent: Callees::default(),
             manual: HashMap::new(),
             known: HashSet::new(),
             path: Vec::new(),
-            open: Vec::new(),
             measured: Vec::new(),
             grows: (0, 0),
             folded: HashMap::new(),
@@ -200,12 +198,10 @@ impl Profile {
     #[inline(always)]
     fn activate(&mut self, id: NodeId) {
         let node = &mut self.nodes[id.0 as usize];
-        node.active += 1;
-        if node.active == 1 {
-            self.open.push(id);
-        } else {
+        if node.active > 0 {
             node.recursive = true;
         }
+        node.active += 1;
     }
 
     /// It is so no more. Whether it is not open at all.
@@ -213,30 +209,15 @@ impl Profile {
     fn deactivate(&mut self, id: NodeId) -> bool {
         let node = &mut self.nodes[id.0 as usize];
         node.active -= 1;
-        if node.active > 0 {
-            return false;
-        }
-        match self.open.last() {
-            Some(last) if *last == id => _ = self.open.pop(),
-            _ => self.open_elsewhere(id),
-        }
-        true
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn open_elsewhere(&mut self, id: NodeId) {
-        if let Some(at) = self.open.iter().rposition(|open| *open == id) {
-            self.open.remove(at);
-        }
+        node.active == 0
     }
 
     /// Where a call from `from` goes.
     #[inline(always)]
     fn callee(&mut self, from: NodeId, function: ProbeId) -> NodeId {
-        match self.nodes[from.0 as usize].last_callee {
-            (last, to) if last == u64::from(function.0) => to,
-            _ => self.other_step(from, &What::Call(function)),
+        match self.recent.get(from, function) {
+            Some(to) => to,
+            None => self.other_step(from, &What::Call(function)),
         }
     }
 
@@ -282,7 +263,7 @@ impl Profile {
             None => self.first_step(from, what),
         };
         if let What::Call(probe) = what {
-            self.nodes[from.0 as usize].last_callee = (probe.0.into(), to);
+            self.recent.set(from, *probe, to);
         }
         to
     }

@@ -153,6 +153,7 @@ impl State {
     }
 
     /// The slot for a function: neighbours get different ones.
+    #[inline(always)]
     fn slot(id: u32) -> usize {
         (id.wrapping_mul(0x9e37_79b1) >> 26) as usize
     }

@@ -18,8 +18,8 @@
 //! a core (that is `--clock spin`).
 
 use super::Event;
-use super::batch::{Batch, MarkKind, Place, Sample, Stamp, said};
-use crate::hook::buffer::{Kind as EventWord, TICK};
+use super::batch::{Batch, MarkKind, Place, Sample, Stamp, apart, said};
+use crate::hook::buffer::{Kind as EventWord, TICK, is_leaf};
 
 mod fit;
 
@@ -37,6 +37,34 @@ pub struct Timeline {
     /// The last stamp, and the last word.
     stamp: Stamp,
     word: u32,
+    apart: Apart,
+}
+
+/// The words of a batch, each one event, and where its marks are then.
+#[derive(Debug, Default)]
+struct Apart {
+    words: Vec<u32>,
+    places: Vec<usize>,
+}
+
+impl Apart {
+    fn set(&mut self, batch: &Batch) {
+        self.words.clear();
+        self.places.clear();
+        let mut from = 0;
+        let mut append = |words: &[u32]| {
+            self.words.extend(
+                words.iter().map(|word| apart(*word)).flat_map(|(first, second)| [first].into_iter().chain(second)),
+            );
+            self.words.len()
+        };
+        for mark in &batch.marks {
+            let at = append(&batch.words[from..mark.at]);
+            self.places.push(at);
+            from = mark.at;
+        }
+        append(&batch.words[from..]);
+    }
 }
 
 /// What a batch consists of, once its events have times.
@@ -52,7 +80,7 @@ pub enum Step<'b> {
 
 impl Default for Timeline {
     fn default() -> Self {
-        Timeline { model: Model::new(), last: 0, stamp: Stamp::default(), word: UNKNOWN }
+        Timeline { model: Model::new(), last: 0, stamp: Stamp::default(), word: UNKNOWN, apart: Apart::default() }
     }
 }
 
@@ -69,29 +97,47 @@ impl Timeline {
 
     /// Tells `tell` all that is in a batch, in order. Times never step back.
     #[inline]
-    pub fn batch(&mut self, batch: &Batch, mut tell: impl FnMut(Step<'_>)) {
-        let Batch { words, marks } = batch;
-        let mut marks = marks.iter().peekable();
-        let mut ends = batch.marks.iter().filter_map(|mark| match &mark.kind {
-            MarkKind::Stamp(stamp) => Some((mark.at, stamp)),
+    pub fn batch(&mut self, batch: &Batch, tell: impl FnMut(Step<'_>)) {
+        let mut apart = std::mem::take(&mut self.apart);
+        let marks = batch.marks.iter().map(|mark| &mark.kind);
+        if batch.words.iter().any(|word| is_leaf(*word)) {
+            apart.set(batch);
+            self.words(&apart.words, apart.places.iter().copied().zip(marks), tell);
+        } else {
+            self.words(&batch.words, batch.marks.iter().map(|mark| mark.at).zip(marks), tell);
+        }
+        self.apart = apart;
+    }
+
+    /// The same for words of one event each, and marks with their places.
+    #[inline]
+    fn words<'b>(
+        &mut self,
+        words: &[u32],
+        marks: impl Iterator<Item = (usize, &'b MarkKind)> + Clone,
+        mut tell: impl FnMut(Step<'_>),
+    ) {
+        let mut ends = marks.clone().filter_map(|(at, mark)| match mark {
+            MarkKind::Stamp(stamp) => Some((at, stamp)),
             _ => None,
         });
+        let mut marks = marks.peekable();
         let mut from = 0;
         let mut last = self.last;
         loop {
             let end = ends.next();
             let (to, stamp) = end.map_or((words.len(), None), |(at, stamp)| (at, Some(stamp)));
             let mut index = from;
-            for mark in marks.clone().take_while(|mark| mark.at < to) {
-                self.model.sampled(&mark.kind);
+            for (_, mark) in marks.clone().take_while(|(at, _)| *at < to) {
+                self.model.sampled(mark);
             }
             let mut event = |word: u32, at: u64| {
-                while let Some(mark) = marks.next_if(|mark| mark.at <= index) {
-                    other(&mark.kind, &mut last, &mut tell);
+                while let Some((_, mark)) = marks.next_if(|(at, _)| *at <= index) {
+                    other(mark, &mut last, &mut tell);
                 }
                 last = last.max(at);
                 index += 1;
-                tell(Step::Event(&Event { at: last, kind: said(word) }));
+                tell(Step::Event(&Event { at: last, kind: said(word).0 }));
             };
             match stamp {
                 Some(stamp) => {
@@ -111,14 +157,14 @@ impl Timeline {
             }
             self.word = words[from..to].last().copied().unwrap_or(self.word);
             // Up to the stamp itself; of what comes before, all that is behind the last word.
-            while let Some(mark) = marks.next_if(|mark| mark.at <= to) {
-                if let MarkKind::Stamp(stamp) = &mark.kind {
+            while let Some((_, mark)) = marks.next_if(|(at, _)| *at <= to) {
+                if let MarkKind::Stamp(stamp) = mark {
                     self.stamp = *stamp;
                     tell(Step::Stamp(stamp));
                     break;
                 }
-                self.model.sampled(&mark.kind);
-                other(&mark.kind, &mut last, &mut tell);
+                self.model.sampled(mark);
+                other(mark, &mut last, &mut tell);
             }
             from = to;
             if stamp.is_none() {

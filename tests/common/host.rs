@@ -483,6 +483,11 @@ impl Seen {
                 self.calls.truncate(open.unwrap_or(self.calls.len()));
                 self.see(EventKind::Exit(id))
             }
+            2 if word >> 31 == 1 => {
+                let id = ProbeId(number & !(1 << 29));
+                self.see(EventKind::Enter(id))?;
+                self.see(EventKind::Exit(id))
+            }
             2 => {
                 let at = self.calls.iter().rposition(|call| *call == OpenCall::Number(number));
                 let above = self.calls.split_off(at.expect("a call of this number is open") + 1);

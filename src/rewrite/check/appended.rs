@@ -21,7 +21,7 @@ impl Pair<'_, '_> {
         let range = self.new.body(shim);
         let body = &self.new.bytes()[range.clone()];
         let params = self.new.func_type(shim).params().len() as u32;
-        let enter = self.code.enter(Frame { id: Some(ProbeId(shim.0)), local: params, catches: false });
+        let enter = self.code.enter(Frame { id: Some(ProbeId(shim.0)), local: params, catches: false, is_leaf: false });
         let opening = Walk::new(self.new, shim)?.at() + enter.len();
         let (block_type, index) = self.block_type(shim, opening).unwrap_or_default();
         let mut operators = self.new.body_reader(shim).get_operators_reader()?;

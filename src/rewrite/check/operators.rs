@@ -71,6 +71,22 @@ pub(super) fn catches(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
     Ok(false)
 }
 
+/// Whether something may be called while a function is open: another one, or the host.
+pub(super) fn calls(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
+    for operator in module.body_reader(func).get_operators_reader()? {
+        match operator? {
+            Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. } => return Ok(true),
+            Operator::Resume { .. } | Operator::ResumeThrow { .. } | Operator::ResumeThrowRef { .. } => {
+                return Ok(true);
+            }
+            Operator::Suspend { .. } | Operator::Switch { .. } | Operator::MemoryGrow { mem: 0 } => return Ok(true),
+            operator if is_tail_call(&operator) => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
 pub(super) fn opens_a_label(operator: &Operator<'_>) -> bool {
     use Operator::{Block, If, Loop, Try, TryTable};
     matches!(operator, Block { .. } | Loop { .. } | If { .. } | Try { .. } | TryTable { .. })

@@ -49,7 +49,7 @@ impl Recorder {
         let now = self.clock.now();
         self.send_stamp();
         let stamp = Stamp { over: now, called: now, returned: now, host: 0, before_event: false };
-        let (words, _) = self.shared.position();
+        let words = self.shared.position().words;
         self.send(now, Item::Stamp(words, stamp));
     }
 
@@ -66,7 +66,7 @@ impl Recorder {
 
     fn worked(&mut self, began: u64) {
         let now = self.clock.now();
-        let (words, _) = self.shared.position();
+        let words = self.shared.position().words;
         let host = now.saturating_sub(began).max(1);
         match &mut self.host.stamp {
             Some((at, stamp)) if *at == words && now.saturating_sub(stamp.called) < HANDOVER => {

@@ -203,7 +203,8 @@ fn any_batch(u: &mut Unstructured<'_>) -> arbitrary::Result<Batch> {
     let mut open = Vec::new();
     for _ in 0..u.int_in_range(0..=60)? {
         let id = ProbeId(u.int_in_range(0..=4)?);
-        match u.int_in_range(0..=15)? {
+        match u.int_in_range(0..=17)? {
+            16..=17 => batch.words.push(word(id, Kind::Leaf)),
             0..=6 => {
                 open.push(id);
                 batch.words.push(enter(id));

@@ -84,11 +84,25 @@ impl Profile {
         if node == ROOT {
             return false;
         }
-        let open = std::mem::take(&mut self.open);
-        let more = (!open.contains(&node)).then_some(node);
-        self.add(node, open.iter().copied().chain(more), is_sample, nanos, part);
-        self.open = open;
+        let mut open = self.open_nodes();
+        if self.nodes[node.0 as usize].active == 0 {
+            open.push(node);
+        }
+        self.add(node, open.into_iter(), is_sample, nanos, part);
         true
+    }
+
+    /// Each node once that is open.
+    fn open_nodes(&self) -> Vec<NodeId> {
+        // Of a deep recursion there are fewer nodes than calls.
+        if self.path.len() > self.nodes.len() {
+            let ids = (0..self.nodes.len() as u32).map(NodeId);
+            return ids.filter(|id| self.nodes[id.0 as usize].active > 0).collect();
+        }
+        let mut open = self.path.clone();
+        open.sort_unstable();
+        open.dedup();
+        open
     }
 
     fn add(

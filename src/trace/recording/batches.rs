@@ -4,9 +4,11 @@ use std::io::{self, Write};
 
 use wasm_encoder::Encode;
 
-use super::super::batch::{Batch, MarkKind, Place, Sample, Stamp};
+use super::super::batch::{Batch, MarkKind, Place, Sample, Stamp, events_of};
 use super::super::lines::Lines;
-use super::{FULL, LINES, MOST_EVENTS, MOST_LINES, MOST_OPEN, SEARCH, State, Writer, cut, op, write_block};
+use crate::hook::buffer::{Kind, LEAF, is_leaf};
+
+use super::{FULL, LINES, MOST_EVENTS, MOST_LINES, MOST_OPEN, SEARCH, SLOTS, State, Writer, cut, op, write_block};
 
 impl<W: Write> Writer<W> {
     /// Adds a batch. If the header says that events are stamped, its words are written without times; else it has none.
@@ -34,13 +36,17 @@ impl<W: Write> Writer<W> {
         let mut rest = words;
         while !rest.is_empty() {
             // So many that the block is full behind them at the most.
-            let room = (FULL.saturating_sub(self.block.len()) / 6).clamp(1, (MOST_EVENTS - self.events) as usize);
+            // A word may be two events.
+            if self.events + 2 > MOST_EVENTS {
+                self.end_block()?;
+            }
+            let room = (FULL.saturating_sub(self.block.len()) / 6).clamp(1, (MOST_EVENTS - self.events) as usize / 2);
             let (some, more) = rest.split_at(room.min(rest.len()));
             rest = more;
             if self.events == 0 {
                 self.began = self.last;
             }
-            self.events += some.len() as u32;
+            self.events += events_of(some) as u32;
             self.encode(some);
             if self.block.len() >= FULL - 6 || self.events >= MOST_EVENTS {
                 self.end_block()?;
@@ -55,82 +61,56 @@ impl<W: Write> Writer<W> {
         let mut leaf = self.leaf.take().unwrap_or(NONE);
         let mut exits = self.exits;
         let State { slots, open } = &mut self.state;
-        let mut at = self.block.len();
-        // No word takes more: exits that were held back, and a function by its name.
+        let at = self.block.len();
+        // No word takes more: exits that were held back, and a function by its name, or that of an entry before.
         self.block.resize(at + words.len() * 7 + 8, 0);
-        let out = &mut self.block[..];
-        let settle = |exits: &mut u8, out: &mut [u8], at: &mut usize| {
-            if *exits > 0 {
-                out[*at] = op::EXITS + *exits - 1;
-                *at += 1;
-                *exits = 0;
-            }
-        };
-        let mut called = |id: u32, named: u8, in_slot: u8, out: &mut [u8], at: &mut usize| {
-            let slot = State::slot(id);
-            if slots[slot] == id {
-                out[*at] = in_slot + slot as u8;
-                *at += 1;
-                return;
-            }
-            slots[slot] = id;
-            out[*at] = named;
-            *at += 1;
-            let mut rest = id;
-            loop {
-                let byte = (rest & 0x7f) as u8;
-                rest >>= 7;
-                out[*at] = if rest > 0 { byte | 0x80 } else { byte };
-                *at += 1;
-                if rest == 0 {
-                    return;
-                }
-            }
-        };
+        let mut out = Out { bytes: &mut self.block, at };
         for &word in words {
-            let id = word >> 2;
-            if word & 3 == 0 {
-                settle(&mut exits, out, &mut at);
+            let id = (word & !LEAF) >> 2;
+            // One branch for each kind: the processor foretells what follows on each better than on a common one.
+            if word & 3 == ENTER {
                 if leaf != NONE {
-                    called(leaf, op::ENTER, op::ENTER_SLOT, out, &mut at);
-                    if open.len() < MOST_OPEN {
-                        open.push(leaf);
-                    }
+                    out.called(slots, leaf, op::ENTER, op::ENTER_SLOT);
+                    opened(open, leaf);
+                } else {
+                    out.settle(&mut exits);
                 }
                 leaf = id;
+            } else if is_leaf(word) {
+                if leaf != NONE {
+                    out.called(slots, leaf, op::ENTER, op::ENTER_SLOT);
+                    opened(open, leaf);
+                    leaf = NONE;
+                } else {
+                    out.settle(&mut exits);
+                }
+                out.called(slots, id, op::LEAF, op::LEAF_SLOT);
             } else if leaf == id {
-                settle(&mut exits, out, &mut at);
-                called(id, op::LEAF, op::LEAF_SLOT, out, &mut at);
                 leaf = NONE;
+                out.called(slots, id, op::LEAF, op::LEAF_SLOT);
             } else {
                 if leaf != NONE {
-                    settle(&mut exits, out, &mut at);
-                    called(leaf, op::ENTER, op::ENTER_SLOT, out, &mut at);
-                    if open.len() < MOST_OPEN {
-                        open.push(leaf);
-                    }
+                    out.called(slots, leaf, op::ENTER, op::ENTER_SLOT);
+                    opened(open, leaf);
                     leaf = NONE;
                 }
                 if open.last() == Some(&id) {
                     open.pop();
                     exits += 1;
                     if exits == op::MOST_EXITS {
-                        settle(&mut exits, out, &mut at);
+                        out.settle(&mut exits);
                     }
                 } else {
-                    settle(&mut exits, out, &mut at);
+                    out.settle(&mut exits);
                     if let Some(up) = open.iter().rev().take(SEARCH).position(|open| *open == id) {
                         open.truncate(open.len() - 1 - up);
                     }
-                    out[at] = op::EXIT;
-                    at += 1;
-                    let mut number = Vec::new();
-                    id.encode(&mut number);
-                    out[at..at + number.len()].copy_from_slice(&number);
-                    at += number.len();
+                    out.byte(op::EXIT);
+                    out.number(id);
                 }
             }
         }
+        let at = out.at;
         self.block.truncate(at);
         self.leaf = Some(leaf).filter(|leaf| *leaf != NONE);
         self.exits = exits;
@@ -198,4 +178,65 @@ impl<W: Write> Writer<W> {
         }
         Ok(())
     }
+}
+
+const ENTER: u32 = Kind::Enter as u32;
+
+#[inline(always)]
+fn opened(open: &mut Vec<u32>, id: u32) {
+    if open.len() < MOST_OPEN {
+        open.push(id);
+    }
+}
+
+/// Bytes that there is room for.
+struct Out<'o> {
+    bytes: &'o mut [u8],
+    at: usize,
+}
+
+impl Out<'_> {
+    #[inline(always)]
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.at] = byte;
+        self.at += 1;
+    }
+
+    #[inline(always)]
+    fn number(&mut self, number: u32) {
+        // By value, so that the place stays in a register.
+        self.at = write_number(self.bytes, self.at, number);
+    }
+
+    /// A function, by its slot if it is there.
+    #[inline(always)]
+    fn called(&mut self, slots: &mut [u32; SLOTS], id: u32, named: u8, in_slot: u8) {
+        let slot = State::slot(id);
+        if slots[slot] == id {
+            return self.byte(in_slot + slot as u8);
+        }
+        slots[slot] = id;
+        self.byte(named);
+        self.number(id);
+    }
+
+    /// Exits that were held back.
+    #[inline(always)]
+    fn settle(&mut self, exits: &mut u8) {
+        if *exits > 0 {
+            self.byte(op::EXITS + *exits - 1);
+            *exits = 0;
+        }
+    }
+}
+
+#[cold]
+fn write_number(bytes: &mut [u8], mut at: usize, mut rest: u32) -> usize {
+    while rest >= 0x80 {
+        bytes[at] = rest as u8 | 0x80;
+        at += 1;
+        rest >>= 7;
+    }
+    bytes[at] = rest as u8;
+    at + 1
 }

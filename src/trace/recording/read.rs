@@ -9,7 +9,7 @@ use super::{
     SLOTS, State, VERSION, checksum, op,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::buffer::{Kind, NOBODY, word};
+use crate::hook::buffer::{FUNCTIONS, Kind, word};
 use crate::hook::{Manifest, ProbeId};
 use crate::trace::batch::{Batch, MarkKind, Place, Sample, Stamp};
 use crate::trace::context::Context;
@@ -323,7 +323,7 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
     while !r.eof() {
         let at = r.original_position();
         let wrong = |what: &str| damaged(at, format!("the recording is damaged: {what}"));
-        let fits = |id: u32| match times.none && ProbeId(id) >= NOBODY {
+        let fits = |id: u32| match times.none && id >= FUNCTIONS {
             true => Err(wrong("a function that no word holds")),
             false => Ok(()),
         };
@@ -355,8 +355,13 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
             op::LEAF | op::LEAF_SLOT..op::LONG_TIMES => {
                 let id = called(op, op::LEAF, op::LEAF_SLOT, state, r)?;
                 fits(id)?;
-                push(EventKind::Enter(ProbeId(id)));
-                push(EventKind::Exit(ProbeId(id)));
+                if times.none {
+                    events += 2;
+                    batch.words.push(word(ProbeId(id), Kind::Leaf));
+                } else {
+                    push(EventKind::Enter(ProbeId(id)));
+                    push(EventKind::Exit(ProbeId(id)));
+                }
             }
             op::EXITS..op::TIMES => {
                 for _ in 0..=op - op::EXITS {

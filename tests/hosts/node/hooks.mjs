@@ -30,6 +30,8 @@ export function manualApi(tree, memory) {
 const [CURSOR, LIMIT] = [0, 4];
 /** Stands for the function where one that is not hooked catches exceptions. */
 const NOBODY = 2 ** 30 - 1;
+/** Added to a function's number where the word stands for a whole call of it. */
+const LEAF = 2 ** 29;
 
 /**
  * The buffer that a guest records into: `flush` makes room in it, by taking what is there. Nothing here tells the time, so
@@ -74,7 +76,14 @@ export class Buffer {
       switch (word(at) & 3) {
         case 0: this.tree.enter(id); break;
         case 1: this.tree.exit(id); break;
-        case 2: this.tree.landed(id); break;
+        case 2:
+          if (id < LEAF) {
+            this.tree.landed(id);
+          } else {
+            this.tree.enter(id - LEAF);
+            this.tree.exit(id - LEAF);
+          }
+          break;
         case 3: this.tree.enterCatching(id === NOBODY ? undefined : id); break;
       }
     }
