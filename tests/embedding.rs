@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::{Caller, Engine, Instance, Linker, Module, Store};
-use wasmtrace::hook::HookSet;
+use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::runtime::{self, Config, Invoke, Recorded, Trace, Tracing};
+use wasmtrace::trace::calltree::CallTree;
+use wasmtrace::trace::fold::What;
 use wasmtrace::trace::{Ending, Event, EventKind, Manual};
 use wasmtrace::{Options, rewrite};
 
@@ -437,4 +439,40 @@ fn a_future_that_is_dropped_ends_its_recording() {
     assert_eq!(enters(&events.lock().unwrap()), 1);
     let recorded = host.tracing.record(&mut store, trace, |_| {}, |mut store| block_on(work.call_async(&mut store, 3)));
     assert_eq!(recorded.unwrap().result.unwrap(), 3);
+}
+
+/// A host that takes batches gets what another thread has seen of where its guest was, without a signal: it is in the call tree, and
+/// the tree says so. A host that takes events gets the same calls.
+#[test]
+fn a_call_tree_of_a_hosts_own_has_samples() {
+    // The time is in `leaf`, of which each call calls the host, so that its caller is not taken for it.
+    let module = r#"(module
+        (import "host" "ask" (func $ask (param i32)))
+        (func $leaf (param $n i32)
+            local.get $n call $ask
+            (loop $again (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+        (func (export "work") (param $n i32) (result i32) (local $i i32)
+            loop
+                local.get $i local.get $n i32.lt_u
+                if i32.const 20000 call $leaf local.get $i i32.const 1 i32.add local.set $i br 1 end
+            end
+            local.get $i))"#;
+    let host = Host::new(module, HookSet::Buffer);
+    let mut store = host.store();
+    let instance = host.instance(&mut store);
+    let (n, mut tree) = (10_000, CallTree::new());
+    let calls = |store: wasmtime::StoreContextMut<'_, State>| call(store, instance, "work", n);
+    let recorded = host.tracing.record_batches(&mut store, trace, |batch| tree.batch(batch), calls).unwrap();
+    assert_eq!((recorded.result.unwrap(), &recorded.ending), (n, &Ending::Returned));
+    tree.finish(&recorded.ending, recorded.duration, |_| {});
+    let accuracy = tree.accuracy();
+    assert!(accuracy.samples > 0 && accuracy.seen >= accuracy.samples, "{accuracy:?}");
+    assert_eq!(tree.profile().calls(), 1 + n as u64);
+    // Behind one import of its own and two of its hooks.
+    let (leaf, work) = (ProbeId(3), ProbeId(4));
+    let seen = |id| tree.profile().nodes().find(|node| node.what == Some(What::Call(id))).unwrap().samples;
+    assert!(seen(leaf).0 * 2 > accuracy.samples, "{:?} of {accuracy:?}", seen(leaf));
+    assert_eq!(seen(work).1, accuracy.samples, "all of them are in it and what it called");
+    let (_, events) = host.recorded(&mut store, instance, "work", 1_000);
+    assert_eq!(events.len(), 2 * 1_001);
 }

@@ -399,6 +399,8 @@ fn a_recorded_run_gives_the_tree_that_it_gave_live() {
         }
     };
     assert_eq!(ended, Block::End(end.clone()));
+    // A call that turned out to be made of two words may be one in the file.
+    let (read, all) = (apart(&read), apart(&all));
     let different = read.marks.iter().zip(&all.marks).find(|(one, other)| one != other);
     assert!(different.is_none(), "{different:?}");
     assert!(
@@ -418,6 +420,154 @@ fn a_recorded_run_gives_the_tree_that_it_gave_live() {
     let whole = |tree: &CallTree| tree.profile().total();
     assert!(whole(&live).abs_diff(whole(&replayed)) * 100 < whole(&live));
     assert!(live.accuracy().samples > 0);
+}
+
+/// The same with one word for each event.
+fn apart(batch: &Batch) -> Batch {
+    let mut apart = Batch::default();
+    let mut from = 0;
+    let ends = batch.marks.iter().map(|mark| (mark.at, Some(&mark.kind))).chain([(batch.words.len(), None)]);
+    for (to, kind) in ends {
+        for word in &batch.words[from..to] {
+            let (first, second) = wasmtrace::trace::batch::apart(*word);
+            apart.words.extend([first].into_iter().chain(second));
+        }
+        from = to;
+        kind.into_iter().for_each(|kind| apart.mark(kind.clone()));
+    }
+    apart
+}
+
+/// Theorem: where a sample was taken in a function that calls nothing, that call is open there, though guests write one word for
+/// all of it when it is over.
+#[test]
+fn samples_are_within_the_call_that_they_were_taken_in() {
+    let _alone = alone();
+    let wasm = r#"(module
+        (func $leaf (param i32) (result i32) (local $n i32)
+            (loop $again
+                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
+                (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 5000))))
+            (local.get 0))
+        (func (export "run") (result i32) (local $n i32) (local $sum i32)
+            (loop $again
+                (local.set $sum (i32.add (local.get $sum) (call $leaf (local.get $n))))
+                (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 20000))))
+            (local.get $sum)))"#;
+    let wasm = hooked(&wat::parse_str(wasm).unwrap());
+    let (mut open, mut inside, mut outside, mut leaves) = (Vec::new(), 0, 0, 0);
+    let outcome = run_batches(&wasm, &config("run"), |batch| {
+        let mut from = 0;
+        for mark in batch.marks.iter().map(Some).chain([None]) {
+            let to = mark.map_or(batch.words.len(), |mark| mark.at);
+            for word in &batch.words[from..to] {
+                match wasmtrace::trace::batch::said(*word) {
+                    (EventKind::Enter(_), Some(_)) => leaves += 1,
+                    (EventKind::Enter(id), None) => open.push(id),
+                    _ => _ = open.pop(),
+                }
+            }
+            from = to;
+            if let Some(MarkKind::Sample(Sample { place: Place::Function { id, .. }, .. })) =
+                mark.map(|mark| &mark.kind)
+            {
+                match open.last() == Some(id) {
+                    true => inside += 1,
+                    false => outside += 1,
+                }
+            }
+        }
+    });
+    assert_eq!((outcome.unwrap().ending, open.len()), (Ending::Returned, 0));
+    assert!(leaves > 1_000, "{leaves} calls of one word");
+    // Between its first instruction and the word that says so a call is not open yet.
+    assert!(inside > 50 && outside * 20 < inside, "{inside} inside, {outside} outside");
+}
+
+/// A function that calls nothing runs for seconds, so that its entry is read before it ends, and what it becomes is read after.
+#[test]
+fn a_long_call_that_calls_nothing_is_entered_and_left_once() {
+    let _alone = alone();
+    let wasm = r#"(module
+        (func $leaf (param i64)
+            (loop $again (br_if $again (i64.ne (local.tee 0 (i64.sub (local.get 0) (i64.const 1))) (i64.const 0)))))
+        (func (export "run") (call $leaf (i64.const 6000000000)) (call $leaf (i64.const 2))))"#;
+    let mut events = Vec::new();
+    let outcome = run(&hooked(&wat::parse_str(wasm).unwrap()), &config("run"), |some| {
+        events.extend(some.iter().map(|event| event.kind.clone()));
+    });
+    assert_eq!(outcome.unwrap().ending, Ending::Returned);
+    let (leaf, run) = (ProbeId(2), ProbeId(3));
+    use EventKind::{Enter, Exit};
+    assert_eq!(events, [Enter(run), Enter(leaf), Exit(leaf), Enter(leaf), Exit(leaf), Exit(run)]);
+}
+
+/// Other threads of the process, and processes that it starts, do not notice that a guest is sampled.
+#[test]
+fn the_rest_of_the_process_is_not_interrupted() {
+    use std::io::{Read, Write};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let _alone = alone();
+    let wasm = hooked(&wat::parse_str(SPINS).unwrap());
+    let over = AtomicBool::new(false);
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    std::thread::scope(|scope| {
+        // Waits in the kernel nearly all the time, where a signal would wake it up.
+        let reads = scope.spawn(|| {
+            let (mut bytes, mut count) = ([0; 1], 0);
+            loop {
+                match reader.read(&mut bytes) {
+                    Ok(0) => return count,
+                    Ok(_) => count += 1,
+                    Err(e) => panic!("interrupted: {e}"),
+                }
+            }
+        });
+        let starts = scope.spawn(|| {
+            let mut count = 0;
+            while !over.load(Ordering::Relaxed) || count == 0 {
+                let status = std::process::Command::new("sleep").arg("0.01").status().expect("every system has it");
+                assert!(status.success(), "{status}");
+                count += 1;
+            }
+        });
+        let mut taken = 0;
+        for _ in 0..10 {
+            let (samples, outcome) = samples(&wasm, &config("run"));
+            assert_eq!((outcome.ending, outcome.not_sampled), (Ending::Returned, None));
+            taken += samples.len();
+            writer.write_all(b"x").unwrap();
+        }
+        over.store(true, Ordering::Relaxed);
+        drop(writer);
+        assert_eq!(reads.join().unwrap(), 10);
+        starts.join().unwrap();
+        assert!(taken > 50, "{taken} samples");
+    });
+}
+
+/// On one core, and where the system refuses a timer, a program does what it does; without a timer the report says so.
+#[test]
+fn one_core_and_no_timers() {
+    let _alone = alone();
+    let wat = tempfile::Builder::new().suffix(".wat").tempfile().unwrap();
+    std::fs::write(&wat, SPINS).unwrap();
+    let tool = env!("CARGO_BIN_EXE_wasmtrace");
+    for (around, said) in
+        [(&["taskset", "-c", "0"][..], " samples ("), (&["prlimit", "--sigpending=0"][..], "the system gives no timer")]
+    {
+        let mut command = std::process::Command::new(around[0]);
+        let out =
+            command.args(&around[1..]).args([tool, "run", "--no-cache", "--invoke", "run"]).arg(wat.path()).output();
+        let Ok(out) = out else {
+            eprintln!("left out: there is no {}", around[0]);
+            continue;
+        };
+        let (stdout, stderr) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.success(), "{stderr}");
+        assert_eq!(stdout.lines().count(), 1, "its result: {stdout}");
+        assert!(stderr.contains(said) && stderr.contains("1500000"), "{around:?}: {stderr}");
+    }
 }
 
 /// Two functions, one of which takes ten times as long as the other, called in every order, from two callers of which one makes them
