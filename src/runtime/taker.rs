@@ -42,8 +42,8 @@ pub(super) struct Taker<'m> {
     events_taken: u64,
     words: Vec<u32>,
     activations: Activations,
-    /// Up to where the buffer was read though it was not handed over, and the last word if that was an entry.
-    peeked: Option<(u32, Option<u32>)>,
+    /// Up to where the buffer was read though it was not handed over.
+    peeked: Option<u32>,
     /// Nanoseconds for which an event has to lie in the buffer until it is read without being handed over.
     long_past: u64,
 }
@@ -177,8 +177,7 @@ impl<'m> Taker<'m> {
         self.collect();
         let size = self.event_size();
         // What was read before it was handed over is not read again.
-        self.close_peeked(batch);
-        let from = self.peeked.take().map_or(written.from, |(peeked, _)| peeked.max(written.from)).min(written.to);
+        let from = self.peeked.take().map_or(written.from, |peeked| peeked.max(written.from)).min(written.to);
         let first = written.words + u64::from((from - written.from) / size);
         match size {
             4 => {
@@ -200,17 +199,6 @@ impl<'m> Taker<'m> {
 
     fn event_size(&self) -> u32 {
         self.shared.event_size.load(Ordering::Relaxed).max(4)
-    }
-
-    /// If the last word that was read before it was handed over was an entry, and is a whole call by now: it is over.
-    fn close_peeked(&mut self, batch: &mut Batch) {
-        let (Some((peeked, Some(entry))), Some(buffer)) = (self.peeked, self.shared.buffer.get()) else { return };
-        if let (first, Some(exit)) = apart(buffer.load(peeked - 4))
-            && first == entry
-        {
-            append(exit, &mut self.activations, batch);
-            self.peeked = Some((peeked, None));
-        }
     }
 
     /// Reads words, with the marks among them; the last is `end`. `first` words came before them.
@@ -337,14 +325,14 @@ impl<'m> Taker<'m> {
         if handed_over == MOVING || self.shared.from.load(Ordering::Acquire) != handed_over || !self.ring.is_empty() {
             return;
         }
-        self.close_peeked(batch);
-        let from = self.peeked.map_or(handed_over, |(peeked, _)| peeked.max(handed_over));
+        let from = self.peeked.map_or(handed_over, |peeked| peeked.max(handed_over));
         // All of it lies in one block, unless the guest is just moving on, or its cursor is none.
         if cursor <= from || cursor > buffer.len() || from / BLOCK != (cursor - size) / BLOCK {
             return;
         }
         let now = self.clock.now();
-        // Of words the time is not known, but that each since then would have been handed over.
+        // Of words the time is not known, but that each since then would have been handed over. So an entry that is the last one does
+        // not become a whole call any more.
         let written = match size {
             4 => self.shared.ticker.get().and_then(|ticker| ticker.silent_since()).unwrap_or(now),
             _ => now.saturating_sub(u64::from(ticks(now).wrapping_sub(buffer.load(cursor - size + 4))) * TICK),
@@ -360,8 +348,7 @@ impl<'m> Taker<'m> {
             }
             _ => self.read_with_clock(from, cursor, first, now, batch),
         }
-        let entry = self.words.last().copied().filter(|word| size == 4 && meaning(*word).1 == Kind::Enter);
-        self.peeked = Some((cursor, entry));
+        self.peeked = Some(cursor);
     }
 
     /// Appends the time of now: nothing comes any more.
