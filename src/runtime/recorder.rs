@@ -11,8 +11,8 @@
 //! block passes. Then two events in a row call, so that what lies between them is known exactly: from such pairs the consumer
 //! learns how to share out the time between calls that are far apart (see [`crate::trace::timeline`]).
 //!
-//! Where nobody wants to know when each event happened, and the guest is sampled, that ends after a while: then the guest calls
-//! when a block is full, and four times a second.
+//! Where the guest is sampled, that is so for a while only. From then on it calls every [`FLUSH_LATER`], since by then it is known what
+//! steps take on average; or, where nobody wants to know when each event happened, when a block is full, and four times a second.
 
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -39,8 +39,12 @@ const RING: usize = 64 * 1024;
 /// Bytes of text that may wait in the ring; text comes with few events, but may be long.
 const TEXT: usize = 16 << 20;
 
-/// Nanoseconds between two flushes, about: a flush is then one part in a hundred of the guest's time.
+/// Nanoseconds between two flushes, about. (With pairs, and with the clocks that are read around calls of the host, this takes a tenth
+/// of the guest's time.)
 const FLUSH_EVERY: u64 = 5_000;
+
+/// The same after the first 100 ms or a million events, where the guest is sampled.
+const FLUSH_LATER: u64 = 20_000;
 
 /// A clock that has not been written for so many nanoseconds has stood still.
 const DRIFT: u64 = 2_000_000;
@@ -197,6 +201,8 @@ struct Blocks {
     stamps: bool,
     /// Whether flushes come so often that their times are worth something.
     paced: bool,
+    /// About how many nanoseconds are to pass between two.
+    every: u64,
     /// That of the last flush, until it is sent.
     stamp: Option<(u64, Stamp)>,
     /// Whether the last flush was the first of a pair.
@@ -326,6 +332,7 @@ impl Recorder {
             allowed: 1,
             stamps: !threshold,
             paced: true,
+            every: FLUSH_EVERY,
             stamp: None,
             pairing: false,
             last_pair: 0,
@@ -380,11 +387,14 @@ impl Recorder {
             self.send_stamp();
         }
         let words = self.shared.position().words;
-        let sampled = self.samples.is_some() && !self.settings.times;
+        let is_later = now > 2 * TIMED_NANOS || words > 2 * TIMED_EVENTS;
         let Some(blocks) = &mut self.blocks else { return Ok(()) };
-        if blocks.paced && sampled && (now > 2 * TIMED_NANOS || words > 2 * TIMED_EVENTS) {
-            blocks.paced = false;
-            blocks.ticker.rest();
+        if self.samples.is_some() && is_later && blocks.every == FLUSH_EVERY {
+            blocks.every = FLUSH_LATER;
+            if !self.settings.times {
+                blocks.paced = false;
+                blocks.ticker.rest();
+            }
         }
         blocks.pace(since);
         blocks.stamp(words, (now, over), new_block);
@@ -520,9 +530,9 @@ impl Blocks {
         }
         if !self.paced {
             self.allowed = BLOCK / self.size;
-        } else if since < FLUSH_EVERY / 2 {
+        } else if since < self.every / 2 {
             self.allowed = (self.allowed * 2).min(BLOCK / self.size);
-        } else if since > FLUSH_EVERY * 2 {
+        } else if since > self.every * 2 {
             self.allowed = (self.allowed / 4).max(1);
         }
     }
@@ -533,7 +543,7 @@ impl Blocks {
     fn stamp(&mut self, words: u64, (called, over): (u64, u64), new_block: bool) {
         let at = self.cursor();
         self.random = random::after(self.random);
-        let due = self.stamps && self.paced && self.allowed > 1 && called.saturating_sub(self.last_pair) > FLUSH_EVERY;
+        let due = self.stamps && self.paced && self.allowed > 1 && called.saturating_sub(self.last_pair) > self.every;
         // The first stores into a new block wait for it, so a pair is taken from within.
         self.pairing = due && !new_block;
         let allowed = match self.allowed {

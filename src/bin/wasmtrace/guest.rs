@@ -92,7 +92,7 @@ pub(crate) struct GuestArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ClockArg {
-    /// Read each 5 µs where calls are dense, else at 200 µs: costs next to nothing
+    /// Read every 5 to 20 µs where calls are dense, else at 200 µs: costs little
     Coarse,
     /// 1 µs: a thread that spins, and wants a core of its own
     Spin,
