@@ -51,10 +51,13 @@ struct Host {
 
 impl Host {
     fn new(wat: &str, hooks: HookSet) -> Host {
+        Host::with(Engine::default(), wat, hooks)
+    }
+
+    fn with(engine: Engine, wat: &str, hooks: HookSet) -> Host {
         let options = rewrite::Options { hooks, ..Default::default() };
         let options = Options { rewrite: options, ..Default::default() };
         let tracing = Tracing::new(&wat::parse_str(wat).unwrap(), &options).unwrap();
-        let engine = Engine::default();
         let module = Module::new(&engine, tracing.wasm()).unwrap();
         let mut linker = Linker::new(&engine);
         let ask = |mut caller: Caller<'_, State>, what: i32| caller.data_mut().heard.push(what);
@@ -475,4 +478,104 @@ fn a_call_tree_of_a_hosts_own_has_samples() {
     assert_eq!(seen(work).1, accuracy.samples, "all of them are in it and what it called");
     let (_, events) = host.recorded(&mut store, instance, "work", 1_000);
     assert_eq!(enters(&events), 1_001);
+}
+
+/// A call of the host's panics, or one of its functions: what the guest did until then has been recorded, and the next recording is
+/// complete.
+#[test]
+fn a_panic_in_the_calls_costs_no_events() {
+    let host = Host::new(MODULE, HookSet::Buffer);
+    let mut store = host.store();
+    let instance = host.instance(&mut store);
+    for n in [20, 3_000, 100_000] {
+        let mut events = Vec::new();
+        let calls = |store: wasmtime::StoreContextMut<'_, State>| -> wasmtime::Result<()> {
+            call(store, instance, "work", n)?;
+            panic!("the host's own")
+        };
+        let recording = || host.tracing.record(&mut store, trace, take(&mut events), calls);
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(recording)).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"the host's own"));
+        assert_eq!(enters(&events), 1 + n as usize);
+        let (recorded, events) = host.recorded(&mut store, instance, "work", 1_000);
+        assert_eq!((recorded.result.unwrap(), kinds(&events).len()), (1_000, 2 * 1_001));
+    }
+}
+
+/// A consumer panics: a guest that would run for ever ends, and the panic comes out.
+#[test]
+fn a_panic_of_the_consumer_ends_the_guest() {
+    let host = Host::new(MODULE, HookSet::Buffer);
+    let mut store = host.store();
+    let instance = host.instance(&mut store);
+    let calls = |store: wasmtime::StoreContextMut<'_, State>| call(store, instance, "work", -1);
+    let mut batches = 0;
+    let consume = |_: &wasmtrace::trace::batch::Batch| {
+        batches += 1;
+        assert!(batches < 5, "the consumer's own");
+    };
+    let recording = || host.tracing.record_batches(&mut store, trace, consume, calls);
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(recording)).unwrap_err();
+    assert!(panic.downcast_ref::<&str>().is_some_and(|text| text.contains("the consumer's own")));
+    let (recorded, events) = host.recorded(&mut store, instance, "work", 10);
+    assert_eq!((recorded.result.unwrap(), kinds(&events).len()), (10, 2 * 11));
+}
+
+/// The engine interrupts a function that calls nothing, and the host calls others meanwhile: these are within it, and every call that
+/// was entered is left.
+#[test]
+fn calls_out_of_a_callback_of_the_engine_are_nested() {
+    let module = r#"(module
+        (func $leaf (param $n i32)
+            (loop $again (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+        (func $short)
+        (func (export "nest") (local $i i32)
+            (loop $again
+                call $short
+                (br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 3000)))))
+        (func (export "work") (param $n i32) (result i32) (local $i i32)
+            (loop $again
+                (call $leaf (i32.const 2000))
+                (br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
+            (local.get $i)))"#;
+    let engine = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
+    let host = Host::with(engine, module, HookSet::Buffer);
+    let mut store = host.store();
+    store.set_epoch_deadline(1_000_000);
+    let instance = host.instance(&mut store);
+    let nest = instance.get_typed_func::<(), ()>(&mut store, "nest").unwrap();
+    store.epoch_deadline_callback(move |mut store| {
+        // Not while it is interrupted already.
+        store.set_epoch_deadline(1_000_000_000);
+        nest.call(&mut store, ())?;
+        Ok(wasmtime::UpdateDeadline::Continue(1))
+    });
+    store.set_epoch_deadline(1);
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ticks = std::thread::spawn({
+        let (engine, over) = (host.engine.clone(), over.clone());
+        move || {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                engine.increment_epoch();
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+    });
+    let (recorded, events) = host.recorded(&mut store, instance, "work", 20_000);
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    ticks.join().unwrap();
+    assert_eq!(recorded.result.unwrap(), 20_000);
+    let mut open = Vec::new();
+    let (leaf, mut nested) = (ProbeId(2), 0);
+    for kind in kinds(&events) {
+        match kind {
+            EventKind::Enter(id) => {
+                nested += usize::from(id != leaf && open.last() == Some(&leaf));
+                open.push(id);
+            }
+            EventKind::Exit(id) => assert_eq!(open.pop(), Some(id)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(open.is_empty() && nested > 10, "{nested} calls out of the middle of one");
 }

@@ -443,17 +443,18 @@ fn apart(batch: &Batch) -> Batch {
 #[test]
 fn samples_are_within_the_call_that_they_were_taken_in() {
     let _alone = alone();
-    let wasm = r#"(module
-        (func $leaf (param i32) (result i32) (local $n i32)
-            (loop $again
-                (local.set 0 (i32.mul (local.get 0) (i32.const 3)))
-                (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 5000))))
-            (local.get 0))
+    // Long, without a loop, and with memory in it: what is computed alone, compilers move to behind the hook of the exit.
+    let step = "(i32.store (i32.const 8) (i32.mul (i32.load (i32.const 8)) (i32.load (i32.const 4))))";
+    let steps = step.repeat(3_000);
+    let wasm = format!(
+        r#"(module (memory 1)
+        (func $leaf (param i32) (result i32) {steps} (local.get 0))
         (func (export "run") (result i32) (local $n i32) (local $sum i32)
             (loop $again
                 (local.set $sum (i32.add (local.get $sum) (call $leaf (local.get $n))))
                 (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 20000))))
-            (local.get $sum)))"#;
+            (local.get $sum)))"#
+    );
     let wasm = hooked(&wat::parse_str(wasm).unwrap());
     let (mut open, mut inside, mut outside, mut leaves) = (Vec::new(), 0, 0, 0);
     let outcome = run_batches(&wasm, &config("run"), |batch| {
@@ -484,7 +485,7 @@ fn samples_are_within_the_call_that_they_were_taken_in() {
     assert!(inside > 50 && outside * 20 < inside, "{inside} inside, {outside} outside");
 }
 
-/// A function that calls nothing runs for seconds, so that its entry is read before it ends, and what it becomes is read after.
+/// A function that calls nothing runs for seconds, so that its entry is read before it ends.
 #[test]
 fn a_long_call_that_calls_nothing_is_entered_and_left_once() {
     let _alone = alone();
@@ -494,7 +495,8 @@ fn a_long_call_that_calls_nothing_is_entered_and_left_once() {
         (func (export "run") (call $leaf (i64.const 6000000000)) (call $leaf (i64.const 2))))"#;
     let mut events = Vec::new();
     let outcome = run(&hooked(&wat::parse_str(wasm).unwrap()), &config("run"), |some| {
-        events.extend(some.iter().map(|event| event.kind.clone()));
+        let kinds = some.iter().map(|event| event.kind.clone());
+        events.extend(kinds.filter(|kind| !matches!(kind, EventKind::Drift(_))));
     });
     assert_eq!(outcome.unwrap().ending, Ending::Returned);
     let (leaf, run) = (ProbeId(2), ProbeId(3));

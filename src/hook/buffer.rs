@@ -27,8 +27,8 @@
 //! i32.const 0  local.get $s  i32.const 4  i32.add  i32.store $b CURSOR    ;; 8 in `threshold`
 //! ```
 //!
-//! A function that calls nothing (a *leaf*: no calls, no `memory.grow`, no exceptions caught) finds its ENTER still the last
-//! event when it ends. In the set `buffer` it makes that the event of a whole call, and the cursor stays: half the room, and a
+//! A function that calls nothing (a *leaf*: no calls, no `memory.grow`, no exceptions caught; and no loops, where an engine may
+//! interrupt it and its host call something else) finds its ENTER still the last event when it ends. In the set `buffer` it makes that the event of a whole call, and the cursor stays: half the room, and a
 //! store instead of an event. Only where the host wants to know when the call ended it writes an EXIT like others: at a LIMIT of
 //! half a word past the ENTER, or less.
 //!
@@ -140,10 +140,10 @@ pub fn is_leaf(word: u32) -> bool {
     word & (LEAF | 3) == Kind::Leaf as u32
 }
 
-/// Whether a word says [`Kind::Landed`] or [`Kind::Catching`].
+/// Whether a word says something else than [`Kind::Enter`], [`Kind::Exit`] or [`Kind::Leaf`] of a function.
 #[inline(always)]
-pub fn is_of_exceptions(word: u32) -> bool {
-    word & 2 != 0 && !is_leaf(word)
+pub fn is_unusual(word: u32) -> bool {
+    word & (LEAF | 2) != 0 && !is_leaf(word)
 }
 
 /// Bytes of an event: one word, and in the set `threshold` a second one, the time.

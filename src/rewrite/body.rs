@@ -258,9 +258,11 @@ fn write(
     })
 }
 
-/// Whether nothing of it calls a hook of another function, or the host.
+/// Whether nothing of it calls a hook of another function, or the host. (In loops, engines interrupt a guest by their epochs, and
+/// their hosts may call another function of its then.)
 fn is_leaf(module: &Module<'_>, func: FuncIdx) -> bool {
-    !module.size(func).has_call && !module.sites(func).any(|(_, site)| site == Site::MemoryGrow)
+    let size = module.size(func);
+    !size.has_call && !size.has_loop && !module.sites(func).any(|(_, site)| site == Site::MemoryGrow)
 }
 
 /// The unsigned LEB128 that `bytes` begin with, and its width.

@@ -10,7 +10,7 @@ use super::clock::{Clock, ticks};
 use super::places::Places;
 use super::recorder::{CLOSED, CLOSING, Item, MOVING, OPEN, Shared, Written, foreign, is_entry};
 use super::sampler::{RawSample, Samples};
-use crate::hook::buffer::{BLOCK, CURSOR, Kind, NOBODY, TICK, is_leaf, is_of_exceptions, meaning, word};
+use crate::hook::buffer::{BLOCK, CURSOR, FUNCTIONS, Kind, NOBODY, TICK, is_leaf, is_unusual, meaning, word};
 use crate::trace::batch::{Batch, Mark, MarkKind, Stamp, apart, said};
 use crate::trace::{Event, EventKind};
 
@@ -207,8 +207,8 @@ impl<'m> Taker<'m> {
         let mut words = std::mem::take(&mut self.words);
         words.clear();
         buffer.load_words(from, to, &mut words);
-        // Words of a module that catches exceptions do not pass as they are.
-        let plain = !self.activations.follow() && !words.iter().fold(false, |any, word| any | is_of_exceptions(*word));
+        // Words of a module that catches exceptions do not pass as they are, nor what no hook writes.
+        let plain = !self.activations.follow() && !words.iter().fold(false, |any, word| any | is_unusual(*word));
         let mut take = |some: &[u32], batch: &mut Batch| match plain {
             true => batch.words.extend_from_slice(some),
             false => some.iter().for_each(|word| append(*word, &mut self.activations, batch)),
@@ -396,6 +396,10 @@ impl Drop for Taker<'_> {
 fn append(written: u32, activations: &mut Activations, batch: &mut Batch) {
     let (id, kind) = meaning(written);
     match kind {
+        // No hook writes that.
+        Kind::Enter | Kind::Exit | Kind::Catching if id.0 >= FUNCTIONS && id != NOBODY => {
+            batch.event(Event { at: 0, kind: foreign() });
+        }
         Kind::Enter => {
             activations.entered(id);
             batch.words.push(written);

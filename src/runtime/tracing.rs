@@ -1,7 +1,7 @@
 //! For a host that embeds wasmtime: its own engine, store, linker, WASI and functions, and what happens in the guest.
 //!
 //! A [`Tracing`] knows a hooked module; a [`Trace`] lies in the data of each store; [`Tracing::record`] is around the calls that
-//! are to be recorded, as many as the host likes. Outside of it the hooks do nothing.
+//! are to be recorded, as many as the host likes. Outside of it the hooks record nothing, but each event calls the host to see that.
 //!
 //! ```
 //! use wasmtime::{Engine, Linker, Module, Store};
@@ -59,10 +59,13 @@
 //! - `consume` is called on a thread of its own, and what is recorded waits for it: the guest while it is slow, and the end of
 //!   the recording until it is through. With [`Tracing::record_async`] that is a thread of the executor: a `consume` that waits
 //!   for a task of an executor with one thread waits for ever.
+//! - A call that an engine's own callback makes (`Store::epoch_deadline_callback`) is recorded as one of the function that it
+//!   interrupted.
 //! - A trap or an exit is the recording's ending; the spans that it left open are closed with that.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use wasmtime::{AsContextMut, Caller, Linker, Module, StoreContextMut};
@@ -75,6 +78,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::trace::batch::Batch;
 use crate::trace::recording::End;
 use crate::trace::{Ending, Event};
+
+/// What asks the guest to end whose consumer has panicked: no signal has that number.
+const ABANDONED: i32 = i32::MAX;
 
 /// What lies in a store's data: nothing, unless something is recorded in that store.
 #[derive(Debug, Default)]
@@ -245,7 +251,7 @@ impl Tracing {
     /// [`Recorded`].
     ///
     /// # Panics
-    /// If `consume` does.
+    /// If `calls` does; or if `consume` does: then the guest ends at its next event.
     pub fn record<S: AsContextMut, R>(
         &self,
         store: S,
@@ -297,7 +303,7 @@ impl Tracing {
     /// Those of [`Tracing::record`].
     ///
     /// # Panics
-    /// If `consume` does.
+    /// As [`Tracing::record`].
     pub fn record_batches<S: AsContextMut, R>(
         &self,
         store: S,
@@ -317,7 +323,7 @@ impl Tracing {
         calls: impl FnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
     ) -> Result<Recorded<R>> {
         let mut store = store.as_context_mut();
-        let (clock, recorder, mut taker) = self.recorder(true);
+        let (clock, recorder, mut taker, interrupt) = self.recorder(true);
         if looks {
             taker.looks();
         }
@@ -325,13 +331,22 @@ impl Tracing {
             let until_read = begin(&mut store, &trace, recorder)?;
             let consumer = std::thread::Builder::new()
                 .name("trace".into())
-                .spawn_scoped(scope, move || consume_all(taker, consumer()))
+                .spawn_scoped(scope, move || {
+                    // Nobody takes what the guest records any more: it ends at its next event.
+                    let consumed = catch_unwind(AssertUnwindSafe(|| consume_all(taker, consumer())));
+                    consumed.unwrap_or_else(|panic| {
+                        interrupt.store(ABANDONED, Ordering::Relaxed);
+                        resume_unwind(panic)
+                    })
+                })
                 .map_err(no_thread)?;
-            let result = calls(store.as_context_mut());
+            // Whatever becomes of the calls, what is in the guest's buffer is handed over, and the next recording finds it empty.
+            let result = catch_unwind(AssertUnwindSafe(|| calls(store.as_context_mut())));
             end(&mut store, &trace);
             let duration = clock.now();
             drop(until_read);
-            let last = consumer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let last = consumer.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let result = result.unwrap_or_else(|panic| resume_unwind(panic));
             Ok(recorded(result, duration.max(last), &clock))
         })
     }
@@ -356,7 +371,7 @@ impl Tracing {
             return Err(Error::new(ErrorKind::Run, hooks::NO_BUFFERS));
         }
         let mut store = store.as_context_mut();
-        let (clock, recorder, taker) = self.recorder(false);
+        let (clock, recorder, taker, _) = self.recorder(false);
         let until_read = begin(&mut store, &trace, recorder)?;
         let consumer = std::thread::Builder::new()
             .name("trace".into())
@@ -366,16 +381,17 @@ impl Tracing {
         end(&mut store, &trace);
         let duration = clock.now();
         drop(until_read);
-        let last = consumer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let last = consumer.join().unwrap_or_else(|panic| resume_unwind(panic));
         Ok(recorded(result, duration.max(last), &clock))
     }
 
-    fn recorder(&self, buffers: bool) -> (Arc<Clock>, Recorder, Taker<'static>) {
+    fn recorder(&self, buffers: bool) -> (Arc<Clock>, Recorder, Taker<'static>, Arc<AtomicI32>) {
         let clock = Arc::new(Clock::new());
         let min_duration = u64::try_from(self.min_duration.as_nanos()).unwrap_or(u64::MAX);
         let settings = Settings { mode: self.clock, min_duration, buffers, times: true };
-        let (recorder, taker) = recorder::recorder(clock.clone(), Arc::new(AtomicI32::new(0)), settings);
-        (clock, recorder, taker)
+        let interrupt = Arc::new(AtomicI32::new(0));
+        let (recorder, taker) = recorder::recorder(clock.clone(), interrupt.clone(), settings);
+        (clock, recorder, taker, interrupt)
     }
 }
 

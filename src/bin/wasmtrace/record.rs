@@ -66,8 +66,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let written = recorder.finish(End { ending: outcome.ending.clone(), duration: outcome.duration });
     match &written {
         Ok(Written { events, bytes }) => {
-            let each = *bytes as f64 / (*events).max(1) as f64;
-            global.note(&format!("{name}: {events} events in {bytes} bytes ({each:.2} each)"));
+            global.note(&format!("{name}: {events} events in {bytes} bytes"));
         }
         Err(e) => {
             let _ = writeln!(anstream::stderr(), "wasmtrace: the recording is incomplete: {}: {e}", printable(&name));

@@ -80,6 +80,8 @@ pub(super) fn calls(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
                 return Ok(true);
             }
             Operator::Suspend { .. } | Operator::Switch { .. } | Operator::MemoryGrow { mem: 0 } => return Ok(true),
+            // An engine may interrupt it there.
+            Operator::Loop { .. } => return Ok(true),
             operator if is_tail_call(&operator) => return Ok(true),
             _ => {}
         }
