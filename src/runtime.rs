@@ -6,21 +6,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use wasmtime::{AsContextMut, Engine, ExternType, Instance, Linker, Module, Store, Val, ValType};
+use wasmtime::{AsContextMut, Engine, Linker, Module, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::module::{ParseOptions, parse_with};
-use crate::trace::batch::{Batch, MarkKind};
-use crate::trace::timeline::Timeline;
+use crate::trace::batch::Batch;
 use crate::trace::{Ending, Event};
 
 mod activations;
 mod buffer;
 mod cache;
+mod call;
 mod clock;
+mod consume;
 mod ending;
 mod hooks;
 mod host_calls;
@@ -34,12 +35,13 @@ pub mod tracing;
 mod wasi;
 
 pub use cache::CodeCache;
+use call::{Unit, call};
+use clock::Clock;
 pub use clock::ClockMode;
-use clock::{Clock, HANDOVER};
+use consume::{Consumed, consume, consume_all, with_times};
 use places::Places;
 use recorder::Settings;
 use sampler::Samples;
-use taker::Taker;
 pub use tracing::{Recorded, Trace, Tracing};
 
 /// How a module is run.
@@ -93,15 +95,6 @@ pub const DEFAULT_WASM_STACK: usize = 512 << 10;
 
 /// Stack of the guest's thread beside what the guest uses itself: wasmtime and WASI run on it.
 const HOST_STACK: usize = 4 << 20;
-
-/// Events that are consumed at a time, or a block more.
-const BATCH: usize = 16_384;
-
-/// How often the ring is looked into when it was empty; it takes a guest longer to fill it.
-const IDLE: Duration = Duration::from_micros(100);
-
-/// How long a guest that was asked to end may go on.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// A module that others can import from.
 #[derive(Debug, Clone)]
@@ -310,71 +303,6 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     })
 }
 
-/// Gives each event of batches its time, and hands on events.
-fn with_times(mut consume_some: impl FnMut(&[Event])) -> impl FnMut(&Batch) {
-    let (mut timeline, mut events) = (Timeline::new(), Vec::new());
-    move |batch| {
-        events.clear();
-        timeline.events(batch, &mut events);
-        consume_some(&events);
-    }
-}
-
-/// Consumes what is recorded until the guest is done: when the last event was, in nanoseconds.
-fn consume_all(taker: Taker<'_>, consume_some: impl FnMut(&Batch)) -> u64 {
-    consume(taker, &AtomicI32::new(0), consume_some).last
-}
-
-/// What came of consuming.
-struct Consumed {
-    /// The guest has not ended in time though it was asked to.
-    abandoned: bool,
-    /// When the last event was.
-    last: u64,
-    samples_lost: u64,
-}
-
-/// Consumes events until the guest is done, or has not ended in time though it was asked to.
-fn consume(mut taker: Taker<'_>, interrupt: &AtomicI32, mut consume: impl FnMut(&Batch)) -> Consumed {
-    let mut batch = Batch::default();
-    let mut asked_to_end: Option<Instant> = None;
-    let mut consumed = Instant::now();
-    let end = |taker: &Taker<'_>, abandoned| Consumed { abandoned, last: taker.last(), samples_lost: taker.lost() };
-    loop {
-        batch.clear();
-        taker.look();
-        taker.take(&mut batch, BATCH);
-        // A guest that goes on without a word is idle, however often it is interrupted.
-        let idle = batch.words.is_empty() && batch.marks.iter().all(|mark| matches!(mark.kind, MarkKind::Sample(_)));
-        if idle {
-            taker.peek(&mut batch, false);
-        }
-        if !batch.is_empty() || consumed.elapsed().as_nanos() as u64 > HANDOVER {
-            consume(&batch);
-            consumed = Instant::now();
-        }
-        if idle {
-            if taker.is_over() {
-                return end(&taker, false);
-            }
-            std::thread::sleep(IDLE);
-        }
-        let signal = interrupt.load(Ordering::Relaxed);
-        let grace = if signal < 0 { Duration::ZERO } else { GRACE };
-        let since = asked_to_end.filter(|_| signal != 0);
-        if signal != 0 && (since.is_none() || !idle) {
-            // While there is something to take, it may be us that the guest waits for.
-            asked_to_end = Some(Instant::now());
-        } else if since.is_some_and(|since| since.elapsed() > grace) {
-            batch.clear();
-            taker.peek(&mut batch, true);
-            taker.stop(&mut batch);
-            consume(&batch);
-            return end(&taker, true);
-        }
-    }
-}
-
 /// CPU time of the calling thread.
 fn thread_cpu() -> Option<Duration> {
     // The first number is nanoseconds on a CPU (proc(5)).
@@ -425,142 +353,4 @@ fn setup(what: &str, e: wasmtime::Error) -> Error {
     // The causes say more than the outermost sentence: one line of all of them.
     let causes: Vec<String> = e.chain().map(|c| c.to_string()).collect();
     Error::new(ErrorKind::Run, format!("{what}: {}", crate::label::printable(&causes.join(": "))))
-}
-
-/// A compiled module, and what its hooks need.
-struct Unit {
-    module: Module,
-    hooked: bool,
-    needs: hooks::Needs,
-}
-
-/// Instantiates the modules and calls what is to be called. The outer error is ours, the ending is the guest's.
-fn call(
-    store: &mut Store<Host>,
-    mut linker: Linker<Host>,
-    preloads: Vec<(String, Unit)>,
-    main: &Unit,
-    invoke: Option<&Invoke>,
-) -> Result<(Ending, Vec<String>)> {
-    for (name, unit) in &preloads {
-        let instance = match instantiate(store, &mut linker, unit)? {
-            Ok(instance) => instance,
-            Err(ending) => return Ok((ending, Vec::new())),
-        };
-        let buffer = unit.needs.buffer.as_ref().map(|(place, _)| place.export.as_str());
-        let exports: Vec<_> = instance.exports(&mut *store).map(|e| (e.name().to_owned(), e.into_extern())).collect();
-        // A module's buffer is no other module's business.
-        for (export, item) in exports.into_iter().filter(|(export, _)| Some(export.as_str()) != buffer) {
-            linker.define(&mut *store, name, &export, item).map_err(no_host_functions)?;
-        }
-    }
-    let instance = match instantiate(store, &mut linker, main)? {
-        Ok(instance) => instance,
-        Err(ending) => return Ok((ending, Vec::new())),
-    };
-    let Some(invoke) = invoke else {
-        return match instance.get_typed_func::<(), ()>(&mut *store, "_start") {
-            Ok(start) => Ok((start.call(&mut *store, ()).map_or_else(ending, |()| Ok(Ending::Returned))?, Vec::new())),
-            // A module with a start function has run by now.
-            Err(_) if instance.get_func(&mut *store, "_start").is_none() => Ok((Ending::Returned, Vec::new())),
-            Err(e) => Err(setup("`_start` is no entry function", e)),
-        };
-    };
-    call_export(store, &instance, &main.module, invoke)
-}
-
-/// Makes an instance, with hooks and manual API of its own: the types of these differ from module to module, and so do
-/// the functions that their ids mean. The inner error is the ending of a guest that did not survive its start.
-fn instantiate(store: &mut Store<Host>, linker: &mut Linker<Host>, unit: &Unit) -> Result<Result<Instance, Ending>> {
-    // In place of those of the module before.
-    linker.allow_shadowing(true);
-    hooks::add_to_linker(linker, &unit.module, &unit.needs, |host: &mut Host| &mut host.trace)
-        .and_then(|()| manual::add_to_linker(linker, &unit.module, |host: &mut Host| &mut host.trace))
-        .map_err(no_host_functions)?;
-    linker.allow_shadowing(false);
-    let instance = match linker.instantiate(&mut *store, &unit.module) {
-        Ok(instance) => instance,
-        Err(e) if e.is::<wasmtime::UnknownImportError>() => return Err(not_linked(e)),
-        Err(e) => return Ok(Err(ending(e)?)),
-    };
-    // A reactor is initialised before anything of it is called (WASI "application ABI").
-    if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize")
-        && let Err(e) = initialize.call(&mut *store, ())
-    {
-        return Ok(Err(ending(e)?));
-    }
-    Ok(Ok(instance))
-}
-
-fn call_export(
-    store: &mut Store<Host>,
-    instance: &Instance,
-    module: &Module,
-    invoke: &Invoke,
-) -> Result<(Ending, Vec<String>)> {
-    let name = crate::label::printable(&invoke.function).into_owned();
-    let Some(function) = instance.get_func(&mut *store, &invoke.function) else {
-        let functions: Vec<_> = module
-            .exports()
-            .filter(|e| matches!(e.ty(), ExternType::Func(_)))
-            .map(|e| crate::label::printable(e.name()).into_owned())
-            .collect();
-        return Err(Error::new(
-            ErrorKind::Run,
-            format!("there is no exported function `{name}`; there are: {}", functions.join(", ")),
-        ));
-    };
-    let ty = function.ty(&*store);
-    if ty.params().len() != invoke.args.len() {
-        return Err(Error::new(
-            ErrorKind::Run,
-            format!("`{name}` takes {} argument(s), {} given", ty.params().len(), invoke.args.len()),
-        ));
-    }
-    let args = ty.params().zip(&invoke.args).map(|(ty, text)| argument(&ty, text)).collect::<Result<Vec<Val>>>()?;
-    let mut results: Vec<Val> = ty.results().map(|ty| Val::default_for_ty(&ty).unwrap_or(Val::I32(0))).collect();
-    match function.call(&mut *store, &args, &mut results) {
-        Ok(()) => Ok((Ending::Returned, results.iter().map(show).collect())),
-        Err(e) => Ok((ending(e)?, Vec::new())),
-    }
-}
-
-fn argument(ty: &ValType, text: &str) -> Result<Val> {
-    let bad = || Error::new(ErrorKind::Run, format!("`{text}` is no {ty}"));
-    Ok(match ty {
-        // Both readings of the bits are taken: -1 and 4294967295 are the same i32.
-        ValType::I32 => {
-            Val::I32(text.parse::<i32>().or_else(|_| text.parse::<u32>().map(|n| n as i32)).map_err(|_| bad())?)
-        }
-        ValType::I64 => {
-            Val::I64(text.parse::<i64>().or_else(|_| text.parse::<u64>().map(|n| n as i64)).map_err(|_| bad())?)
-        }
-        ValType::F32 => Val::F32(text.parse::<f32>().map_err(|_| bad())?.to_bits()),
-        ValType::F64 => Val::F64(text.parse::<f64>().map_err(|_| bad())?.to_bits()),
-        _ => {
-            return Err(Error::new(
-                ErrorKind::Run,
-                format!("a parameter of type {ty} cannot be given on the command line"),
-            ));
-        }
-    })
-}
-
-fn show(value: &Val) -> String {
-    match value {
-        Val::I32(n) => n.to_string(),
-        Val::I64(n) => n.to_string(),
-        Val::F32(bits) => f32::from_bits(*bits).to_string(),
-        Val::F64(bits) => f64::from_bits(*bits).to_string(),
-        Val::V128(bits) => format!("{:#034x}", bits.as_u128()),
-        other => {
-            let null = other.ref_().is_some_and(|r| r.is_null());
-            if null { "null".to_owned() } else { "a reference".to_owned() }
-        }
-    }
-}
-
-/// How the guest ended; an error that is none of the guest's comes back as ours.
-fn ending(e: wasmtime::Error) -> Result<Ending> {
-    ending::of_error(&e).ok_or_else(|| setup("the module cannot be instantiated", e))
 }

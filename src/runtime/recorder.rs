@@ -4,47 +4,34 @@
 //! events stay where the guest wrote them, and what is pushed is from where to where. The consumer's end, [`Taker`], reads
 //! all the time, so that what happened is seen even if the guest never comes back. When there is no room the guest waits:
 //! nothing is dropped, and memory is bounded.
-//!
-//! # How often the guest calls
-//! A call costs about as much as twenty events. How many events may pass until the next is decided at each: so many that it
-//! takes some [`FLUSH_EVERY`]. Where calls are rare each event has its call and its exact time; where they are dense a whole
-//! block passes. Then two events in a row call, so that what lies between them is known exactly: from such pairs the consumer
-//! learns how to share out the time between calls that are far apart (see [`crate::trace::timeline`]).
-//!
-//! Where the guest is sampled, that is so for a while only. From then on it calls every [`FLUSH_LATER`], since by then it is known what
-//! steps take on average; or, where nobody wants to know when each event happened, when a block is full, and four times a second.
 
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use super::buffer::Buffer;
-use super::clock::{Clock, ClockMode, ClockThread, HANDOVER, Ticker};
-use super::random;
+use super::clock::{Clock, ClockMode, ClockThread, HANDOVER};
 use super::sampler::Samples;
 use super::taker::Taker;
-use crate::hook::buffer::{BLOCK, COUNTERS, CURSOR, HALF_EVENT, Kind, LIMIT, THRESHOLD, TICK, event_size, meaning};
+use crate::hook::buffer::{BLOCK, COUNTERS, CURSOR, LIMIT, THRESHOLD, TICK, event_size};
 use crate::hook::{HookSet, ProbeId};
 use crate::trace::batch::{Sample, Stamp};
 use crate::trace::calltree::{TIMED_EVENTS, TIMED_NANOS};
 use crate::trace::{EventKind, Manual, Misuse};
 
+mod blocks;
 mod host;
+mod shared;
 
+use blocks::{Blocks, FLUSH_EVERY, FLUSH_LATER};
 use host::HostCalls;
+pub(super) use shared::{CLOSED, CLOSING, MOVING, OPEN, Position, Shared, is_entry};
 
 /// Entries of the ring.
 const RING: usize = 64 * 1024;
 
 /// Bytes of text that may wait in the ring; text comes with few events, but may be long.
 const TEXT: usize = 16 << 20;
-
-/// Nanoseconds between two flushes, about. (With pairs, and with the clocks that are read around calls of the host, this takes a tenth
-/// of the guest's time.)
-const FLUSH_EVERY: u64 = 5_000;
-
-/// The same after the first 100 ms or a million events, where the guest is sampled.
-const FLUSH_LATER: u64 = 20_000;
 
 /// A clock that has not been written for so many nanoseconds has stood still.
 const DRIFT: u64 = 2_000_000;
@@ -82,77 +69,6 @@ pub(super) struct Written {
     pub(super) words: u64,
 }
 
-/// What becomes of the guest's memory.
-pub(super) const OPEN: u8 = 0;
-/// The guest is done: the consumer has to read what is left.
-pub(super) const CLOSING: u8 = 1;
-/// The consumer does not look at it any more.
-pub(super) const CLOSED: u8 = 2;
-
-/// In the place of an offset: the guest is just handing over.
-pub(super) const MOVING: u32 = u32::MAX;
-
-/// What both ends know.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    /// Bytes of text in the ring.
-    pub(super) text: AtomicUsize,
-    /// How many blocks the consumer has read to their end.
-    pub(super) blocks_read: AtomicU64,
-    /// From where on the buffer's events have not been handed over, and how many were before.
-    pub(super) from: AtomicU32,
-    /// Where the block ends in which that is.
-    end: AtomicU32,
-    handed_over: AtomicU64,
-    /// Bytes of an event in the buffer.
-    pub(super) event_size: AtomicU32,
-    /// How many events went through the ring one by one.
-    events: AtomicU64,
-    /// One of the three above.
-    pub(super) state: AtomicU8,
-    pub(super) buffer: OnceLock<Buffer>,
-    pub(super) ticker: OnceLock<Arc<Ticker>>,
-    clock: Mutex<Option<ClockThread>>,
-}
-
-/// How far a guest has come.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
-    /// Words of the buffer.
-    pub(super) words: u64,
-    /// Events that went through the ring one by one.
-    pub(super) events: u64,
-    /// Whether the last word is an entry: it may become a whole call yet (see [`crate::hook::buffer`]).
-    pub(super) entered: bool,
-}
-
-/// Whether a word of the buffer is an entry.
-pub(super) fn is_entry(buffer: &Buffer, at: u32) -> bool {
-    at < buffer.len() && meaning(buffer.load(at)).1 == Kind::Enter
-}
-
-impl Shared {
-    /// How many words were handed over.
-    pub(super) fn handed_over(&self) -> u64 {
-        self.handed_over.load(Ordering::Relaxed)
-    }
-
-    /// How far the guest has come: words of the buffer, and other events. To be asked on its own thread, while it is not in
-    /// the host.
-    pub(super) fn position(&self) -> Position {
-        let (mut words, mut entered) = (self.handed_over.load(Ordering::Relaxed), false);
-        if let Some(buffer) = self.buffer.get() {
-            let (from, size) = (self.from.load(Ordering::Relaxed), self.event_size.load(Ordering::Relaxed).max(4));
-            // The guest is not trusted to have its cursor inside of the block.
-            let end = self.end.load(Ordering::Relaxed).max(from);
-            let cursor = buffer.load(CURSOR).clamp(from, end) & !3;
-            words += u64::from((cursor.max(from) - from) / size);
-            entered = cursor > from && is_entry(buffer, cursor - size);
-        }
-        Position { words, events: self.events.load(Ordering::Relaxed), entered }
-    }
-}
-
 /// The guest's end.
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -178,44 +94,6 @@ pub(super) struct Settings {
     pub(super) buffers: bool,
     /// Whether it is to be known of every event when it happened.
     pub(super) times: bool,
-}
-
-/// What is known of the guest's buffer.
-#[derive(Debug)]
-struct Blocks {
-    buffer: Buffer,
-    ticker: Arc<Ticker>,
-    /// Bytes of an event.
-    size: u32,
-    /// Where the first block begins, and where the last ends.
-    first: u32,
-    count: u32,
-    /// How many blocks were begun.
-    begun: u64,
-    /// From where on events have not been handed over.
-    from: u32,
-    /// Where the cursor stood at the last flush, and after how many events the next is to be.
-    flushed: u32,
-    allowed: u32,
-    /// Whether the consumer gets each flush's time, and shares out what lies between: not where the clock's word is fresh.
-    stamps: bool,
-    /// Whether flushes come so often that their times are worth something.
-    paced: bool,
-    /// About how many nanoseconds are to pass between two.
-    every: u64,
-    /// That of the last flush, until it is sent.
-    stamp: Option<(u64, Stamp)>,
-    /// Whether the last flush was the first of a pair.
-    pairing: bool,
-    last_pair: u64,
-    /// Scatters the flushes: see [`Blocks::stamp`].
-    random: u32,
-    last_flush: u64,
-    last_handover: u64,
-    /// How many functions have a counter.
-    counters: u32,
-    /// Ticks below which calls are counted only; 0 if none are.
-    threshold: u32,
 }
 
 /// The error that ends the guest after a signal of this number.
@@ -497,76 +375,6 @@ pub(super) fn foreign() -> EventKind {
 fn ticks_of(nanos: u64) -> u32 {
     // Half of the range at most: a clock that steps back a little must not look like an eternity.
     nanos.div_ceil(TICK).min(u64::from(u32::MAX / 2)) as u32
-}
-
-impl Blocks {
-    /// Where the guest is to write next. It is not trusted to be inside of the block.
-    fn cursor(&self) -> u32 {
-        let cursor = self.buffer.load(CURSOR) & !(self.size - 1);
-        cursor.clamp(self.from, self.end())
-    }
-
-    /// Where the current block ends.
-    fn end(&self) -> u32 {
-        self.first + ((self.begun - 1) % u64::from(self.count)) as u32 * BLOCK + BLOCK
-    }
-
-    /// Begins the next block, and says where.
-    fn next_block(&mut self) -> u32 {
-        self.begun += 1;
-        let block = self.end() - BLOCK;
-        // The consumer's core has these cache lines. Asked for one after the other by the guest's own stores, each line would
-        // be waited for (measured: 5 ns an event); asked for at once, they come together.
-        for line in (block..block + BLOCK).step_by(64) {
-            self.buffer.store(line, 0);
-        }
-        block
-    }
-
-    /// Decides how many events may pass until the next flush, from how long it took until this one.
-    fn pace(&mut self, since: u64) {
-        if std::mem::take(&mut self.pairing) {
-            return; // the second of a pair says nothing of that
-        }
-        if !self.paced {
-            self.allowed = BLOCK / self.size;
-        } else if since < self.every / 2 {
-            self.allowed = (self.allowed * 2).min(BLOCK / self.size);
-        } else if since > self.every * 2 {
-            self.allowed = (self.allowed / 4).max(1);
-        }
-    }
-
-    /// Writes the time, and how far the guest may go until it asks for it again: to the next event, if this is to be the first
-    /// of a pair; else half of what is allowed to one and a half, at random. Were it always as many, a loop with as many
-    /// events would have all its time between the same two of them.
-    fn stamp(&mut self, words: u64, (called, over): (u64, u64), new_block: bool) {
-        let at = self.cursor();
-        self.random = random::after(self.random);
-        let due = self.stamps && self.paced && self.allowed > 1 && called.saturating_sub(self.last_pair) > self.every;
-        // The first stores into a new block wait for it, so a pair is taken from within.
-        self.pairing = due && !new_block;
-        let allowed = match self.allowed {
-            1 => 1,
-            allowed if !self.paced => allowed,
-            _ if self.pairing => 1,
-            allowed if due => allowed.min(1 + self.random % (BLOCK / self.size)),
-            allowed => allowed / 2 + self.random % (allowed + 1),
-        };
-        self.flushed = at;
-        // The next event may be the exit of a call that takes no room for it.
-        let half = if self.stamps && (allowed == 1 || self.random >> 16 & 1 == 1) { HALF_EVENT } else { 0 };
-        self.buffer.store(LIMIT, (at + allowed * self.size - half).min(self.end() - self.size + 1));
-        let returned = self.ticker.write();
-        self.last_flush = returned;
-        self.ticker.last_flush.store(returned, Ordering::Relaxed);
-        if self.pairing {
-            self.last_pair = returned;
-        }
-        if self.stamps {
-            self.stamp = Some((words, Stamp { over, called, returned, host: 0, before_event: true }));
-        }
-    }
 }
 
 /// Keeps the guest's memory until all that was handed over has been read and nobody writes the time: made on the guest's

@@ -14,6 +14,7 @@ use super::fold::{Change, End, Note, Span, What};
 use crate::hook::ProbeId;
 
 mod callees;
+mod hoist;
 mod measured;
 mod totals;
 mod words;
@@ -334,91 +335,6 @@ impl Profile {
         }
     }
 
-    /// What outlives a span is from now on where the span was.
-    #[cold]
-    #[inline(never)]
-    fn hoist_from(&mut self, depth: usize) {
-        for above in depth..self.path.len() {
-            self.hoist(above);
-        }
-    }
-
-    /// Moves the open span at that depth to where the path to it now leads.
-    fn hoist(&mut self, depth: usize) {
-        let old = self.path[depth];
-        let from = depth.checked_sub(1).map_or(ROOT, |below| self.path[below]);
-        let Some(what) = self.nodes[old.0 as usize].what.clone() else { return };
-        let new = self.step(from, &what);
-        if new == old {
-            return;
-        }
-        self.path[depth] = new;
-        self.deactivate(old);
-        let old_node = &mut self.nodes[old.0 as usize];
-        old_node.calls -= 1;
-        let empty = old_node.calls == 0;
-        let recursive = self.nodes[new.0 as usize].recursive;
-        self.activate(new);
-        self.nodes[new.0 as usize].recursive = recursive;
-        self.nodes[new.0 as usize].calls += 1;
-        if empty {
-            self.merge(old, new);
-        }
-    }
-
-    /// Adds a node that has no calls left, and all that was called from it, to another node.
-    fn merge(&mut self, from: NodeId, into: NodeId) {
-        let mut todo = vec![(from, into)];
-        while let Some((from, into)) = todo.pop() {
-            if from == into {
-                continue;
-            }
-            let source = &mut self.nodes[from.0 as usize];
-            let kept = Node {
-                what: source.what.clone(),
-                function: source.function,
-                parent: source.parent,
-                children: source.children.clone(),
-                active: source.active,
-                depth: source.depth,
-                ..Default::default()
-            };
-            let taken = std::mem::replace(source, kept);
-            if let Some(measured) = self.measured.get_mut(from.0 as usize) {
-                let measured = std::mem::take(measured);
-                self.measured.resize(self.nodes.len(), Measured::default());
-                self.measured[into.0 as usize].absorb(&measured);
-            }
-            let target = &mut self.nodes[into.0 as usize];
-            target.calls += taken.calls;
-            target.total += taken.total;
-            target.own += taken.own;
-            target.samples.0 += taken.samples.0;
-            target.samples.1 += taken.samples.1;
-            target.recursive |= taken.recursive;
-            target.unwound += taken.unwound;
-            target.cut_off += taken.cut_off;
-            target.forgotten += taken.forgotten;
-            target.trapped |= taken.trapped;
-            target.logs += taken.logs;
-            target.metrics += taken.metrics;
-            for tag in taken.tags {
-                if target.tags.len() < MAX_TAGS && !target.tags.contains(&tag) {
-                    target.tags.push(tag);
-                }
-            }
-            for child in taken.children {
-                let node = &self.nodes[child.0 as usize];
-                // What is open is moved by its own hoist; an empty node has nothing to move.
-                if node.active == 0 && (node.calls > 0 || !node.children.is_empty()) {
-                    let what = node.what.clone().expect("only the root is nothing");
-                    let to = self.step(into, &what);
-                    todo.push((child, to));
-                }
-            }
-        }
-    }
-
     /// The root, which stands for the run: its children are the functions that the host called.
     pub fn root(&self) -> &Node {
         &self[ROOT]
@@ -512,64 +428,4 @@ impl std::ops::Index<NodeId> for Profile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fold::Fold;
-    use super::super::{Ending, Event, EventKind, Manual};
-    use super::*;
-
-    fn profile(kinds: Vec<EventKind>) -> Profile {
-        let mut fold = Fold::new();
-        let mut profile = Profile::new();
-        let end = kinds.len() as u64 - 1;
-        for (at, kind) in kinds.into_iter().enumerate() {
-            fold.event(&Event { at: at as u64, kind }, &mut |c| profile.change(c));
-        }
-        fold.finish(end, &Ending::Returned, &mut |c| profile.change(c));
-        profile
-    }
-
-    fn shown(profile: &Profile) -> Vec<(String, u64)> {
-        let name = |what: &What| match what {
-            What::Call(probe) => probe.0.to_string(),
-            What::Manual(name) => name.to_string(),
-        };
-        let nodes = profile.nodes().filter(|n| n.calls > 0);
-        nodes.map(|n| (profile.path_to(n).into_iter().map(name).collect::<Vec<_>>().join("/"), n.calls)).collect()
-    }
-
-    #[test]
-    fn recursion_folds_and_self_times_add_up() {
-        let (f, g) = (ProbeId(1), ProbeId(2));
-        // f → g → f → g, each 1 ns to enter and to leave
-        let kinds = [f, g, f, g].map(EventKind::Enter).into_iter().chain([g, f, g, f].map(EventKind::Exit));
-        let profile = profile(kinds.collect());
-        let nodes: Vec<_> = profile.nodes().map(|n| (n.what.clone().unwrap(), n.calls, n.total, n.recursive)).collect();
-        assert_eq!(nodes, [(What::Call(f), 2, 7, true), (What::Call(g), 2, 5, true)]);
-        assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
-    }
-
-    #[test]
-    fn a_span_that_a_helper_opens_stands_beside_the_helper() {
-        let (main, open, work, close, inner) = (ProbeId(1), ProbeId(2), ProbeId(3), ProbeId(4), ProbeId(5));
-        let manual = |m| EventKind::Manual(Box::new(m));
-        let profile = profile(vec![
-            EventKind::Enter(main),
-            EventKind::Enter(open),
-            manual(Manual::SpanEnter("m".into())),
-            EventKind::Enter(inner),
-            EventKind::Exit(inner),
-            EventKind::Exit(open),
-            EventKind::Enter(work),
-            EventKind::Exit(work),
-            EventKind::Enter(close),
-            EventKind::Enter(inner),
-            EventKind::Exit(inner),
-            manual(Manual::SpanExit),
-            EventKind::Exit(close),
-            EventKind::Exit(main),
-        ]);
-        let expected = [("1", 1), ("1/2", 1), ("1/m", 1), ("1/m/5", 1), ("1/m/3", 1), ("1/4", 1), ("1/4/5", 1)];
-        assert_eq!(shown(&profile), expected.map(|(path, calls)| (path.to_owned(), calls)));
-        assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
-    }
-}
+mod tests;
