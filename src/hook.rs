@@ -288,7 +288,7 @@ pub(crate) struct Frame {
     pub(crate) local: u32,
     /// Whether it catches exceptions, and says so.
     pub(crate) catches: bool,
-    /// Whether it is known that no hook but its own writes while it is open: see [`buffer`].
+    /// Whether it is a leaf function, as [`buffer`] defines it.
     pub(crate) is_leaf: bool,
 }
 

@@ -229,8 +229,8 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     if units.len() > 1 && units.iter().any(|unit| unit.needs.buffer.is_some()) {
         return Err(Error::new(
             ErrorKind::Run,
-            "a module that records into a buffer cannot run together with other hooked modules: nobody could tell in what \
-             order they called each other; hook all of them with the hook set observe",
+            "a module that records into a buffer cannot run together with other hooked modules, because the order of calls \
+             between modules would be lost; hook all of them with the hook set observe",
         ));
     }
 

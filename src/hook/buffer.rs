@@ -27,10 +27,10 @@
 //! i32.const 0  local.get $s  i32.const 4  i32.add  i32.store $b CURSOR    ;; 8 in `threshold`
 //! ```
 //!
-//! A function that calls nothing (a *leaf*: no calls, no `memory.grow`, no exceptions caught; and no loops, where an engine may
-//! interrupt it and its host call something else) finds its ENTER still the last event when it ends. In the set `buffer` it makes that the event of a whole call, and the cursor stays: half the room, and a
-//! store instead of an event. Only where the host wants to know when the call ended it writes an EXIT like others: at a LIMIT of
-//! half a word past the ENTER, or less.
+//! A *leaf* function has no calls, no `memory.grow`, no exception handlers and no loops. (In a loop an engine may run an epoch
+//! callback, which may call the guest.) So its ENTER is still the last event when it ends. In the set `buffer`, its exit replaces
+//! that word by one of kind `leaf`, and the cursor stays. This takes half the space, and a single store. The exit calls `flush` and
+//! writes an EXIT instead if LIMIT is at most half an event past the ENTER: the host wants to know when the call ended.
 //!
 //! ```wat
 //! local.get $s  i32.const 2  i32.add  i32.const 0  i32.load $b LIMIT  i32.ge_u
@@ -104,14 +104,14 @@ pub enum Kind {
     Landed = 2,
     /// It is entered, and catches exceptions: the call has a number.
     Catching = 3,
-    /// It was entered and left, and wrote nothing in between. The set `buffer` alone.
+    /// A leaf function was entered and left. Only in the set `buffer`.
     Leaf = LEAF | 2,
 }
 
 /// Tells [`Kind::Leaf`] from [`Kind::Landed`].
 pub const LEAF: u32 = 1 << 31;
 
-/// Functions have lower numbers than this in words. (WebAssembly's engines take 1,000,000.)
+/// Upper bound of function numbers in words. Engines accept at most 1,000,000 functions.
 pub const FUNCTIONS: u32 = 1 << 29;
 
 /// Stands for the function in [`Kind::Catching`] if that is not hooked.
@@ -151,8 +151,8 @@ pub fn event_size(set: HookSet) -> u32 {
     if set == HookSet::Threshold { 8 } else { 4 }
 }
 
-/// In the set `buffer`: LIMIT at half an event is reached by the exit of a leaf whose entry is that event, and by what comes
-/// behind; at the whole event, by what comes behind alone.
+/// In the set `buffer`, a LIMIT half an event past an event makes the exit of that leaf call flush. A LIMIT a whole event past it does
+/// not; then the next event flushes.
 pub const HALF_EVENT: u32 = 2;
 
 /// Where the first block begins in a module of that many functions.
@@ -266,7 +266,7 @@ impl Buffer {
     pub(super) fn landed(&self, frame: Frame) -> Vec<u8> {
         let mut code = self.code();
         let number = |code: &mut Code| {
-            // As many bits of it as there is room for, below that of `LEAF`.
+            // The low 29 bits of the number: the top bit is `LEAF`.
             code.local(op::LOCAL_GET, frame.local + 1).constant(3).plain(op::I32_SHL).constant(1).plain(op::I32_SHR_U);
             code.constant(Kind::Landed as u32).plain(op::I32_OR);
         };

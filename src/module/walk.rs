@@ -18,7 +18,7 @@ pub struct Size {
     pub operators: u32,
     /// Whether there is a loop.
     pub has_loop: bool,
-    /// Whether anything is called, tail calls and switches to other stacks included.
+    /// Whether there is a call, a tail call or a switch to another stack.
     pub has_call: bool,
 }
 

@@ -258,8 +258,7 @@ fn write(
     })
 }
 
-/// Whether nothing of it calls a hook of another function, or the host. (In loops, engines interrupt a guest by their epochs, and
-/// their hosts may call another function of its then.)
+/// Whether it is a leaf function ([`crate::hook::buffer`]), but for exception handlers.
 fn is_leaf(module: &Module<'_>, func: FuncIdx) -> bool {
     let size = module.size(func);
     !size.has_call && !size.has_loop && !module.sites(func).any(|(_, site)| site == Site::MemoryGrow)

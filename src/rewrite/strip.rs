@@ -241,7 +241,7 @@ fn body(
     let frame = Frame { id, local, catches: landings.is_some(), is_leaf: false };
     let enter = code.enter(frame);
     let marked = id.is_none() && landings.is_some() && file[start..].starts_with(&enter);
-    // How it is left tells whether it calls anything.
+    // The form of its exit tells whether it is a leaf function.
     let is_leaf = file[start..range.end - 1].ends_with(&code.exit(Frame { is_leaf: true, ..frame }));
     let frame = (id.is_some() || marked).then_some(Frame { is_leaf, ..frame });
     let landings = landings.filter(|_| frame.is_some());

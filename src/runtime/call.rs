@@ -1,4 +1,4 @@
-//! Calls of the guest: instances of its modules, the exported function, its arguments and results.
+//! Instantiates the guest's modules and calls an export, with arguments and results as text.
 
 use wasmtime::{ExternType, Instance, Linker, Module, Store, Val, ValType};
 

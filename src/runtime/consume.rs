@@ -1,4 +1,4 @@
-//! The consumer's loop: takes what a guest records as it comes, and asks a guest to end.
+//! The consumer's loop: takes events while the guest runs, and notices when it has ended.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const IDLE: Duration = Duration::from_micros(100);
 /// How long a guest that was asked to end may go on.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Gives each event of batches its time, and hands on events.
+/// Turns a consumer of events into one of batches: each event gets a time.
 pub(super) fn with_times(mut consume_some: impl FnMut(&[Event])) -> impl FnMut(&Batch) {
     let (mut timeline, mut events) = (Timeline::new(), Vec::new());
     move |batch| {

@@ -21,11 +21,11 @@ use crate::trace::{EventKind, Manual, Misuse};
 
 mod blocks;
 mod host;
-mod shared;
+mod progress;
 
 use blocks::{Blocks, FLUSH_EVERY, FLUSH_LATER};
 use host::HostCalls;
-pub(super) use shared::{CLOSED, CLOSING, MOVING, OPEN, Position, Shared, is_entry};
+pub(super) use progress::{CLOSED, CLOSING, MOVING, OPEN, Position, Shared, is_entry};
 
 /// Entries of the ring.
 const RING: usize = 64 * 1024;

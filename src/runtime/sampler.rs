@@ -97,7 +97,7 @@ pub(super) struct RawSample {
     /// How many words of the buffer came before it, and how many other events.
     pub(super) words: u64,
     pub(super) events: u64,
-    /// Whether the last of these words was an entry then: it may have become a whole call since.
+    /// Whether the last of these words was an entry. A leaf function may have replaced it since.
     pub(super) entered: bool,
     /// Nanoseconds that it stands for.
     pub(super) weight: u64,
@@ -368,7 +368,7 @@ mod system {
         }
     }
 
-    /// This thread blocks the signal from now on, or does not. Whether it did before.
+    /// Blocks or unblocks the signal on this thread. Returns whether it was blocked before.
     fn block(how: libc::c_int) -> bool {
         // SAFETY: the sets are initialised.
         unsafe {

@@ -48,13 +48,13 @@ pub(super) struct Taker<'m> {
     long_past: u64,
 }
 
-/// How it is known where the guest was.
+/// Where samples come from.
 #[derive(Debug)]
 struct Sampled<'m> {
-    /// Where its own thread notes that; nothing if it is only looked at from here.
+    /// Samples taken on the guest's thread. `None`: only this thread looks ([`Taker::looks`]).
     samples: Option<Arc<Samples>>,
     places: Places<'m>,
-    /// Whether with paths.
+    /// Whether samples have call paths.
     walked: bool,
 }
 
@@ -97,7 +97,7 @@ impl<'m> Taker<'m> {
         self.samples = Some(Sampled { samples: Some(samples), places, walked });
     }
 
-    /// From now on it is looked now and then how far the guest has come, which nobody interrupts.
+    /// From now on, this thread notes from time to time how many events the guest has written. The guest is not interrupted.
     pub(super) fn looks(&mut self) {
         self.samples = Some(Sampled { samples: None, places: Places::new(std::iter::empty()), walked: false });
     }
@@ -129,7 +129,7 @@ impl<'m> Taker<'m> {
     pub(super) fn look(&mut self) {
         let Some(buffer) = self.shared.buffer.get() else { return };
         let looks = self.samples.as_ref().is_some_and(|of| of.samples.as_ref().is_none_or(|noted| noted.has_failed()));
-        // A guest that is done is nowhere.
+        // A guest that has ended is in no function.
         let runs = self.shared.state.load(Ordering::Acquire) == OPEN;
         if !looks || !runs || self.pending.len() >= MOST_PENDING {
             return;
@@ -207,7 +207,7 @@ impl<'m> Taker<'m> {
         let mut words = std::mem::take(&mut self.words);
         words.clear();
         buffer.load_words(from, to, &mut words);
-        // Words of a module that catches exceptions do not pass as they are, nor what no hook writes.
+        // Words about exceptions are translated, and words that no hook writes are rejected. All others are copied.
         let plain = !self.activations.follow() && !words.iter().fold(false, |any, word| any | is_unusual(*word));
         let mut take = |some: &[u32], batch: &mut Batch| match plain {
             true => batch.words.extend_from_slice(some),
@@ -215,7 +215,7 @@ impl<'m> Taker<'m> {
         };
         let behind = first + words.len() as u64;
         let (mut taken, mut last) = (0, first);
-        // The exit of a whole call in which a sample was taken.
+        // The exit of a leaf call that was split because a sample was taken inside it.
         let mut owed = None;
         // Stamps and samples, each in order.
         loop {
@@ -228,7 +228,7 @@ impl<'m> Taker<'m> {
             });
             let is_stamp = match (stamp, sample.map(|sample| sample.words)) {
                 (None, None) => break,
-                // The host is called behind such a call, not within.
+                // A leaf function does not call the host, so the stamp comes after it.
                 (Some(stamp), Some(sample)) => stamp < sample || stamp == sample && !in_leaf,
                 (stamp, _) => stamp.is_some(),
             };
@@ -331,8 +331,8 @@ impl<'m> Taker<'m> {
             return;
         }
         let now = self.clock.now();
-        // Of words the time is not known, but that each since then would have been handed over. So an entry that is the last one does
-        // not become a whole call any more.
+        // The limit has been 0 since `silent_since`, so any later event would have flushed. In particular, if the last word is the entry
+        // of a leaf function, its exit will flush and not replace that word.
         let written = match size {
             4 => self.shared.ticker.get().and_then(|ticker| ticker.silent_since()).unwrap_or(now),
             _ => now.saturating_sub(u64::from(ticks(now).wrapping_sub(buffer.load(cursor - size + 4))) * TICK),

@@ -1,7 +1,7 @@
 //! For a host that embeds wasmtime: its own engine, store, linker, WASI and functions, and what happens in the guest.
 //!
 //! A [`Tracing`] knows a hooked module; a [`Trace`] lies in the data of each store; [`Tracing::record`] is around the calls that
-//! are to be recorded, as many as the host likes. Outside of it the hooks record nothing, but each event calls the host to see that.
+//! are to be recorded, as many as the host likes. Outside of it the hooks record nothing, but each event still calls the host.
 //!
 //! ```
 //! use wasmtime::{Engine, Linker, Module, Store};
@@ -59,7 +59,7 @@
 //! - `consume` is called on a thread of its own, and what is recorded waits for it: the guest while it is slow, and the end of
 //!   the recording until it is through. With [`Tracing::record_async`] that is a thread of the executor: a `consume` that waits
 //!   for a task of an executor with one thread waits for ever.
-//! - A call that an engine's own callback makes (`Store::epoch_deadline_callback`) is recorded as one of the function that it
+//! - If an epoch callback (`Store::epoch_deadline_callback`) calls the guest, that call is recorded as a call of the function that was
 //!   interrupted.
 //! - A trap or an exit is the recording's ending; the spans that it left open are closed with that.
 
@@ -79,7 +79,7 @@ use crate::trace::batch::Batch;
 use crate::trace::recording::End;
 use crate::trace::{Ending, Event};
 
-/// What asks the guest to end whose consumer has panicked: no signal has that number.
+/// Value of the interrupt flag if the consumer panicked. It is no signal's number.
 const ABANDONED: i32 = i32::MAX;
 
 /// What lies in a store's data: nothing, unless something is recorded in that store.
@@ -262,13 +262,13 @@ impl Tracing {
         self.record_with(store, trace, false, || with_times(consume), calls)
     }
 
-    /// The same, but `consume` gets what was recorded as it is: without a time for each event. For call trees
+    /// Like [`Tracing::record`], but `consume` gets batches, in which events have no times of their own. Use it for call trees
     /// ([`CallTree::batch`](crate::trace::calltree::CallTree::batch)) and recordings
-    /// ([`Writer::batch`](crate::trace::recording::Writer::batch)), which it makes for a quarter of the work.
+    /// ([`Writer::batch`](crate::trace::recording::Writer::batch)); it does less work for each event.
     ///
-    /// A module that records into a buffer is looked at meanwhile: the thread that consumes sees now and then how far the guest
-    /// has come, which costs the guest nothing. Those samples ([`Place::Seen`](crate::trace::batch::Place::Seen)) are in the
-    /// times of a call tree. The guest's thread is never interrupted here, as [`run_batches`](super::run_batches) does.
+    /// For a module with a buffer, the consuming thread also notes from time to time how many events the guest has written. A call
+    /// tree uses these samples ([`Place::Seen`](crate::trace::batch::Place::Seen)) for its times. Unlike
+    /// [`run_batches`](super::run_batches), this never interrupts the guest's thread.
     ///
     /// ```
     /// # use wasmtime::{Engine, Linker, Module, Store};
@@ -332,7 +332,7 @@ impl Tracing {
             let consumer = std::thread::Builder::new()
                 .name("trace".into())
                 .spawn_scoped(scope, move || {
-                    // Nobody takes what the guest records any more: it ends at its next event.
+                    // Without a consumer, the guest ends at its next event.
                     let consumed = catch_unwind(AssertUnwindSafe(|| consume_all(taker, consumer())));
                     consumed.unwrap_or_else(|panic| {
                         interrupt.store(ABANDONED, Ordering::Relaxed);
@@ -340,7 +340,7 @@ impl Tracing {
                     })
                 })
                 .map_err(no_thread)?;
-            // Whatever becomes of the calls, what is in the guest's buffer is handed over, and the next recording finds it empty.
+            // After a panic too, hand over what is in the buffer. Otherwise the next recording would lose its first events.
             let result = catch_unwind(AssertUnwindSafe(|| calls(store.as_context_mut())));
             end(&mut store, &trace);
             let duration = clock.now();

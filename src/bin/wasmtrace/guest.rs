@@ -92,7 +92,7 @@ pub(crate) struct GuestArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ClockArg {
-    /// Read every 5 to 20 µs where calls are dense, else at 200 µs: costs little
+    /// Read about every 5 to 20 µs in call-heavy code, otherwise every 200 µs; little overhead
     Coarse,
     /// 1 µs: a thread that spins, and wants a core of its own
     Spin,

@@ -49,7 +49,7 @@ impl Hooking {
         };
         if several && set.is_some_and(HookSet::has_buffer) {
             bail!(
-                "--preload needs --hooks observe: of two modules that record by themselves nobody can tell in what order they called each other"
+                "--preload needs --hooks observe: with other hooks each module has its own buffer, and the order of calls between modules is lost"
             );
         }
         if asked.is_some() && set.is_some_and(|set| !set.has_buffer()) {

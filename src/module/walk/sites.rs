@@ -1,4 +1,4 @@
-//! The places in bodies where a rewriting may have something to do, kept as bytes: two or three a place.
+//! Places in bodies that the rewriter may have to change, encoded in two or three bytes each.
 
 /// A place where a rewriting may have something to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

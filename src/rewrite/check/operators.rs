@@ -71,7 +71,7 @@ pub(super) fn catches(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether something may be called while a function is open: another one, or the host.
+/// Whether another function or the host may be called while a function runs.
 pub(super) fn calls(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
     for operator in module.body_reader(func).get_operators_reader()? {
         match operator? {
@@ -80,7 +80,7 @@ pub(super) fn calls(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
                 return Ok(true);
             }
             Operator::Suspend { .. } | Operator::Switch { .. } | Operator::MemoryGrow { mem: 0 } => return Ok(true),
-            // An engine may interrupt it there.
+            // An epoch callback may run there.
             Operator::Loop { .. } => return Ok(true),
             operator if is_tail_call(&operator) => return Ok(true),
             _ => {}

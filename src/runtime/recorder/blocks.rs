@@ -1,4 +1,4 @@
-//! The blocks of a guest's buffer: where it writes, and when it is to call.
+//! The blocks of a guest's buffer: where the guest writes, and when it calls `flush`.
 //!
 //! # How often the guest calls
 //! A call costs about as much as twenty events. How many events may pass until the next is decided at each: so many that it
@@ -6,8 +6,8 @@
 //! block passes. Then two events in a row call, so that what lies between them is known exactly: from such pairs the consumer
 //! learns how to share out the time between calls that are far apart (see [`crate::trace::timeline`]).
 //!
-//! Where the guest is sampled, that is so for a while only. From then on it calls every [`FLUSH_LATER`], since by then it is known what
-//! steps take on average; or, where nobody wants to know when each event happened, when a block is full, and four times a second.
+//! A sampled guest flushes less often after 100 ms or a million events, because the average steps are known by then. If each event
+//! needs a time, it flushes every [`FLUSH_LATER`]. Otherwise it flushes when a block is full, and four times a second.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,11 +18,11 @@ use super::super::random;
 use crate::hook::buffer::{BLOCK, CURSOR, HALF_EVENT, LIMIT};
 use crate::trace::batch::Stamp;
 
-/// Nanoseconds between two flushes, about. (With pairs, and with the clocks that are read around calls of the host, this takes a tenth
-/// of the guest's time.)
+/// Approximate nanoseconds between two flushes. In a profile of a call-heavy program, flushes at this rate took some 10 % of the guest
+/// thread's time.
 pub(super) const FLUSH_EVERY: u64 = 5_000;
 
-/// The same after the first 100 ms or a million events, where the guest is sampled.
+/// Approximate nanoseconds between two flushes of a sampled guest after the first 100 ms or million events.
 pub(super) const FLUSH_LATER: u64 = 20_000;
 
 /// What is known of the guest's buffer.
@@ -46,7 +46,7 @@ pub(super) struct Blocks {
     pub(super) stamps: bool,
     /// Whether flushes come so often that their times are worth something.
     pub(super) paced: bool,
-    /// About how many nanoseconds are to pass between two.
+    /// Approximate nanoseconds between two flushes.
     pub(super) every: u64,
     /// That of the last flush, until it is sent.
     pub(super) stamp: Option<(u64, Stamp)>,
@@ -118,7 +118,7 @@ impl Blocks {
             allowed => allowed / 2 + self.random % (allowed + 1),
         };
         self.flushed = at;
-        // The next event may be the exit of a call that takes no room for it.
+        // Half an event less, so that a leaf function's exit, which moves no cursor, can flush too.
         let half = if self.stamps && (allowed == 1 || self.random >> 16 & 1 == 1) { HALF_EVENT } else { 0 };
         self.buffer.store(LIMIT, (at + allowed * self.size - half).min(self.end() - self.size + 1));
         let returned = self.ticker.write();

@@ -1,4 +1,4 @@
-//! Where the last calls went, so that most calls are followed without a lookup in a hash map.
+//! A cache of recent steps from caller to callee, so that most calls need no lookup in a hash map.
 
 use super::NodeId;
 use crate::hook::ProbeId;

@@ -1,4 +1,4 @@
-//! What outlives the span that it is in, or the call that opened it, has another place in the tree from then on.
+//! Moves spans that are still open when the span around them ends, to the place in the tree that they have from then on.
 
 use super::{MAX_TAGS, Measured, Node, NodeId, Profile, ROOT};
 

@@ -1,4 +1,4 @@
-//! What the guest's end and the consumer's both know: how far the guest has come.
+//! State shared by the recorder and the consumer: how many events the guest has written and handed over.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -40,14 +40,14 @@ pub(in crate::runtime) struct Shared {
     pub(in crate::runtime) clock: Mutex<Option<ClockThread>>,
 }
 
-/// How far a guest has come.
+/// How many events a guest has written so far.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::runtime) struct Position {
     /// Words of the buffer.
     pub(in crate::runtime) words: u64,
     /// Events that went through the ring one by one.
     pub(in crate::runtime) events: u64,
-    /// Whether the last word is an entry: it may become a whole call yet (see [`crate::hook::buffer`]).
+    /// Whether the last word is an entry. A leaf function may still replace it (see [`crate::hook::buffer`]).
     pub(in crate::runtime) entered: bool,
 }
 
@@ -62,8 +62,7 @@ impl Shared {
         self.handed_over.load(Ordering::Relaxed)
     }
 
-    /// How far the guest has come: words of the buffer, and other events. To be asked on its own thread, while it is not in
-    /// the host.
+    /// How many events the guest has written so far. Call it on the guest's thread, while the guest is not in a host call.
     pub(in crate::runtime) fn position(&self) -> Position {
         let (mut words, mut entered) = (self.handed_over.load(Ordering::Relaxed), false);
         if let Some(buffer) = self.buffer.get() {
