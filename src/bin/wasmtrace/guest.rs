@@ -75,7 +75,7 @@ pub(crate) struct GuestArgs {
     /// Do not sample; times are then estimated from the times of events
     #[arg(long)]
     no_sample: bool,
-    /// Where a buffer's events have their times from [default: coarse, or spin where --min-duration wants it]
+    /// Clock used to timestamp buffered events [default: coarse, or spin where --min-duration wants it]
     #[arg(long, value_name = "CLOCK", value_enum)]
     pub(crate) clock: Option<ClockArg>,
     /// Count calls shorter than this (`10us`, `1ms`) that made no longer ones, and leave them out
