@@ -432,3 +432,44 @@ fn padded_numbers_keep_their_width() {
     let call = b"\x10\x83\x80\x80\x80\0";
     assert!(hooked.windows(call.len()).any(|bytes| bytes == call));
 }
+
+/// Theorem: of sections of notes on instructions those that fit the code are kept and the others are left out, also where both
+/// have the same name, and `strip` gives all of them back.
+#[test]
+fn notes_that_fit_are_kept_and_the_others_left_out() {
+    let fits = [1, 0, 1, 3, 1, 1];
+    let bad: [(&str, &[u8]); 6] = [
+        ("cut short", &[1, 0, 2, 3, 1, 1]),
+        ("on an offset behind the body", &[1, 0, 1, 100, 1, 1]),
+        ("on a function without a body", &[1, 9, 1, 3, 1, 1]),
+        ("bytes past the end", &[1, 0, 1, 3, 1, 1, 0]),
+        ("a number that does not end", &[1, 0x80, 0x80, 0x80, 0x80, 0x80, 0]),
+        ("a target without a frequency", &[1, 0, 1, 3, 1, 0]),
+    ];
+    let text = |data: &[u8]| data.iter().map(|byte| format!("\\{byte:02x}")).collect::<String>();
+    for (what, data) in bad {
+        let name = format!("metadata.code.{}", if what.contains("target") { "call_targets" } else { "branch_hint" });
+        let good: &[u8] = if what.contains("target") { &[1, 0, 1, 3, 2, 0, 1] } else { &fits };
+        for sections in [[data, good], [good, data], [data, data], [good, good]] {
+            let [first, second] = sections.map(|data| format!("(@custom {name:?} (before code) \"{}\")", text(data)));
+            let wasm = wat::parse_str(format!(
+                "(module (func $f (export \"f\") (param i32) (local.get 0) (if (then (call $f (i32.const 0))))) {first} {second})"
+            ))
+            .unwrap();
+            let kept = sections.into_iter().filter(|section| *section == good).count();
+            for set in HOOK_SETS {
+                let out = hooked_with(&wasm, set).unwrap();
+                check::check(&wasm, &out.wasm).unwrap_or_else(|e| panic!("{what}, {set:?}: {e}"));
+                assert_eq!(strip(&out.wasm).unwrap(), wasm);
+                let parsed = module::parse(&out.wasm).unwrap();
+                let notes = parsed.sections().iter().filter(|section| section.name == Some(&name));
+                let notes: Vec<_> = notes.map(|section| section.whole.clone()).collect();
+                assert_eq!((notes.len(), out.warnings.len()), (kept, 2 - kept), "{what}, {set:?}: {:?}", out.warnings);
+                for whole in notes {
+                    let without = [&out.wasm[..whole.start], &out.wasm[whole.end..]].concat();
+                    assert!(check::check(&wasm, &without).is_err(), "{what}, {set:?}");
+                }
+            }
+        }
+    }
+}

@@ -50,6 +50,7 @@ use crate::module::{FuncIdx, Module, id, parse};
 mod appended;
 mod custom;
 mod links;
+mod notes;
 mod operators;
 mod sections;
 

@@ -1,10 +1,11 @@
 //! Everything but bodies: entry by entry, as wasmparser reads them.
 
-use wasmparser::{BinaryReader, ConstExpr, Operator};
+use wasmparser::{ConstExpr, Operator};
 
 use super::super::assemble::stands_before_created;
 use super::custom::{CREATED, NAME, PRODUCERS};
 use super::links::is_link;
+use super::notes::{self, is_notes};
 use super::{Expected, Pair, fail};
 use crate::companions::BUILD_ID;
 use crate::debug::dwarf::Change;
@@ -44,9 +45,8 @@ impl Pair<'_, '_> {
             if a.name == Some(MANIFEST_SECTION) || a.name == Some(NAME) && names_before > 1 {
                 continue; // hosts take one name section, and a Manifest speaks of one module
             }
-            let note = |s: &Section<'_>| s.name.is_some_and(|n| n.starts_with("metadata.code."));
-            if note(a) && new.peek().is_none_or(|b| b.name != a.name) {
-                continue; // notes that fit no instruction are left out
+            if is_notes(a) && !notes::fit(self.old, a) {
+                continue; // left out
             }
             if matches!(dwarf.change(a.whole.start), Some(Change::Dropped)) {
                 continue;
@@ -72,7 +72,7 @@ impl Pair<'_, '_> {
                 id::CODE => {}
                 id::TYPE | id::IMPORT | id::FUNCTION => self.grown(a, b)?,
                 id::MEMORY if self.set.has_buffer() => self.grown(a, b)?,
-                id::CUSTOM if note(a) => self.notes(a, b, places)?,
+                id::CUSTOM if is_notes(a) => self.notes(a, b, places)?,
                 id::CUSTOM if a.name == Some(target_features::NAME) => self.features(a, b, expected.rethrows)?,
                 id::CUSTOM if a.name == Some(BUILD_ID) => self.build_id(a, b)?,
                 id::CUSTOM if a.name == Some(NAME) => {
@@ -251,65 +251,6 @@ impl Pair<'_, '_> {
         }
         Ok(x.eof() && y.eof())
     }
-
-    /// `metadata.code.*`: the same notes on the same instructions.
-    fn notes(&self, a: &Section<'_>, b: &Section<'_>, places: &[Vec<(u32, u32)>]) -> Result<()> {
-        let (mut x, mut y) = (self.old.reader(a.data.clone()), self.new.reader(b.data.clone()));
-        let differs = |y: &BinaryReader<'_>| {
-            fail(y.original_position(), "a note on an instruction is not where the instruction is")
-        };
-        let functions = x.read_var_u32()?;
-        if functions != y.read_var_u32()? {
-            return Err(differs(&y));
-        }
-        for _ in 0..functions {
-            let func = x.read_var_u32()?;
-            if self.place(func) != y.read_var_u32()? {
-                return Err(differs(&y));
-            }
-            let Some(places) = func.checked_sub(self.from).and_then(|body| places.get(body as usize)) else {
-                return Err(fail(y.original_position(), format!("a note on function {func}, which has no body")));
-            };
-            let notes = x.read_var_u32()?;
-            if notes != y.read_var_u32()? {
-                return Err(differs(&y));
-            }
-            for _ in 0..notes {
-                let (before, after) = (x.read_var_u32()?, y.read_var_u32()?);
-                // An offset that is no operator's start is only asked to stay at its place between operators.
-                if let Ok(found) = places.binary_search_by_key(&before, |(old, _)| *old)
-                    && places[found].1 != after
-                {
-                    return Err(differs(&y));
-                }
-                let (before, after) = (x.read_var_u32()? as usize, y.read_var_u32()? as usize);
-                let (before, after) = (x.read_bytes(before)?, y.read_bytes(after)?);
-                let same = match a.name {
-                    // This kind lists functions with their frequencies.
-                    Some("metadata.code.call_targets") => self.targets(before)? == flat(after)?,
-                    _ => before == after,
-                };
-                if !same {
-                    return Err(differs(&y));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn targets(&self, note: &[u8]) -> Result<Vec<u32>> {
-        let numbers = flat(note)?;
-        Ok(numbers.into_iter().enumerate().map(|(i, n)| if i % 2 == 0 { self.moved(n) } else { n }).collect())
-    }
-}
-
-fn flat(numbers: &[u8]) -> Result<Vec<u32>> {
-    let mut reader = BinaryReader::new(numbers, 0);
-    let mut read = Vec::new();
-    while !reader.eof() {
-        read.push(reader.read_var_u32()?);
-    }
-    Ok(read)
 }
 
 /// Compares two lists of the same kind, item by item.
