@@ -146,8 +146,8 @@ fn is_of_caller<T>(buffer: &Buffer, caller: &mut Caller<'_, T>, place: &BufferPl
     match caller.get_export(&place.export) {
         Some(Extern::Memory(memory)) if buffer.is_at(memory.data_ptr(&*caller)) => Ok(()),
         _ => Err(wasmtime::Error::msg(
-            "a second instance that records into a buffer, in one recording: nobody could tell in what order they called each \
-             other; record each by itself, or hook with the hook set observe",
+            "a second instance records into a buffer in the same recording, and the order of events in two buffers is unknown: \
+             record each instance by itself, or use the hook set observe",
         )),
     }
 }
