@@ -8,13 +8,11 @@
 //! The first millions of a program's events are kept, and go through each step once a round.
 
 #[allow(dead_code, reason = "each bench needs a part of it")]
-mod common;
-
 use std::hint::black_box;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use common::{Args, Program, machine, spread};
+use benches::{Args, Program, machine, spread};
 use wasmtrace::export::{Chrome, Folded, OtlpJson, Sink, Subject, Summary};
 use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest};
 use wasmtrace::module;

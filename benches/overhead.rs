@@ -11,11 +11,9 @@
 //! is the program without hooks once more: how far it is from 1 is what the other numbers are worth.
 
 #[allow(dead_code, reason = "each bench needs a part of it")]
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{Args, Program, machine, spread};
+use benches::{Args, Program, machine, spread};
 use wasmtime::{Engine, Linker, Module, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};

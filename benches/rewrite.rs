@@ -14,16 +14,12 @@
 //! included.
 
 #[allow(dead_code, reason = "each bench needs a part of it")]
-mod common;
-#[path = "common/peers.rs"]
-mod peers;
-
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use common::{machine, spread};
+use benches::{machine, peers, spread};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use wasmtrace::hook::HookSet;
@@ -57,7 +53,7 @@ fn main() {
 
 /// Those of the corpus, and of `benches/modules.sh` and `benches/dwarf.sh` where they are there, by size.
 fn modules() -> Vec<PathBuf> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let corpus = benches::root().join("corpus");
     let mut files: Vec<PathBuf> = vec![corpus.join("real/rust_serde.wasm"), corpus.join("big/dwarf.wasm")];
     files.extend(std::fs::read_dir(corpus.join("big/modules")).into_iter().flatten().flatten().map(|file| file.path()));
     files.retain(|file| {

@@ -11,13 +11,11 @@
 //! `--other PATH` measures the tree and the recording of a second binary in the same rounds.
 
 #[allow(dead_code, reason = "each bench needs a part of it")]
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use common::{Args, Program, machine, spread};
+use benches::{Args, Program, machine, spread};
 
 /// A way to run a program. Standard output and standard error are discarded in all of them.
 #[derive(Clone, Copy)]
@@ -56,7 +54,7 @@ fn main() {
 
     let scratch = tempfile::tempdir().expect("there is room for files");
     let own = std::env::var("WASMTRACE")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/wasmtrace").to_owned());
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/wasmtrace").to_owned());
     let binaries: Vec<Binary> =
         std::iter::once(own).chain(other).enumerate().map(|(i, path)| Binary::new(&path, scratch.path(), i)).collect();
     let mut columns = vec![

@@ -21,7 +21,7 @@ use wasmtrace::runtime::{Trace, Tracing};
 use wasmtrace::trace::Ending;
 use wasmtrace::trace::context::Parent;
 use wasmtrace::trace::recording::Writer;
-use wasmtrace::{Options, module, rewrite};
+use wasmtrace::{Options, label, module, rewrite};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -55,7 +55,7 @@ impl Job {
         // Hook it: the functions record by themselves. (A module that is hooked already is taken as it is.)
         let hooks = rewrite::Options { hooks: HookSet::Buffer, ..Default::default() };
         let tracing = Tracing::new(wasm, &Options { rewrite: hooks, ..Default::default() })?;
-        let mut subject = Subject::of(name, &module::parse(tracing.wasm())?);
+        let mut subject = Subject::of(name, label::probes(&module::parse(tracing.wasm())?));
         if tracing.has_buffer() {
             let clock = tracing.clock;
             subject.recording =

@@ -4,15 +4,15 @@
 //! ```text
 //!  &[u8] ─parse→ Module ─label→ Labels ─select→ Plan ─rewrite→ Rewritten { wasm, offsets, manifest }
 //!                                                                    │
-//!                    wasm ─runtime→ Events ─trace::fold→ Spans, Profile ─export→ io::Write
+//!                    wasm ─runtime→ Events ─trace→ Spans, Profile ─export→ io::Write
 //! ```
 //!
-//! The stages are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
+//! The stages of the compiler are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
 //! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`check::check`] proves of an output that it
 //! is its input plus hooks, and [`strip`] gives the input back, byte for byte. [`hook`] is the contract that the compiler
-//! and a host share. The features `runtime` and `export` add the other half: [`runtime::run`](runtime), which runs a
-//! module under wasmtime, [`runtime::tracing`] for hosts that do so themselves, and [`export`], which writes what was seen; `otlp`
-//! adds [`deliver`], which sends it.
+//! and a host share. The features `trace`, `runtime` and `otlp` add the other half: [`runtime::run`], which runs a
+//! module under wasmtime, [`runtime::tracing`] for hosts that do so themselves, [`export`], which writes what was seen, and
+//! [`deliver`], which sends it.
 //!
 //! ```
 //! use wasmtrace::{Options, check, instrument, strip};
@@ -24,85 +24,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod companions;
-mod debug;
+pub use wasmparser;
+pub use wasmtrace_abi::error::{self, Error, ErrorKind, Result};
+pub use wasmtrace_instrument::{
+    Options, check, companions, features, instrument, instrument_with, module, rewrite, select, strip,
+};
 #[cfg(feature = "otlp")]
-pub mod deliver;
-pub mod error;
-#[cfg(feature = "export")]
-pub mod export;
-pub mod features;
-pub mod hook;
-pub mod label;
-pub mod module;
-mod parallel;
-pub mod rewrite;
+pub use wasmtrace_otlp as deliver;
 #[cfg(feature = "runtime")]
-pub mod runtime;
-pub mod select;
-pub mod trace;
+pub use wasmtrace_runtime as runtime;
+#[cfg(feature = "trace")]
+pub use wasmtrace_trace::export;
 
-pub use error::{Error, ErrorKind, Result};
-pub use rewrite::check;
-pub use rewrite::strip::strip;
-
-/// What [`instrument`] is to do.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Which functions are hooked; all that have a body, if there are no rules.
-    pub select: select::Rules,
-    /// What is written.
-    pub rewrite: rewrite::Options,
-    /// The files beside the module.
-    pub companions: companions::Companions,
-    /// Hook a module that carries hooks already: ours are taken out first, anybody else's stay.
-    pub force: bool,
-    /// Leave the validation of bodies to others ([`module::ParseOptions::validate`]).
-    pub no_validate: bool,
+/// What a hooked module and its host agree on.
+pub mod hook {
+    pub use wasmtrace_abi::buffer;
+    pub use wasmtrace_abi::hook::*;
+    pub use wasmtrace_abi::manifest::*;
 }
 
-/// Hooks the functions of a module: the whole compiler.
-///
-/// # Errors
-/// Those of [`module::parse`], [`companions::Companions::read`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`] unless `options.force`.
-pub fn instrument(bytes: &[u8], options: &Options) -> Result<rewrite::Rewritten> {
-    instrument_with(bytes, options, |module| Ok(module.to_vec()))
+/// What functions are called, and where their source stands.
+pub mod label {
+    pub use wasmtrace_abi::demangle;
+    pub use wasmtrace_abi::label::{Label, Source};
+    pub use wasmtrace_abi::text::printable;
+    pub use wasmtrace_instrument::label::*;
 }
 
-/// The same, written by `write` ([`rewrite::rewrite_with`]): a large output then takes no memory.
-///
-/// ```
-/// # let (wasm, options) = (b"\0asm\x01\0\0\0", wasmtrace::Options::default());
-/// let length = wasmtrace::instrument_with(wasm, &options, |module| -> Result<usize, Box<dyn std::error::Error>> {
-///     module.write_to(&mut std::io::sink())?;
-///     Ok(module.len())
-/// })?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// Those of [`instrument`], and those of `write`.
-pub fn instrument_with<W, E: From<Error>>(
-    bytes: &[u8],
-    options: &Options,
-    write: impl FnOnce(&rewrite::Unwritten<'_>) -> Result<W, E>,
-) -> Result<rewrite::Rewritten<W>, E> {
-    let module =
-        module::parse_with(bytes, &module::ParseOptions { validate: !options.no_validate, ..Default::default() })?;
-    if rewrite::is_hooked(&module) {
-        if !options.force {
-            let message = "the module is hooked already: run it as it is, strip it, or force it to be hooked again";
-            return Err(Error::new(ErrorKind::AlreadyHooked, message).into());
-        }
-        if module.custom(hook::MANIFEST_SECTION).is_some() {
-            return instrument_with(&strip(bytes)?, options, write);
-        }
-    }
-    let beside = options.companions.read(&module)?;
-    let labels = label::label_beside(&module, &beside);
-    let plan = select::select(&module, &labels, &options.select);
-    let mut rewritten = rewrite::rewrite_with(&module, &beside, &labels, &plan, &options.rewrite, write)?;
-    let before = beside.warnings.into_iter().chain(labels.warnings).chain(plan.warnings);
-    rewritten.warnings.splice(0..0, before);
-    Ok(rewritten)
+/// What hooks and the manual API see, and what is made of it.
+#[cfg(feature = "trace")]
+pub mod trace {
+    pub use wasmtrace_trace::event::*;
+    pub use wasmtrace_trace::{batch, calltree, context, fold, lines, profile, recording, sieve, timeline};
 }

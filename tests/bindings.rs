@@ -3,8 +3,6 @@
 //! Theorem: the examples in `corpus/src/bindings` are one program in four languages, so they give one story: the same
 //! manual spans in each other, with the same tags, log lines and metrics, around the functions that do the work.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -24,12 +22,12 @@ enum Told {
 
 /// Runs an example and tells what happened, one line a thing, indented by what it was in. With `calls` or without.
 fn story(name: &str, calls: bool) -> String {
-    let case = common::programs().into_iter().find(|c| c.name == name).unwrap();
+    let case = testing::programs().into_iter().find(|c| c.name == name).unwrap();
     let mut options = Options::default();
     options.select.push(OWN).unwrap();
     let hooked = instrument(&case.wasm, &options).unwrap();
     let module = module::parse(&hooked.wasm).unwrap();
-    let labels = label::probe_labels(&module, &label::label(&module));
+    let labels = label::probes(&module).labels;
     let subject = Subject { program: name.to_owned(), labels, ..Default::default() };
 
     let mut names: BTreeMap<u64, (String, bool)> = BTreeMap::new();
@@ -60,7 +58,7 @@ fn story(name: &str, calls: bool) -> String {
     let outcome = run(&hooked.wasm, &config, |events| events.iter().for_each(|e| fold.event(e, &mut tell))).unwrap();
     fold.finish(outcome.duration, &outcome.ending, &mut tell);
     assert_eq!(*fold.irregular(), Default::default());
-    let expected = std::fs::read(common::corpus().join("real").join(format!("{name}.stdout"))).unwrap();
+    let expected = std::fs::read(testing::corpus().join("real").join(format!("{name}.stdout"))).unwrap();
     assert_eq!(String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&expected));
 
     for list in told.values_mut() {

@@ -1,8 +1,6 @@
 //! The corpus is what its tables say: every module has its source, recipe, licence and expected output, and its debug
 //! information is alive.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -12,7 +10,7 @@ use serde_json::Value;
 fn entries() -> Vec<Value> {
     let mut entries = Vec::new();
     let mut files: Vec<_> =
-        std::fs::read_dir(common::corpus().join("real")).unwrap().map(|e| e.unwrap().path()).collect();
+        std::fs::read_dir(testing::corpus().join("real")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     for file in files.into_iter().filter(|f| f.extension().is_some_and(|e| e == "json")) {
         let list: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
@@ -29,13 +27,13 @@ fn text<'v>(entry: &'v Value, key: &str) -> &'v str {
 fn every_program_is_described_and_everything_described_is_there() {
     let described: BTreeSet<String> =
         entries().iter().map(|e| text(e, "file").split('.').next().unwrap().to_owned()).collect();
-    let there: BTreeSet<String> = common::programs().into_iter().map(|c| c.name).collect();
+    let there: BTreeSet<String> = testing::programs().into_iter().map(|c| c.name).collect();
     assert_eq!(described, there);
     for entry in entries() {
         let file = text(&entry, "file");
         let name = file.split('.').next().unwrap();
-        assert!(common::corpus().join(text(&entry, "recipe")).is_file(), "{file}: no recipe");
-        let stdout = common::corpus().join("real").join(format!("{name}.stdout"));
+        assert!(testing::corpus().join(text(&entry, "recipe")).is_file(), "{file}: no recipe");
+        let stdout = testing::corpus().join("real").join(format!("{name}.stdout"));
         assert!(stdout.is_file(), "{file}: no expected output");
         for key in ["language", "toolchain", "source", "licence", "about"] {
             assert!(!text(&entry, key).is_empty(), "{file}: no {key}");
@@ -47,7 +45,7 @@ fn every_program_is_described_and_everything_described_is_there() {
 #[test]
 fn debug_information_in_the_corpus_is_alive() {
     let mut alive = 0;
-    for case in common::programs() {
+    for case in testing::programs() {
         let entry = entries().into_iter().find(|e| text(e, "file").split('.').next() == Some(&case.name)).unwrap();
         let module = wasmtrace::module::parse(&case.wasm).unwrap();
         let versions = wasmtrace::label::dwarf_versions(&module);
@@ -65,7 +63,7 @@ fn debug_information_in_the_corpus_is_alive() {
 
 #[test]
 fn no_module_names_a_path_of_the_machine_that_built_it() {
-    for case in common::programs() {
+    for case in testing::programs() {
         for path in ["/home/", "/root/", "/tmp/", "/work/"] {
             let found = case.wasm.windows(path.len()).position(|w| w == path.as_bytes());
             // Programs may use such a path themselves (`/tmp/` in libc); debug information must not.
@@ -102,7 +100,7 @@ fn the_readme_of_the_corpus_is_true() {
         )
         .unwrap();
     }
-    let path = common::corpus().join("README.md");
+    let path = testing::corpus().join("README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
     let (head, rest) = readme.split_once("cargo test --test corpus -->\n").expect("the table's beginning is marked");
     let (_, tail) = rest.split_once("<!-- end -->").expect("the table's end is marked");

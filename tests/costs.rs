@@ -1,9 +1,7 @@
 //! What hooks cost on a host of the Observe ABI: how much code they are, and how many events there are to pay for. The tables of
 //! the README are made here.
 
-mod common;
-
-use common::programs;
+use testing::programs;
 use wasmtrace::hook::HookSet;
 use wasmtrace::rewrite::{self, BalanceExit};
 use wasmtrace::runtime::{Config, Stdio};
@@ -27,7 +25,7 @@ fn code(wasm: &[u8]) -> usize {
 
 fn sizes() -> String {
     let mut table = "| program | code | functions | observe | with `--balance-exit` | buffer | threshold |\n|---|--:|--:|--:|--:|--:|--:|\n".to_owned();
-    for case in common::programs().into_iter().filter(|case| code(&case.wasm) >= LEAST) {
+    for case in testing::programs().into_iter().filter(|case| code(&case.wasm) >= LEAST) {
         let before = code(&case.wasm);
         let growth = |hooks, balance| {
             let after = code(&hooked(&case.wasm, hooks, balance));

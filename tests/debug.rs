@@ -8,8 +8,7 @@
 //! The readers are gimli and addr2line, which the carrying does not use; the places of instructions are checked by
 //! `tests/rewriting.rs`. Control: with the debug sections left alone, the same comparison fails.
 
-mod common;
-mod readers;
+use testing::readers;
 
 use readers::{
     Reader, Slice, assert_same_operator, differences, dwarf, every_way, for_each_output, operators, with_bytes,
@@ -37,7 +36,7 @@ fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
 /// The control: the comparison tells stale debug information from true.
 #[test]
 fn left_alone_it_would_be_wrong() {
-    common::for_each(with_dwarf(), |case| {
+    testing::for_each(with_dwarf(), |case| {
         let original = parse(&case.wasm).unwrap();
         let out = instrument(&case.wasm, &Options::default()).unwrap();
         let stale = with_sections_of(&original, &parse(&out.wasm).unwrap());
@@ -84,7 +83,7 @@ fn hooks_belong_to_the_line_that_they_stand_at() {
 #[test]
 fn a_unit_that_cannot_be_carried_is_left_out_alone() {
     for name in ["v2_O0", "v3_O1", "v4_O1", "v5_O1", "v4_types"] {
-        let case = common::dwarf_kinds().into_iter().find(|case| case.name == name).unwrap();
+        let case = testing::dwarf_kinds().into_iter().find(|case| case.name == name).unwrap();
         let original = parse(&case.wasm).unwrap();
         // The second unit's line table is nowhere.
         let bytes = &case.wasm[original.custom(".debug_line").unwrap().data.clone()];
@@ -127,7 +126,7 @@ fn a_unit_that_cannot_be_carried_is_left_out_alone() {
 fn damaged_debug_information_never_says_something_new() {
     let mut tried = (0, 0);
     for name in ["v2_O1", "v4_O1", "v4_types", "v5_O1", "v5_aranges"] {
-        let case = common::dwarf_kinds().into_iter().find(|case| case.name == name).unwrap();
+        let case = testing::dwarf_kinds().into_iter().find(|case| case.name == name).unwrap();
         let module = parse(&case.wasm).unwrap();
         for section in module.sections() {
             let Some(name) = section.name.filter(|name| name.starts_with(".debug_")) else { continue };
@@ -204,7 +203,7 @@ fn the_map_is_right_where_the_count_of_bodies_becomes_longer() {
 /// The check knows where code went, and takes no debug information that says something else.
 #[test]
 fn debug_information_that_was_tampered_with_is_found_out() {
-    let case = common::dwarf_kinds().into_iter().find(|case| case.name == "v5_O1").unwrap();
+    let case = testing::dwarf_kinds().into_iter().find(|case| case.name == "v5_O1").unwrap();
     let original = parse(&case.wasm).unwrap();
     let out = instrument(&case.wasm, &Options::default()).unwrap();
     let hooked = parse(&out.wasm).unwrap();
@@ -224,12 +223,12 @@ fn debug_information_that_was_tampered_with_is_found_out() {
 /// files, lines and columns, frames that were inlined too. The module is the one that the tool writes.
 #[test]
 fn the_engines_backtrace_is_the_one_of_the_original() {
-    let host = common::host::Host::with_sources();
+    let host = testing::host::Host::with_sources();
     let backtrace = |wasm: &[u8]| host.backtrace(wasm, "trap");
     let folder = tempfile::tempdir().unwrap();
-    let mut cases = common::dwarf_kinds();
+    let mut cases = testing::dwarf_kinds();
     cases.retain(|case| !case.name.ends_with("wasm64"));
-    common::for_each(cases, |case| {
+    testing::for_each(cases, |case| {
         let of_original = backtrace(&case.wasm);
         assert!(
             of_original.iter().any(|frame| frame.contains("shapes.") && frame.contains(":Some(")),
@@ -274,7 +273,7 @@ fn llvm_finds_no_error_that_was_not_there() {
         // Addresses and offsets differ; what is wrong does not.
         regex_lite::Regex::new("0x[0-9a-fA-F]+").unwrap().replace_all(&text, "0x").into_owned()
     };
-    common::for_each(with_dwarf(), |case| {
+    testing::for_each(with_dwarf(), |case| {
         for options in every_way() {
             assert_eq!(verify(&case.wasm), verify(&instrument(&case.wasm, &options).unwrap().wasm));
         }
@@ -314,7 +313,7 @@ fn breakpoints(lldb: &str, wasm: &[u8]) -> Vec<(String, String, u64)> {
 #[test]
 fn a_debugger_breaks_where_it_did() {
     let names = std::env::var("LLDB").into_iter().chain(["lldb".to_owned(), "lldb-22".to_owned()]);
-    let cases = common::dwarf_kinds();
+    let cases = testing::dwarf_kinds();
     let reads = |lldb: &String| {
         let known = std::process::Command::new(lldb).arg("--version").output().is_ok();
         known && cases.iter().any(|case| !breakpoints(lldb, &case.wasm).is_empty())

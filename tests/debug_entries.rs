@@ -4,8 +4,7 @@
 //! of ranges and locations too; tables beside the entries follow them. What has no room for what it should say is left out.
 //! What a debugger makes of it is `tests/debug.rs`.
 
-mod common;
-mod readers;
+use testing::readers;
 
 use std::collections::BTreeMap;
 
@@ -184,7 +183,7 @@ fn pointers_to_functions_move_and_pointers_to_data_stay() {
         found
     };
     let mut tried = 0;
-    common::for_each(common::dwarf_kinds(), |case| {
+    testing::for_each(testing::dwarf_kinds(), |case| {
         let original = parse(&case.wasm).unwrap();
         let out = instrument(&case.wasm, &Options::default()).unwrap();
         let (before, after) = (pointers(&original), pointers(&parse(&out.wasm).unwrap()));
@@ -194,7 +193,7 @@ fn pointers_to_functions_move_and_pointers_to_data_stay() {
             assert_eq!(out.offsets.address(*old as u32), Some(*new as u32));
         }
     });
-    for case in common::dwarf_kinds() {
+    for case in testing::dwarf_kinds() {
         tried += pointers(&parse(&case.wasm).unwrap()).contains_key("F") as usize;
     }
     assert!(tried > 15, "{tried} modules have such a pointer");
@@ -205,7 +204,7 @@ fn pointers_to_functions_move_and_pointers_to_data_stay() {
 fn tables_beside_the_entries_follow_them() {
     use gimli::constants as dw;
     let (mut code, mut data, mut macros) = (0, 0, 0);
-    for case in common::dwarf_kinds() {
+    for case in testing::dwarf_kinds() {
         let original = parse(&case.wasm).unwrap();
         let out = instrument(&case.wasm, &Options::default()).unwrap();
         let hooked = parse(&out.wasm).unwrap();

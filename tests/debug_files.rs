@@ -6,11 +6,10 @@
 //!
 //! Control: with the file left alone, the same comparison fails.
 
-mod common;
-mod readers;
+use testing::readers;
 
-use common::Case;
 use readers::{differences, every_way, with_bytes, with_dwarf};
+use testing::Case;
 use wasm_encoder::Encode;
 use wasmtrace::companions::{BUILD_ID, Companion, Companions, DEBUG_FILE, LINK_LEFT_OUT, build_id, named_by, named_in};
 use wasmtrace::module::{Module, parse};
@@ -34,7 +33,7 @@ fn by_llvm() -> Split {
 }
 
 fn split_of(name: &str) -> Split {
-    let read = |ending: &str| std::fs::read(common::corpus().join("beside").join(format!("{name}{ending}"))).unwrap();
+    let read = |ending: &str| std::fs::read(testing::corpus().join("beside").join(format!("{name}{ending}"))).unwrap();
     Split { name: name.to_owned(), wasm: read(".wasm"), file: read(".debug.wasm") }
 }
 
@@ -106,7 +105,7 @@ fn code<'a>(module: &Module<'a>) -> &'a [u8] {
 
 #[test]
 fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
-    common::for_each_named(
+    testing::for_each_named(
         &taken_apart(),
         |split| &split.name,
         |split| {
@@ -137,7 +136,7 @@ fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
 /// The file belongs to the output: it has its code if it had the input's, is hooked as that is, and can be proved to be.
 #[test]
 fn the_file_that_is_written_belongs_to_the_output() {
-    common::for_each_named(
+    testing::for_each_named(
         &taken_apart(),
         |split| &split.name,
         |split| {
@@ -161,7 +160,7 @@ fn the_file_that_is_written_belongs_to_the_output() {
 /// Labels and what they are used for are those of the module that it was.
 #[test]
 fn labels_are_those_of_the_module_as_it_was() {
-    common::for_each_named(
+    testing::for_each_named(
         &taken_apart(),
         |split| &split.name,
         |split| {
@@ -195,7 +194,7 @@ fn labels_are_those_of_the_module_as_it_was() {
 #[test]
 fn a_file_of_another_build_is_refused() {
     let (code, no_code) = (by_emscripten(), by_llvm());
-    let other = common::programs().into_iter().find(|case| case.name == "c_files").unwrap().wasm;
+    let other = testing::programs().into_iter().find(|case| case.name == "c_files").unwrap().wasm;
     let mut longer = parse(&code.file).unwrap().custom(".debug_info").map(|_| code.file.clone()).unwrap();
     // Another function of the same number: a `nop` for the body's last operator but one would be of the same size, so the
     // whole of the first body is made one byte shorter and the second one longer, by their sizes alone.
@@ -336,7 +335,7 @@ fn the_tool_writes_a_file_that_a_debugger_can_read() {
     let url = named_in(&wasm, DEBUG_FILE).unwrap();
     let file = std::fs::read(folder.path().join(url)).unwrap();
 
-    let host = common::host::Host::with_sources();
+    let host = testing::host::Host::with_sources();
     let backtrace = |wasm: &[u8]| host.backtrace(wasm, "trap");
     let of_original = backtrace(&joined(&split.wasm, &split.file));
     assert!(of_original.iter().any(|frame| frame.contains("shapes.cpp")), "{of_original:?}");

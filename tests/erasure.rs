@@ -2,11 +2,9 @@
 //! original or nothing. It is oracle 2 of `docs/oracles.md` from its other side: `tests/rewriting.rs` shows that what is
 //! right passes.
 
-mod common;
-
 use std::ops::Range;
 
-use common::{Case, hooked_with};
+use testing::{Case, hooked_with};
 use wasm_encoder::{CodeSection, Encode, Function, FunctionSection, Module, TypeSection, ValType};
 use wasmtrace::hook::{BufferPlace, HOOK_SETS, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::{ErrorKind, Options, check, instrument, module, rewrite, strip};
@@ -41,14 +39,14 @@ fn exact(wasm: &[u8]) -> Vec<Range<usize>> {
 #[test]
 fn no_byte_changes_unnoticed() {
     let mut refused = 0;
-    let mut cases = common::shapes();
+    let mut cases = testing::shapes();
     cases.retain(|case| SLACK.iter().all(|(name, _)| *name != case.name));
     cases.push(Case { name: "entries".into(), wasm: wat::parse_str(ENTRIES).unwrap(), not_run: None });
     cases.push(Case { name: "spans".into(), wasm: wat::parse_str(SPANS).unwrap(), not_run: None });
     for case in &cases {
         let keeps = case.name == "spans";
         for set in HOOK_SETS.into_iter().filter(|set| !keeps || *set == HookSet::Observe) {
-            let hooked = if keeps { Ok(common::balanced(&case.wasm)) } else { hooked_with(&case.wasm, set) };
+            let hooked = if keeps { Ok(testing::balanced(&case.wasm)) } else { hooked_with(&case.wasm, set) };
             let Ok(out) = hooked else { continue };
             if (out.wasm.len() > LONGEST && !keeps) || out.manifest.is_none() {
                 continue;
@@ -404,7 +402,7 @@ fn what_is_proved_is_counted() {
 /// Theorem: functions that are hooked stand beside functions that are not, of which only the indices are others.
 #[test]
 fn modules_are_hooked_in_part() {
-    common::for_each(common::shapes(), |case| {
+    testing::for_each(testing::shapes(), |case| {
         let functions = module::parse(&case.wasm).unwrap().func_count();
         for (set, odd) in HOOK_SETS.into_iter().flat_map(|set| [(set, 0), (set, 1)]) {
             let mut options =

@@ -7,11 +7,6 @@
 
 #![cfg(unix)]
 
-mod collector;
-#[path = "common/process.rs"]
-#[allow(unreachable_pub, dead_code, reason = "a module of several test binaries, each of which uses a part")]
-mod process;
-
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -19,8 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use collector::{Answer, Behaviour, Collector, takes_all};
 use opentelemetry_proto::tonic::trace::v1::Span;
+use testing::collector::{self, Answer, Behaviour, Collector, takes_all};
+use testing::process;
 use wasmtrace::deliver::settings::{Settings, Target};
 use wasmtrace::deliver::{Order, deliver};
 

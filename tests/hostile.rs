@@ -2,7 +2,6 @@
 //! ill-meant it is, the module is hooked, the hooks can be proved and taken out again, and at most a warning says what was
 //! not read; nothing panics, and nothing takes long.
 
-mod common;
 mod theorems;
 
 use std::time::Instant;
@@ -20,7 +19,7 @@ fn app() -> Vec<u8> {
 }
 
 fn program(name: &str) -> Vec<u8> {
-    std::fs::read(common::corpus().join("real").join(name)).unwrap()
+    std::fs::read(testing::corpus().join("real").join(name)).unwrap()
 }
 
 /// Every way to damage `data` that is tried: cut short, a byte changed, a byte too many.
@@ -122,7 +121,7 @@ fn a_crafted_manifest_is_refused_or_does_no_harm() {
         let module = module::parse(&crafted).unwrap();
         let labels = label::label(&module);
         assert!(labels.warnings.len() <= 1 && labels.iter().len() == module.func_count() as usize);
-        let _ = label::probe_labels(&module, &labels);
+        let _ = label::probes(&module);
         let _ = select::select(&module, &labels, &Default::default());
         let _ = check::check(&wasm, &crafted);
         assert_eq!(instrument(&crafted, &Options::default()).unwrap_err().kind(), ErrorKind::AlreadyHooked);
@@ -177,7 +176,7 @@ fn a_name_of_ten_megabytes_is_a_name() {
     assert_eq!(assert_harmless(&wasm), [""; 0]);
     let hooked = instrument(&wasm, &Options::default()).unwrap().wasm;
     let module = module::parse(&hooked).unwrap();
-    let labels = label::probe_labels(&module, &label::label(&module));
+    let labels = label::probes(&module).labels;
     assert!(labels.values().any(|label| *label.name == *name), "the Manifest holds it");
     // In a custom section of our own making, and as a section's name.
     let wasm = wat::parse_str(format!(r#"(module (func) (@custom "unknown" "{name}"))"#)).unwrap();

@@ -4,19 +4,17 @@
 //!
 //! Where there is no Node, each test says so and passes.
 
-mod common;
-
 use std::iter;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::balance::{assert_balanced, assert_nested, probes};
-use common::host::Host;
-use common::node::{Node, Seen, tree_line};
-use common::programs::{self, Program};
-use common::same::{assert_same_end, by_rank};
-use common::{functions_to_run, hooked_with, hooked_with_each};
 use regex_lite::Regex;
+use testing::balance::{assert_balanced, assert_nested, probes};
+use testing::host::Host;
+use testing::node::{Node, Seen, tree_line};
+use testing::programs::{self, Program};
+use testing::same::{assert_same_end, by_rank};
+use testing::{functions_to_run, hooked_with, hooked_with_each};
 use wasmtrace::hook::{HOOK_SETS, HookSet, ProbeId};
 use wasmtrace::rewrite::{self, Rewritten};
 use wasmtrace::runtime::{Config, Invoke, Stdio};
@@ -34,7 +32,7 @@ fn every_shape_does_what_it_did() {
     let host = Host::hooked();
     let [calls, buffers] = [const { AtomicUsize::new(0) }; 2];
     let refused = Mutex::new(Vec::new());
-    common::for_each(common::shapes(), |case| {
+    testing::for_each(testing::shapes(), |case| {
         if functions_to_run(&case.wasm).is_empty() {
             return;
         }
@@ -117,7 +115,7 @@ fn assert_cannot_be(node: &Node, original: &[u8], out: &Rewritten, why: &str) {
 fn every_program_makes_the_calls_that_it_makes_under_our_runtime() {
     let Some(node) = Node::find() else { return };
     let compared = AtomicUsize::new(0);
-    common::for_each_named(
+    testing::for_each_named(
         &programs::described(),
         |program| &program.case.name,
         |program| {

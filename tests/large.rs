@@ -1,12 +1,10 @@
 //! Shapes that are too large to be written down: at limits of engines and where numbers become a byte longer, what is hooked
 //! still does what it did, and its hooks see all of it (oracles 5 and 6 of `docs/oracles.md`, as in `tests/running.rs`).
 
-mod common;
-
-use common::balance::{assert_balanced, probes};
-use common::hooked_with;
-use common::host::{Host, Session};
-use common::same::{assert_same_call, by_rank};
+use testing::balance::{assert_balanced, probes};
+use testing::hooked_with;
+use testing::host::{Host, Session};
+use testing::same::{assert_same_call, by_rank};
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::rewrite::Rewritten;
 

@@ -6,14 +6,12 @@
 
 #![cfg(target_os = "linux")]
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::process::taken;
 use tempfile::TempDir;
+use testing::process::taken;
 use wasm_encoder::{
     CodeSection, CustomSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection,
     Module, NameMap, NameSection, TypeSection, ValType,

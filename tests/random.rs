@@ -9,7 +9,6 @@
 //! WASMTRACE_RANDOM=200000 cargo test --test random long -- --ignored --nocapture
 //! ```
 
-mod common;
 mod theorems;
 
 use std::ops::Range;
@@ -20,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use arbtest::arbitrary::{self, Unstructured};
 use arbtest::arbtest;
-use common::behaviour::{Runs, assert_same_behaviour};
+use testing::behaviour::{Runs, assert_same_behaviour};
 use theorems::custom_sections::damaged_custom_sections_do_no_harm;
 use theorems::damaged::{Victims, nothing_panics_on_a_damaged_module};
 use theorems::hooked::{ONE, SEVERAL, a_random_module_is_hooked, hooked_with};
@@ -97,8 +96,8 @@ fn smoke_of_custom_sections() {
 /// Theorem: the output does not depend on the number of threads, where there is work for several.
 #[test]
 fn large_programs_come_out_the_same_for_one_and_for_several_threads() {
-    let programs = common::programs().into_iter().filter(|case| case.wasm.len() > 512 << 10);
-    common::for_each(programs.collect(), |case| {
+    let programs = testing::programs().into_iter().filter(|case| case.wasm.len() > 512 << 10);
+    testing::for_each(programs.collect(), |case| {
         let [one, several] =
             [&ONE, &SEVERAL].map(|threads| threads.install(|| hooked_with(&case.wasm, HookSet::Observe)));
         assert!(one.wasm == several.wasm);
@@ -141,12 +140,12 @@ fn long_run_of_custom_sections_and_manifests() {
 }
 
 fn shapes() -> Vec<Vec<u8>> {
-    common::shapes().into_iter().map(|case| case.wasm).collect()
+    testing::shapes().into_iter().map(|case| case.wasm).collect()
 }
 
 /// Programs that are tried in milliseconds.
 fn small_programs() -> Vec<Vec<u8>> {
-    common::programs().into_iter().map(|case| case.wasm).filter(|wasm| wasm.len() < 96 << 10).collect()
+    testing::programs().into_iter().map(|case| case.wasm).filter(|wasm| wasm.len() < 96 << 10).collect()
 }
 
 /// Modules for wasm-mutate.

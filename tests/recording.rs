@@ -2,15 +2,13 @@
 
 #![cfg(unix)]
 
-mod common;
-
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::process::taken;
 use serde_json::Value;
+use testing::process::taken;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::runtime::{self, ClockMode, Config, Invoke, Preload};
 use wasmtrace::trace::fold::{Fold, What};
@@ -65,7 +63,7 @@ fn seen(out: &rewrite::Rewritten, config: &Config) -> Option<(Vec<String>, Endin
 #[test]
 fn the_runner_sees_the_same_in_every_hook_set() {
     let compared = std::sync::atomic::AtomicUsize::new(0);
-    common::for_each(common::shapes(), |case| {
+    testing::for_each(testing::shapes(), |case| {
         let exports = module::parse(&case.wasm).unwrap();
         let runs = exports.exports().iter().filter(|(name, _)| name.starts_with("run"));
         for (export, _) in runs {
@@ -151,7 +149,7 @@ fn no_other_module_can_import_the_buffer() {
 /// Theorem: two runs at the same time in one process do not know of each other.
 #[test]
 fn two_runs_at_once_do_not_meet() {
-    let wasm = common::programs::program("c_reactor").wasm;
+    let wasm = testing::programs::program("c_reactor").wasm;
     let out = hooked(&wasm, HookSet::Buffer).unwrap();
     let run = |n: u32| {
         let invoke = Invoke { function: "fib".to_owned(), args: vec![n.to_string()] };

@@ -1,7 +1,5 @@
 //! What is written is the original plus hooks, and nothing else: oracles 1, 2, 3 and 11 of `docs/oracles.md`.
 
-mod common;
-
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::module::FuncIdx;
 use wasmtrace::rewrite::BalanceExit;
@@ -16,7 +14,7 @@ fn nothing_selected() -> Options {
 /// Theorem: a plan that hooks nothing yields the input, byte for byte.
 #[test]
 fn an_empty_plan_yields_the_input() {
-    common::for_each(common::modules(), |case| {
+    testing::for_each(testing::modules(), |case| {
         let out = instrument(&case.wasm, &nothing_selected()).unwrap();
         assert!(out.wasm == case.wasm);
         assert!(out.manifest.is_none());
@@ -54,7 +52,7 @@ fn hooked(wasm: &[u8], options: &Options) -> Option<rewrite::Rewritten> {
 /// Theorem: take the hooks out of the output and the input stands there; every way out passes its exit.
 #[test]
 fn erasing_the_hooks_leaves_the_input() {
-    common::for_each(common::modules(), |case| {
+    testing::for_each(testing::modules(), |case| {
         for options in every_way() {
             let Some(out) = hooked(&case.wasm, &options) else { continue };
             let checked = check::check(&case.wasm, &out.wasm).unwrap();
@@ -71,7 +69,7 @@ fn erasing_the_hooks_leaves_the_input() {
 /// balances a module tables of functions.
 #[test]
 fn hooks_need_no_new_feature() {
-    common::for_each(common::modules(), |case| {
+    testing::for_each(testing::modules(), |case| {
         for options in every_way() {
             let Some(out) = hooked(&case.wasm, &options) else { continue };
             let new = features::added(&case.wasm, &out.wasm);
@@ -87,7 +85,7 @@ fn the_output_is_the_same_for_one_and_for_many_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
         pool.install(|| every_way().filter_map(|way| hooked(wasm, &way)).map(|out| out.wasm).collect::<Vec<_>>())
     };
-    common::for_each(common::modules(), |case| {
+    testing::for_each(testing::modules(), |case| {
         let one = with_threads(1, &case.wasm);
         assert!(one == with_threads(7, &case.wasm));
         assert!(one == with_threads(1, &case.wasm));
@@ -97,7 +95,7 @@ fn the_output_is_the_same_for_one_and_for_many_threads() {
 /// A module that is to be refused gets its reason, and an offset.
 #[test]
 fn what_cannot_be_hooked_is_refused_with_a_reason() {
-    for (case, why) in common::refused_shapes() {
+    for (case, why) in testing::refused_shapes() {
         let e = instrument(&case.wasm, &Options::default())
             .err()
             .unwrap_or_else(|| panic!("{} is not refused ({why})", case.name));
@@ -109,7 +107,7 @@ fn what_cannot_be_hooked_is_refused_with_a_reason() {
 /// Hooking twice is refused; forced, it gives what hooking the original gives.
 #[test]
 fn a_hooked_module_is_hooked_again_only_by_force() {
-    let case = common::programs().into_iter().find(|c| c.name == "c_exit").unwrap();
+    let case = testing::programs().into_iter().find(|c| c.name == "c_exit").unwrap();
     let once = instrument(&case.wasm, &Options::default()).unwrap().wasm;
     let e = instrument(&once, &Options::default()).unwrap_err();
     assert_eq!(e.kind(), wasmtrace::ErrorKind::AlreadyHooked);
@@ -502,8 +500,8 @@ fn sections_that_come_into_being_stand_where_readers_want_them() {
         names.filter_map(|name| ORDER.iter().position(|known| *known == name)).collect()
     };
     let mut with_features = 0;
-    let ordered = |case: &common::Case| order(&case.wasm).is_sorted() && order(&case.wasm).contains(&2);
-    for case in common::modules().into_iter().filter(ordered) {
+    let ordered = |case: &testing::Case| order(&case.wasm).is_sorted() && order(&case.wasm).contains(&2);
+    for case in testing::modules().into_iter().filter(ordered) {
         for lacks in [&[][..], &["name"], &["producers"], &ORDER[..2]] {
             let module = wasmtrace::module::parse(&case.wasm).unwrap();
             let kept = module.sections().iter().filter(|s| !s.name.is_some_and(|name| lacks.contains(&name)));

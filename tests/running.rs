@@ -1,16 +1,14 @@
 //! A hooked module does what it did, and its hooks see all of it: oracles 5 and 6 of `docs/oracles.md`.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::balance::{Closed, assert_balanced, assert_nested, fold, is_balanced, probes};
-use common::host::{Host, Session};
-use common::programs::{self, Program};
-use common::same::{assert_same_call, by_rank, moved_function};
-use common::{balanced, functions_to_run, hooked_with, hooked_with_each};
+use testing::balance::{Closed, assert_balanced, assert_nested, fold, is_balanced, probes};
+use testing::host::{Host, Session};
+use testing::programs::{self, Program};
+use testing::same::{assert_same_call, by_rank, moved_function};
+use testing::{balanced, functions_to_run, hooked_with, hooked_with_each};
 use wasmtrace::hook::{HOOK_SETS, HookSet, Probe, ProbeId};
 use wasmtrace::rewrite::{self, Rewritten};
 use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio};
@@ -27,7 +25,7 @@ use wasmtrace::{Options, instrument, module};
 fn every_shape_does_what_it_did() {
     let (plain_host, hooked_host) = (Host::plain(), Host::hooked());
     let with_buffer = AtomicUsize::new(0);
-    common::for_each(runnable_shapes(), |case| {
+    testing::for_each(runnable_shapes(), |case| {
         let outs = hooked_with_each(&case.wasm);
         with_buffer.fetch_add(outs.len() - 1, Ordering::Relaxed);
         let plain = plain_host.compile(&case.wasm).unwrap();
@@ -61,7 +59,7 @@ fn every_shape_does_what_it_did() {
 fn some_functions_are_seen_alike_by_every_hook_set() {
     let host = Host::hooked();
     let (compared, crossed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    common::for_each(runnable_shapes(), |case| {
+    testing::for_each(runnable_shapes(), |case| {
         let funcs = module::parse(&case.wasm).unwrap().func_count();
         for (step, first) in [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2)] {
             let mut select = Rules::default();
@@ -97,7 +95,7 @@ fn some_functions_are_seen_alike_by_every_hook_set() {
 fn what_is_counted_and_what_is_seen_are_all_calls() {
     let (every, counting) = (Host::hooked(), Host::counting());
     let total = AtomicUsize::new(0);
-    common::for_each(runnable_shapes(), |case| {
+    testing::for_each(runnable_shapes(), |case| {
         let Ok(out) = hooked_with(&case.wasm, HookSet::Threshold) else { return };
         let [all, some] = [&every, &counting].map(|host| (host, host.compile(&out.wasm).unwrap()));
         for export in functions_to_run(&case.wasm) {
@@ -138,8 +136,8 @@ fn shapes_end_in_every_way() {
     }
 }
 
-fn runnable_shapes() -> Vec<common::Case> {
-    common::shapes().into_iter().filter(|case| case.not_run.is_none()).collect()
+fn runnable_shapes() -> Vec<testing::Case> {
+    testing::shapes().into_iter().filter(|case| case.not_run.is_none()).collect()
 }
 
 /// The hooked function that was called from outside is among those that were entered.
@@ -253,7 +251,7 @@ fn short_calls_of_programs_are_counted() {
 }
 
 fn for_each_program(test: impl Fn(&Program)) {
-    common::for_each_named(&programs::runnable(), |program| &program.case.name, test);
+    testing::for_each_named(&programs::runnable(), |program| &program.case.name, test);
 }
 
 /// The hooked module, written to a file and read again, without what restoring needs.

@@ -4,14 +4,13 @@
 
 #![cfg(target_os = "linux")]
 
-mod common;
-mod readers;
+use testing::readers;
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use common::programs;
 use readers::{dwarf, operators};
+use testing::programs;
 use wasmtrace::companions::Companions;
 use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::label::lines::{Described, source_lines};
@@ -280,9 +279,9 @@ fn a_module_with_events_of_another_form_is_refused() {
 #[test]
 fn inserted_code_is_known_byte_by_byte() {
     let (mut functions, mut bytes) = (0, 0);
-    for case in common::modules() {
+    for case in testing::modules() {
         for set in [HookSet::Buffer, HookSet::Threshold, HookSet::Observe] {
-            let Ok(out) = common::hooked_with(&case.wasm, set) else { continue };
+            let Ok(out) = testing::hooked_with(&case.wasm, set) else { continue };
             let (old, new) = (parse(&case.wasm).unwrap(), parse(&out.wasm).unwrap());
             let inserted = Inserted::new(&new);
             let (Some(old_start), Some(new_start)) = (old.code_start(), new.code_start()) else { continue };
@@ -318,10 +317,10 @@ fn set_imports(set: HookSet) -> u32 {
 #[test]
 fn lines_are_those_of_another_reader() {
     let mut compared = 0;
-    for case in common::dwarf_kinds() {
+    for case in testing::dwarf_kinds() {
         let original = parse(&case.wasm).unwrap();
         let Ok(context) = addr2line::Context::from_dwarf(dwarf(&original)) else { continue };
-        let Ok(out) = common::hooked_with(&case.wasm, HookSet::Buffer) else { continue };
+        let Ok(out) = testing::hooked_with(&case.wasm, HookSet::Buffer) else { continue };
         let Some(new_start) = parse(&out.wasm).unwrap().code_start() else { continue };
         let companions = Companions::default();
         let beside = companions.read(&original).unwrap();
@@ -354,7 +353,7 @@ fn lines_of_a_source_map() {
     let companions = Companions { source_map, ..Default::default() };
     let module = parse(&wasm).unwrap();
     let beside = companions.read(&module).unwrap();
-    let out = common::hooked_with(&wasm, HookSet::Buffer).unwrap();
+    let out = testing::hooked_with(&wasm, HookSet::Buffer).unwrap();
     let hooked = parse(&out.wasm).unwrap();
     let [start, new_start] = [&module, &hooked].map(|module: &Module<'_>| module.code_start().unwrap());
     let all: Vec<u64> = module.defined_funcs().flat_map(|func| operators(&module, func)).collect();
@@ -380,7 +379,7 @@ fn a_recorded_run_gives_the_tree_that_it_gave_live() {
     let wasm = hooked(&wat::parse_str(SPINS).unwrap());
     let module = parse(&wasm).unwrap();
     let recording = Recording { clock: "coarse".to_owned(), stamped: true, ..Default::default() };
-    let subject = Subject { recording, ..Subject::of("spins", &module) };
+    let subject = Subject { recording, ..Subject::of("spins", wasmtrace::label::probes(&module)) };
     let mut writer = Writer::new(Vec::new(), &subject.header()).unwrap();
     let mut live = CallTree::new();
     let mut all = Batch::default();

@@ -2,14 +2,12 @@
 //! `tests/hosts/bacalhau`, the executor of a stock compute node of Bacalhau. Where Go, or their modules, cannot be had, what needs
 //! them is left out, and says so.
 
-mod common;
-
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::programs;
 use serde_json::Value;
+use testing::programs;
 use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::rewrite::{self, BalanceExit, Rewritten};
 use wasmtrace::runtime::{Config, Stdio};

@@ -4,12 +4,10 @@
 //! the original, the sequence of entered functions is the one that our hooks see. walrus decodes a module into a graph
 //! and encodes it anew, so it shares neither code nor method with the splice.
 
-mod common;
-
-use common::Case;
-use common::host::Host;
-use common::opinion::{entered, hooked_by_walrus, without_shift};
-use common::programs::{self, Program};
+use testing::Case;
+use testing::host::Host;
+use testing::opinion::{entered, hooked_by_walrus, without_shift};
+use testing::programs::{self, Program};
 use wasmtrace::{Options, instrument, module};
 
 /// What walrus 0.28 does not take, or does not give back in one piece: nothing is compared for these.
@@ -25,8 +23,8 @@ const SKIPPED: &[(&str, &str)] = &[
 fn walrus_sees_the_same_calls_in_every_shape() {
     let host = Host::hooked();
     let compared = |case: &Case| case.not_run.is_none() && !is_skipped(&case.name);
-    let shapes: Vec<Case> = common::shapes().into_iter().filter(compared).collect();
-    common::for_each(shapes, |case| {
+    let shapes: Vec<Case> = testing::shapes().into_iter().filter(compared).collect();
+    testing::for_each(shapes, |case| {
         let theirs = host.compile(&hooked_by_walrus(&case.wasm).unwrap()).unwrap();
         let hooked = instrument(&case.wasm, &everything()).unwrap().wasm;
         let ours = host.compile(&hooked).unwrap();
@@ -53,7 +51,7 @@ fn everything() -> Options {
 fn walrus_sees_the_same_calls_in_every_program() {
     let compared = |p: &Program| p.runs.iter().any(|run| run.deterministic) && !is_skipped(&p.case.name);
     let programs: Vec<Program> = programs::runnable().into_iter().filter(compared).collect();
-    common::for_each_named(
+    testing::for_each_named(
         &programs,
         |program| &program.case.name,
         |program| {
@@ -73,7 +71,7 @@ fn walrus_sees_the_same_calls_in_every_program() {
 #[test]
 fn walrus_takes_all_but_what_is_listed() {
     let host = Host::hooked();
-    let shapes = common::shapes().into_iter().filter(|case| case.not_run.is_none()).map(|case| {
+    let shapes = testing::shapes().into_iter().filter(|case| case.not_run.is_none()).map(|case| {
         let opened = hooked_by_walrus(&case.wasm).and_then(|wasm| {
             let session = host.compile(&wasm).and_then(|module| host.open(&module));
             session.map(drop).map_err(|e| format!("writes what cannot be run: {e:?}"))

@@ -7,7 +7,7 @@
 
 #![cfg(unix)]
 
-mod collector;
+use testing::collector;
 #[path = "../examples/embed.rs"]
 #[allow(dead_code, reason = "its `main` is not called here")]
 mod embed;

@@ -3,7 +3,7 @@
 
 #![cfg(unix)]
 
-mod collector;
+use testing::collector;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

@@ -3,7 +3,7 @@
 
 #![cfg(unix)]
 
-mod collector;
+use testing::collector::{self, tonic};
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -3,8 +3,6 @@
 //!
 //! `INSTA_UPDATE=always cargo test --test snapshots` writes down what comes out now; read the difference before you keep it.
 
-mod common;
-
 use wasmtrace::hook::HookSet;
 use wasmtrace::{Options, instrument};
 
@@ -124,8 +122,8 @@ fn assert_written_down(folder: &str, hooks: HookSet, shown: impl Fn(&str) -> Str
     settings.set_omit_expression(true);
     settings.bind(|| {
         let long = std::sync::Mutex::new(Vec::new());
-        common::for_each(common::shapes(), |case| {
-            let text = match common::hooked_with(&case.wasm, hooks) {
+        testing::for_each(testing::shapes(), |case| {
+            let text = match testing::hooked_with(&case.wasm, hooks) {
                 Ok(out) => {
                     let warnings: String = out.warnings.iter().map(|w| format!(";; warning: {w}\n")).collect();
                     warnings + &shown(&text(&out.wasm))
@@ -142,7 +140,7 @@ fn assert_written_down(folder: &str, hooks: HookSet, shown: impl Fn(&str) -> Str
         assert_eq!(long.into_inner().unwrap(), [""; 0]);
     });
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
-    let shapes: Vec<String> = common::shapes().into_iter().map(|case| case.name).collect();
+    let shapes: Vec<String> = testing::shapes().into_iter().map(|case| case.name).collect();
     for file in std::fs::read_dir(folder).unwrap() {
         let file = file.unwrap().path();
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -166,9 +164,9 @@ fn every_shape_with_a_buffer_becomes_what_was_written_down() {
 /// What is folded above, in full; `threshold` differs in its exit alone.
 #[test]
 fn hooks_that_write_into_a_buffer_are_what_was_written_down() {
-    let case = common::shapes().into_iter().find(|case| case.name == "body_falls_through").unwrap();
+    let case = testing::shapes().into_iter().find(|case| case.name == "body_falls_through").unwrap();
     for hooks in [HookSet::Buffer, HookSet::Threshold] {
-        let out = common::hooked_with(&case.wasm, hooks).unwrap();
+        let out = testing::hooked_with(&case.wasm, hooks).unwrap();
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path("snapshots/events");
         settings.set_prepend_module_to_snapshot(false);
@@ -180,7 +178,7 @@ fn hooks_that_write_into_a_buffer_are_what_was_written_down() {
 /// A shape that is to be refused says why in its second line, and the error says that too.
 #[test]
 fn shapes_that_are_refused_are_refused_for_the_reason_given() {
-    for (case, reason) in common::refused_shapes() {
+    for (case, reason) in testing::refused_shapes() {
         let error = instrument(&case.wasm, &Options::default()).unwrap_err();
         let said = format!(";; {reason}\n{:?}: {error}\n", error.kind());
         let mut settings = insta::Settings::clone_current();

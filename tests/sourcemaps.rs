@@ -8,8 +8,7 @@
 //! The reader is one of its own, over `serde_json`; where Node is there, its reader is asked too. Control: with the map left
 //! alone, the same comparison fails.
 
-mod common;
-mod readers;
+use testing::readers;
 
 use std::collections::BTreeMap;
 
@@ -32,7 +31,7 @@ struct Mapped {
 /// What compilers wrote.
 fn from_compilers() -> Vec<Mapped> {
     let read = |folder: &str, name: &str| {
-        let path = common::corpus().join(folder).join(format!("{name}.wasm"));
+        let path = testing::corpus().join(folder).join(format!("{name}.wasm"));
         let map = std::fs::read(path.with_added_extension("map")).unwrap();
         Mapped { name: name.to_owned(), wasm: std::fs::read(path).unwrap(), map }
     };
@@ -180,7 +179,7 @@ fn with(options: &Options, map: &[u8]) -> Options {
 
 /// Runs a test on every map, in every way to hook its module.
 fn for_each_output(maps: Vec<Mapped>, test: impl Fn(&Mapped, &Module<'_>, &Module<'_>, &Rewritten)) {
-    common::for_each_named(
+    testing::for_each_named(
         &maps,
         |mapped| &mapped.name,
         |mapped| {

@@ -10,8 +10,6 @@
 //! A file is a test: `cargo test --test spec -- v3/call` runs some of them. After all of them stands the table that the
 //! README has to show. What does not hold without hooks either is listed in `spec/suites.rs`; a list that says too much fails.
 
-mod common;
-
 /// The parts of this test, in `tests/spec/`.
 mod spec {
     #![allow(unreachable_pub, reason = "modules of a test binary")]

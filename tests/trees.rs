@@ -19,7 +19,7 @@ fn tree(program: &str, config: Config, min_share: f64) -> String {
     let original = std::fs::read(path).unwrap();
     let hooked = instrument(&original, &Options::default()).unwrap().wasm;
     let module = module::parse(&hooked).unwrap();
-    let labels = label::probe_labels(&module, &label::label(&module));
+    let labels = label::probes(&module).labels;
     let subject = Subject { program: program.to_owned(), labels, ..Default::default() };
 
     let (mut fold, mut profile, mut now) = (Fold::new(), Profile::new(), 0);
@@ -120,7 +120,7 @@ fn a_tree_is_what_its_program_says() {
     let mut entered = Vec::new();
     let labels = {
         let module = module::parse(&hooked).unwrap();
-        label::probe_labels(&module, &label::label(&module))
+        label::probes(&module).labels
     };
     wasmtrace::runtime::run(&hooked, &config("app", &[]), |events| {
         entered.extend(events.iter().map(|e| match &e.kind {

@@ -4,7 +4,7 @@
 
 #![cfg(unix)]
 
-mod collector;
+use testing::collector;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

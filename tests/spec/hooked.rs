@@ -7,8 +7,8 @@ use wasmparser::WasmFeatures;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::{ErrorKind, Options, check, instrument, module, rewrite, strip};
 
-use crate::common::balance::Known;
-use crate::common::host::{Compiled, Host};
+use testing::balance::Known;
+use testing::host::{Compiled, Host};
 
 /// How the modules of a script are run: as they are, or with the hooks of one set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

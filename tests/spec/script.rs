@@ -11,8 +11,8 @@ use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 
 use super::hooked::{Flavour, Prepared, Ready, or_panic, prepared};
 use super::{spectest, values};
-use crate::common::balance::{Known, assert_all_balanced};
-use crate::common::host::{Call, World};
+use testing::balance::{Known, assert_all_balanced};
+use testing::host::{Call, World};
 
 /// One directive, with its modules encoded.
 pub struct Step<'a> {

@@ -7,7 +7,7 @@ use wasmtime::{
     TableType, Val, ValType,
 };
 
-use crate::common::host::World;
+use testing::host::World;
 
 pub fn imports(world: &mut World) -> HashMap<String, Extern> {
     let mut store = world.store();

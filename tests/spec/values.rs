@@ -7,7 +7,7 @@ use wast::core::{AbstractHeapType, HeapType, NanPattern, V128Pattern, WastArgCor
 use wast::token::{F32, F64};
 use wast::{WastArg, WastRet};
 
-use crate::common::host::World;
+use testing::host::World;
 
 /// An argument.
 pub fn argument(world: &mut World, arg: &WastArg<'_>) -> Result<Val, String> {

@@ -96,7 +96,7 @@ pub fn assert_harmless(wasm: &[u8]) -> Vec<String> {
         assert!(named.binary_search(&probe.id.0).is_ok(), "function {} has no name for a strict reader", probe.id.0);
     }
     let labels = label::label(&module);
-    let _ = label::probe_labels(&module, &labels);
+    let _ = label::probes(&module);
     let _ = label::dwarf_versions(&module);
     assert_eq!(instrument(&out.wasm, &Options::default()).unwrap_err().kind(), ErrorKind::AlreadyHooked);
     assert!(module.custom(MANIFEST_SECTION).is_some() && labels.iter().len() == module.func_count() as usize);

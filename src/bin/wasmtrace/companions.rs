@@ -7,7 +7,8 @@ use wasmtrace::companions::{
     Companion, Companions, DEBUG_FILE, SOURCE_MAP, file_of_url, is_hooked_by_us, named_in, url_of_file,
 };
 
-use crate::{Global, files};
+use crate::files;
+use crate::terminal::Global;
 
 /// `--source-map` and `--debug-file`.
 #[derive(Debug, Clone, Default, clap::Args)]

@@ -1,7 +1,5 @@
 //! `wasmtrace completions`
 
-use clap::CommandFactory;
-
 /// Print completions for a shell
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -9,10 +7,10 @@ pub(crate) struct Args {
     shell: clap_complete::Shell,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<u8> {
+pub(crate) fn run(args: &Args, mut command: clap::Command) -> anyhow::Result<u8> {
     // Into memory first: the generator panics where writing fails, as into a closed pipe.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::Cli::command(), "wasmtrace", &mut script);
+    clap_complete::generate(args.shell, &mut command, "wasmtrace", &mut script);
     crate::files::write(None, &script)?;
     Ok(0)
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use wasmtrace::export::{FORMATS, Format, SAMPLES};
 
-use crate::Global;
 use crate::files::Output;
 use crate::recordings::Recording;
 use crate::sinks::{self, Pipeline, Sinks};
+use crate::terminal::Global;
 
 /// Write a recording in the format of another tool
 #[derive(Debug, clap::Args)]

@@ -1,23 +1,20 @@
 //! What `run` and `record` have in common: which module is run, how, and with which hooks.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use wasmtrace::companions::Companions;
 use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::{Recording, SAMPLES, Subject};
-use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest, ProbeId};
+use wasmtrace::hook::{HookSet, Manifest, ProbeId};
 use wasmtrace::label;
 use wasmtrace::label::Label;
 use wasmtrace::label::lines::{Described, SourceLine, source_lines};
 use wasmtrace::module::{Module, ParseOptions, parse, parse_with};
 use wasmtrace::rewrite::offsets::OffsetMap;
-use wasmtrace::runtime::{CodeCache, Config, Invoke, Outcome, Preload, Stdio};
+use wasmtrace::runtime::{Config, Outcome, Preload, Stdio};
 use wasmtrace::trace::EventKind;
 use wasmtrace::trace::batch::{Batch, MarkKind};
 use wasmtrace::trace::lines::{Lines, Sampled};
@@ -25,78 +22,11 @@ use wasmtrace::trace::sieve::Sieve;
 use wasmtrace::trace::timeline::{Step, Timeline};
 
 use crate::companions::CompanionArgs;
+use crate::files;
+use crate::guest_args::{GuestArgs, config};
 use crate::hooking::{Hooked, Hooking, hooked, nanos};
-use crate::instrument::Hooks;
-use crate::select::SelectArgs;
 use crate::sending::{self, Place, ResourceArgs};
-use crate::{Global, files};
-
-#[derive(Debug, Clone, clap::Args)]
-pub(crate) struct GuestArgs {
-    /// The module, binary or text, hooked or not (`-` is standard input); what follows is the program's, or the
-    /// arguments of the function given by --invoke
-    // One list: with two, clap would take an option in front of the program's first argument for ours.
-    #[arg(value_name = "WASM", required = true, trailing_var_arg = true)]
-    module_and_args: Vec<OsString>,
-    /// Give the guest a directory, under its own name or another
-    #[arg(long = "dir", value_name = "HOST[::GUEST]")]
-    dirs: Vec<String>,
-    /// Set an environment variable of the guest, or pass ours on
-    #[arg(long = "env", value_name = "NAME[=VALUE]")]
-    env: Vec<String>,
-    /// Call this exported function, with ARGS as its arguments
-    #[arg(long, value_name = "FUNCTION")]
-    invoke: Option<String>,
-    /// Instantiate another module first, for the program to import from by this name; hooked like the program
-    #[arg(long = "preload", value_name = "NAME=FILE", value_parser = preload)]
-    pub(crate) preloads: Vec<(String, PathBuf)>,
-    /// What the program is called in its own argument list [default: the file's name]
-    #[arg(long, value_name = "NAME")]
-    argv0: Option<String>,
-    /// WASI options: inherit-env, inherit-network
-    #[arg(short = 'S', long = "wasi", value_name = "OPT[=y|n]", value_delimiter = ',')]
-    wasi: Vec<String>,
-    /// WebAssembly options: max-wasm-stack=BYTES (of the unhooked module)
-    #[arg(short = 'W', long = "wasm", value_name = "OPT=VALUE", value_delimiter = ',')]
-    wasm: Vec<String>,
-    /// Keep machine code in this folder between runs [default: `wasmtrace` in the user's folder for caches]
-    #[arg(long, value_name = "DIR")]
-    cache: Option<PathBuf>,
-    /// Compile the module anew, and keep nothing, whatever `--cache` says
-    #[arg(long)]
-    no_cache: bool,
-    /// The hook set that an unhooked module is given [default: buffer; observe where several modules are hooked]
-    #[arg(long, value_name = "SET")]
-    pub(crate) hooks: Option<Hooks>,
-    /// Sample the program counter: the default for hooked programs. With `--hooks none` this is a sampling profiler, which
-    /// counts no calls and costs some 20 ms, and about 5 % of longer runs
-    #[arg(long, conflicts_with = "no_sample")]
-    sample: bool,
-    /// Do not sample; times are then estimated from the times of events
-    #[arg(long)]
-    no_sample: bool,
-    /// Clock used to timestamp buffered events [default: coarse, or spin where --min-duration wants it]
-    #[arg(long, value_name = "CLOCK", value_enum)]
-    pub(crate) clock: Option<ClockArg>,
-    /// Count calls shorter than this (`10us`, `1ms`) that made no longer ones, and leave them out
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub(crate) min_duration: Option<Duration>,
-    /// Count calls that are in N others or more, and leave them out
-    #[arg(long, value_name = "N")]
-    pub(crate) max_depth: Option<u32>,
-    #[command(flatten)]
-    pub(crate) select: SelectArgs,
-    #[command(flatten)]
-    companions: CompanionArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum ClockArg {
-    /// Read about every 5 to 20 µs in call-heavy code, otherwise every 200 µs; little overhead
-    Coarse,
-    /// 1 µs: a thread that spins, and wants a core of its own
-    Spin,
-}
+use crate::terminal::Global;
 
 /// A module that is ready to run, and what is known of it.
 pub(crate) struct Guest {
@@ -126,78 +56,6 @@ pub(crate) enum Times {
     OfEachEvent,
     /// Where the time went: for the call tree.
     OfSamples,
-}
-
-impl GuestArgs {
-    pub(crate) fn is_unhooked(&self) -> bool {
-        self.hooks == Some(Hooks::None)
-    }
-
-    /// Whether calls are seen, and not samples alone.
-    pub(crate) fn has_calls(&self) -> bool {
-        !self.is_unhooked()
-    }
-
-    /// Says that a run was not sampled, if that was asked for.
-    pub(crate) fn warn_of(&self, outcome: &Outcome, global: &Global) {
-        if let Some(why) = outcome.not_sampled.as_ref().filter(|_| self.sample) {
-            global.warn("", &[format!("--sample has no effect: {why}")]);
-        }
-    }
-
-    /// Whether there is something to see.
-    pub(crate) fn is_watched(&self) -> bool {
-        !self.is_unhooked() || self.sample
-    }
-
-    pub(crate) fn module(&self) -> &Path {
-        Path::new(&self.module_and_args[0])
-    }
-
-    fn args(&self) -> Result<Vec<String>> {
-        let text = |arg: &OsString| {
-            arg.clone().into_string().map_err(|arg| anyhow!("the argument {} is not UTF-8", arg.to_string_lossy()))
-        };
-        self.module_and_args[1..].iter().map(text).collect()
-    }
-}
-
-fn preload(text: &str) -> Result<(String, PathBuf), String> {
-    match text.split_once('=') {
-        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
-        _ => Err("NAME=FILE is wanted".to_owned()),
-    }
-}
-
-impl GuestArgs {
-    /// The same, without hooks and sampled, or with hooks and not.
-    pub(crate) fn for_one_of_two(&self, hooked: bool) -> GuestArgs {
-        match hooked {
-            true => GuestArgs { no_sample: true, ..self.clone() },
-            false => {
-                let (select, hooks) = (SelectArgs::default(), Some(Hooks::None));
-                GuestArgs { select, hooks, sample: true, max_depth: None, ..self.clone() }
-            }
-        }
-    }
-
-    /// Whether something is asked for that has no sense in two runs.
-    pub(crate) fn refuse_of_two(&self) -> Result<()> {
-        let given = [
-            (self.sample, "--sample"),
-            (self.no_sample, "--no-sample"),
-            (self.hooks == Some(Hooks::None), "--hooks none"),
-            (self.clock.is_some(), "--clock"),
-            (self.min_duration.is_some(), "--min-duration"),
-            (!self.preloads.is_empty(), "--preload"),
-        ];
-        match given.into_iter().find(|(given, _)| *given) {
-            Some((_, option)) => {
-                bail!("--twice takes its times from a run without hooks: {option} has no effect there")
-            }
-            None => Ok(()),
-        }
-    }
 }
 
 impl Guest {
@@ -231,7 +89,7 @@ impl Guest {
             let warning = "the module has no `_start`: give --invoke FUNCTION to call an export of it";
             global.warn("", &[warning.to_owned()]);
         }
-        let mut subject = subject(args, &module, manifest(&module).as_ref(), &hooks);
+        let mut subject = subject(args, &module, module.manifest().and_then(Result::ok).as_ref(), &hooks);
         if let Some(labels) = labels {
             subject.labels = labels;
             subject.recording.clock = SAMPLES.to_owned();
@@ -242,7 +100,7 @@ impl Guest {
             let companions = CompanionArgs::default().find(Some(path), &wasm, global)?.companions;
             let Hooked { wasm, .. } = hooked(args, wasm, companions, &hooks, global).with_context(context)?;
             let module = parse_again(&wasm).with_context(context)?;
-            let labels = label::probe_labels(&module, &label::label(&module));
+            let labels = label::probes(&module).labels;
             subject.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
             let funcs = module.func_count();
             config.preloads.push(Preload { name: name.clone(), wasm, first_probe });
@@ -257,7 +115,8 @@ impl Guest {
             () => None,
         };
         let sieve = Sieve::new(subject.recording.min_duration, args.max_depth);
-        let is_stamped = manifest(&module).is_some_and(|manifest| manifest.hooks == HookSet::Buffer);
+        let is_stamped =
+            module.manifest().and_then(Result::ok).is_some_and(|manifest| manifest.hooks == HookSet::Buffer);
         subject.recording.stamped = is_stamped && silent.is_empty() && sieve.is_open();
         Ok(Guest { name, main, config, subject, silent, sieve, timeline: Timeline::new(), input })
     }
@@ -367,11 +226,6 @@ fn parse_again(wasm: &[u8]) -> wasmtrace::Result<Module<'_>> {
     parse_with(wasm, &ParseOptions { validate: false, ..Default::default() })
 }
 
-fn manifest(module: &Module<'_>) -> Option<Manifest> {
-    let section = module.custom(MANIFEST_SECTION)?;
-    Manifest::decode(&module.bytes()[section.data.clone()], section.data.start).ok()
-}
-
 fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, hooks: &Hooking) -> Subject {
     let program = args.module().file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy());
     let buffer = manifest.is_some_and(|m| m.hooks.has_buffer());
@@ -381,85 +235,7 @@ fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, h
         recording.clock = hooks.clock.name().to_owned();
         recording.resolution = hooks.clock.resolution();
     }
-    Subject { recording, ..Subject::of(&program, module) }
-}
-
-fn config(args: &GuestArgs) -> Result<Config> {
-    let mut config = Config { program: program_name(args), ..Default::default() };
-    match &args.invoke {
-        Some(function) => config.invoke = Some(Invoke { function: function.clone(), args: args.args()? }),
-        None => config.args = args.args()?,
-    }
-    config.cache = cache(args);
-    for dir in &args.dirs {
-        let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
-        config.dirs.push((host.into(), guest.to_owned()));
-    }
-    for variable in &args.env {
-        match variable.split_once('=') {
-            Some((name, value)) => config.env.push((name.to_owned(), value.to_owned())),
-            None => {
-                let value = std::env::var(variable).with_context(|| format!("the environment variable {variable}"))?;
-                config.env.push((variable.clone(), value));
-            }
-        }
-    }
-    for option in &args.wasi {
-        let (name, value) = option.split_once('=').unwrap_or((option, "y"));
-        let on = match value {
-            "y" | "yes" | "true" => true,
-            "n" | "no" | "false" => false,
-            _ => bail!("-S {name}: y or n is wanted, not `{value}`"),
-        };
-        match name {
-            "inherit-env" => config.inherit_env = on,
-            "inherit-network" => config.inherit_network = on,
-            _ => bail!("there is no option -S {name}; there are inherit-env and inherit-network"),
-        }
-    }
-    for option in &args.wasm {
-        match option.split_once('=') {
-            Some(("max-wasm-stack", bytes)) => {
-                config.max_wasm_stack = bytes.parse().with_context(|| format!("-W max-wasm-stack={bytes}"))?;
-                if !(4096..=1 << 30).contains(&config.max_wasm_stack) {
-                    bail!("-W max-wasm-stack: from 4096 to {} bytes", 1 << 30);
-                }
-            }
-            _ => bail!("there is no option -W {option}; there is max-wasm-stack=BYTES"),
-        }
-    }
-    Ok(config)
-}
-
-/// The user's own folder for caches, unless another is given: where there is none, or it cannot be written, none is used.
-fn cache(args: &GuestArgs) -> Option<CodeCache> {
-    if args.no_cache {
-        return None;
-    }
-    let given = std::env::var_os("WASMTRACE_CACHE").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    if let Some(folder) = args.cache.clone().or(given) {
-        return Some(CodeCache::new(&folder));
-    }
-    let folder = cache_folder()?.join("wasmtrace");
-    std::fs::create_dir_all(&folder).ok()?;
-    Some(CodeCache::new(folder))
-}
-
-/// By the XDG base directory specification, or where the system has it.
-fn cache_folder() -> Option<PathBuf> {
-    let of = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::home_dir().filter(|home| home.is_absolute());
-    if cfg!(windows) {
-        return of("LOCALAPPDATA");
-    }
-    let usual = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
-    of("XDG_CACHE_HOME").or_else(|| Some(home()?.join(usual)))
-}
-
-fn program_name(args: &GuestArgs) -> String {
-    args.argv0.clone().unwrap_or_else(|| {
-        args.module().file_name().map_or_else(|| "-".to_owned(), |n| n.to_string_lossy().into_owned())
-    })
+    Subject { recording, ..Subject::of(&program, label::probes(module)) }
 }
 
 /// SIGINT and SIGTERM end the guest; what was recorded is still shown.

@@ -10,8 +10,8 @@ use wasmtrace::rewrite::offsets::OffsetMap;
 use wasmtrace::runtime::ClockMode;
 use wasmtrace::{ErrorKind, Options, rewrite};
 
-use crate::Global;
-use crate::guest::{ClockArg, GuestArgs};
+use crate::guest_args::{ClockArg, GuestArgs};
+use crate::terminal::Global;
 
 /// Which hooks are written, and with which clock they are run.
 pub(crate) struct Hooking {

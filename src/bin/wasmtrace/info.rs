@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use wasmtrace::companions::{self, DEBUG_FILE, SOURCE_MAP};
-use wasmtrace::hook::{MANIFEST_SECTION, Manifest};
 use wasmtrace::label::{Source, label, printable};
 use wasmtrace::module::{FuncIdx, Module, parse};
 use wasmtrace::{features, rewrite};
 
-use crate::{Global, files};
+use crate::files;
+use crate::terminal::Global;
 
 /// Say what a module is: features, names, debug information, hooks
 #[derive(Debug, clap::Args)]
@@ -165,8 +165,8 @@ fn debug_sections<'a>(module: &Module<'a>) -> Vec<&'a str> {
 
 /// Which hooks the module carries, and whose they are.
 fn hooks(module: &Module<'_>) -> Option<Value> {
-    if let Some(section) = module.custom(MANIFEST_SECTION) {
-        return Some(match Manifest::decode(&module.bytes()[section.data.clone()], section.data.start) {
+    if let Some(manifest) = module.manifest() {
+        return Some(match manifest {
             Ok(manifest) => json!({
                 "by": "wasmtrace",
                 "set": manifest.hooks.name(),

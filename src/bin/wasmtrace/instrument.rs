@@ -9,8 +9,9 @@ use wasmtrace::rewrite::{BalanceExit, Rewritten, Unwritten};
 use wasmtrace::{Options, check};
 
 use crate::companions::{CompanionArgs, Places};
+use crate::files;
 use crate::select::SelectArgs;
-use crate::{Global, files};
+use crate::terminal::Global;
 
 /// Write hooks into modules
 #[derive(Debug, clap::Args)]

@@ -11,8 +11,9 @@ use wasmtrace::rewrite::{self, of_hooks};
 use wasmtrace::select::{Reason, select, sizes};
 
 use crate::companions::CompanionArgs;
+use crate::files;
 use crate::select::SelectArgs;
-use crate::{Global, files};
+use crate::terminal::Global;
 
 /// List functions: index, size, name, source, whether they are hooked, and the rule that decided
 #[derive(Debug, clap::Args)]

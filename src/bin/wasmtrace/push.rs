@@ -6,9 +6,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::Destination;
 
+use crate::recordings;
 use crate::sending::{self, ResourceArgs, SendArgs};
 use crate::shipment::{Receiver, Shipment, say};
-use crate::{Global, fail, one_line, recordings};
+use crate::terminal::{Global, fail, one_line};
 
 /// Send a recording to a collector
 #[derive(Debug, clap::Args)]

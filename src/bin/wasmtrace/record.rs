@@ -3,19 +3,19 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use wasmtrace::export::Subject;
 use wasmtrace::label::printable;
-use wasmtrace::trace::batch::Batch;
-use wasmtrace::trace::lines::{Lines, Sampled};
-use wasmtrace::trace::recording::{End, MAGIC, Writer};
+use wasmtrace::trace::recording::{End, MAGIC};
 
-use crate::guest::{Guest, GuestArgs, Times};
+use crate::ending::{leave, show};
+use crate::files;
+use crate::guest::{Guest, Times};
+use crate::guest_args::GuestArgs;
+use crate::recorder::{Recorder, Written};
 use crate::recordings::EXTENSION;
 use crate::sending::{ContextArgs, Place, ResourceArgs, Told};
-use crate::{Global, files, one_line, run};
+use crate::terminal::{Global, one_line};
 
 /// Run a module like `run`, and keep everything that happens in a file
 #[derive(Debug, clap::Args)]
@@ -43,9 +43,6 @@ pub(crate) struct Args {
     guest: GuestArgs,
 }
 
-/// What is in the file is never older than this when a handover of events comes, at least four times a second.
-const FLUSH: Duration = Duration::from_millis(500);
-
 pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     if !args.guest.is_watched() {
         bail!("with --hooks none there is nothing to record, unless it is sampled (--sample)");
@@ -57,7 +54,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let file = create(&path).with_context(|| name.clone())?;
     let mut recorder = Recorder::new(file, &guest.subject).with_context(|| name.clone())?;
     let outcome = guest.run(Times::OfEachEvent, |_, batch| recorder.batch(batch))?;
-    run::show(&outcome, false, global);
+    show(&outcome, false, global);
     args.guest.warn_of(&outcome, global);
     match guest.lines(recorder.sampled()) {
         Ok(lines) => recorder.lines(&lines),
@@ -72,7 +69,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
             let _ = writeln!(anstream::stderr(), "wasmtrace: the recording is incomplete: {}: {e}", printable(&name));
         }
     }
-    Ok(run::leave(&outcome, written.is_err() && args.require_export))
+    Ok(leave(&outcome, written.is_err() && args.require_export))
 }
 
 fn default_output(module: &Path) -> PathBuf {
@@ -96,81 +93,4 @@ fn create(path: &Path) -> Result<File> {
         }
     }
     Ok(File::create(path)?)
-}
-
-/// Writes what comes; after an error it writes no more, and the guest goes on.
-pub(crate) struct Recorder {
-    writer: std::io::Result<Writer<Counted>>,
-    events: u64,
-    last: u64,
-    flushed: Instant,
-    sampled: Sampled,
-}
-
-pub(crate) struct Written {
-    events: u64,
-    bytes: u64,
-}
-
-impl Recorder {
-    pub(crate) fn new(file: File, subject: &Subject) -> std::io::Result<Self> {
-        let writer = Writer::new(Counted { file, bytes: 0 }, &subject.header())?;
-        Ok(Recorder { writer: Ok(writer), events: 0, last: 0, flushed: Instant::now(), sampled: Sampled::default() })
-    }
-
-    pub(crate) fn batch(&mut self, batch: &Batch) {
-        let Ok(writer) = &mut self.writer else { return };
-        let mut write = || -> std::io::Result<()> {
-            writer.batch(batch)?;
-            if self.flushed.elapsed() >= FLUSH {
-                writer.flush()?;
-                self.flushed = Instant::now();
-            }
-            Ok(())
-        };
-        if let Err(e) = write() {
-            self.writer = Err(e);
-            return;
-        }
-        self.events += batch.events();
-        self.last = batch.last().max(self.last);
-        self.sampled.batch(batch);
-    }
-
-    /// Where samples were taken.
-    pub(crate) fn sampled(&self) -> &Sampled {
-        &self.sampled
-    }
-
-    /// Adds the source lines of those places.
-    pub(crate) fn lines(&mut self, lines: &Lines) {
-        if let Ok(writer) = &mut self.writer
-            && let Err(e) = writer.lines(lines)
-        {
-            self.writer = Err(e);
-        }
-    }
-
-    pub(crate) fn finish(self, mut end: End) -> std::io::Result<Written> {
-        end.duration = end.duration.max(self.last);
-        let Counted { bytes, .. } = self.writer?.finish(&end)?;
-        Ok(Written { events: self.events, bytes })
-    }
-}
-
-struct Counted {
-    file: File,
-    bytes: u64,
-}
-
-impl Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
-    }
 }

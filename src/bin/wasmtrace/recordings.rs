@@ -15,8 +15,9 @@ use wasmtrace::trace::fold::What;
 use wasmtrace::trace::lines::{Lines, Sampled};
 use wasmtrace::trace::recording::{Block, End, Reader};
 
+use crate::files;
 use crate::sinks::Pipeline;
-use crate::{Global, files};
+use crate::terminal::Global;
 
 /// What a recording's file is called: `NAME.wtrace`.
 pub(crate) const EXTENSION: &str = "wtrace";

@@ -11,10 +11,10 @@ use wasmtrace::trace::fold::{Irregular, What};
 use wasmtrace::trace::profile::{Node, Totals};
 use wasmtrace::trace::recording::End;
 
-use crate::Global;
 use crate::lines::HotLines;
 use crate::recordings::Recording;
 use crate::sinks::{self, Pipeline, Sinks};
+use crate::terminal::Global;
 
 /// Show where the time of a recording went
 #[derive(Debug, clap::Args)]

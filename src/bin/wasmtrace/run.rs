@@ -1,18 +1,16 @@
 //! `wasmtrace run`
 
-use std::io::Write;
-
 use anyhow::{Result, bail};
 use wasmtrace::export::{Destination, Format};
-use wasmtrace::label;
-use wasmtrace::runtime::Outcome;
-use wasmtrace::trace::Ending;
 use wasmtrace::trace::recording::End;
 
-use crate::guest::{Guest, GuestArgs, Times};
+use crate::ending::{leave, show};
+use crate::guest::{Guest, Times};
+use crate::guest_args::GuestArgs;
 use crate::sending::{self, ContextArgs, Place, ResourceArgs, Spool, SpoolArgs, Told};
 use crate::sinks::{self, Pipeline, Sinks};
-use crate::{Global, one_line, twice};
+use crate::terminal::{Global, one_line};
+use crate::twice;
 
 /// Hook a module in memory, run it, and show where its time went
 #[derive(Debug, clap::Args)]
@@ -31,17 +29,17 @@ Examples:
 pub(crate) struct Args {
     /// Where the trace goes, repeatable: NAME[:FILE or URL]
     #[arg(long = "sink", value_name = "SINK", long_help = sinks::help())]
-    pub(crate) sinks: Vec<Destination>,
+    sinks: Vec<Destination>,
     /// Run the program twice: without hooks for the times, then with hooks for the counts. Standard input is read to its end
     /// first; the output of the second run is thrown away
     #[arg(long)]
     twice: bool,
     /// In the tree, sum up calls below this share of the time, in percent; 0 shows all
     #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = sinks::percent)]
-    pub(crate) min_share: f64,
+    min_share: f64,
     /// Fail (125) if a sink fails, whatever the guest's exit code
     #[arg(long)]
-    pub(crate) require_export: bool,
+    require_export: bool,
     #[command(flatten)]
     spool: SpoolArgs,
     #[command(flatten)]
@@ -49,12 +47,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     resource: ResourceArgs,
     #[command(flatten)]
-    pub(crate) guest: GuestArgs,
+    guest: GuestArgs,
 }
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     if args.twice {
-        return twice::run(&args, global);
+        return twice::run(&args.guest, &args.sinks, args.min_share, args.require_export, global);
     }
     let mut guest = Guest::prepare(&args.guest, false, global)?;
     // `--hooks none` is the control for measurements: there is no tree to show.
@@ -112,34 +110,4 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         failed |= !spool.send(end, &interrupt, global);
     }
     Ok(leave(&outcome, failed && args.require_export))
-}
-
-/// Says of a run what its trace does not.
-pub(crate) fn show(outcome: &Outcome, shows_ending: bool, global: &Global) {
-    for result in &outcome.results {
-        // As wasmtime has it: the results of an invoked function are output.
-        let _ = writeln!(std::io::stdout(), "{result}");
-    }
-    if outcome.abandoned {
-        global.warn("", &["the guest did not stop within a second, and is not waited for".to_owned()]);
-    }
-    if let Some(cpu) = outcome.guest_cpu {
-        let waited = std::time::Duration::from_nanos(outcome.waited);
-        global.say(&format!("the guest used {cpu:.2?} of CPU time, and waited {waited:.2?} for its trace to be taken"));
-    }
-    if let Ending::Trapped(trap) = &outcome.ending
-        && !shows_ending
-    {
-        let _ = writeln!(anstream::stderr(), "wasmtrace: the guest trapped: {}", label::printable(&trap.message));
-    }
-}
-
-/// The exit code.
-pub(crate) fn leave(outcome: &Outcome, failed: bool) -> u8 {
-    let code = if failed { 125 } else { outcome.ending.exit_code() };
-    if outcome.abandoned {
-        // The guest's thread still runs; ending the process ends it.
-        std::process::exit(i32::from(code));
-    }
-    code
 }

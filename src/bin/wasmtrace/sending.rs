@@ -15,10 +15,10 @@ use wasmtrace::export::{Destination, Subject, new_context};
 use wasmtrace::trace::context::{self, Context, Parent};
 use wasmtrace::trace::recording::End;
 
-use crate::Global;
-use crate::record::Recorder;
+use crate::recorder::Recorder;
 use crate::recordings::EXTENSION;
 use crate::shipment::{Receiver, Shipment, say};
+use crate::terminal::Global;
 use crate::underway::{Pace, Sending};
 use crate::variables::{duration, number, typed_or};
 

@@ -10,7 +10,7 @@ use wasmtrace::deliver::settings::{Settings, Target, without_secrets};
 use wasmtrace::deliver::{Delivered, Order, deliver_rest};
 use wasmtrace::trace::recording::End;
 
-use crate::Global;
+use crate::terminal::Global;
 use crate::underway::Sending;
 
 /// What is sent, and until when.

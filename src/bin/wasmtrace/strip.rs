@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::{Global, files};
+use crate::files;
+use crate::terminal::Global;
 
 /// Take our hooks out of a module again: the original, byte for byte
 #[derive(Debug, clap::Args)]

@@ -9,18 +9,26 @@ use wasmtrace::runtime::Outcome;
 use wasmtrace::trace::Ending;
 use wasmtrace::trace::batch::{Batch, Mark, MarkKind, Place, Sample};
 
+use crate::ending::{leave, show};
 use crate::guest::{Guest, Times};
-use crate::run::{Args, leave, show};
+use crate::guest_args::GuestArgs;
+use crate::sending;
 use crate::sinks::{Pipeline, Sinks};
-use crate::{Global, sending};
+use crate::terminal::Global;
 
 /// More than this of standard input is not kept for the second run.
 const MOST_INPUT: u64 = 256 << 20;
 
-pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
-    args.guest.refuse_of_two()?;
+pub(crate) fn run(
+    args: &GuestArgs,
+    sinks: &[Destination],
+    min_share: f64,
+    require_export: bool,
+    global: &Global,
+) -> Result<u8> {
+    args.refuse_of_two()?;
     let default = [Destination::Tree];
-    let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
+    let destinations = if sinks.is_empty() { &default[..] } else { sinks };
     if !sending::targets(destinations, global).is_empty() {
         bail!("--twice has no times of single calls, so no spans can be sent");
     }
@@ -31,7 +39,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
             "--twice knows how long functions take, and not when they were called: only tree and folded can show that"
         );
     }
-    let sinks = Sinks::open(destinations, args.min_share)?;
+    let sinks = Sinks::open(destinations, min_share)?;
     // Both runs are to read the same.
     let stdin = std::io::stdin();
     let mut input = None;
@@ -43,8 +51,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         }
     }
 
-    let mut plain = Guest::prepare(&args.guest.for_one_of_two(false), false, global)?;
-    let mut hooked = Guest::prepare(&args.guest.for_one_of_two(true), false, global)?;
+    let mut plain = Guest::prepare(&args.for_one_of_two(false), false, global)?;
+    let mut hooked = Guest::prepare(&args.for_one_of_two(true), false, global)?;
     plain.give(input.clone(), false);
     hooked.give(input, true);
     let ids = Ids::of(&plain, &hooked)?;
@@ -77,7 +85,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     pipeline.lost(timed.samples_lost);
     pipeline.finish(&hooked.subject, &timed.ending, timed.duration);
     let failed = pipeline.sinks().report();
-    Ok(leave(&timed, failed && args.require_export))
+    Ok(leave(&timed, failed && require_export))
 }
 
 /// What functions of a module are called in that module with hooks.

@@ -3,15 +3,7 @@
 #[path = "../../theorems/mod.rs"]
 pub mod theorems;
 
-#[cfg(not(feature = "engine"))]
-#[path = "../../common/corpus.rs"]
-pub mod corpus;
-
-#[cfg(feature = "engine")]
-#[path = "../../common/mod.rs"]
-pub mod common;
-#[cfg(feature = "engine")]
-pub use common::corpus;
+pub use testing::corpus;
 
 use std::sync::LazyLock;
 

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use wasmtrace_fuzz::common::behaviour::{Runs, assert_same_behaviour};
+use testing::behaviour::{Runs, assert_same_behaviour};
 use wasmtrace_fuzz::theorems::hooked::a_random_module_is_hooked;
 
 fuzz_target!(|data: &[u8]| {

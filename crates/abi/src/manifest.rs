@@ -1,0 +1,235 @@
+//! What a hooked module says of itself: the [`Manifest`], as it is written and read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use wasm_encoder::Encode;
+use wasmparser::BinaryReader;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::hook::{HookSet, ProbeId};
+use crate::label::{Label, Source};
+use crate::vec::{read_bytes, read_vec};
+
+/// Name of the custom section that holds the [`Manifest`].
+pub const MANIFEST_SECTION: &str = "wasmtrace.manifest";
+
+/// Version of the Manifest's encoding; a reader refuses what it does not know.
+const MANIFEST_VERSION: u32 = 4;
+
+/// The version before: what the buffer's hooks write has changed since, and two things came to be noted.
+const OBSERVE_SINCE: u32 = 3;
+
+/// What a hooked module says of itself: the contents of the custom section [`MANIFEST_SECTION`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// The hook set that was written.
+    pub hooks: HookSet,
+    /// Where the guest records, if the hook set has a buffer.
+    pub buffer: Option<BufferPlace>,
+    /// SHA-256 of the input.
+    pub input_sha256: [u8; 32],
+    /// The `build_id` of the input; empty if it has none.
+    pub build_id: Vec<u8>,
+    /// Every hooked function, by ascending id.
+    pub probes: Vec<Probe>,
+    /// What taking the hooks out again needs beyond rules; absent if that was not wanted.
+    pub restore: Option<RestoreData>,
+}
+
+/// Where the buffer of a hooked module is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BufferPlace {
+    /// The name that its memory is exported by: one that the module did not export.
+    pub export: String,
+    /// The offset of the first block.
+    pub first_block: u32,
+}
+
+/// One hooked function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// What the hooks in it say.
+    pub id: ProbeId,
+    /// What it is called, and where its source stands.
+    pub label: Label,
+}
+
+/// What the hooks of a module are about, as a host has to know it: by the Manifest or, without one, by function index.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Probes {
+    /// SHA-256 of the module before it was hooked, if there is a Manifest.
+    pub input_sha256: Option<[u8; 32]>,
+    /// The label of each function that a hook may name.
+    pub labels: BTreeMap<ProbeId, Label>,
+}
+
+/// What taking the hooks out again needs beyond rules. The compiler writes it, and no one else reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreData {
+    /// The version of the Manifest that it was written in.
+    pub version: u32,
+    /// It, up to the end of the Manifest.
+    pub bytes: Vec<u8>,
+}
+
+impl RestoreData {
+    /// What is written today.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        RestoreData { version: MANIFEST_VERSION, bytes }
+    }
+}
+
+impl Manifest {
+    /// The contents of the custom section, without its name.
+    ///
+    /// All integers are unsigned LEB128, all strings are a length in bytes and UTF-8, `vec` is a count and its items:
+    /// ```text
+    /// version=4  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  build_id:vec(byte) (since version 4)
+    /// strings:vec(string)
+    /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
+    /// restore: 0 | 1 and what taking the hooks out needs, to the end of the Manifest; only the compiler knows its form
+    /// ```
+    pub fn encode(&self) -> Vec<u8> {
+        self.encode_with(&self.probes)
+    }
+
+    /// Like [`Manifest::encode`], with `all` in place of its own probes.
+    pub fn encode_with(&self, all: &[Probe]) -> Vec<u8> {
+        let mut out = Vec::new();
+        // What restoring needs is written as it was read.
+        let version = self.restore.as_ref().map_or(MANIFEST_VERSION, |restore| restore.version);
+        version.encode(&mut out);
+        self.hooks.name().encode(&mut out);
+        if let Some(buffer) = &self.buffer {
+            buffer.export.encode(&mut out);
+            buffer.first_block.encode(&mut out);
+        }
+        out.extend_from_slice(&self.input_sha256);
+        if version > OBSERVE_SINCE {
+            self.build_id.as_slice().encode(&mut out);
+        }
+
+        let mut strings: Vec<&str> = Vec::new();
+        let mut interned: HashMap<&str, u32> = HashMap::with_capacity(all.len());
+        let mut intern = |s| {
+            *interned.entry(s).or_insert_with(|| {
+                strings.push(s);
+                strings.len() as u32 - 1
+            })
+        };
+        let mut probes = Vec::new();
+        all.len().encode(&mut probes);
+        let mut previous = 0;
+        for Probe { id, label } in all {
+            (id.0 - previous).encode(&mut probes);
+            previous = id.0;
+            intern(&label.name).encode(&mut probes);
+            probes.push(label.source as u8);
+            match &label.file {
+                Some(file) => {
+                    (intern(file) + 1).encode(&mut probes);
+                    label.line.unwrap_or(0).encode(&mut probes);
+                }
+                None => probes.push(0),
+            }
+        }
+        strings.len().encode(&mut out);
+        strings.iter().for_each(|s| s.encode(&mut out));
+        out.extend_from_slice(&probes);
+
+        match &self.restore {
+            None => out.push(0),
+            Some(restore) => {
+                out.push(1);
+                out.extend_from_slice(&restore.bytes);
+            }
+        }
+        out
+    }
+
+    /// Reads what [`Manifest::encode`] wrote. `offset` is where `data` stands in the file, for errors.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Restore`] where the data is damaged or of a version that is not known.
+    pub fn decode(data: &[u8], offset: usize) -> Result<Manifest> {
+        let mut r = BinaryReader::new(data, offset);
+        read_manifest(&mut r)
+            .map_err(|e| damaged(format!("the Manifest is damaged: {}", e.message()), e.offset().unwrap_or(offset)))
+    }
+}
+
+fn damaged(message: impl Into<String>, offset: usize) -> Error {
+    Error::at(ErrorKind::Restore, offset, message)
+}
+
+/// A module has at most a million functions, and so have those that run together; a function has a name and a file.
+const MOST_PROBES: u32 = 1_000_000;
+const MOST_STRINGS: u32 = 2 * MOST_PROBES;
+
+fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
+    let at = r.original_position();
+    let version = r.read_var_u32()?;
+    let unknown = || damaged(format!("version {version} is not known here"), at);
+    if !(OBSERVE_SINCE..=MANIFEST_VERSION).contains(&version) {
+        return Err(unknown());
+    }
+    let set_at = r.original_position();
+    let hooks = r.read_string()?;
+    let hooks = HookSet::from_name(hooks).ok_or_else(|| damaged("a hook set that is not known here", set_at))?;
+    if hooks.has_buffer() && version != MANIFEST_VERSION {
+        return Err(unknown());
+    }
+    let buffer = match hooks.has_buffer() {
+        true => Some(BufferPlace { export: r.read_string()?.to_owned(), first_block: r.read_var_u32()? }),
+        false => None,
+    };
+    let input_sha256 = r.read_bytes(32)?.try_into().expect("read 32 bytes");
+    let build_id = if version == OBSERVE_SINCE { Vec::new() } else { read_bytes(r)? };
+
+    // Names of functions may be longer than wasmparser's limit for those of imports and exports.
+    let mut count = 0;
+    let strings = read_vec(r, |r| {
+        count += 1;
+        match count {
+            0..=MOST_STRINGS => Ok(Arc::<str>::from(r.read_unlimited_string()?)),
+            _ => Err(damaged("more strings than functions can have", r.original_position())),
+        }
+    })?;
+    let string = |r: &BinaryReader<'_>, index: u32| {
+        strings.get(index as usize).cloned().ok_or_else(|| damaged("string index out of bounds", r.original_position()))
+    };
+    let (mut previous, mut count) = (0u32, 0);
+    let probes = read_vec(r, |r| {
+        count += 1;
+        if count > MOST_PROBES {
+            return Err(damaged("more functions than a module can have", r.original_position()));
+        }
+        let step = r.read_var_u32()?;
+        previous = previous.checked_add(step).ok_or_else(|| damaged("probe id out of range", r.original_position()))?;
+        let name = r.read_var_u32()?;
+        let name = string(r, name)?;
+        let source = Source::from_byte(r.read_u8()?)
+            .ok_or_else(|| damaged("unknown source of a name", r.original_position()))?;
+        let (file, line) = match r.read_var_u32()? {
+            0 => (None, None),
+            file => {
+                let line = r.read_var_u32()?;
+                (Some(string(r, file - 1)?), (line != 0).then_some(line))
+            }
+        };
+        Ok(Probe { id: ProbeId(previous), label: Label { name, file, line, source, language: None } })
+    })?;
+    let restore = match r.read_u8()? {
+        0 => None,
+        1 => {
+            let rest = r.bytes_remaining();
+            Some(RestoreData { version, bytes: r.read_bytes(rest)?.to_vec() })
+        }
+        _ => return Err(damaged("neither with nor without what restoring needs", r.original_position() - 1)),
+    };
+    if !r.eof() {
+        return Err(damaged("bytes past the end", r.original_position()));
+    }
+    Ok(Manifest { hooks, buffer, input_sha256, build_id, probes, restore })
+}

@@ -1,0 +1,190 @@
+//! The operators of hooks, as bytes: what stands for "function `id` is entered" and "function `id` is left".
+
+use wasm_encoder::{BlockType, InstructionSink};
+use wasmtrace_abi::hook::{HookSet, ProbeId};
+
+use crate::rewrite::balance::{Role, spans};
+
+pub(crate) mod buffer;
+
+use buffer::Buffer;
+
+/// The operators of one hook set in one module: indices are known, so the bytes are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HookCode {
+    write: Write,
+    memory_grow: u32,
+    /// The function that exits all calls that are open, where there is one.
+    balance: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Write {
+    /// Calls of these imports.
+    Calls {
+        enter: u32,
+        exit: u32,
+        /// Before a tail call.
+        leave: u32,
+    },
+    Buffer(Buffer),
+}
+
+impl HookCode {
+    /// The hooks of a set whose imports begin at function `first`, and whose buffer, if it has one, is that memory.
+    pub(crate) fn new(set: HookSet, first: u32, memory: u32) -> Self {
+        if set.has_buffer() {
+            let threshold = set == HookSet::Threshold;
+            let write = Write::Buffer(Buffer { memory, flush: first, threshold });
+            HookCode { write, memory_grow: first + 1, balance: None }
+        } else {
+            let write = Write::Calls { enter: first, exit: first + 1, leave: first + 1 };
+            HookCode { write, memory_grow: first + 2, balance: None }
+        }
+    }
+
+    /// The same by way of functions that keep the calls that are open (see [`wasmtrace_instrument::rewrite::balance`]), from index `first` on, and
+    /// the module's spans if it opens any.
+    pub(crate) fn balanced(self, first: u32, spans: bool) -> Self {
+        let leave = if spans { spans::LEAVE } else { 1 };
+        let write = Write::Calls { enter: first, exit: first + 1, leave: first + leave };
+        HookCode { write, balance: Some(first + 2), ..self }
+    }
+
+    /// What stands before the module is left for good, if that is told: every call that is open is exited.
+    pub(crate) fn balance(&self) -> Vec<u8> {
+        let mut code = Vec::new();
+        if let Some(balance) = self.balance {
+            InstructionSink::new(&mut code).call(balance);
+        }
+        code
+    }
+
+    /// The function that exits all calls that are open, where there is one.
+    pub(crate) fn exits_all(&self) -> Option<u32> {
+        self.balance
+    }
+
+    /// The function that is told of `memory.grow`.
+    pub(crate) fn grows(&self) -> u32 {
+        self.memory_grow
+    }
+
+    /// What stands around the call of an imported function that has a role: what is open is exited before one that leaves, a span
+    /// that was opened is kept, and one is closed only if the host may hear of it.
+    pub(crate) fn around(&self, role: Role) -> (Vec<u8>, Vec<u8>) {
+        let (Some(_), Write::Calls { enter, .. }) = (self.balance, self.write) else { return Default::default() };
+        let (mut before, mut behind) = (Vec::new(), Vec::new());
+        match role {
+            Role::Leaves => before = self.balance(),
+            Role::Opens => _ = InstructionSink::new(&mut before).call(enter + spans::OPENING),
+            // call $closing  if  …  call $settle  end
+            Role::Closes => {
+                InstructionSink::new(&mut before).call(enter + spans::CLOSING).if_(BlockType::Empty);
+                InstructionSink::new(&mut behind).call(enter + spans::SETTLE).end();
+            }
+        }
+        (before, behind)
+    }
+
+    /// Whether a function that catches says so where it does ([`HookCode::landed`]). Where it cannot, each function that an
+    /// exception crosses has to tell.
+    pub(crate) fn tells_landings(&self) -> bool {
+        matches!(self.write, Write::Buffer(_))
+    }
+
+    /// How many locals of type `i32` a hooked body needs.
+    pub(crate) fn locals(&self, catches: bool) -> u32 {
+        match self.write {
+            Write::Calls { .. } => 0,
+            Write::Buffer(_) => 1 + catches as u32,
+        }
+    }
+
+    /// How many labels ENTER and EXIT open and close inside of themselves. Of LANDED it is as many as of ENTER.
+    pub(crate) fn labels(&self) -> (u32, u32) {
+        match self.write {
+            Write::Calls { .. } => (0, 0),
+            Write::Buffer(buffer) => (1, 1 + buffer.threshold as u32),
+        }
+    }
+
+    /// The function is entered: `i32.const id; call $enter` in the Observe set.
+    pub(crate) fn enter(&self, frame: Frame) -> Vec<u8> {
+        let mut code = Vec::new();
+        self.enter_to(frame, &mut code);
+        code
+    }
+
+    /// Appends that.
+    pub(crate) fn enter_to(&self, frame: Frame, out: &mut Vec<u8>) {
+        match &self.write {
+            Write::Calls { enter, .. } => frame.call(*enter, out),
+            Write::Buffer(buffer) => out.extend(buffer.enter(frame)),
+        }
+    }
+
+    /// It is left: `i32.const id; call $exit`. Leaves everything on the operand stack where it is, as all of these do.
+    pub(crate) fn exit(&self, frame: Frame) -> Vec<u8> {
+        let mut code = Vec::new();
+        self.exit_to(frame, &mut code);
+        code
+    }
+
+    /// Appends that.
+    pub(crate) fn exit_to(&self, frame: Frame, out: &mut Vec<u8>) {
+        match &self.write {
+            Write::Calls { exit, .. } => frame.call(*exit, out),
+            Write::Buffer(buffer) => out.extend(buffer.exit(frame)),
+        }
+    }
+
+    /// It is left by a tail call: what it does goes on in another.
+    pub(crate) fn leave(&self, frame: Frame) -> Vec<u8> {
+        match &self.write {
+            Write::Calls { leave, .. } => {
+                let mut code = Vec::new();
+                frame.call(*leave, &mut code);
+                code
+            }
+            Write::Buffer(_) => self.exit(frame),
+        }
+    }
+
+    /// It may have caught an exception. Nothing where functions tell for themselves that they are crossed.
+    pub(crate) fn landed(&self, frame: Frame) -> Vec<u8> {
+        match &self.write {
+            Write::Calls { .. } => Vec::new(),
+            Write::Buffer(buffer) => buffer.landed(frame),
+        }
+    }
+
+    /// `local.tee scratch; call $memory-grow; local.get scratch`: the requested pages are reported, and stay.
+    pub(crate) fn memory_grow(&self, scratch: u32) -> Vec<u8> {
+        let mut code = Vec::new();
+        InstructionSink::new(&mut code).local_tee(scratch).call(self.memory_grow).local_get(scratch);
+        code
+    }
+}
+
+/// One body that has hooks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame {
+    /// What its hooks say of it. `None`: it is not hooked, but catches, and others that are have to know.
+    pub(crate) id: Option<ProbeId>,
+    /// The first of the locals that [`HookCode::locals`] asks for.
+    pub(crate) local: u32,
+    /// Whether it catches exceptions, and says so.
+    pub(crate) catches: bool,
+    /// Whether it is a leaf function, as [`buffer`] defines it.
+    pub(crate) is_leaf: bool,
+}
+
+impl Frame {
+    /// `i32.const id; call func`
+    fn call(&self, func: u32, out: &mut Vec<u8>) {
+        if let Some(id) = self.id {
+            InstructionSink::new(out).i32_const(id.0 as i32).call(func);
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! One walk over the operators of a body: it is validated, measured, and the places are found where the rewriting has something
+//! to do.
+//!
+//! To decode an operator costs more than all of that, so it is done once. What is found is kept as bytes, two or three a place:
+//! a module of 66 MB has 2.5 MB of them, and no later stage decodes a body again unless that handles exceptions.
+
+use wasmparser::{
+    Catch, FrameKind, FrameStack, FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources,
+    VisitOperator, VisitSimdOperator, WasmFeatures,
+};
+
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+
+/// What can be counted in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Operators, the last `end` included.
+    pub operators: u32,
+    /// Whether there is a loop.
+    pub has_loop: bool,
+    /// Whether there is a call, a tail call or a switch to another stack.
+    pub has_call: bool,
+}
+
+/// What a body has to do with exceptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Exceptions {
+    /// It throws or may catch, in either flavour.
+    pub(crate) any: bool,
+    /// It has `try_table` or `throw_ref`.
+    pub(crate) new: bool,
+    /// It has `try`.
+    pub(crate) legacy: bool,
+}
+
+/// What walks over a run of bodies have found.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    /// The places of all bodies: distance and kind, and what a kind has besides, each an unsigned LEB128.
+    pub(super) sites: Vec<u8>,
+    pub(super) bodies: Vec<Found>,
+}
+
+/// What has been found in one body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    /// Where its sites end; they begin where those of the body before end.
+    pub(super) sites_end: u32,
+    pub(super) size: Size,
+    pub(super) exceptions: Exceptions,
+}
+
+/// What is noted during one walk.
+#[derive(Debug)]
+struct Notes<'n> {
+    sites: &'n mut Vec<u8>,
+    /// The place before.
+    last: usize,
+    /// Labels that are open inside of the body, and that have been opened.
+    depth: u32,
+    opened: Opened,
+    size: Size,
+    exceptions: Exceptions,
+}
+
+impl Notes<'_> {
+    #[inline]
+    fn site(&mut self, at: usize, site: Site) {
+        site.write(at - self.last, self.sites);
+        self.last = at;
+    }
+
+    #[inline]
+    fn reference(&mut self, at: usize, func: u32) {
+        // Only a number that comes to have more bits can come to need more bytes.
+        let may_widen = func.leading_zeros() != func.saturating_add(NEAR).leading_zeros();
+        self.site(at, Site::Reference { may_widen });
+    }
+
+    #[inline]
+    fn open(&mut self) {
+        self.depth += 1;
+        self.opened += 1;
+    }
+
+    /// The function's own `end` closes nothing that is counted.
+    #[inline]
+    fn close(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+}
+
+/// Shows every operator to the notes, then to `inner`.
+struct Visitor<'v, 'n, V> {
+    inner: V,
+    notes: &'v mut Notes<'n>,
+    at: usize,
+}
+
+/// What is noted of an operator, by the name of its visit.
+macro_rules! note {
+    ($notes:ident $at:ident visit_call $func:ident) => {
+        $notes.reference($at, $func);
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_ref_func $func:ident) => {
+        $notes.reference($at, $func);
+    };
+    ($notes:ident $at:ident visit_call_indirect) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_call_ref) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_return_call) => {
+        $notes.site($at, Site::TailCall($notes.opened));
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_return_call_indirect) => {
+        $notes.site($at, Site::IndirectTailCall($notes.opened));
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_return_call_ref) => {
+        $notes.site($at, Site::IndirectTailCall($notes.opened));
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_resume) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_resume_throw) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_resume_throw_ref) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_suspend) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_switch) => {
+        $notes.size.has_call = true;
+    };
+    ($notes:ident $at:ident visit_return) => {
+        $notes.site($at, Site::Return($notes.depth));
+    };
+    ($notes:ident $at:ident visit_br $depth:ident) => {
+        if $depth == $notes.depth {
+            $notes.site($at, Site::BranchOut);
+        }
+    };
+    ($notes:ident $at:ident visit_unreachable) => {
+        $notes.site($at, Site::Unreachable);
+    };
+    ($notes:ident $at:ident visit_memory_grow $memory:ident) => {
+        if $memory == 0 {
+            $notes.site($at, Site::MemoryGrow);
+        }
+    };
+    ($notes:ident $at:ident visit_block) => {
+        $notes.open();
+    };
+    ($notes:ident $at:ident visit_loop) => {
+        $notes.open();
+        $notes.size.has_loop = true;
+    };
+    ($notes:ident $at:ident visit_if) => {
+        $notes.open();
+    };
+    ($notes:ident $at:ident visit_try) => {
+        $notes.open();
+        ($notes.exceptions.any, $notes.exceptions.legacy) = (true, true);
+    };
+    ($notes:ident $at:ident visit_try_table) => {
+        $notes.open();
+        ($notes.exceptions.any, $notes.exceptions.new) = (true, true);
+    };
+    ($notes:ident $at:ident visit_throw_ref) => {
+        ($notes.exceptions.any, $notes.exceptions.new) = (true, true);
+    };
+    ($notes:ident $at:ident visit_throw) => {
+        $notes.exceptions.any = true;
+    };
+    ($notes:ident $at:ident visit_rethrow) => {
+        $notes.exceptions.any = true;
+    };
+    ($notes:ident $at:ident visit_delegate) => {
+        $notes.close();
+    };
+    ($notes:ident $at:ident visit_end) => {
+        $notes.close();
+    };
+    // Without its operands, then not at all.
+    ($notes:ident $at:ident $visit:ident $($operand:ident)+) => {
+        note!($notes $at $visit);
+    };
+    ($notes:ident $at:ident $visit:ident) => {};
+}
+
+mod frequent;
+mod sites;
+
+pub(crate) use sites::{NEAR, Opened, Site, Sites};
+
+macro_rules! visits {
+    ($(@$proposal:ident $operator:ident $({ $($operand:ident: $type:ty),* })? => $visit:ident ($($arity:tt)*))*) => { $(
+        #[inline(always)]
+        fn $visit(&mut self $(, $($operand: $type),*)?) -> V::Output {
+            #[allow(unused_variables, reason = "of most operators nothing is noted")]
+            {
+                let (notes, at) = (&mut *self.notes, self.at);
+                note!(notes at $visit $($($operand)*)?);
+            }
+            self.inner.$visit($($($operand),*)?)
+        }
+    )* };
+}
+
+impl<'a, V: VisitOperator<'a>> VisitOperator<'a> for Visitor<'_, '_, V> {
+    type Output = V::Output;
+
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = V::Output>> {
+        self.inner.simd_visitor()
+    }
+
+    wasmparser::for_each_visit_operator!(visits);
+}
+
+impl<V: FrameStack> FrameStack for Visitor<'_, '_, V> {
+    #[inline(always)]
+    fn current_frame(&self) -> Option<FrameKind> {
+        self.inner.current_frame()
+    }
+}
+
+/// Where nothing is validated: knows no more than which blocks are open, as decoding needs that.
+#[derive(Debug)]
+struct Frames<'f> {
+    open: &'f mut Vec<FrameKind>,
+    /// How many functions there are.
+    functions: u32,
+    /// Whether something has been seen that later stages would follow to where nothing is. (To return that from each visit would
+    /// cost as much as the visit.)
+    astray: &'f mut bool,
+}
+
+/// What an operator does to the blocks that are open.
+macro_rules! frame {
+    ($self:ident visit_block $type:ident) => {
+        $self.open.push(FrameKind::Block)
+    };
+    ($self:ident visit_loop $type:ident) => {
+        $self.open.push(FrameKind::Loop)
+    };
+    ($self:ident visit_if $type:ident) => {
+        $self.open.push(FrameKind::If)
+    };
+    ($self:ident visit_call $func:ident) => {
+        *$self.astray |= $func >= $self.functions
+    };
+    ($self:ident visit_return_call $func:ident) => {
+        *$self.astray |= $func >= $self.functions
+    };
+    ($self:ident visit_ref_func $func:ident) => {
+        *$self.astray |= $func >= $self.functions
+    };
+    ($self:ident visit_else) => {
+        $self.becomes(FrameKind::Else)
+    };
+    ($self:ident visit_try $type:ident) => {
+        $self.open.push(FrameKind::LegacyTry)
+    };
+    ($self:ident visit_catch $tag:ident) => {
+        $self.becomes(FrameKind::LegacyCatch)
+    };
+    ($self:ident visit_catch_all) => {
+        $self.becomes(FrameKind::LegacyCatchAll)
+    };
+    ($self:ident visit_delegate $depth:ident) => {
+        _ = $self.open.pop()
+    };
+    ($self:ident visit_end) => {
+        _ = $self.open.pop()
+    };
+    // The clauses' labels are followed later on.
+    ($self:ident visit_try_table $table:ident) => {
+        for clause in &$table.catches {
+            let (Catch::One { label, .. }
+            | Catch::OneRef { label, .. }
+            | Catch::All { label }
+            | Catch::AllRef { label }) = clause;
+            *$self.astray |= *label as usize >= $self.open.len();
+        }
+        $self.open.push(FrameKind::TryTable)
+    };
+    ($self:ident $visit:ident $($operand:ident)*) => {};
+}
+
+macro_rules! only_frames {
+    ($(@$proposal:ident $operator:ident $({ $($operand:ident: $type:ty),* })? => $visit:ident ($($arity:tt)*))*) => { $(
+        #[inline(always)]
+        #[allow(unused_variables, reason = "most operators are passed over")]
+        fn $visit(&mut self $(, $($operand: $type),*)?) {
+            frame!(self $visit $($($operand)*)?);
+        }
+    )* };
+}
+
+impl<'a> VisitOperator<'a> for Frames<'_> {
+    type Output = ();
+
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = ()>> {
+        Some(self)
+    }
+
+    wasmparser::for_each_visit_operator!(only_frames);
+}
+
+impl<'a> VisitSimdOperator<'a> for Frames<'_> {
+    wasmparser::for_each_visit_simd_operator!(only_frames);
+}
+
+impl FrameStack for Frames<'_> {
+    #[inline(always)]
+    fn current_frame(&self) -> Option<FrameKind> {
+        self.open.last().copied()
+    }
+}
+
+impl Frames<'_> {
+    fn becomes(&mut self, kind: FrameKind) {
+        if let Some(last) = self.open.last_mut() {
+            *last = kind;
+        }
+    }
+}
+
+const ASTRAY: &str = "this body names a function, or in a clause of a `try_table` a label, that is not there";
+
+/// Walks over bodies one after the other.
+#[derive(Default)]
+pub(super) struct Walker {
+    pub(super) walked: Walked,
+    allocations: FuncValidatorAllocations,
+    frames: Vec<FrameKind>,
+}
+
+impl Walker {
+    /// Validates a body.
+    ///
+    /// # Errors
+    /// With the offset of the first operator that is not valid.
+    pub(super) fn validated(
+        &mut self,
+        func: FuncToValidate<ValidatorResources>,
+        body: &FunctionBody<'_>,
+    ) -> Result<()> {
+        let mut validator = func.into_validator(std::mem::take(&mut self.allocations));
+        let mut reader = body.get_binary_reader();
+        validator.read_locals(&mut reader)?;
+        reader.set_features(*validator.features());
+        let mut notes = self.notes(body);
+        while !reader.eof() {
+            let at = reader.original_position();
+            notes.size.operators += 1;
+            reader.visit_operator(&mut Visitor { inner: validator.visitor(at), notes: &mut notes, at })??;
+        }
+        let (size, exceptions) = (notes.size, notes.exceptions);
+        reader.finish_expression(&validator.visitor(reader.original_position()))?;
+        self.found(size, exceptions);
+        self.allocations = validator.into_allocations();
+        Ok(())
+    }
+
+    /// Decodes a body, and no more: whether its operators get what they take is not looked at.
+    ///
+    /// # Errors
+    /// With the offset of the first operator that cannot be read, or that closes what is not open.
+    pub(super) fn decoded(&mut self, body: &FunctionBody<'_>, functions: u32, features: WasmFeatures) -> Result<()> {
+        let mut reader = body.get_binary_reader_for_operators()?;
+        reader.set_features(features);
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        frames.push(FrameKind::Block);
+        let mut astray = false;
+        let mut notes = self.notes(body);
+        loop {
+            let rest = reader.clone().read_bytes(reader.bytes_remaining())?;
+            let passed = frequent::pass(&mut notes, &mut frames, functions, (rest, reader.original_position()));
+            reader.read_bytes(passed)?;
+            if reader.eof() {
+                break;
+            }
+            let at = reader.original_position();
+            notes.size.operators += 1;
+            let inner = Frames { open: &mut frames, functions, astray: &mut astray };
+            reader.visit_operator(&mut Visitor { inner, notes: &mut notes, at })?;
+        }
+        let (size, exceptions) = (notes.size, notes.exceptions);
+        reader.finish_expression(&Frames { open: &mut frames, functions, astray: &mut astray })?;
+        if astray {
+            return Err(Error::at(ErrorKind::Malformed, body.range().start, ASTRAY));
+        }
+        self.found(size, exceptions);
+        self.frames = frames;
+        Ok(())
+    }
+
+    fn notes(&mut self, body: &FunctionBody<'_>) -> Notes<'_> {
+        Notes {
+            sites: &mut self.walked.sites,
+            last: body.range().start,
+            depth: 0,
+            opened: 0,
+            size: Size::default(),
+            exceptions: Exceptions::default(),
+        }
+    }
+
+    fn found(&mut self, size: Size, exceptions: Exceptions) {
+        let sites_end = self.walked.sites.len() as u32;
+        self.walked.bodies.push(Found { sites_end, size, exceptions });
+    }
+}

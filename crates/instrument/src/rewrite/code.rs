@@ -1,0 +1,187 @@
+//! The code section: measured, then written.
+//!
+//! How long each body becomes is known before the first byte of the output is written, since sizes stand before what they are of;
+//! then the bodies are made on all cores, some at a time, and go to where the output is written. Each body is spliced twice for
+//! that, which costs little beside its validation; to keep the bodies in between would be to have the code in memory once more.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::ops::Range;
+
+use super::body::{self, BodyPlan, LeftOut, NewBody, Scratch, size_width_of};
+use super::offsets::{Growth, OffsetMap, Place};
+use super::splice::{Widths, write_leb};
+use super::{Layout, assemble};
+use crate::module::{FuncIdx, Module, id};
+use crate::restore::BodyRestore;
+use crate::select::Plan;
+use wasmtrace_abi::error::Result;
+use wasmtrace_abi::hook::ProbeId;
+
+/// The bodies of a module with the hooks in them.
+#[derive(Debug)]
+pub(super) struct Code<'c, 'a> {
+    module: &'c Module<'a>,
+    plan: &'c Plan,
+    layout: &'c Layout,
+    /// The positions of bodies that one unit of work writes.
+    runs: Vec<Range<usize>>,
+    /// For each body how long it is, and how wide the size field is before it.
+    sizes: Vec<(u32, u8)>,
+    /// The bodies behind those of the original's functions, each with its size field.
+    pub(super) appended: Vec<Vec<u8>>,
+    /// Where the code goes.
+    pub(super) offsets: OffsetMap,
+    /// By position, what cannot be computed back.
+    pub(super) restore: Vec<(u32, BodyRestore)>,
+    /// Labels that hooks open inside of bodies, by function: each by how many of the original's come before it.
+    pub(super) labels: HashMap<u32, Vec<u32>>,
+    /// The bodies that carry fewer hooks than they were meant to.
+    pub(super) left_out: HashMap<FuncIdx, LeftOut>,
+}
+
+/// What is known of a run of bodies.
+#[derive(Debug, Default)]
+struct Measured {
+    /// For each: its size, the width of its size field, where its entry hook stands, how many growths are its own.
+    bodies: Vec<(u32, u8, Option<u32>, u32)>,
+    growths: Vec<Growth>,
+    restore: Vec<(u32, BodyRestore)>,
+    labels: Vec<(u32, Vec<u32>)>,
+    left_out: Vec<(FuncIdx, LeftOut)>,
+}
+
+impl<'c, 'a> Code<'c, 'a> {
+    /// Measures all bodies; `appended` will stand behind them.
+    pub(super) fn measure(
+        module: &'c Module<'a>,
+        plan: &'c Plan,
+        layout: &'c Layout,
+        appended: Vec<Vec<u8>>,
+    ) -> Result<Self> {
+        let runs = crate::parallel::runs(module.defined_funcs().map(|func| module.body(func).len()));
+        let mut code = Code {
+            module,
+            plan,
+            layout,
+            sizes: Vec::with_capacity(module.defined_funcs().len()),
+            runs,
+            appended,
+            offsets: OffsetMap::default(),
+            restore: Vec::new(),
+            labels: HashMap::new(),
+            left_out: HashMap::new(),
+        };
+        let Some(section) = module.section(id::CODE).filter(|_| !code.runs.is_empty()) else { return Ok(code) };
+        let measured = crate::parallel::map(code.runs.clone(), |run| code.measure_run(run));
+
+        let base = section.contents.start;
+        let count_width = module.body(code.func(0)).start - size_width_of(module, code.func(0)) as usize - base;
+        let count = assemble::code_count(
+            module.defined_funcs().len(),
+            count_width as u8,
+            code.appended.len(),
+            &mut Widths::Note(Vec::new()),
+        );
+        let mut at = u32::from(count.1);
+        let measured = measured.into_iter().collect::<Result<Vec<_>>>()?;
+        let bodies = measured.iter().flat_map(|run| &run.bodies).map(|(size, width, ..)| with_field((*size, *width)));
+        let length = at as usize + bodies.chain(code.appended.iter().map(Vec::len)).sum::<usize>();
+        let mut offsets = OffsetMap::new((section.contents.len() as u32, length as u32));
+        let mut funcs = module.defined_funcs();
+        for run in measured {
+            let mut growths = run.growths.as_slice();
+            for (size, width, enter, own) in run.bodies {
+                let old = module.body(funcs.next().expect("there are as many bodies as functions"));
+                let old = (old.start - base) as u32..(old.end - base) as u32;
+                let (own, others) = growths.split_at(own as usize);
+                growths = others;
+                offsets.push(Place { old, new_start: at + u32::from(width), enter }, own);
+                at += u32::from(width) + size;
+                code.sizes.push((size, width));
+            }
+            code.restore.extend(run.restore);
+            code.labels.extend(run.labels);
+            code.left_out.extend(run.left_out);
+        }
+        code.offsets = offsets;
+        Ok(code)
+    }
+
+    fn measure_run(&self, run: Range<usize>) -> Result<Measured> {
+        let mut measured = Measured {
+            bodies: Vec::with_capacity(run.len()),
+            growths: Vec::with_capacity(4 * run.len()),
+            ..Default::default()
+        };
+        let mut scratch = Scratch { measures: true, ..Default::default() };
+        for position in run {
+            let body = self.body(position, &mut scratch)?;
+            let size = scratch.size as u32;
+            measured.bodies.push((size, body.size_width, body.enter, scratch.growths.len() as u32));
+            measured.growths.extend_from_slice(&scratch.growths);
+            if !body.restore.is_empty() {
+                measured.restore.push((position as u32, body.restore));
+            }
+            if !body.labels.is_empty() {
+                measured.labels.push((self.func(position).0, body.labels));
+            }
+            measured.left_out.extend(body.left_out.map(|why| (self.func(position), why)));
+        }
+        Ok(measured)
+    }
+
+    fn func(&self, position: usize) -> FuncIdx {
+        FuncIdx((self.module.imported_funcs().len() + position) as u32)
+    }
+
+    fn body(&self, position: usize, scratch: &mut Scratch) -> Result<NewBody> {
+        let (module, layout, func) = (self.module, self.layout, self.func(position));
+        let landings = layout.landings.get(&func);
+        let id = self.plan.contains(func).then(|| ProbeId(layout.shift.place(func.0)));
+        let has_hooks = id.is_some() || landings.is_some();
+        let hooked = has_hooks.then(|| (id, layout.block_types[&module.type_index(func)].as_slice()));
+        let is_shared = module.is_shared(func);
+        let plan = BodyPlan {
+            hooked,
+            landings,
+            wrapper: layout.wrapper,
+            memory_grow: layout.memory_grow && !is_shared,
+            balance: !is_shared,
+        };
+        body::rewrite(module, func, &plan, &layout.code, &layout.shift, scratch)
+    }
+
+    /// How long all of it is, size fields included.
+    pub(super) fn len(&self) -> usize {
+        self.sizes.iter().map(|size| with_field(*size)).chain(self.appended.iter().map(Vec::len)).sum()
+    }
+
+    /// Makes all bodies, with their size fields, and shows them to `see`, in order, many at a time.
+    pub(super) fn each<E>(&self, mut see: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        crate::parallel::fill(&self.runs, |run, bodies| self.write_run(run.clone(), bodies), &mut see)?;
+        self.appended.iter().try_for_each(|body| see(body))
+    }
+
+    /// The same for who takes them all.
+    pub(super) fn show(&self, see: &mut dyn FnMut(&[u8])) {
+        let Ok(()) = self.each(|bodies| -> Result<(), Infallible> {
+            see(bodies);
+            Ok(())
+        });
+    }
+
+    fn write_run(&self, run: Range<usize>, out: &mut Vec<u8>) {
+        let mut scratch = Scratch::default();
+        for position in run {
+            self.body(position, &mut scratch).expect("it has been written before, to be measured");
+            let (size, width) = self.sizes[position];
+            write_leb(out, size, width);
+            out.extend_from_slice(&scratch.bytes);
+        }
+    }
+}
+
+fn with_field((size, width): (u32, u8)) -> usize {
+    size as usize + width as usize
+}

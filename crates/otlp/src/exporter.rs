@@ -1,0 +1,356 @@
+//! Reads a recording, and sends what it says.
+
+use std::io::{self, Read};
+use std::time::Instant;
+
+use wasmtrace_trace::event::Ending;
+use wasmtrace_trace::export::metrics::Metrics;
+use wasmtrace_trace::export::otlp::Request;
+use wasmtrace_trace::export::spans::{Attribute, Spans, attribute};
+use wasmtrace_trace::export::{Encoding, Signal, Subject};
+use wasmtrace_trace::fold::{Change, Fold, Note, Span};
+use wasmtrace_trace::recording::{Block, End, Reader};
+
+use crate::budget::{self, Budget, Fate, Kept, Sum};
+use crate::options::Order;
+use crate::request::{Batch, is_full, subject};
+use crate::sender::Way;
+use crate::sent_spans::Already;
+use crate::settings::{Exporter, Protocol, Settings};
+
+/// What was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// The trace that it is in, in hex.
+    pub trace: String,
+    /// Spans, the run's own among them.
+    pub spans: u64,
+    /// Those of them that were sent while it ran.
+    pub underway: u64,
+    /// Spans, log records and data points of metrics that the sink rejected: they are in none of the other numbers.
+    pub rejected: u64,
+    /// Log records.
+    pub logs: u64,
+    /// Metrics.
+    pub metrics: u64,
+    /// Calls and manual spans that are in spans of others, and those that are in none.
+    pub merged: u64,
+    /// Those that are in none.
+    pub left_out: u64,
+    /// What the sink said, and what else was not as it should be.
+    pub said: Vec<String>,
+}
+
+/// Sends the recording that `open` opens: it may be called twice, and begins at the beginning each time.
+///
+/// # Errors
+/// In a sentence, why not all of it was taken. Sent again, the spans that were taken are the same ones.
+pub fn deliver<R: Read>(open: impl FnMut() -> io::Result<R>, order: &Order<'_>) -> Result<Delivered, String> {
+    deliver_rest(open, order, &Already::default())
+}
+
+/// The same of what was not sent while the recording was written ([`Underway`]).
+///
+/// # Errors
+/// Those of [`deliver`].
+pub fn deliver_rest<R: Read>(
+    mut open: impl FnMut() -> io::Result<R>,
+    order: &Order<'_>,
+    already: &Already,
+) -> Result<Delivered, String> {
+    let mut read = || open().map_err(|e| e.to_string());
+    let budget = match order.max_spans {
+        0 => Budget::all(),
+        most => {
+            let mut count = budget::Count::new(most, already);
+            replay(read()?, order, |_, what| {
+                if let Step::Change(change) = what {
+                    count.change(change);
+                }
+                Ok(())
+            })?;
+            count.budget()
+        }
+    };
+    let mut delivery: Option<Delivery<'_>> = None;
+    let mut delivered = Delivered::default();
+    let mut budget = Some(budget);
+    replay(read()?, order, |subject, step| {
+        let delivery = match &mut delivery {
+            Some(delivery) => delivery,
+            none => none.insert(Delivery::begin(order, budget.take().expect("taken once"), already)?),
+        };
+        match step {
+            Step::Change(change) => delivery.change(subject, change),
+            Step::End(ended) => {
+                delivered = delivery.finish(subject, &ended)?;
+                Ok(())
+            }
+        }
+    })?;
+    Ok(delivered)
+}
+
+/// What a recording says, step by step.
+enum Step<'s> {
+    Change(&'s Change<'s>),
+    End(Ended<'s>),
+}
+
+struct Ended<'s> {
+    ending: &'s Ending,
+    duration: u64,
+    calls: u64,
+    /// It stops before the run did, and why.
+    stops: Option<&'s str>,
+}
+
+/// Plays a recording, to its end or as far as it is sound.
+fn replay(
+    input: impl Read,
+    order: &Order<'_>,
+    mut tell: impl FnMut(&Subject, Step<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut reader = Reader::open(io::BufReader::with_capacity(1 << 16, input)).map_err(|e| e.to_string())?;
+    let subject = subject(reader.header(), order.settings, &order.resource);
+    let mut fold = Fold::new();
+    let mut events = Vec::new();
+    let mut failed = Ok(());
+    let (end, stops) = loop {
+        match reader.block(&mut events) {
+            Ok(Block::Events) => {
+                for event in &events {
+                    fold.event(event, &mut |change| {
+                        if failed.is_ok() {
+                            failed = tell(&subject, Step::Change(change));
+                        }
+                    });
+                }
+                std::mem::replace(&mut failed, Ok(()))?;
+            }
+            Ok(Block::End(end)) => break (Some(end), None),
+            Ok(Block::Stops) => break (None, Some("it stops before the run did".to_owned())),
+            Err(e) => break (None, Some(e.to_string())),
+        }
+    };
+    let unknown = || End { ending: Ending::Unknown, duration: fold.last() };
+    let End { ending, duration } = end.or(order.end.clone()).unwrap_or_else(unknown);
+    let duration = duration.max(fold.last());
+    fold.finish(duration, &ending, &mut |change| {
+        if failed.is_ok() {
+            failed = tell(&subject, Step::Change(change));
+        }
+    });
+    failed?;
+    tell(&subject, Step::End(Ended { ending: &ending, duration, calls: fold.calls(), stops: stops.as_deref() }))
+}
+
+/// Spans, logs and metrics on their way.
+struct Delivery<'d> {
+    order: &'d Order<'d>,
+    kept: Kept<'d>,
+    already: &'d Already,
+    /// How many spans have closed, and how many of them were sent while it ran.
+    closed: u64,
+    underway: u64,
+    spans: Spans,
+    batch: Batch,
+    /// Where the guest's log lines go, if not onto their spans.
+    logs: Option<Request>,
+    /// The same of its metrics.
+    metrics: Option<Metrics>,
+    /// One for each signal.
+    span_way: Way<'d>,
+    log_way: Way<'d>,
+    metric_way: Way<'d>,
+}
+
+fn encoding(exporter: &Exporter) -> Encoding {
+    match exporter.protocol.value {
+        Protocol::Http(encoding) => encoding,
+        Protocol::Grpc | Protocol::Zipkin => Encoding::Proto,
+    }
+}
+
+impl<'d> Delivery<'d> {
+    fn begin(order: &'d Order<'d>, budget: Budget, already: &'d Already) -> Result<Self, String> {
+        let Settings { traces, logs, metrics, limits, .. } = order.settings;
+        Ok(Delivery {
+            order,
+            kept: Kept::new(budget, already),
+            already,
+            closed: 0,
+            underway: 0,
+            spans: Spans::new(*limits).map_err(|e| e.to_string())?,
+            batch: Batch::new(traces.protocol.value, *limits),
+            logs: logs.enabled.value.then(|| Request::new(Signal::Logs, encoding(logs), *limits)),
+            metrics: metrics.enabled.value.then(Metrics::default),
+            span_way: Way::new(traces, Signal::Traces, order),
+            log_way: Way::new(logs, Signal::Logs, order),
+            metric_way: Way::new(metrics, Signal::Metrics, order),
+        })
+    }
+
+    /// # Errors
+    /// Why nothing of what is left will be taken.
+    fn change(&mut self, subject: &Subject, change: &Change<'_>) -> Result<(), String> {
+        match change {
+            Change::Opened { number, what, .. } => self.kept.opened(*number, what),
+            Change::Closed { span, depth } => {
+                self.closed += 1;
+                match self.kept.closed(span, *depth) {
+                    Fate::Alone(_) if self.already.is_sent(span.number, self.closed) => {
+                        self.spans.forget(span.number);
+                        self.underway += 1;
+                    }
+                    Fate::Alone(parent) => self.span(subject, span, parent, Vec::new()),
+                    Fate::Merged => {}
+                }
+            }
+            Change::Noted { at, span, note } => {
+                let number = self.kept.innermost(*span).unwrap_or(0);
+                match (note, &mut self.logs, &mut self.metrics) {
+                    (Note::Log(level, message), Some(logs), _) => {
+                        let context = self.spans.context(subject);
+                        logs.log(context, context.span(number), subject.began.saturating_add(*at), *level, message);
+                        if is_full(logs.size()) {
+                            self.send_logs(subject);
+                        }
+                    }
+                    (Note::Metric(line), _, Some(metrics)) => metrics.line(line),
+                    _ => {
+                        if let Some(number) = self.kept.innermost_unsent(*span) {
+                            self.spans.noted(subject, *at, number, note);
+                        }
+                    }
+                }
+            }
+        }
+        let others = self.logs.is_some() || self.metrics.is_some();
+        let late = || self.order.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let over = self.span_way.failed().is_some() && (!others || late());
+        if over { Err(self.failure().expect("something failed")) } else { Ok(()) }
+    }
+
+    fn span(&mut self, subject: &Subject, span: &Span<'_>, parent: Option<u64>, more: Vec<Attribute>) {
+        let Delivery { spans, batch, .. } = self;
+        spans.closed(subject, span, parent, more, |span| batch.span(subject, &span));
+        if is_full(self.batch.size()) {
+            self.send_spans(subject);
+        }
+    }
+
+    fn finish(&mut self, subject: &Subject, step: &Ended<'_>) -> Result<Delivered, String> {
+        let (sums, merged, left_out) =
+            std::mem::replace(&mut self.kept, Kept::new(Budget::all(), self.already)).finish();
+        for (sum, inside) in &sums {
+            let Sum { what, start, end, how, tags, .. } = sum;
+            let (number, start, end, how, own) = (sum.number(), *start, *end, *how, 0);
+            let several = vec![attribute("wasm.call.count", sum.count), attribute("wasm.call.total_ns", sum.total)];
+            let span = Span { number, parent: *inside, what, start, end, own, how, tags };
+            self.span(subject, &span, *inside, if sum.count > 1 { several } else { Vec::new() });
+        }
+        let mut more = vec![attribute("wasm.call.count", step.calls)];
+        if merged + left_out > 0 {
+            more.push(attribute("wasm.spans.merged", merged));
+            more.push(attribute("wasm.spans.left_out", left_out));
+        }
+        if let Some(stops) = step.stops {
+            more.push(attribute("wasm.trace.incomplete", stops));
+        }
+        let Delivery { spans, batch, .. } = self;
+        spans.finish(subject, step.ending, step.duration, more, |span| batch.span(subject, &span));
+        self.send_spans(subject);
+        self.send_logs(subject);
+        let mut said = Vec::new();
+        let metrics = self.send_metrics(subject, step.duration, &mut said);
+        if let Some(failure) = self.failure() {
+            return Err(failure);
+        }
+        said.splice(0..0, self.said());
+        said.extend(step.stops.map(|stops| format!("the trace is incomplete: {stops}")));
+        let already = &self.already.said;
+        Ok(Delivered {
+            trace: format!("{:032x}", self.spans.context(subject).trace),
+            spans: (self.underway + self.span_way.taken()).saturating_sub(already.rejected()),
+            underway: self.underway.saturating_sub(already.rejected()),
+            rejected: self.ways().iter().fold(already.rejected(), |sum, way| sum.saturating_add(way.said().rejected())),
+            logs: self.log_way.taken(),
+            // Of which metrics the points were that were rejected is not said.
+            metrics: metrics.min(self.metric_way.taken()),
+            merged,
+            left_out,
+            said,
+        })
+    }
+
+    fn ways(&self) -> [&Way<'d>; 3] {
+        [&self.span_way, &self.log_way, &self.metric_way]
+    }
+
+    /// What the sink said of what it took.
+    fn said(&self) -> Vec<String> {
+        let mut of_spans = self.already.said.clone();
+        of_spans.add(self.span_way.said());
+        let (of_logs, of_metrics) = (self.log_way.said(), self.metric_way.said());
+        let of_spans = of_spans.sentences(Signal::Traces);
+        of_spans.chain(of_logs.sentences(Signal::Logs)).chain(of_metrics.sentences(Signal::Metrics)).collect()
+    }
+
+    /// Why not all of it was taken, and what was.
+    fn failure(&self) -> Option<String> {
+        let names = ["spans", "logs", "metrics"];
+        let mut parts: Vec<String> = Vec::new();
+        for (name, way) in names.into_iter().zip(self.ways()) {
+            let Some(why) = way.failed() else { continue };
+            // Of an endpoint for all the same is wrong for each, and spans are what it is about.
+            if !parts.iter().any(|part| part == why) {
+                parts.push(if name == "spans" { why.to_owned() } else { format!("{name}: {why}") });
+            }
+        }
+        if parts.is_empty() {
+            return None;
+        }
+        let sent = names.into_iter().zip(self.ways()).filter(|(_, way)| way.failed().is_none() && way.taken() > 0);
+        let sent: Vec<&str> = sent.map(|(name, _)| name).collect();
+        if !sent.is_empty() {
+            parts.push(format!("{} were sent", sent.join(" and ")));
+        }
+        match self.already.spans().saturating_sub(self.already.said.rejected()) {
+            0 => {}
+            underway => parts.push(format!("{underway} spans were sent while it ran")),
+        }
+        parts.extend(self.said());
+        Some(parts.join("; "))
+    }
+
+    fn send_spans(&mut self, subject: &Subject) {
+        let (items, _) = self.batch.size();
+        self.span_way.send(&self.batch.take(subject), items);
+    }
+
+    fn send_logs(&mut self, subject: &Subject) {
+        let Some(logs) = &mut self.logs else { return };
+        let (items, _) = logs.size();
+        if items > 0 {
+            self.log_way.send(&logs.take(subject), items);
+        }
+    }
+
+    /// How many metrics there are.
+    fn send_metrics(&mut self, subject: &Subject, duration: u64, said: &mut Vec<String>) -> u64 {
+        let Some(metrics) = self.metrics.take() else { return 0 };
+        let by_metric = metrics.by_metric();
+        if metrics.left_out > 0 {
+            said.push(format!("{} metrics were in no format that is known, or of too many series", metrics.left_out));
+        }
+        if !by_metric.is_empty() {
+            let Settings { metrics: exporter, limits, delta, .. } = self.order.settings;
+            let mut request = Request::new(Signal::Metrics, encoding(exporter), *limits);
+            let times = [subject.began, subject.began.saturating_add(duration)];
+            by_metric.iter().for_each(|series| request.metric(series, times, delta.value));
+            self.metric_way.send(&request.take(subject), by_metric.iter().map(|series| series.len()).sum());
+        }
+        by_metric.len() as u64
+    }
+}

@@ -1,0 +1,66 @@
+//! Requests with spans, and what they are about.
+
+use wasmtrace_trace::export::otlp::Request;
+use wasmtrace_trace::export::spans::Told;
+use wasmtrace_trace::export::zipkin::ZipkinRequest;
+use wasmtrace_trace::export::{Encoding, Limits, Signal, Subject};
+use wasmtrace_trace::recording::Header;
+
+use crate::settings::{Protocol, Settings};
+
+/// What a recording is of, with the resource that is sent.
+pub(crate) fn subject(header: &Header, settings: &Settings, resource: &[(String, String)]) -> Subject {
+    let mut subject = Subject::from(header);
+    let recorded = std::mem::take(&mut subject.resource);
+    subject.resource = settings.resource.value.clone();
+    for (key, value) in recorded.into_iter().chain(resource.iter().cloned()) {
+        subject.resource.retain(|(known, _)| *known != key);
+        subject.resource.push((key, value));
+    }
+    subject
+}
+
+/// A request with spans that is being written.
+pub(crate) enum Batch {
+    Otlp(Request),
+    Zipkin(ZipkinRequest),
+}
+
+impl Batch {
+    pub(crate) fn new(protocol: Protocol, limits: Limits) -> Self {
+        match protocol {
+            Protocol::Zipkin => Batch::Zipkin(ZipkinRequest::new(limits)),
+            Protocol::Grpc => Batch::Otlp(Request::new(Signal::Traces, Encoding::Proto, limits)),
+            Protocol::Http(encoding) => Batch::Otlp(Request::new(Signal::Traces, encoding, limits)),
+        }
+    }
+
+    pub(crate) fn span(&mut self, subject: &Subject, span: &Told<'_>) {
+        match self {
+            Batch::Otlp(request) => request.span(subject, span),
+            Batch::Zipkin(request) => request.span(subject, span),
+        }
+    }
+
+    pub(crate) fn size(&mut self) -> (usize, usize) {
+        match self {
+            Batch::Otlp(request) => request.size(),
+            Batch::Zipkin(request) => request.size(),
+        }
+    }
+
+    pub(crate) fn take(&mut self, subject: &Subject) -> Vec<u8> {
+        match self {
+            Batch::Otlp(request) => request.take(subject),
+            Batch::Zipkin(request) => request.take(),
+        }
+    }
+}
+
+/// A request is sent when it has so many items, or bytes: gRPC's servers take 4 MiB by default.
+const MOST_ITEMS: usize = 1_000;
+const MOST_BYTES: usize = 1 << 20;
+
+pub(crate) fn is_full((items, bytes): (usize, usize)) -> bool {
+    items >= MOST_ITEMS || bytes >= MOST_BYTES
+}

@@ -1,0 +1,168 @@
+//! Requests to one endpoint, one after the other, each until it is taken or there is no sense in trying again.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::answer::{Again, Said, Trouble};
+use super::grpc::Grpc;
+use super::http::Http;
+use super::options::Order;
+use super::settings::{Exporter, Protocol};
+use wasmtrace_trace::export::Signal;
+
+enum Transport {
+    Http(Http),
+    Grpc(Grpc),
+}
+
+pub(super) struct Sender {
+    transport: Transport,
+    /// What requests carry; Zipkin's have answers without contents.
+    signal: Signal,
+    zipkin: bool,
+    timeout: Duration,
+    pub(super) deadline: Option<Instant>,
+    /// There was an answer.
+    answers: bool,
+    /// What the sink said of requests that it took.
+    pub(super) said: Said,
+    /// Who is told, once, that it is waited for.
+    waits: Option<mpsc::Sender<String>>,
+}
+
+/// The requests of one signal, which is sent whatever becomes of the others.
+pub(super) struct Way<'w> {
+    exporter: &'w Exporter,
+    signal: Signal,
+    order: &'w Order<'w>,
+    /// From the first request on.
+    sender: Option<Sender>,
+    /// How many items were in requests that were taken.
+    items: u64,
+    /// Why no more are sent.
+    failed: Option<String>,
+}
+
+impl<'w> Way<'w> {
+    pub(super) fn new(exporter: &'w Exporter, signal: Signal, order: &'w Order<'w>) -> Self {
+        Way { exporter, signal, order, sender: None, items: 0, failed: None }
+    }
+
+    /// Sends a request with so many items, if none has failed.
+    pub(super) fn send(&mut self, body: &[u8], items: usize) {
+        if self.failed.is_some() {
+            return;
+        }
+        let sender = match &mut self.sender {
+            Some(sender) => Ok(sender),
+            none => Sender::new(self.exporter, self.signal, self.order.deadline)
+                .map(|sender| none.insert(Sender { waits: self.order.waits.clone(), ..sender })),
+        };
+        match sender.and_then(|sender| sender.send(body)) {
+            Ok(()) => self.items += items as u64,
+            Err(e) => self.failed = Some(e),
+        }
+    }
+
+    pub(super) fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// What the sink said of what it took.
+    pub(super) fn said(&self) -> Said {
+        self.sender.as_ref().map(|sender| sender.said.clone()).unwrap_or_default()
+    }
+
+    /// How many items were taken, and not rejected.
+    pub(super) fn taken(&self) -> u64 {
+        self.items.saturating_sub(self.said().rejected())
+    }
+}
+
+/// The first pause between two tries; each is twice as long as the one before, up to the longest.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A longer one is no hiccup, and somebody may want to know why nothing happens.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where there never was an answer, so many tries are made in all.
+const TRIES_UNANSWERED: u32 = 4;
+
+impl Sender {
+    pub(super) fn new(exporter: &Exporter, signal: Signal, deadline: Option<Instant>) -> Result<Sender, String> {
+        exporter.check()?;
+        let transport = match exporter.protocol.value {
+            Protocol::Grpc => Transport::Grpc(Grpc::new(exporter)?),
+            Protocol::Http(_) | Protocol::Zipkin => Transport::Http(Http::new(exporter)?),
+        };
+        let zipkin = exporter.protocol.value == Protocol::Zipkin;
+        let timeout = exporter.timeout.value;
+        Ok(Sender { transport, signal, zipkin, timeout, deadline, answers: false, said: Said::default(), waits: None })
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// Why it was not taken, the last time.
+    pub(super) fn send(&mut self, body: &[u8]) -> Result<(), String> {
+        let mut pause = PAUSE;
+        for tries in 1.. {
+            let timeout = self.timeout.min(self.left());
+            if timeout.is_zero() {
+                return Err("there was no time left".to_owned());
+            }
+            let Trouble { again, message } = match self.once(body, timeout) {
+                Ok(said) => {
+                    self.answers = true;
+                    self.said.add(said);
+                    return Ok(());
+                }
+                Err(trouble) => trouble,
+            };
+            let wait = match again {
+                Again::Never => return Err(message),
+                Again::Unanswered if !self.answers && tries >= TRIES_UNANSWERED => return Err(message),
+                Again::Later(Some(after)) => after,
+                Again::Unanswered | Again::Later(None) => pause + jitter(pause),
+            };
+            self.answers |= matches!(again, Again::Later(_));
+            if wait >= self.left() {
+                let asked = matches!(again, Again::Later(Some(_)));
+                return Err(if asked { format!("{message}, and asks to wait {wait:.1?}") } else { message });
+            }
+            if wait >= LONG_PAUSE
+                && let Some(waits) = self.waits.take()
+            {
+                let most = match self.deadline {
+                    Some(_) => format!("for {:.0?} at most", self.left()),
+                    None => "as long as it takes".to_owned(),
+                };
+                // Nobody may want to know.
+                let _ = waits.send(format!("{message}; it is asked again in {wait:.0?}, and {most}"));
+            }
+            std::thread::sleep(wait);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        unreachable!("the tries are without end")
+    }
+
+    fn once(&mut self, body: &[u8], timeout: Duration) -> Result<Said, Trouble> {
+        match &mut self.transport {
+            Transport::Http(http) => http.send((!self.zipkin).then_some(self.signal), body, timeout),
+            Transport::Grpc(grpc) => grpc.send(self.signal, body, timeout),
+        }
+    }
+}
+
+/// Up to a half of it, so that many who were refused together do not come back together.
+fn jitter(pause: Duration) -> Duration {
+    let mut random = [0; 1];
+    // Without it nothing is wrong.
+    let _ = getrandom::fill(&mut random);
+    pause / 2 * random[0].into() / 256
+}

@@ -1,0 +1,260 @@
+//! The time of a run, and who writes it into the guest's buffer.
+//!
+//! The guest cannot read a clock by itself, only a word of its buffer. Two write it: the guest's own thread at each
+//! `flush`, and, where that is not enough, a thread that does nothing else.
+//!
+//! *Coarse*: flushes come so often that the word is fresh, some five microseconds old where calls are dense (the recorder
+//! sees to that, and `timeline` shares out what lies between them), and this thread only lowers the limit when there has been
+//! none for 100 µs, so that the next event is given its time when it comes. It never writes the time, and so never takes a
+//! core from the guest. Where calls below a threshold are counted only, there are no flushes while a call runs, so there it
+//! writes the time as well, each 100 µs.
+//!
+//! *Spin*: it writes the time each microsecond, and wants a core of its own for that.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::buffer::Buffer;
+use wasmtrace_abi::buffer::{CLOCK, LIMIT, THRESHOLD, TICK};
+
+/// Which clock the guest's events are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ClockMode {
+    /// Written at each flush, and otherwise about each 100 µs. Costs next to nothing.
+    #[default]
+    Coarse,
+    /// Written each microsecond by a thread that spins: for a machine with a core to spare.
+    Spin,
+}
+
+impl ClockMode {
+    /// The name on the command line and in recordings.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClockMode::Coarse => "coarse",
+            ClockMode::Spin => "spin",
+        }
+    }
+
+    /// Nanoseconds by which an event's time may lag behind, on a machine that is not overloaded: a sleep of 100 µs takes up
+    /// to 200, with what the kernel adds.
+    pub fn resolution(self) -> u64 {
+        match self {
+            ClockMode::Coarse => 200_000,
+            ClockMode::Spin => 1_000,
+        }
+    }
+}
+
+/// Nanoseconds since the run began, without those for which the guest had to wait for the consumer of its events.
+#[derive(Debug)]
+pub(super) struct Clock {
+    quanta: quanta::Clock,
+    begin: u64,
+    waited: AtomicU64,
+}
+
+impl Clock {
+    /// Begins now.
+    pub(super) fn new() -> Self {
+        let quanta = quanta::Clock::new();
+        let begin = quanta.raw();
+        Clock { quanta, begin, waited: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        self.real().saturating_sub(self.waited.load(Ordering::Relaxed))
+    }
+
+    /// With the time for which the guest waited.
+    pub(super) fn real(&self) -> u64 {
+        self.quanta.delta_as_nanos(self.begin, self.quanta.raw())
+    }
+
+    /// Lets a wait begin; it ends when what is returned is dropped.
+    pub(super) fn wait(&self) -> impl Drop + use<'_> {
+        struct Wait<'c>(&'c Clock, u64);
+        impl Drop for Wait<'_> {
+            fn drop(&mut self) {
+                self.0.waited.fetch_add(self.0.real() - self.1, Ordering::Relaxed);
+            }
+        }
+        Wait(self, self.real())
+    }
+
+    /// How long the guest has waited.
+    pub(super) fn waited(&self) -> u64 {
+        self.waited.load(Ordering::Relaxed)
+    }
+}
+
+/// The clock's word at that time.
+pub(super) fn ticks(now: u64) -> u32 {
+    (now / TICK) as u32
+}
+
+/// How often the thread of a coarse clock looks.
+const PERIOD: Duration = Duration::from_micros(100);
+
+/// How often while nothing happens. The first event after that is given its time by a flush.
+const SLOW_PERIOD: Duration = Duration::from_millis(1);
+
+/// How often while nobody wants to know when events happened.
+const RESTING_PERIOD: Duration = Duration::from_millis(50);
+
+/// For how long nothing has happened then.
+const QUIET: u64 = 10_000_000;
+
+/// Events are handed over at least so often, in nanoseconds: what a killed process loses.
+pub(super) const HANDOVER: u64 = 250_000_000;
+
+/// When nothing has happened for so many nanoseconds, no call that is open counts as short any more: the clock's word comes
+/// round in four times that, and then a long call would look like a short one.
+const LONG_SILENCE: u64 = 100_000_000_000;
+
+/// What the guest's thread and the clock's share.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    pub(super) clock: Arc<Clock>,
+    pub(super) buffer: Buffer,
+    pub(super) mode: ClockMode,
+    /// Whether calls below a threshold are counted only.
+    pub(super) threshold: bool,
+    pub(super) interrupt: Arc<AtomicI32>,
+    /// When the guest last called.
+    pub(super) last_flush: AtomicU64,
+    /// When the limit was last lowered.
+    lowered: AtomicU64,
+    /// Whether nobody wants to know when events happened.
+    rests: AtomicBool,
+    stop: AtomicBool,
+}
+
+/// The thread; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct ClockThread {
+    pub(super) ticker: Arc<Ticker>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl ClockThread {
+    pub(super) fn start(
+        clock: Arc<Clock>,
+        buffer: Buffer,
+        mode: ClockMode,
+        threshold: bool,
+        interrupt: Arc<AtomicI32>,
+    ) -> std::io::Result<Self> {
+        let last_flush = AtomicU64::new(clock.now());
+        let ticker = Ticker {
+            clock,
+            buffer,
+            mode,
+            threshold,
+            interrupt,
+            last_flush,
+            lowered: AtomicU64::new(0),
+            rests: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        };
+        let ticker = Arc::new(ticker);
+        let of_thread = ticker.clone();
+        let thread = std::thread::Builder::new().name("clock".into()).spawn(move || of_thread.run())?;
+        Ok(ClockThread { ticker, thread: Some(thread) })
+    }
+}
+
+impl Drop for ClockThread {
+    fn drop(&mut self) {
+        self.ticker.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Ticker {
+    /// Writes the time, as the guest's thread does it too, at each flush. Where both do, the word may step back by what
+    /// passed between reading the time and writing it; the consumer lets no time go backwards.
+    pub(super) fn write(&self) -> u64 {
+        let now = self.clock.now();
+        self.buffer.store(CLOCK, ticks(now));
+        now
+    }
+
+    /// Since when nothing can have happened in a guest that now calls, if its last flush was at `flushed` and it was asked for
+    /// another one since: each event calls then.
+    pub(super) fn idle_since(&self, flushed: u64) -> Option<u64> {
+        let lowered = self.lowered.load(Ordering::Relaxed);
+        (lowered > flushed && self.buffer.load(LIMIT) == 0).then_some(lowered)
+    }
+
+    /// From now on the guest is made to call only so often that what it did is not kept back for long.
+    pub(super) fn rest(&self) {
+        self.rests.store(true, Ordering::Relaxed);
+    }
+
+    /// Since when each event would have called, if none has.
+    pub(super) fn silent_since(&self) -> Option<u64> {
+        let lowered = self.lowered.load(Ordering::Relaxed);
+        (self.buffer.load(LIMIT) == 0).then_some(lowered)
+    }
+
+    /// By how many nanoseconds the times of events may lag that were written since the last flush, which was at `flushed`.
+    pub(super) fn lag(&self, flushed: u64, now: u64) -> u64 {
+        if self.threshold || self.mode == ClockMode::Spin {
+            // The other thread may have written a later time than `now`.
+            let lag = ticks(now).wrapping_sub(self.buffer.load(CLOCK));
+            if lag > u32::MAX / 2 { 0 } else { u64::from(lag) * TICK }
+        } else if self.buffer.load(LIMIT) == 0 {
+            // Since then each event would have called.
+            self.lowered.load(Ordering::Relaxed).saturating_sub(flushed)
+        } else {
+            now.saturating_sub(flushed)
+        }
+    }
+
+    fn run(&self) {
+        while !self.stop.load(Ordering::Acquire) {
+            let now = match self.mode == ClockMode::Spin || self.threshold {
+                true => self.write(),
+                false => self.clock.now(),
+            };
+            let silent = now.saturating_sub(self.last_flush.load(Ordering::Relaxed));
+            if self.threshold && silent > LONG_SILENCE && self.buffer.load(THRESHOLD) != 0 {
+                self.buffer.store(THRESHOLD, 0); // until the next flush
+            }
+            match self.mode {
+                ClockMode::Coarse if self.rests.load(Ordering::Relaxed) => {
+                    self.lower_limit(silent > HANDOVER);
+                    std::thread::park_timeout(RESTING_PERIOD);
+                }
+                ClockMode::Coarse => {
+                    self.lower_limit(silent > PERIOD.as_nanos() as u64);
+                    let slowly = silent > QUIET && !self.threshold;
+                    std::thread::park_timeout(if slowly { SLOW_PERIOD } else { PERIOD });
+                }
+                ClockMode::Spin => {
+                    self.lower_limit(silent > HANDOVER);
+                    let written = Instant::now();
+                    while written.elapsed() < Duration::from_micros(1) {
+                        std::hint::spin_loop();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the guest call at its next event, if it has been silent or is to end.
+    fn lower_limit(&self, silent: bool) {
+        let wanted = silent || self.interrupt.load(Ordering::Relaxed) != 0;
+        // A store takes the cache line from the guest, so not more than once.
+        if wanted && self.buffer.load(LIMIT) != 0 {
+            self.lowered.store(self.clock.now(), Ordering::Relaxed);
+            self.buffer.store(LIMIT, 0);
+        }
+    }
+}

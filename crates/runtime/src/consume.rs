@@ -1,0 +1,84 @@
+//! The consumer's loop: takes events while the guest runs, and notices when it has ended.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::clock::HANDOVER;
+use super::taker::Taker;
+use wasmtrace_trace::batch::{Batch, MarkKind};
+use wasmtrace_trace::event::Event;
+use wasmtrace_trace::timeline::Timeline;
+
+/// Events that are consumed at a time, or a block more.
+const BATCH: usize = 16_384;
+
+/// How often the ring is looked into when it was empty; it takes a guest longer to fill it.
+const IDLE: Duration = Duration::from_micros(100);
+
+/// How long a guest that was asked to end may go on.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Turns a consumer of events into one of batches: each event gets a time.
+pub(super) fn with_times(mut consume_some: impl FnMut(&[Event])) -> impl FnMut(&Batch) {
+    let (mut timeline, mut events) = (Timeline::new(), Vec::new());
+    move |batch| {
+        events.clear();
+        timeline.events(batch, &mut events);
+        consume_some(&events);
+    }
+}
+
+/// Consumes what is recorded until the guest is done: when the last event was, in nanoseconds.
+pub(super) fn consume_all(taker: Taker<'_>, consume_some: impl FnMut(&Batch)) -> u64 {
+    consume(taker, &AtomicI32::new(0), consume_some).last
+}
+
+/// What came of consuming.
+pub(super) struct Consumed {
+    /// The guest has not ended in time though it was asked to.
+    pub(super) abandoned: bool,
+    /// When the last event was.
+    pub(super) last: u64,
+    pub(super) samples_lost: u64,
+}
+
+/// Consumes events until the guest is done, or has not ended in time though it was asked to.
+pub(super) fn consume(mut taker: Taker<'_>, interrupt: &AtomicI32, mut consume: impl FnMut(&Batch)) -> Consumed {
+    let mut batch = Batch::default();
+    let mut asked_to_end: Option<Instant> = None;
+    let mut consumed = Instant::now();
+    let end = |taker: &Taker<'_>, abandoned| Consumed { abandoned, last: taker.last(), samples_lost: taker.lost() };
+    loop {
+        batch.clear();
+        taker.look();
+        taker.take(&mut batch, BATCH);
+        // A guest that goes on without a word is idle, however often it is interrupted.
+        let idle = batch.words.is_empty() && batch.marks.iter().all(|mark| matches!(mark.kind, MarkKind::Sample(_)));
+        if idle {
+            taker.peek(&mut batch, false);
+        }
+        if !batch.is_empty() || consumed.elapsed().as_nanos() as u64 > HANDOVER {
+            consume(&batch);
+            consumed = Instant::now();
+        }
+        if idle {
+            if taker.is_over() {
+                return end(&taker, false);
+            }
+            std::thread::sleep(IDLE);
+        }
+        let signal = interrupt.load(Ordering::Relaxed);
+        let grace = if signal < 0 { Duration::ZERO } else { GRACE };
+        let since = asked_to_end.filter(|_| signal != 0);
+        if signal != 0 && (since.is_none() || !idle) {
+            // While there is something to take, it may be us that the guest waits for.
+            asked_to_end = Some(Instant::now());
+        } else if since.is_some_and(|since| since.elapsed() > grace) {
+            batch.clear();
+            taker.peek(&mut batch, true);
+            taker.stop(&mut batch);
+            consume(&batch);
+            return end(&taker, true);
+        }
+    }
+}

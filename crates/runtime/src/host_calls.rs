@@ -1,0 +1,69 @@
+//! How long the host works for the guest, and for which of its calls.
+//!
+//! The engine tells of each call between the two. Where there are hooks, how many events came before says which call of the
+//! guest's it was; where there are none, a backtrace does. That takes microseconds, so of short calls some are asked, at random,
+//! and stand for the others.
+
+use wasmtime::{AsContextMut, CallHook, Store, WasmBacktrace};
+
+use super::{Host, random};
+use wasmtrace_abi::hook::ProbeId;
+use wasmtrace_trace::batch::{Place, Sample};
+
+/// Calls that take so many nanoseconds are all asked where they came from; of shorter ones, one for so many nanoseconds.
+const EACH: u64 = 100_000;
+
+/// Measures the calls of the host that a run makes. `firsts`: where the machine code of each module begins, and what is added
+/// to the indices of its functions.
+pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked: bool) {
+    // Calls of the guest by the host, one in the other.
+    let mut depth = 0u32;
+    let mut random_number = 0x9e37_79b9;
+    store.call_hook(move |mut store, hook| {
+        match hook {
+            CallHook::CallingWasm => depth += 1,
+            CallHook::ReturningFromWasm => depth = depth.saturating_sub(1),
+            CallHook::CallingHost | CallHook::ReturningFromHost => {}
+        }
+        let Some(recorder) = store.data_mut().trace.recorder_of_run() else { return Ok(()) };
+        match hook {
+            CallHook::CallingHost => recorder.enters_host(true),
+            CallHook::ReturningFromWasm => {
+                recorder.enters_host(depth > 0);
+                if depth == 0 {
+                    recorder.begins_or_ends();
+                }
+            }
+            CallHook::CallingWasm | CallHook::ReturningFromHost => {
+                if depth == 1 && matches!(hook, CallHook::CallingWasm) {
+                    recorder.begins_or_ends();
+                }
+                let took = recorder.in_host().filter(|_| !hooked).unwrap_or(0);
+                random_number = random::after(random_number);
+                let weight = if took < EACH { EACH } else { took };
+                let at_random = (u64::from(random_number) * weight) >> 32;
+                if took > 0 && at_random < took {
+                    let path = path(store.as_context_mut(), &firsts);
+                    if let Some(recorder) = store.data_mut().trace.recorder_of_run() {
+                        recorder.host_call(Sample { weight, cost: 0, place: Place::Host, path: Some(path) });
+                    }
+                }
+                if let Some(recorder) = store.data_mut().trace.recorder_of_run() {
+                    recorder.leaves_host();
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+/// The calls that are open, outermost first.
+fn path(store: impl AsContextMut, firsts: &[(usize, u32)]) -> Box<[ProbeId]> {
+    let backtrace = WasmBacktrace::force_capture(&store);
+    let frames = backtrace.frames().iter().rev().filter_map(|frame| {
+        let text = frame.module().text().as_ptr().addr();
+        let (_, first) = firsts.iter().find(|(start, _)| *start == text)?;
+        Some(ProbeId(first + frame.func_index()))
+    });
+    frames.collect()
+}

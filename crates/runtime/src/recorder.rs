@@ -1,0 +1,400 @@
+//! From the guest to the consumer: what hooks, buffer and manual API see, through a wait-free ring.
+//!
+//! The guest's end is the [`Recorder`] in the store: hooks of the Observe set push their events one by one; a buffer's
+//! events stay where the guest wrote them, and what is pushed is from where to where. The consumer's end, [`Taker`], reads
+//! all the time, so that what happened is seen even if the guest never comes back. When there is no room the guest waits:
+//! nothing is dropped, and memory is bounded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use super::buffer::Buffer;
+use super::clock::{Clock, ClockMode, ClockThread, HANDOVER};
+use super::sampler::Samples;
+use super::taker::Taker;
+use wasmtrace_abi::buffer::{BLOCK, COUNTERS, CURSOR, LIMIT, THRESHOLD, TICK, event_size};
+use wasmtrace_abi::hook::{HookSet, ProbeId};
+use wasmtrace_trace::batch::{Sample, Stamp};
+use wasmtrace_trace::calltree::{TIMED_EVENTS, TIMED_NANOS};
+use wasmtrace_trace::event::{EventKind, Manual, Misuse};
+
+mod blocks;
+mod host;
+mod progress;
+
+use blocks::{Blocks, FLUSH_EVERY, FLUSH_LATER};
+use host::HostCalls;
+pub(super) use progress::{CLOSED, CLOSING, MOVING, OPEN, Position, Shared, is_entry};
+
+/// Entries of the ring.
+const RING: usize = 64 * 1024;
+
+/// Bytes of text that may wait in the ring; text comes with few events, but may be long.
+const TEXT: usize = 16 << 20;
+
+/// A clock that has not been written for so many nanoseconds has stood still.
+const DRIFT: u64 = 2_000_000;
+
+/// How long the guest sleeps when there is no room: a small part of what the consumer takes for all of it.
+const FULL: Duration = Duration::from_micros(50);
+
+/// The same for blocks: the consumer has as many left as were read while the guest slept.
+const FULL_BLOCKS: Duration = Duration::from_micros(300);
+
+/// What goes through the ring, with its time in nanoseconds.
+#[derive(Debug)]
+pub(super) enum Item {
+    Event(EventKind),
+    /// A call of the host, behind so many words of the buffer.
+    Stamp(u64, Stamp),
+    /// A call of the host that is known with its path.
+    Host(Sample),
+    Written(Written),
+}
+
+/// Events of the buffer that are handed over: the consumer is to read them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    /// From one offset to another.
+    pub(super) from: u32,
+    pub(super) to: u32,
+    /// Whether nothing more comes from that block.
+    pub(super) last: bool,
+    /// When all of them had happened: some time before they were handed over, if nothing did since.
+    pub(super) over: u64,
+    /// Whether the guest goes on by writing the next one.
+    pub(super) before_event: bool,
+    /// How many words the guest has written before these.
+    pub(super) words: u64,
+}
+
+/// The guest's end.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    clock: Arc<Clock>,
+    ring: rtrb::Producer<(u64, Item)>,
+    shared: Arc<Shared>,
+    /// The number of a signal that asks the guest to end (see [`super::Config`]).
+    interrupt: Arc<AtomicI32>,
+    settings: Settings,
+    blocks: Option<Blocks>,
+    /// Where the guest is sampled: its calls of the host are measured too.
+    samples: Option<Arc<Samples>>,
+    host: HostCalls,
+}
+
+/// How the guest's buffer is to be used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) mode: ClockMode,
+    /// Nanoseconds; for a buffer with a threshold.
+    pub(super) min_duration: u64,
+    /// Whether other threads may look into the guest's memory: only if nobody can drop it meanwhile (`ReadBeforeDrop`).
+    pub(super) buffers: bool,
+    /// Whether it is to be known of every event when it happened.
+    pub(super) times: bool,
+}
+
+/// The error that ends the guest after a signal of this number.
+#[derive(Debug)]
+pub(super) struct Interrupted(pub(super) i32);
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ended by signal {}", self.0)
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Both ends of a new ring.
+pub(super) fn recorder<'m>(clock: Arc<Clock>, interrupt: Arc<AtomicI32>, settings: Settings) -> (Recorder, Taker<'m>) {
+    let (ring, taken) = rtrb::RingBuffer::new(RING);
+    let shared = Arc::new(Shared::default());
+    let taker = Taker::new(clock.clone(), taken, shared.clone(), settings.min_duration);
+    let host = HostCalls::default();
+    (Recorder { clock, ring, shared, interrupt, settings, blocks: None, samples: None, host }, taker)
+}
+
+impl Recorder {
+    /// Writes down what happened, now.
+    #[inline]
+    pub(super) fn push(&mut self, kind: EventKind) -> wasmtime::Result<()> {
+        let now = self.clock.now();
+        self.send(now, Item::Event(kind));
+        self.host.own = true;
+        self.check()
+    }
+
+    /// The same for what does not come through the buffer: what is in that goes first.
+    pub(super) fn push_after_buffer(&mut self, kind: EventKind, text: usize) -> wasmtime::Result<()> {
+        self.drain();
+        let shared = self.shared.clone();
+        if shared.text.load(Ordering::Acquire) > TEXT {
+            let _wait = self.clock.wait();
+            while shared.text.load(Ordering::Acquire) > TEXT && !self.ring.is_abandoned() {
+                std::thread::sleep(FULL);
+            }
+        }
+        shared.text.fetch_add(text, Ordering::AcqRel);
+        self.push(kind)
+    }
+
+    /// Whether the guest is to go on.
+    #[inline]
+    pub(super) fn check(&self) -> wasmtime::Result<()> {
+        match self.interrupt.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            signal => Err(wasmtime::Error::new(Interrupted(signal.abs()))),
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, now: u64, item: Item) {
+        if matches!(item, Item::Event(_)) {
+            self.shared.events.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Err(rtrb::PushError::Full(item)) = self.ring.push((now, item)) {
+            self.wait_for_room(item);
+        }
+    }
+
+    /// Waits for the consumer to make room. If it is gone, the guest goes on, and nobody wants its events.
+    #[cold]
+    fn wait_for_room(&mut self, mut item: (u64, Item)) {
+        let clock = self.clock.clone();
+        let _wait = clock.wait();
+        while let Err(rtrb::PushError::Full(again)) = self.ring.push(item) {
+            if self.ring.is_abandoned() {
+                return;
+            }
+            item = again;
+            std::thread::sleep(FULL);
+        }
+    }
+
+    /// The guest has a buffer: its first `flush`. `threshold` says whether it has counters, one for each of `functions`.
+    pub(super) fn begin_buffer(
+        &mut self,
+        buffer: Buffer,
+        (first, end): (u32, u32),
+        counters: u32,
+        threshold: bool,
+    ) -> std::io::Result<()> {
+        let Settings { mode, min_duration, .. } = self.settings;
+        let thread = ClockThread::start(self.clock.clone(), buffer, mode, threshold, self.interrupt.clone())?;
+        let size = event_size(if threshold { HookSet::Threshold } else { HookSet::Buffer });
+        buffer.store(THRESHOLD, ticks_of(min_duration));
+        buffer.store(CURSOR, first);
+        for id in 0..if threshold { counters } else { 0 } {
+            buffer.store(COUNTERS + 4 * id, 0); // of calls before anybody listened
+        }
+        let ticker = thread.ticker.clone();
+        let now = ticker.write();
+        *self.shared.clock.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(thread);
+        self.shared.end.store(first + BLOCK, Ordering::Relaxed);
+        self.shared.from.store(first, Ordering::Release);
+        self.shared.event_size.store(size, Ordering::Relaxed);
+        self.shared.ticker.get_or_init(|| ticker.clone());
+        self.shared.buffer.get_or_init(|| buffer);
+        self.blocks = Some(Blocks {
+            buffer,
+            ticker,
+            size,
+            first,
+            count: (end - first) / BLOCK,
+            begun: 1,
+            from: first,
+            flushed: first,
+            allowed: 1,
+            stamps: !threshold,
+            paced: true,
+            every: FLUSH_EVERY,
+            stamp: None,
+            pairing: false,
+            last_pair: 0,
+            random: 0x9e37_79b9,
+            last_flush: now,
+            last_handover: now,
+            counters: if threshold { counters } else { 0 },
+            threshold: if threshold { ticks_of(min_duration) } else { 0 },
+        });
+        Ok(())
+    }
+
+    /// The buffer that [`Recorder::begin_buffer`] was called for.
+    pub(super) fn buffer(&self) -> Option<&Buffer> {
+        self.blocks.as_ref().map(|blocks| &blocks.buffer)
+    }
+
+    /// Whether [`Recorder::begin_buffer`] may be called.
+    pub(super) fn takes_buffers(&self) -> bool {
+        self.settings.buffers
+    }
+
+    /// Whether somebody takes what is recorded: until the run is over. After that the buffer may be gone too.
+    #[inline]
+    pub(super) fn is_heard(&self) -> bool {
+        self.shared.state.load(Ordering::Acquire) == OPEN
+    }
+
+    /// Makes room for at least one event at the cursor, and writes the time. The time is read first thing and last, so that a
+    /// pair of flushes measures what lies between them and little else.
+    pub(super) fn flush(&mut self) -> wasmtime::Result<()> {
+        let now = self.clock.now();
+        self.host.own = true;
+        self.check()?;
+        self.mend_cursor();
+        let Some(blocks) = &mut self.blocks else { return Ok(()) };
+        let cursor = blocks.cursor();
+        let since = now.saturating_sub(blocks.last_flush);
+        let over = blocks.ticker.idle_since(blocks.last_flush).unwrap_or(now);
+        if blocks.threshold != 0 && blocks.buffer.load(THRESHOLD) == 0 {
+            blocks.buffer.store(THRESHOLD, blocks.threshold); // it was suspended
+        }
+        let is_late = cursor > blocks.flushed && (blocks.paced || !blocks.stamps);
+        let lag = if is_late { blocks.ticker.lag(blocks.last_flush, now) } else { 0 };
+        let new_block = cursor + blocks.size > blocks.end();
+        if new_block || lag > DRIFT || now.saturating_sub(blocks.last_handover) > HANDOVER {
+            self.hand_over(now, over, true);
+            if lag > DRIFT {
+                self.send(now, Item::Event(EventKind::Drift(lag)));
+            }
+        } else {
+            self.send_stamp();
+        }
+        let words = self.shared.position().words;
+        let is_later = now > 2 * TIMED_NANOS || words > 2 * TIMED_EVENTS;
+        let Some(blocks) = &mut self.blocks else { return Ok(()) };
+        if self.samples.is_some() && is_later && blocks.every == FLUSH_EVERY {
+            blocks.every = FLUSH_LATER;
+            if !self.settings.times {
+                blocks.paced = false;
+                blocks.ticker.rest();
+            }
+        }
+        blocks.pace(since);
+        blocks.stamp(words, (now, over), new_block);
+        Ok(())
+    }
+
+    /// The stamps of the last flush and of the last call of the host.
+    fn send_stamp(&mut self) {
+        let of_flush = self.blocks.as_mut().and_then(|blocks| blocks.stamp.take());
+        let [first, second] = match (of_flush, self.host.stamp.take()) {
+            (Some(flush), Some(host)) if host.1.called < flush.1.called => [Some(host), Some(flush)],
+            (flush, host) => [flush, host],
+        };
+        for (words, stamp) in [first, second].into_iter().flatten() {
+            self.send(stamp.returned, Item::Stamp(words, stamp));
+        }
+    }
+
+    /// Hands over what is in the buffer. After each return of the guest to the host, and before what the host sees itself.
+    pub(super) fn drain(&mut self) {
+        self.mend_cursor();
+        let now = self.clock.now();
+        let idle = self.blocks.as_ref().and_then(|blocks| blocks.ticker.idle_since(blocks.last_flush));
+        self.hand_over(now, idle.unwrap_or(now), false);
+        if let Some(blocks) = &mut self.blocks {
+            // The next event calls for its time, however long the host takes until then.
+            blocks.buffer.store(LIMIT, 0);
+        }
+    }
+
+    /// If the cursor stands where no hook leaves it, says so: what was written since is not known. The guest gets room all
+    /// the same.
+    #[inline]
+    fn mend_cursor(&mut self) {
+        let Some(blocks) = &self.blocks else { return };
+        let cursor = blocks.cursor();
+        if blocks.buffer.load(CURSOR) != cursor {
+            blocks.buffer.store(CURSOR, cursor);
+            let now = self.clock.now();
+            self.send(now, Item::Event(foreign()));
+        }
+    }
+
+    /// Hands over what is in the buffer; all of it had happened at `over`. `before_event`: the guest writes the next event as soon
+    /// as it goes on.
+    fn hand_over(&mut self, now: u64, over: u64, before_event: bool) {
+        self.send_stamp();
+        let Some(blocks) = &mut self.blocks else { return };
+        let (from, cursor, end, size) = (blocks.from, blocks.cursor(), blocks.end(), blocks.size);
+        // Whoever looks into the buffer finds nothing until the cursor has moved on: what lies there is handed over.
+        self.shared.from.store(MOVING, Ordering::Release);
+        blocks.last_handover = now;
+        // The cursor never stands right behind an event that was handed over: the guest could take it back.
+        let gap = if cursor > from && !blocks.stamps { size } else { 0 };
+        let full = cursor + gap + size > end;
+        let counters = blocks.counters;
+        let buffer = blocks.buffer;
+        if full || cursor > from {
+            let words = self.shared.handed_over.load(Ordering::Relaxed);
+            self.send(now, Item::Written(Written { from, to: cursor, last: full, over, before_event, words }));
+            self.shared.handed_over.store(words + u64::from((cursor - from) / size), Ordering::Relaxed);
+        }
+        for id in 0..counters {
+            let calls = buffer.load(COUNTERS + 4 * id);
+            if calls > 0 {
+                buffer.store(COUNTERS + 4 * id, 0);
+                self.send(now, Item::Event(EventKind::Folded(ProbeId(id), calls)));
+            }
+        }
+        if full {
+            self.wait_for_block();
+        }
+        let Some(blocks) = &mut self.blocks else { return };
+        blocks.from = if full { blocks.next_block() } else { cursor + gap };
+        self.shared.end.store(blocks.end(), Ordering::Relaxed);
+        blocks.flushed = blocks.from;
+        buffer.store(CURSOR, blocks.from);
+        self.shared.from.store(blocks.from, Ordering::Release);
+    }
+
+    /// Waits until the next block has been read, and then some more, so that the guest does not wait again at once.
+    fn wait_for_block(&mut self) {
+        let Some(blocks) = &self.blocks else { return };
+        let unread = |shared: &Shared| blocks.begun.saturating_sub(shared.blocks_read.load(Ordering::Acquire));
+        if unread(&self.shared) < u64::from(blocks.count) {
+            return;
+        }
+        let _wait = self.clock.wait();
+        while unread(&self.shared) > u64::from(blocks.count / 2) && !self.ring.is_abandoned() {
+            std::thread::sleep(FULL_BLOCKS);
+        }
+    }
+}
+
+/// Something else than hooks wrote into the buffer: the module was tampered with.
+pub(super) fn foreign() -> EventKind {
+    EventKind::Manual(Box::new(Manual::Misuse(Misuse::ForeignEvent)))
+}
+
+fn ticks_of(nanos: u64) -> u32 {
+    // Half of the range at most: a clock that steps back a little must not look like an eternity.
+    nanos.div_ceil(TICK).min(u64::from(u32::MAX / 2)) as u32
+}
+
+/// Keeps the guest's memory until all that was handed over has been read and nobody writes the time: made on the guest's
+/// thread after the store, so dropped before it, however the thread ends.
+#[derive(Debug)]
+pub(super) struct ReadBeforeDrop(Arc<Shared>);
+
+impl Recorder {
+    /// To be kept beside the store.
+    pub(super) fn read_before_drop(&self) -> ReadBeforeDrop {
+        ReadBeforeDrop(self.shared.clone())
+    }
+}
+
+impl Drop for ReadBeforeDrop {
+    fn drop(&mut self) {
+        drop(self.0.clock.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take());
+        let _ = self.0.state.compare_exchange(OPEN, CLOSING, Ordering::AcqRel, Ordering::Acquire);
+        while self.0.state.load(Ordering::Acquire) != CLOSED {
+            std::thread::sleep(FULL);
+        }
+    }
+}

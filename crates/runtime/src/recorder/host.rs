@@ -1,0 +1,89 @@
+//! Calls of the host: how long each takes, and behind which event it was.
+
+use std::sync::Arc;
+
+use super::super::clock::HANDOVER;
+use super::super::sampler::Samples;
+use super::{Item, Recorder, Shared};
+use wasmtrace_trace::batch::{Sample, Stamp};
+
+/// Calls of the host, as they are measured.
+#[derive(Debug, Default)]
+pub(super) struct HostCalls {
+    /// When the one began that goes on, if it is none of ours.
+    pub(super) began: Option<u64>,
+    /// Whether it was one of ours: a hook, or the manual API.
+    pub(super) own: bool,
+    /// Those after the same word: one stamp.
+    pub(super) stamp: Option<(u64, Stamp)>,
+}
+
+impl Recorder {
+    /// What both ends know.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The guest is sampled, and calls of the host are measured.
+    pub(crate) fn sampled_by(&mut self, samples: Arc<Samples>) {
+        self.samples = Some(samples);
+    }
+
+    /// The guest calls the host, or returns to it. `for_guest`: what the host does now it does for a call of the guest's.
+    #[inline]
+    pub(crate) fn enters_host(&mut self, for_guest: bool) {
+        let Some(samples) = &self.samples else { return };
+        samples.enter_host();
+        self.host.own = false;
+        self.host.began = for_guest.then(|| self.clock.now());
+    }
+
+    /// For how many nanoseconds the host has worked for the guest, if it does.
+    pub(crate) fn in_host(&self) -> Option<u64> {
+        let began = self.host.began.filter(|_| !self.host.own)?;
+        Some(self.clock.now().saturating_sub(began))
+    }
+
+    /// The guest begins, or has ended: only from here to there there is time of its own.
+    pub(crate) fn begins_or_ends(&mut self) {
+        let now = self.clock.now();
+        self.send_stamp();
+        let stamp = Stamp { over: now, called: now, returned: now, host: 0, before_event: false };
+        let words = self.shared.position().words;
+        self.send(now, Item::Stamp(words, stamp));
+    }
+
+    /// The host goes back to the guest, or calls it.
+    #[inline]
+    pub(crate) fn leaves_host(&mut self) {
+        if let Some(began) = self.host.began.take().filter(|_| !self.host.own) {
+            self.worked(began);
+        }
+        if let Some(samples) = &self.samples {
+            samples.leave_host();
+        }
+    }
+
+    fn worked(&mut self, began: u64) {
+        let now = self.clock.now();
+        let words = self.shared.position().words;
+        let host = now.saturating_sub(began).max(1);
+        match &mut self.host.stamp {
+            Some((at, stamp)) if *at == words && now.saturating_sub(stamp.called) < HANDOVER => {
+                stamp.returned = now;
+                stamp.host += host;
+            }
+            _ => {
+                self.send_stamp();
+                let stamp = Stamp { over: began, called: began, returned: now, host, before_event: false };
+                self.host.stamp = Some((words, stamp));
+            }
+        }
+    }
+
+    /// A call of the host, with the calls of the guest that led to it.
+    pub(crate) fn host_call(&mut self, sample: Sample) {
+        let now = self.clock.now();
+        self.send(now, Item::Host(sample));
+    }
+}

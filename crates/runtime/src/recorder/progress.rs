@@ -1,0 +1,78 @@
+//! State shared by the recorder and the consumer: how many events the guest has written and handed over.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::super::buffer::Buffer;
+use super::super::clock::{ClockThread, Ticker};
+use wasmtrace_abi::buffer::{CURSOR, Kind, meaning};
+
+/// What becomes of the guest's memory.
+pub(crate) const OPEN: u8 = 0;
+/// The guest is done: the consumer has to read what is left.
+pub(crate) const CLOSING: u8 = 1;
+/// The consumer does not look at it any more.
+pub(crate) const CLOSED: u8 = 2;
+
+/// In the place of an offset: the guest is just handing over.
+pub(crate) const MOVING: u32 = u32::MAX;
+
+/// What both ends know.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Bytes of text in the ring.
+    pub(crate) text: AtomicUsize,
+    /// How many blocks the consumer has read to their end.
+    pub(crate) blocks_read: AtomicU64,
+    /// From where on the buffer's events have not been handed over, and how many were before.
+    pub(crate) from: AtomicU32,
+    /// Where the block ends in which that is.
+    pub(crate) end: AtomicU32,
+    pub(crate) handed_over: AtomicU64,
+    /// Bytes of an event in the buffer.
+    pub(crate) event_size: AtomicU32,
+    /// How many events went through the ring one by one.
+    pub(crate) events: AtomicU64,
+    /// One of the three above.
+    pub(crate) state: AtomicU8,
+    pub(crate) buffer: OnceLock<Buffer>,
+    pub(crate) ticker: OnceLock<Arc<Ticker>>,
+    pub(crate) clock: Mutex<Option<ClockThread>>,
+}
+
+/// How many events a guest has written so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Position {
+    /// Words of the buffer.
+    pub(crate) words: u64,
+    /// Events that went through the ring one by one.
+    pub(crate) events: u64,
+    /// Whether the last word is an entry. A leaf function may still replace it (see [`wasmtrace_abi::buffer`]).
+    pub(crate) entered: bool,
+}
+
+/// Whether a word of the buffer is an entry.
+pub(crate) fn is_entry(buffer: &Buffer, at: u32) -> bool {
+    at < buffer.len() && meaning(buffer.load(at)).1 == Kind::Enter
+}
+
+impl Shared {
+    /// How many words were handed over.
+    pub(crate) fn handed_over(&self) -> u64 {
+        self.handed_over.load(Ordering::Relaxed)
+    }
+
+    /// How many events the guest has written so far. Call it on the guest's thread, while the guest is not in a host call.
+    pub(crate) fn position(&self) -> Position {
+        let (mut words, mut entered) = (self.handed_over.load(Ordering::Relaxed), false);
+        if let Some(buffer) = self.buffer.get() {
+            let (from, size) = (self.from.load(Ordering::Relaxed), self.event_size.load(Ordering::Relaxed).max(4));
+            // The guest is not trusted to have its cursor inside of the block.
+            let end = self.end.load(Ordering::Relaxed).max(from);
+            let cursor = buffer.load(CURSOR).clamp(from, end) & !3;
+            words += u64::from((cursor.max(from) - from) / size);
+            entered = cursor > from && is_entry(buffer, cursor - size);
+        }
+        Position { words, events: self.events.load(Ordering::Relaxed), entered }
+    }
+}

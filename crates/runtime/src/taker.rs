@@ -1,0 +1,425 @@
+//! The consumer's end of what a guest records: takes events out of the ring and out of the guest's buffer, and samples out of
+//! theirs, and puts them in order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::activations::Activations;
+use super::clock::{Clock, ticks};
+use super::places::Places;
+use super::recorder::{CLOSED, CLOSING, Item, MOVING, OPEN, Shared, Written, foreign, is_entry};
+use super::sampler::{RawSample, Samples};
+use wasmtrace_abi::buffer::{BLOCK, CURSOR, FUNCTIONS, Kind, NOBODY, TICK, is_leaf, is_unusual, meaning, word};
+use wasmtrace_trace::batch::{Batch, Mark, MarkKind, Stamp, apart, said};
+use wasmtrace_trace::event::{Event, EventKind};
+
+/// Ticks by which an event's time may be ahead of one that was read later: two threads write the clock.
+const AHEAD: u32 = 10_000_000;
+
+/// Nanoseconds after which an event that lies in the buffer is read there, though the guest has not handed it over: it has
+/// not called since, and nobody knows when it will.
+const LONG_PAST: u64 = 1_000_000_000;
+
+/// The consumer's end.
+#[derive(Debug)]
+pub(super) struct Taker<'m> {
+    clock: Arc<Clock>,
+    ring: rtrb::Consumer<(u64, Item)>,
+    shared: Arc<Shared>,
+    /// The time of the last event that has one.
+    last: u64,
+    /// Of words that have not been handed over yet, in order; each behind so many.
+    stamps: VecDeque<(u64, Stamp)>,
+    /// Where the guest was, and what to make of that.
+    samples: Option<Sampled<'m>>,
+    /// Of words and events that have not been taken yet.
+    pending: VecDeque<RawSample>,
+    /// When it was last looked how far the guest had come.
+    looked: u64,
+    /// How many words and events have been taken.
+    words_taken: u64,
+    events_taken: u64,
+    words: Vec<u32>,
+    activations: Activations,
+    /// Up to where the buffer was read though it was not handed over.
+    peeked: Option<u32>,
+    /// Nanoseconds for which an event has to lie in the buffer until it is read without being handed over.
+    long_past: u64,
+}
+
+/// Where samples come from.
+#[derive(Debug)]
+struct Sampled<'m> {
+    /// Samples taken on the guest's thread. `None`: only this thread looks ([`Taker::looks`]).
+    samples: Option<Arc<Samples>>,
+    places: Places<'m>,
+    /// Whether samples have call paths.
+    walked: bool,
+}
+
+/// If we did not come to look for longer, the guest has not been there all the time.
+const MOST_BETWEEN_LOOKS: u64 = 1_000_000;
+
+/// Samples that wait for their place in the order. So many come in an hour; after that they stay where they were noted, and when
+/// there is no room for them they count as lost.
+const MOST_PENDING: usize = 1 << 22;
+
+impl<'m> Taker<'m> {
+    /// The other end of `ring`, for a guest with that threshold.
+    pub(super) fn new(
+        clock: Arc<Clock>,
+        ring: rtrb::Consumer<(u64, Item)>,
+        shared: Arc<Shared>,
+        min_duration: u64,
+    ) -> Self {
+        Taker {
+            clock,
+            ring,
+            shared,
+            last: 0,
+            stamps: VecDeque::new(),
+            samples: None,
+            pending: VecDeque::new(),
+            looked: 0,
+            words_taken: 0,
+            events_taken: 0,
+            words: Vec::new(),
+            activations: Activations::default(),
+            peeked: None,
+            // A call that is that old will be written down: the guest does not take it back.
+            long_past: LONG_PAST.saturating_add(min_duration),
+        }
+    }
+
+    /// Where it is sampled: `walked`, with paths.
+    pub(super) fn sampled_by(&mut self, samples: Arc<Samples>, places: Places<'m>, walked: bool) {
+        self.samples = Some(Sampled { samples: Some(samples), places, walked });
+    }
+
+    /// From now on, this thread notes from time to time how many events the guest has written. The guest is not interrupted.
+    pub(super) fn looks(&mut self) {
+        self.samples = Some(Sampled { samples: None, places: Places::new(std::iter::empty()), walked: false });
+    }
+
+    /// Appends what there is to `batch`, until its events are `most` or a block more.
+    pub(super) fn take(&mut self, batch: &mut Batch, most: usize) {
+        while batch.words.len() + batch.marks.len() < most {
+            let Ok((now, item)) = self.ring.pop() else { break };
+            match item {
+                Item::Event(kind) => {
+                    self.shared.text.fetch_sub(kind.text_len(), Ordering::AcqRel);
+                    self.collect();
+                    self.samples_until(self.words_taken, batch);
+                    self.last = self.last.max(now);
+                    batch.event(Event { at: self.last, kind });
+                    self.events_taken += 1;
+                }
+                Item::Stamp(at, stamp) if at <= self.words_taken => batch.mark(MarkKind::Stamp(stamp)),
+                Item::Stamp(at, stamp) => self.stamps.push_back((at, stamp)),
+                Item::Host(sample) => batch.mark(MarkKind::Sample(sample)),
+                Item::Written(written) => self.read(written, now, batch),
+            }
+        }
+        self.collect();
+        self.samples_until(self.words_taken, batch);
+    }
+
+    /// Looks how far the guest has come, where it is to be sampled and cannot be interrupted.
+    pub(super) fn look(&mut self) {
+        let Some(buffer) = self.shared.buffer.get() else { return };
+        let looks = self.samples.as_ref().is_some_and(|of| of.samples.as_ref().is_none_or(|noted| noted.has_failed()));
+        // A guest that has ended is in no function.
+        let runs = self.shared.state.load(Ordering::Acquire) == OPEN;
+        if !looks || !runs || self.pending.len() >= MOST_PENDING {
+            return;
+        }
+        let from = self.shared.from.load(Ordering::Acquire);
+        let words = self.shared.handed_over();
+        let cursor = buffer.load(CURSOR);
+        // In this order: else the cursor could be another block's. A guest that waits for us is just handing over.
+        if from == MOVING || self.shared.from.load(Ordering::Acquire) != from || cursor < from {
+            return;
+        }
+        let now = self.clock.now();
+        let weight = now.saturating_sub(std::mem::replace(&mut self.looked, now)).min(MOST_BETWEEN_LOOKS);
+        let size = self.event_size();
+        let words = words + u64::from((cursor - from) / size);
+        let entered = cursor > from && cursor.is_multiple_of(4) && is_entry(buffer, cursor - size);
+        self.pending.push_back(RawSample { seen: true, words, entered, weight, ..Default::default() });
+    }
+
+    /// Takes what the guest's thread has noted.
+    fn collect(&mut self) {
+        let Some(Sampled { samples: Some(samples), .. }) = &self.samples else { return };
+        while self.pending.len() < MOST_PENDING
+            && let Some(sample) = samples.take()
+        {
+            self.pending.push_back(sample);
+        }
+    }
+
+    /// Appends the samples that were taken before so many words, and before the next event.
+    fn samples_until(&mut self, words: u64, batch: &mut Batch) {
+        let Some(Sampled { places, walked, .. }) = &mut self.samples else { return };
+        while let Some(sample) = self.pending.front()
+            && sample.words <= words
+            && sample.events <= self.events_taken
+        {
+            batch.mark(MarkKind::Sample(places.sample(sample, *walked)));
+            self.pending.pop_front();
+        }
+    }
+
+    /// Reads what was handed over at `now`.
+    fn read(&mut self, written: Written, now: u64, batch: &mut Batch) {
+        // Whatever was noted before that is there by now.
+        self.collect();
+        let size = self.event_size();
+        // What was read before it was handed over is not read again.
+        let from = self.peeked.take().map_or(written.from, |peeked| peeked.max(written.from)).min(written.to);
+        let first = written.words + u64::from((from - written.from) / size);
+        match size {
+            4 => {
+                let end = Stamp {
+                    over: written.over,
+                    called: now,
+                    returned: now,
+                    host: 0,
+                    before_event: written.before_event,
+                };
+                self.read_words(from, written.to, first, end, batch);
+            }
+            _ => self.read_with_clock(from, written.to, first, now, batch),
+        }
+        if written.last {
+            self.shared.blocks_read.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn event_size(&self) -> u32 {
+        self.shared.event_size.load(Ordering::Relaxed).max(4)
+    }
+
+    /// Reads words, with the marks among them; the last is `end`. `first` words came before them.
+    fn read_words(&mut self, from: u32, to: u32, first: u64, end: Stamp, batch: &mut Batch) {
+        let Some(buffer) = self.shared.buffer.get() else { return };
+        let mut words = std::mem::take(&mut self.words);
+        words.clear();
+        buffer.load_words(from, to, &mut words);
+        // Words about exceptions are translated, and words that no hook writes are rejected. All others are copied.
+        let plain = !self.activations.follow() && !words.iter().fold(false, |any, word| any | is_unusual(*word));
+        let mut take = |some: &[u32], batch: &mut Batch| match plain {
+            true => batch.words.extend_from_slice(some),
+            false => some.iter().for_each(|word| append(*word, &mut self.activations, batch)),
+        };
+        let behind = first + words.len() as u64;
+        let (mut taken, mut last) = (0, first);
+        // The exit of a leaf call that was split because a sample was taken inside it.
+        let mut owed = None;
+        // Stamps and samples, each in order.
+        loop {
+            let stamp = self.stamps.front().map(|(at, _)| *at).filter(|at| *at <= behind);
+            let is_due = |sample: &&RawSample| sample.words <= behind && sample.events <= self.events_taken;
+            let sample = self.pending.front().filter(is_due);
+            let in_leaf = sample.is_some_and(|sample| {
+                let before = sample.words.checked_sub(first + 1).and_then(|before| words.get(before as usize));
+                sample.entered && before.is_some_and(|word| is_leaf(*word))
+            });
+            let is_stamp = match (stamp, sample.map(|sample| sample.words)) {
+                (None, None) => break,
+                // A leaf function does not call the host, so the stamp comes after it.
+                (Some(stamp), Some(sample)) => stamp < sample || stamp == sample && !in_leaf,
+                (stamp, _) => stamp.is_some(),
+            };
+            // In order, whatever the guest has done to its cursor.
+            last =
+                if is_stamp { stamp } else { sample.map(|sample| sample.words) }.unwrap_or(behind).clamp(last, behind);
+            let to = (last - first) as usize;
+            if to > taken || is_stamp || !in_leaf {
+                batch.words.extend(owed.take());
+            }
+            take(&words[taken..to], batch);
+            taken = to;
+            if is_stamp {
+                let (_, stamp) = self.stamps.pop_front().expect("there is one");
+                batch.mark(MarkKind::Stamp(stamp));
+            } else if let Some(Sampled { places, walked, .. }) = &mut self.samples {
+                if in_leaf
+                    && let Some(call) = batch.words.last_mut()
+                    && let (entry, Some(exit)) = apart(*call)
+                {
+                    *call = entry;
+                    owed = Some(exit);
+                }
+                let sample = self.pending.pop_front().expect("there is one");
+                batch.mark(MarkKind::Sample(places.sample(&sample, *walked)));
+            }
+        }
+        batch.words.extend(owed);
+        take(&words[taken..], batch);
+        self.words_taken = behind;
+        batch.mark(MarkKind::Stamp(end));
+        self.last = self.last.max(end.over);
+        self.words = words;
+    }
+
+    /// Reads events with the times that the clock's word gave them.
+    fn read_with_clock(&mut self, from: u32, to: u32, first: u64, now: u64, batch: &mut Batch) {
+        let Some(buffer) = self.shared.buffer.get().copied().filter(|_| from < to) else { return };
+        let (now, now_word) = (now / TICK, ticks(now));
+        let mut last_word = !buffer.load(from + 4);
+        for (i, at) in (from..to & !7).step_by(8).enumerate() {
+            self.samples_until(first + i as u64, batch);
+            self.stamps_until(first + i as u64, batch);
+            let (word, time) = (buffer.load(at), buffer.load(at + 4));
+            if time != last_word {
+                last_word = time;
+                // They were written before `now`, and not so long before that the word has come round again.
+                let ago = now_word.wrapping_sub(time);
+                let ago = if ago > u32::MAX - AHEAD { 0 } else { u64::from(ago) };
+                self.last = self.last.max(now.saturating_sub(ago) * TICK);
+            }
+            let before = batch.words.len();
+            append(word, &mut self.activations, batch);
+            // What is a word has a time here.
+            if let Some(word) = batch.words.get(before).copied() {
+                batch.words.truncate(before);
+                let (first, second) = said(word);
+                let at = self.last;
+                [first].into_iter().chain(second).for_each(|kind| batch.event(Event { at, kind }));
+            }
+            for Mark { kind, .. } in batch.marks.iter_mut().rev() {
+                match kind {
+                    MarkKind::Event(event) if event.at < self.last => event.at = self.last,
+                    _ => break,
+                }
+            }
+        }
+        self.words_taken = first + u64::from((to - from) / 8);
+        self.stamps_until(self.words_taken, batch);
+        // Until now the guest has run.
+        let now = now * TICK;
+        batch.mark(MarkKind::Stamp(Stamp { over: now, called: now, returned: now, host: 0, before_event: false }));
+    }
+
+    /// Appends the calls of the host that were made before so many words.
+    fn stamps_until(&mut self, words: u64, batch: &mut Batch) {
+        while let Some((_, stamp)) = self.stamps.pop_front_if(|(at, _)| *at <= words) {
+            batch.mark(MarkKind::Stamp(stamp));
+        }
+    }
+
+    /// Appends what the guest has written and not handed over, if it lies there for long: the guest is busy, or waits, and
+    /// does not call. With `all`, everything that is there: nothing will come any more.
+    pub(super) fn peek(&mut self, batch: &mut Batch, all: bool) {
+        let Some(buffer) = self.shared.buffer.get().copied() else { return };
+        if self.shared.state.load(Ordering::Acquire) != OPEN || !self.ring.is_empty() {
+            return;
+        }
+        let size = self.event_size();
+        let handed_over = self.shared.from.load(Ordering::Acquire);
+        let words = self.shared.handed_over();
+        let cursor = buffer.load(CURSOR) & !(size - 1);
+        // In this order: had the guest moved on in between, its cursor could be another block's, or its events in the ring.
+        if handed_over == MOVING || self.shared.from.load(Ordering::Acquire) != handed_over || !self.ring.is_empty() {
+            return;
+        }
+        let from = self.peeked.map_or(handed_over, |peeked| peeked.max(handed_over));
+        // All of it lies in one block, unless the guest is just moving on, or its cursor is none.
+        if cursor <= from || cursor > buffer.len() || from / BLOCK != (cursor - size) / BLOCK {
+            return;
+        }
+        let now = self.clock.now();
+        // The limit has been 0 since `silent_since`, so any later event would have flushed. In particular, if the last word is the entry
+        // of a leaf function, its exit will flush and not replace that word.
+        let written = match size {
+            4 => self.shared.ticker.get().and_then(|ticker| ticker.silent_since()).unwrap_or(now),
+            _ => now.saturating_sub(u64::from(ticks(now).wrapping_sub(buffer.load(cursor - size + 4))) * TICK),
+        };
+        if !all && now.saturating_sub(written) <= self.long_past {
+            return;
+        }
+        let first = words + u64::from((from - handed_over) / size);
+        match size {
+            4 => {
+                let end = Stamp { over: written, called: now, returned: now, host: 0, before_event: false };
+                self.read_words(from, cursor, first, end, batch);
+            }
+            _ => self.read_with_clock(from, cursor, first, now, batch),
+        }
+        self.peeked = Some(cursor);
+    }
+
+    /// Appends the time of now: nothing comes any more.
+    pub(super) fn stop(&self, batch: &mut Batch) {
+        if self.samples.is_some() {
+            let now = self.clock.now();
+            batch.mark(MarkKind::Stamp(Stamp { over: now, called: now, returned: now, host: 0, before_event: false }));
+        }
+    }
+
+    /// The time of the last event that has one.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Number of samples dropped because their ring was full.
+    pub(super) fn lost(&self) -> u64 {
+        self.samples.as_ref().and_then(|of| of.samples.as_ref()).map_or(0, |noted| noted.lost())
+    }
+
+    /// Whether nothing more will come: everything was taken and the guest's end is gone or waits for just that.
+    pub(super) fn is_over(&mut self) -> bool {
+        // In this order: what was pushed before the guest was done is there when that is known.
+        let gone = self.ring.is_abandoned();
+        let closing = self.shared.state.load(Ordering::Acquire) == CLOSING;
+        if (gone || closing) && self.ring.is_empty() {
+            self.shared.state.store(CLOSED, Ordering::Release);
+            return true;
+        }
+        false
+    }
+}
+
+impl Drop for Taker<'_> {
+    fn drop(&mut self) {
+        if let Some(Sampled { samples: Some(samples), .. }) = &self.samples {
+            samples.stop();
+        }
+        self.shared.state.store(CLOSED, Ordering::Release);
+    }
+}
+
+/// Appends what a word of the buffer says.
+#[inline]
+fn append(written: u32, activations: &mut Activations, batch: &mut Batch) {
+    let (id, kind) = meaning(written);
+    match kind {
+        // No hook writes that.
+        Kind::Enter | Kind::Exit | Kind::Catching if id.0 >= FUNCTIONS && id != NOBODY => {
+            batch.event(Event { at: 0, kind: foreign() });
+        }
+        Kind::Enter => {
+            activations.entered(id);
+            batch.words.push(written);
+        }
+        Kind::Exit => {
+            activations.exited(id);
+            batch.words.push(written);
+        }
+        Kind::Leaf => batch.words.push(written),
+        Kind::Catching => {
+            activations.catching(id);
+            if id != NOBODY {
+                batch.words.push(word(id, Kind::Enter));
+            }
+        }
+        // When that was, the events around it say.
+        Kind::Landed => {
+            if !activations.landed(id.0, |id| batch.event(Event { at: 0, kind: EventKind::Unwound(id) })) {
+                batch.event(Event { at: 0, kind: foreign() });
+            }
+        }
+    }
+}

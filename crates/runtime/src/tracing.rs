@@ -1,0 +1,408 @@
+//! For a host that embeds wasmtime: its own engine, store, linker, WASI and functions, and what happens in the guest.
+//!
+//! A [`Tracing`] knows a hooked module; a [`Trace`] lies in the data of each store; [`Tracing::record`] is around the calls that
+//! are to be recorded, as many as the host likes. Outside of it the hooks record nothing, but each event still calls the host.
+//!
+//! ```
+//! use wasmtime::{Engine, Linker, Module, Store};
+//! use wasmtrace_runtime::{Trace, Tracing};
+//!
+//! #[derive(Default)]
+//! struct State {
+//!     calls_of_host: u32,
+//!     trace: Trace,
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let wasm = wat::parse_str(r#"(module (import "host" "ask" (func $ask)) (func (export "work") call $ask))"#)?;
+//! let tracing = Tracing::new(&wasm, &wasmtrace_instrument::Options::default())?;
+//! let engine = Engine::default();
+//! let module = Module::new(&engine, tracing.wasm())?;
+//! let mut linker = Linker::new(&engine);
+//! linker.func_wrap("host", "ask", |mut caller: wasmtime::Caller<'_, State>| caller.data_mut().calls_of_host += 1)?;
+//! tracing.add_to_linker(&mut linker, &module, |state: &mut State| &mut state.trace)?;
+//!
+//! let mut store = Store::new(&engine, State::default());
+//! let mut events = Vec::new();
+//! let recorded = tracing.record(
+//!     &mut store,
+//!     |state| &mut state.trace,
+//!     |some| events.extend_from_slice(some),
+//!     |mut store| {
+//!         let instance = linker.instantiate(&mut store, &module)?;
+//!         instance.get_typed_func::<(), ()>(&mut store, "work")?.call(&mut store, ())
+//!     },
+//! )?;
+//! recorded.result?;
+//! assert_eq!((events.len(), store.data().calls_of_host), (2, 1));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Why a scope
+//! A module of the Observe set calls the host at each event. One that records into a buffer does not: two other threads look
+//! into its memory, and nobody may drop the store meanwhile. `record` borrows the store for as long as they do, and gives what
+//! is called a context of it, which cannot be dropped or exchanged. A future can be forgotten, and its borrow with it: so
+//! [`Tracing::record_async`] takes modules of the Observe set alone.
+//!
+//! # What to know
+//! - A hooked frame is larger: where a guest recurses deeply, give the engine [`HOOKED_STACK`](super::HOOKED_STACK) times the
+//!   `max_wasm_stack`.
+//! - Each recording is a run with times of its own, which begin at 0. Several calls of one instance are several recordings, or
+//!   one, as the host has it; so are several instances, but for those with buffers, of which a recording takes one.
+//! - Stores are independent of each other: as many as one likes are recorded at a time, each on its thread, from one `Tracing`.
+//! - A module that records into a buffer has one memory more: the pooling allocator's `max_memories_per_module`, and a limiter
+//!   that counts memories (`StoreLimitsBuilder::memories`), have to have room for it.
+//! - That memory (its export begins with `wasmtrace:buffer`) is the hooks' and the recording's: while a recording is on, other
+//!   threads write it, so a host that reads or writes it too has a data race.
+//! - A linker takes the hooks of one hooked module ([`Tracing::add_to_linker`]): several modules want several linkers.
+//! - `consume` is called on a thread of its own, and what is recorded waits for it: the guest while it is slow, and the end of
+//!   the recording until it is through. With [`Tracing::record_async`] that is a thread of the executor: a `consume` that waits
+//!   for a task of an executor with one thread waits for ever.
+//! - If an epoch callback (`Store::epoch_deadline_callback`) calls the guest, that call is recorded as a call of the function that was
+//!   interrupted.
+//! - A trap or an exit is the recording's ending; the spans that it left open are closed with that.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use wasmtime::{AsContextMut, Caller, Linker, Module, StoreContextMut};
+
+use super::clock::{Clock, ClockMode};
+use super::recorder::{self, ReadBeforeDrop, Recorder, Settings};
+use super::taker::Taker;
+use super::{consume_all, ending, hooks, manual, setup, with_times};
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_trace::batch::Batch;
+use wasmtrace_trace::event::{Ending, Event};
+use wasmtrace_trace::recording::End;
+
+/// Value of the interrupt flag if the consumer panicked. It is no signal's number.
+const ABANDONED: i32 = i32::MAX;
+
+/// What lies in a store's data: nothing, unless something is recorded in that store.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// With the address of the data of its store.
+    recorder: Option<(usize, Recorder)>,
+}
+
+impl Trace {
+    /// The recorder, for hooks that are called in the store whose data lies at `store`.
+    ///
+    /// A host may move this elsewhere: to another store, or behind the end of the recording, where the memory that the
+    /// recorder knows is gone. There it is none.
+    #[inline]
+    fn recorder(&mut self, store: usize) -> wasmtime::Result<Option<&mut Recorder>> {
+        match &mut self.recorder {
+            Some((of, recorder)) if *of == store => match recorder.is_heard() {
+                true => Ok(Some(recorder)),
+                false => recorder.check().map(|()| None),
+            },
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Trace {
+    /// The recorder of a store that nobody else has to do with.
+    pub(super) fn recorder_of_run(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_mut().map(|(_, recorder)| recorder)
+    }
+}
+
+/// Where the data of a store lies: as long as a store is there, no other has its data there.
+fn address<T>(data: &T) -> usize {
+    const { assert!(size_of::<T>() > 0, "a store without data has no place for a `Trace`") };
+    std::ptr::from_ref(data).addr()
+}
+
+/// The recorder of the store that calls, while something is recorded there.
+#[inline]
+pub(super) fn recorder<'c, T>(
+    caller: &'c mut Caller<'_, T>,
+    trace: impl Fn(&mut T) -> &mut Trace,
+) -> wasmtime::Result<Option<&'c mut Recorder>> {
+    let data = caller.data_mut();
+    let store = address(data);
+    trace(data).recorder(store)
+}
+
+/// From here on, until what is returned is dropped, hooks in that store are heard by `recorder`.
+pub(super) fn begin<T>(
+    store: &mut StoreContextMut<'_, T>,
+    trace: impl Fn(&mut T) -> &mut Trace,
+    recorder: Recorder,
+) -> Result<ReadBeforeDrop> {
+    let data = store.data_mut();
+    let at = address(data);
+    let trace = trace(data);
+    if trace.recorder.as_ref().is_some_and(|(of, recorder)| *of == at && recorder.is_heard()) {
+        return Err(Error::new(ErrorKind::Run, "this store is being recorded already"));
+    }
+    let until_read = recorder.read_before_drop();
+    trace.recorder = Some((at, recorder));
+    Ok(until_read)
+}
+
+/// What the guest has written and not handed over is handed over.
+pub(super) fn end<T>(store: &mut StoreContextMut<'_, T>, trace: impl Fn(&mut T) -> &mut Trace) {
+    let data = store.data_mut();
+    let at = address(data);
+    let trace = trace(data);
+    if let Ok(Some(recorder)) = trace.recorder(at) {
+        recorder.drain();
+    }
+    trace.recorder = None;
+}
+
+/// A module with hooks, for hosts that run it themselves.
+#[derive(Debug, Clone)]
+pub struct Tracing {
+    wasm: Vec<u8>,
+    warnings: Vec<String>,
+    needs: hooks::Needs,
+    /// The clock of a module that records into a buffer.
+    pub clock: ClockMode,
+    /// In a module with the hook set `threshold`: calls shorter than this, that made no longer ones, are counted only.
+    pub min_duration: Duration,
+}
+
+/// What came of a recording.
+#[derive(Debug)]
+pub struct Recorded<R> {
+    /// What the calls gave.
+    pub result: wasmtime::Result<R>,
+    /// How the guest ended, as `result` has it: `proc_exit` of wasmtime's WASI is an exit, an error of the host's own a trap
+    /// with the code `host_error`.
+    pub ending: Ending,
+    /// Nanoseconds from the beginning to the end, without those for which the guest waited for its events to be consumed.
+    pub duration: u64,
+    /// Nanoseconds for which it waited.
+    pub waited: u64,
+}
+
+impl<R> Recorded<R> {
+    /// What a recording ends with.
+    pub fn end(&self) -> End {
+        End { ending: self.ending.clone(), duration: self.duration }
+    }
+}
+
+impl Tracing {
+    /// Hooks a module; one that is hooked already, by us or another compiler of the Observe SDK, is taken as it is.
+    ///
+    /// # Errors
+    /// Those of [`wasmtrace_instrument::instrument`]; [`ErrorKind::Run`] if the module records into a buffer and does not say where it is.
+    pub fn new(wasm: &[u8], options: &wasmtrace_instrument::Options) -> Result<Tracing> {
+        let module = wasmtrace_instrument::module::parse(wasm)?;
+        let (wasm, warnings) = if wasmtrace_instrument::rewrite::is_hooked(&module) && !options.force {
+            (wasm.to_vec(), Vec::new())
+        } else {
+            let hooked = wasmtrace_instrument::instrument(wasm, options)?;
+            (hooked.wasm, hooked.warnings)
+        };
+        let needs = hooks::Needs::of(&wasmtrace_instrument::module::parse(&wasm)?, 0)?;
+        Ok(Tracing { wasm, warnings, needs, clock: ClockMode::default(), min_duration: Duration::ZERO })
+    }
+
+    /// The module with its hooks: to be compiled by the host's engine.
+    pub fn wasm(&self) -> &[u8] {
+        &self.wasm
+    }
+
+    /// What could not be carried over into it.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether it records into a buffer.
+    pub fn has_buffer(&self) -> bool {
+        self.needs.buffer.is_some()
+    }
+
+    /// Gives the linker what `module`, which is [`Tracing::wasm`] compiled, imports: hooks and manual API. `trace` finds the
+    /// [`Trace`] in a store's data.
+    ///
+    /// Modules import hooks by the same names and types, so a linker has those of one hooked module: another one's are refused, as
+    /// the linker refuses whatever is defined twice. Where it allows shadowing, they take the place of the first's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Run`] if the linker refuses.
+    pub fn add_to_linker<T: 'static>(
+        &self,
+        linker: &mut Linker<T>,
+        module: &Module,
+        trace: impl Fn(&mut T) -> &mut Trace + Copy + Send + Sync + 'static,
+    ) -> Result<()> {
+        hooks::add_to_linker(linker, module, &self.needs, trace)
+            .and_then(|()| manual::add_to_linker(linker, module, trace))
+            .map_err(|e| setup("the hooks cannot be defined (a linker takes those of one hooked module)", e))
+    }
+
+    /// Records what happens in `store` during `calls`. `consume` gets the events, in order, a block at a time, on a thread of its
+    /// own, and at least four times a second, with none if there are none. All have been consumed when this returns. If it is
+    /// slower than the guest, the guest waits: nothing is dropped, and memory is bounded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Run`] if the store is being recorded already, or there is no thread. What becomes of the guest is in
+    /// [`Recorded`].
+    ///
+    /// # Panics
+    /// If `calls` does; or if `consume` does: then the guest ends at its next event.
+    pub fn record<S: AsContextMut, R>(
+        &self,
+        store: S,
+        trace: impl Fn(&mut S::Data) -> &mut Trace,
+        consume: impl FnMut(&[Event]) + Send,
+        calls: impl FnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
+    ) -> Result<Recorded<R>> {
+        self.record_with(store, trace, false, || with_times(consume), calls)
+    }
+
+    /// Like [`Tracing::record`], but `consume` gets batches, in which events have no times of their own. Use it for call trees
+    /// ([`CallTree::batch`](wasmtrace_trace::calltree::CallTree::batch)) and recordings
+    /// ([`Writer::batch`](wasmtrace_trace::recording::Writer::batch)); it does less work for each event.
+    ///
+    /// For a module with a buffer, the consuming thread also notes from time to time how many events the guest has written. A call
+    /// tree uses these samples ([`Place::Seen`](wasmtrace_trace::batch::Place::Seen)) for its times. Unlike
+    /// [`run_batches`](super::run_batches), this never interrupts the guest's thread.
+    ///
+    /// ```
+    /// # use wasmtime::{Engine, Linker, Module, Store};
+    /// # use wasmtrace_runtime::{Trace, Tracing};
+    /// # use wasmtrace_trace::calltree::CallTree;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let wasm = wat::parse_str(r#"(module (func (export "work")))"#)?;
+    /// let rewrite = wasmtrace_instrument::rewrite::Options { hooks: wasmtrace_abi::hook::HookSet::Buffer, ..Default::default() };
+    /// let tracing = Tracing::new(&wasm, &wasmtrace_instrument::Options { rewrite, ..Default::default() })?;
+    /// # let engine = Engine::default();
+    /// # let module = Module::new(&engine, tracing.wasm())?;
+    /// # let mut linker = Linker::new(&engine);
+    /// # tracing.add_to_linker(&mut linker, &module, |trace| trace)?;
+    /// # let mut store = Store::new(&engine, Trace::default());
+    /// let mut tree = CallTree::new();
+    /// let recorded = tracing.record_batches(
+    ///     &mut store,
+    ///     |trace| trace,
+    ///     |batch| tree.batch(batch),
+    ///     |mut store| {
+    ///         let instance = linker.instantiate(&mut store, &module)?;
+    ///         instance.get_typed_func::<(), ()>(&mut store, "work")?.call(&mut store, ())
+    ///     },
+    /// )?;
+    /// tree.finish(&recorded.ending, recorded.duration, |_| {});
+    /// assert_eq!(tree.profile().calls(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Tracing::record`].
+    ///
+    /// # Panics
+    /// As [`Tracing::record`].
+    pub fn record_batches<S: AsContextMut, R>(
+        &self,
+        store: S,
+        trace: impl Fn(&mut S::Data) -> &mut Trace,
+        consume: impl FnMut(&Batch) + Send,
+        calls: impl FnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
+    ) -> Result<Recorded<R>> {
+        self.record_with(store, trace, true, || consume, calls)
+    }
+
+    fn record_with<S: AsContextMut, R, C: FnMut(&Batch)>(
+        &self,
+        mut store: S,
+        trace: impl Fn(&mut S::Data) -> &mut Trace,
+        looks: bool,
+        consumer: impl FnOnce() -> C + Send,
+        calls: impl FnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
+    ) -> Result<Recorded<R>> {
+        let mut store = store.as_context_mut();
+        let (clock, recorder, mut taker, interrupt) = self.recorder(true);
+        if looks {
+            taker.looks();
+        }
+        std::thread::scope(|scope| {
+            let until_read = begin(&mut store, &trace, recorder)?;
+            let consumer = std::thread::Builder::new()
+                .name("trace".into())
+                .spawn_scoped(scope, move || {
+                    // Without a consumer, the guest ends at its next event.
+                    let consumed = catch_unwind(AssertUnwindSafe(|| consume_all(taker, consumer())));
+                    consumed.unwrap_or_else(|panic| {
+                        interrupt.store(ABANDONED, Ordering::Relaxed);
+                        resume_unwind(panic)
+                    })
+                })
+                .map_err(no_thread)?;
+            // After a panic too, hand over what is in the buffer. Otherwise the next recording would lose its first events.
+            let result = catch_unwind(AssertUnwindSafe(|| calls(store.as_context_mut())));
+            end(&mut store, &trace);
+            let duration = clock.now();
+            drop(until_read);
+            let last = consumer.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let result = result.unwrap_or_else(|panic| resume_unwind(panic));
+            Ok(recorded(result, duration.max(last), &clock))
+        })
+    }
+
+    /// The same for calls that await: of modules with the hook set `observe`.
+    ///
+    /// If the future is dropped, the recording ends there.
+    ///
+    /// # Errors
+    /// Those of [`Tracing::record`]; [`ErrorKind::Run`] if the module records into a buffer (see [above](self)).
+    ///
+    /// # Panics
+    /// If `consume` does.
+    pub async fn record_async<S: AsContextMut, R>(
+        &self,
+        mut store: S,
+        trace: impl Fn(&mut S::Data) -> &mut Trace,
+        consume: impl FnMut(&[Event]) + Send + 'static,
+        calls: impl AsyncFnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
+    ) -> Result<Recorded<R>> {
+        if self.has_buffer() {
+            return Err(Error::new(ErrorKind::Run, hooks::NO_BUFFERS));
+        }
+        let mut store = store.as_context_mut();
+        let (clock, recorder, taker, _) = self.recorder(false);
+        let until_read = begin(&mut store, &trace, recorder)?;
+        let consumer = std::thread::Builder::new()
+            .name("trace".into())
+            .spawn(move || consume_all(taker, with_times(consume)))
+            .map_err(no_thread)?;
+        let result = calls(store.as_context_mut()).await;
+        end(&mut store, &trace);
+        let duration = clock.now();
+        drop(until_read);
+        let last = consumer.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok(recorded(result, duration.max(last), &clock))
+    }
+
+    fn recorder(&self, buffers: bool) -> (Arc<Clock>, Recorder, Taker<'static>, Arc<AtomicI32>) {
+        let clock = Arc::new(Clock::new());
+        let min_duration = u64::try_from(self.min_duration.as_nanos()).unwrap_or(u64::MAX);
+        let settings = Settings { mode: self.clock, min_duration, buffers, times: true };
+        let interrupt = Arc::new(AtomicI32::new(0));
+        let (recorder, taker) = recorder::recorder(clock.clone(), interrupt.clone(), settings);
+        (clock, recorder, taker, interrupt)
+    }
+}
+
+fn recorded<R>(result: wasmtime::Result<R>, duration: u64, clock: &Clock) -> Recorded<R> {
+    let ending = match &result {
+        Ok(_) => Ending::Returned,
+        Err(e) => ending::of_error(e).unwrap_or_else(|| ending::of_host(e, Vec::new())),
+    };
+    Recorded { result, ending, duration, waited: clock.waited() }
+}
+
+fn no_thread(e: std::io::Error) -> Error {
+    Error::new(ErrorKind::Run, "no thread for the events").caused_by(e)
+}

@@ -1,0 +1,91 @@
+//! WASI preview 1 as the guest sees it: wasmtime's, but for `proc_exit`.
+
+use wasmtime::Linker;
+use wasmtime_wasi::p1::{self, WasiP1Ctx};
+use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe, SinkOutputStream};
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+use super::{Config, Stdio};
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+
+/// The error that unwinds the guest after `proc_exit`.
+#[derive(Debug)]
+pub(super) struct ProcExit(pub(super) i32);
+
+impl std::fmt::Display for ProcExit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit with code {}", self.0)
+    }
+}
+
+impl std::error::Error for ProcExit {}
+
+/// What the guest wrote, where that is captured.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Captured {
+    pub(super) stdout: Option<MemoryOutputPipe>,
+    pub(super) stderr: Option<MemoryOutputPipe>,
+}
+
+/// Captured output is bounded: what a guest writes past this is refused to it.
+const MAX_CAPTURED: usize = 256 << 20;
+
+pub(super) fn context(config: &Config) -> Result<(WasiP1Ctx, Captured)> {
+    let mut builder = WasiCtxBuilder::new();
+    // Blocking calls run on the guest's own thread: no hop to a pool for each write.
+    builder.allow_blocking_current_thread(true);
+    builder.arg(&config.program).args(&config.args);
+    if config.inherit_env {
+        // A variable that is not UTF-8 cannot be given to a guest; the others still are.
+        for (name, value) in std::env::vars_os() {
+            if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
+                // Of two by one name a guest would see the first.
+                && config.env.iter().all(|(given, _)| given != name)
+            {
+                builder.env(name, value);
+            }
+        }
+    }
+    builder.envs(&config.env);
+    if config.inherit_network {
+        builder.inherit_network().allow_ip_name_lookup(true);
+    }
+    for (host, guest) in &config.dirs {
+        builder.preopened_dir(host, guest, FsPerms::ReadWrite).map_err(|e| {
+            Error::new(ErrorKind::Run, format!("the directory {} cannot be opened: {e}", host.display()))
+        })?;
+    }
+    let mut captured = Captured::default();
+    match &config.stdio {
+        Stdio::Inherit => {
+            builder.inherit_stdio();
+        }
+        Stdio::Given { stdin, quiet } => {
+            builder.stdin(MemoryInputPipe::new(stdin.clone()));
+            match quiet {
+                true => builder.stdout(SinkOutputStream).stderr(SinkOutputStream),
+                false => builder.inherit_stdout().inherit_stderr(),
+            };
+        }
+        Stdio::Capture { stdin } => {
+            let (stdout, stderr) = (MemoryOutputPipe::new(MAX_CAPTURED), MemoryOutputPipe::new(MAX_CAPTURED));
+            builder.stdin(MemoryInputPipe::new(stdin.clone())).stdout(stdout.clone()).stderr(stderr.clone());
+            captured = Captured { stdout: Some(stdout), stderr: Some(stderr) };
+        }
+    }
+    Ok((builder.build_p1(), captured))
+}
+
+/// wasmtime-wasi refuses exit codes of 126 and above; a shell and a native program do not, so `proc_exit` is ours.
+pub(super) fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    context: impl Fn(&mut T) -> &mut WasiP1Ctx + Copy + Send + Sync + 'static,
+) -> wasmtime::Result<()> {
+    p1::add_to_linker_sync(linker, context)?;
+    linker.allow_shadowing(true);
+    linker.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(ProcExit(code)))
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Folded stacks: one line a path, `outer;inner self-time`, as `flamegraph.pl`, inferno and speedscope read them. The
+//! number is self time in nanoseconds, so that lines add up to the time spent in hooked functions.
+
+use std::io::{self, Write};
+
+use super::{Sink, Subject, Summary};
+use crate::fold::Change;
+use crate::profile::NodeId;
+use wasmtrace_abi::text::printable;
+
+/// Behind so many bytes of a path, what is called is counted in the frame where the path ends.
+const LONGEST_PATH: usize = 64 << 10;
+
+/// Writes folded stacks.
+pub struct Folded<W: Write> {
+    out: W,
+}
+
+impl<W: Write> std::fmt::Debug for Folded<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Folded").finish_non_exhaustive()
+    }
+}
+
+impl<W: Write> Folded<W> {
+    /// Writes to `out` at the end of the run.
+    pub fn new(out: W) -> Self {
+        Folded { out }
+    }
+}
+
+impl<W: Write> Sink for Folded<W> {
+    fn wants_changes(&self) -> bool {
+        false // the call tree of the summary has it all
+    }
+
+    fn change(&mut self, _: &Subject, _: &Change<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
+        let profile = summary.profile;
+        // Depth first, with the path so far: to put each together from its beginning takes as long as all of them are.
+        let mut path = String::new();
+        let mut todo: Vec<(NodeId, usize)> = profile.root().children.iter().rev().map(|id| (*id, 0)).collect();
+        while let Some((id, outer)) = todo.pop() {
+            let node = &profile[id];
+            path.truncate(outer);
+            if let Some(what) = node.what.as_ref().filter(|_| path.len() < LONGEST_PATH) {
+                let separator = if path.is_empty() { "" } else { ";" };
+                // `;` and line ends are the format's own.
+                let name = printable(&subject.name(what)).replace(';', ":");
+                path.extend([separator, &name]);
+            }
+            if node.own > 0 {
+                writeln!(self.out, "{path} {}", node.own)?;
+            }
+            todo.extend(node.children.iter().rev().map(|child| (*child, path.len())));
+        }
+        self.out.flush()
+    }
+}

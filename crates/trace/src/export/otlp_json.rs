@@ -1,0 +1,65 @@
+//! The OTLP file format (OpenTelemetry specification, "OpenTelemetry Protocol File Exporter"): each line is one
+//! `ExportTraceServiceRequest` in OTLP's JSON encoding.
+
+use std::io::{self, Write};
+
+use super::otlp::{Encoding, Request, Signal};
+use super::spans::{Limits, Spans, attribute};
+use super::{Sink, Subject, Summary};
+use crate::fold::Change;
+
+/// Spans a line.
+const BATCH: usize = 512;
+
+/// A line of more bytes is ended too.
+const LONGEST_LINE: usize = 4 << 20;
+
+/// Writes OTLP JSON lines.
+pub struct OtlpJson<W: Write> {
+    out: W,
+    spans: Spans,
+    line: Request,
+}
+
+impl<W: Write> std::fmt::Debug for OtlpJson<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OtlpJson").finish_non_exhaustive()
+    }
+}
+
+impl<W: Write> OtlpJson<W> {
+    /// Writes to `out`, a batch at a time; with a new random trace id if the subject has none.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn new(out: W) -> io::Result<Self> {
+        let limits = Limits::default();
+        let line = Request::new(Signal::Traces, Encoding::Json, limits);
+        Ok(OtlpJson { out, spans: Spans::new(limits)?, line })
+    }
+
+    fn write_line(&mut self, subject: &Subject) -> io::Result<()> {
+        let mut line = self.line.take(subject);
+        line.push(b'\n');
+        self.out.write_all(&line)
+    }
+}
+
+impl<W: Write> Sink for OtlpJson<W> {
+    fn change(&mut self, subject: &Subject, change: &Change<'_>) -> io::Result<()> {
+        let OtlpJson { spans, line, .. } = self;
+        if spans.change(subject, change, |span| line.span(subject, &span)).is_none() {
+            return Ok(());
+        }
+        let (count, bytes) = self.line.size();
+        if count >= BATCH || bytes >= LONGEST_LINE { self.write_line(subject) } else { Ok(()) }
+    }
+
+    fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
+        let OtlpJson { spans, line, .. } = self;
+        let calls = vec![attribute("wasm.call.count", summary.profile.calls())];
+        spans.finish(subject, summary.ending, summary.duration, calls, |span| line.span(subject, &span));
+        self.write_line(subject)?;
+        self.out.flush()
+    }
+}

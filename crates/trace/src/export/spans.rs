@@ -1,0 +1,328 @@
+//! What a run is in terms of a tracing backend: spans with ids, parents, attributes, events and a status. Shared by every
+//! format and protocol that speaks of spans so (OTLP, Zipkin).
+//!
+//! All spans are of one trace. The run's own span, whose end is known last, stands above the functions; so it comes last.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io;
+
+use super::Subject;
+use crate::context::Context;
+use crate::event::Ending;
+use crate::fold::{Change, End, Note, Span, What};
+use wasmtrace_abi::demangle::without_arguments;
+use wasmtrace_abi::hook::ProbeId;
+
+/// An attribute's value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Text(String),
+    Number(i64),
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Value::Text(text)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Value::Number(number.into())
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Value::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+/// A key and a value.
+pub type Attribute = (Cow<'static, str>, Value);
+
+pub fn attribute(key: &'static str, value: impl Into<Value>) -> Attribute {
+    (Cow::Borrowed(key), value.into())
+}
+
+/// Something that happened at a moment of a span.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Nanoseconds since the Unix epoch.
+    pub at: u64,
+    pub name: &'static str,
+    pub attributes: Vec<Attribute>,
+}
+
+impl Event {
+    /// Bytes that it takes to keep, more or less.
+    fn size(&self) -> usize {
+        let text = |value: &Value| if let Value::Text(text) = value { text.len() } else { 8 };
+        128 + self.attributes.iter().map(|(_, value)| 64 + text(value)).sum::<usize>()
+    }
+}
+
+/// A span as a backend knows it.
+#[derive(Debug)]
+pub struct Told<'t> {
+    pub context: &'t Context,
+    pub id: u64,
+    /// The span that it is in; the host's, for the run's own.
+    pub parent: Option<u64>,
+    /// Whether that is somebody else's span.
+    pub parent_is_remote: bool,
+    /// What it is of: [`about`] has its name and attributes.
+    pub what: &'t What,
+    pub tags: &'t [(String, String)],
+    /// Further attributes.
+    pub more: Vec<Attribute>,
+    /// Nanoseconds since the Unix epoch.
+    pub start: u64,
+    pub end: u64,
+    pub events: Vec<Event>,
+    /// How many more events there were.
+    pub dropped_events: u64,
+    /// Why it failed, if it did.
+    pub failure: Option<Cow<'static, str>>,
+}
+
+impl Told<'_> {
+    /// The function, if name and attributes are those of all its calls: to be encoded once.
+    pub fn plain(&self) -> Option<ProbeId> {
+        match self.what {
+            What::Call(probe) if self.tags.is_empty() && self.more.is_empty() => Some(*probe),
+            _ => None,
+        }
+    }
+}
+
+/// The name of a span, and the attributes that follow from what it is of.
+pub fn about(subject: &Subject, what: &What) -> (String, Vec<Attribute>) {
+    let name = subject.name(what);
+    let mut list = Vec::new();
+    if let What::Call(probe) = what {
+        list.push(attribute("code.function.name", without_arguments(&name)));
+        list.push(attribute("wasm.function.index", probe.0));
+    }
+    if let Some(label) = subject.label(what) {
+        list.extend(subject.file(what).map(|file| attribute("code.file.path", file)));
+        list.extend(label.line.map(|line| attribute("code.line.number", line)));
+    }
+    (name, list)
+}
+
+/// What ran, as the attributes of OpenTelemetry's resource: what was told to us stands above what we know ourselves.
+pub fn resource(subject: &Subject) -> Vec<Attribute> {
+    let mut list = vec![
+        attribute("service.name", subject.program.as_str()),
+        attribute("process.executable.name", subject.program.as_str()),
+        attribute("process.runtime.name", "wasmtime"),
+        attribute("wasm.module.hash", subject.hash.map(|hash| super::hex(&hash)).unwrap_or_default()),
+    ];
+    for (key, value) in &subject.resource {
+        match list.iter_mut().find(|(known, _)| known == key) {
+            Some((_, known)) => *known = value.as_str().into(),
+            None => list.push((Cow::Owned(key.clone()), value.as_str().into())),
+        }
+    }
+    list
+}
+
+/// How much may be in one span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Attributes of a span.
+    pub attributes: usize,
+    /// Events of a span.
+    pub events: usize,
+    /// Characters of an attribute's value.
+    pub value_length: usize,
+}
+
+impl Default for Limits {
+    /// Those of OpenTelemetry.
+    fn default() -> Self {
+        Limits { attributes: 128, events: 128, value_length: usize::MAX }
+    }
+}
+
+/// The events of open spans wait for their spans' ends; of more bytes than this in all they are counted only.
+const MOST_WAITING: usize = 64 << 20;
+
+/// A backtrace is cut off behind so many bytes.
+const LONGEST_STACKTRACE: usize = 64 << 10;
+
+/// From what happens in a run to spans.
+#[derive(Debug)]
+pub struct Spans {
+    /// The run's place in a trace, where the subject does not know it.
+    fallback: Context,
+    limits: Limits,
+    /// What happened in spans that are still open, of how many bytes in all, and how much more there was.
+    events: HashMap<u64, Vec<Event>>,
+    waiting: usize,
+    dropped: HashMap<u64, u64>,
+}
+
+impl Spans {
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn new(limits: Limits) -> io::Result<Self> {
+        let fallback = super::new_context(None, String::new())?;
+        Ok(Spans { fallback, limits, events: HashMap::new(), waiting: 0, dropped: HashMap::new() })
+    }
+
+    pub fn context<'c>(&'c self, subject: &'c Subject) -> &'c Context {
+        subject.context.as_ref().unwrap_or(&self.fallback)
+    }
+
+    /// Takes a change that happened, and tells of the span that it ended.
+    pub fn change<T>(&mut self, subject: &Subject, change: &Change<'_>, tell: impl FnOnce(Told<'_>) -> T) -> Option<T> {
+        match change {
+            Change::Opened { .. } => None,
+            Change::Closed { span, .. } => Some(self.closed(subject, span, span.parent, Vec::new(), tell)),
+            Change::Noted { at, span, note } => {
+                self.noted(subject, *at, span.unwrap_or(0), note);
+                None
+            }
+        }
+    }
+
+    /// A span has ended; `parent` is the number of the one that it is told to be in.
+    pub fn closed<T>(
+        &mut self,
+        subject: &Subject,
+        span: &Span<'_>,
+        parent: Option<u64>,
+        more: Vec<Attribute>,
+        tell: impl FnOnce(Told<'_>) -> T,
+    ) -> T {
+        let (events, dropped_events) = self.events(span.number, None);
+        let context = self.context(subject);
+        let failure = match span.how {
+            End::Returned | End::Forgotten | End::Exited => None,
+            End::Unwound => Some("an exception crossed the call"),
+            End::Trapped { origin: true } => Some("the program trapped here"),
+            End::Trapped { origin: false } => Some("the program trapped in a callee"),
+            End::Interrupted => Some("the run was ended from outside"),
+            End::Unfinished => Some("the recording stops here"),
+        };
+        tell(Told {
+            context,
+            id: context.span(span.number),
+            parent: Some(context.span(parent.unwrap_or(0))),
+            parent_is_remote: false,
+            what: span.what,
+            tags: span.tags,
+            more,
+            start: subject.began.saturating_add(span.start),
+            end: subject.began.saturating_add(span.end),
+            events,
+            dropped_events,
+            failure: failure.map(Cow::Borrowed),
+        })
+    }
+
+    /// Keeps what happened at a moment in the span with that number.
+    pub fn noted(&mut self, subject: &Subject, at: u64, number: u64, note: &Note<'_>) {
+        let (name, attributes) = match note {
+            Note::MemoryGrow(pages) => ("memory.grow", vec![attribute("wasm.memory.grow.pages", *pages)]),
+            Note::Metric(line) => ("metric", vec![attribute("metric.statsd", *line)]),
+            Note::Log(level, message) => {
+                ("log", vec![attribute("log.severity", level.as_str()), attribute("log.message", *message)])
+            }
+            Note::Tags(_) => return,                     // they are told with their span
+            Note::Folded(..) | Note::Drift(_) => return, // they belong to no span
+        };
+        let known = self.events.get(&number).map_or(0, Vec::len);
+        if known < self.limits.events && self.waiting < MOST_WAITING {
+            let event = Event { at: subject.began.saturating_add(at), name, attributes };
+            self.waiting += event.size();
+            self.events.entry(number).or_default().push(event);
+        } else {
+            *self.dropped.entry(number).or_default() += 1;
+        }
+    }
+
+    /// Nothing more is told of the span with that number: nor is what happened in it.
+    pub fn forget(&mut self, number: u64) {
+        self.events(number, None);
+    }
+
+    /// The events of a span, and how many more there were.
+    fn events(&mut self, number: u64, last: Option<Event>) -> (Vec<Event>, u64) {
+        let mut events = self.events.remove(&number).unwrap_or_default();
+        self.waiting -= events.iter().map(Event::size).sum::<usize>();
+        events.extend(last);
+        (events, self.dropped.remove(&number).unwrap_or(0))
+    }
+
+    /// The run is over: tells of its own span.
+    pub fn finish<T>(
+        &mut self,
+        subject: &Subject,
+        ending: &Ending,
+        duration: u64,
+        more: Vec<Attribute>,
+        tell: impl FnOnce(Told<'_>) -> T,
+    ) -> T {
+        let end = subject.began.saturating_add(duration);
+        let code = ending.exit_code();
+        let mut list = vec![
+            attribute("wasm.module.name", subject.program.as_str()),
+            attribute("process.exit.code", u32::from(code)),
+        ];
+        let mut exception = None;
+        if let Ending::Trapped(trap) = ending {
+            list.push(attribute("error.type", trap.code.as_str()));
+            let attributes = vec![
+                attribute("exception.type", trap.code.as_str()),
+                attribute("exception.message", trap.message.as_str()),
+                attribute("exception.stacktrace", stacktrace(subject, &trap.frames)),
+            ];
+            exception = Some(Event { at: end, name: "exception", attributes });
+        } else if code != 0 {
+            list.push(attribute("error.type", code.to_string()));
+        }
+        list.extend(more);
+        let (events, dropped_events) = self.events(0, exception);
+        let context = self.context(subject);
+        tell(Told {
+            context,
+            id: context.run,
+            parent: context.parent,
+            parent_is_remote: true,
+            what: &What::Manual(subject.program.as_str().into()),
+            tags: &[],
+            more: list,
+            start: subject.began,
+            end,
+            events,
+            dropped_events,
+            failure: (code != 0).then(|| ending.describe().into()),
+        })
+    }
+}
+
+/// One name a line, innermost first.
+fn stacktrace(subject: &Subject, frames: &[u32]) -> String {
+    let mut text = String::new();
+    for frame in frames {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        if text.len() > LONGEST_STACKTRACE {
+            text.push('…');
+            break;
+        }
+        text += &subject.name(&What::Call(ProbeId(*frame)));
+    }
+    text
+}

@@ -1,0 +1,67 @@
+//! What each function took, wherever it was called from.
+
+use std::collections::HashMap;
+
+use super::super::fold::What;
+use super::Profile;
+use wasmtrace_abi::hook::ProbeId;
+
+/// A function or a manual span, wherever it was called from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Totals {
+    /// What it is.
+    pub what: What,
+    /// How often it was called, or opened; calls that were counted only are among them.
+    pub calls: u64,
+    /// Of these, how many were counted only.
+    pub folded: u64,
+    /// Nanoseconds from entering it to leaving it; nested calls of the same function are not counted twice.
+    pub total: u64,
+    /// Nanoseconds spent in it, and not in what it called.
+    pub own: u64,
+    /// Samples of it itself, and of it and what it called.
+    pub samples: (u64, u64),
+    /// Whether more than half of its self time is an estimate ([`Node::estimated`](super::Node::estimated)).
+    pub estimated: bool,
+}
+
+impl Profile {
+    /// What each function took, in the order of their first calls.
+    pub fn by_function(&self) -> Vec<Totals> {
+        let mut all: Vec<Totals> = Vec::new();
+        let mut known: HashMap<&What, usize> = HashMap::new();
+        let nothing =
+            |what: What| Totals { what, calls: 0, folded: 0, total: 0, own: 0, samples: (0, 0), estimated: false };
+        let mut estimated: Vec<u64> = Vec::new();
+        for node in self.nodes().filter(|n| !n.is_empty()) {
+            let what = node.what.as_ref().expect("only the root is nothing");
+            let at = *known.entry(what).or_insert_with(|| {
+                all.push(nothing(what.clone()));
+                estimated.push(0);
+                all.len() - 1
+            });
+            estimated[at] += if node.estimated { node.own } else { 0 };
+            all[at].samples.0 += node.samples.0;
+            all[at].samples.1 += node.samples.1;
+            // No node is below one of the same function, so nothing is counted twice.
+            all[at].calls += node.calls;
+            all[at].total += node.total;
+            all[at].own += node.own;
+        }
+        for (totals, estimated) in all.iter_mut().zip(estimated) {
+            totals.estimated = estimated * 2 > totals.own;
+        }
+        let mut folded: Vec<(ProbeId, u64)> = self.folded.iter().map(|(probe, calls)| (*probe, *calls)).collect();
+        folded.sort_unstable();
+        for (probe, calls) in folded {
+            let what = What::Call(probe);
+            let at = known.get(&what).copied().unwrap_or_else(|| {
+                all.push(nothing(what));
+                all.len() - 1
+            });
+            all[at].calls += calls;
+            all[at].folded += calls;
+        }
+        all
+    }
+}

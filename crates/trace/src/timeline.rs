@@ -1,0 +1,511 @@
+//! When the events of a batch happened, of which only some have a time.
+//!
+//! Where calls are dense the guest calls the host once in a thousand events, and the time between two stamps has to be
+//! shared out among the *steps* between them: from one event to the next. As many shares as steps would be wrong: in a loop
+//! that calls a function of a thousand instructions and one of three, both would seem to take the same. So the consumer
+//! learns how long each kind of step takes, from pairs of stamps with one step between them, and shares out by that. A kind is
+//! which event comes after which. The pairs are chosen by a count of events and at random, so each kind is measured as often,
+//! in proportion, as it occurs, and its mean is not biased. Stamps themselves are exact, so the time of an event is never
+//! wrong by more than the few microseconds between two of them.
+//!
+//! What a mean cannot tell: a function that takes longer when one caller calls it than another has the same mean for both,
+//! and a step that once in a thousand times takes a thousand times as long has no mean worth the name. So these times serve
+//! spans, which need a beginning and an end each, and runs that are too short to be sampled; call trees are measured by
+//! samples ([`super::calltree`]).
+//!
+//! The road not taken: stamps at random *times*, by a thread that writes the clock's word. They need no model, but a sleeping
+//! thread comes round once in 150 µs only, which leaves a run of a millisecond with seven of them, and one that spins wants
+//! a core (that is `--clock spin`).
+
+use super::batch::{Batch, MarkKind, Place, Sample, Stamp, apart, said};
+use crate::event::Event;
+use wasmtrace_abi::buffer::{Kind as EventWord, TICK, is_leaf};
+
+mod fit;
+
+use fit::Fit;
+
+/// Stands for an event that is not known yet, or for none: no hook writes it.
+const UNKNOWN: u32 = u32::MAX;
+
+/// Gives each event of a stream of batches its time.
+#[derive(Debug)]
+pub struct Timeline {
+    model: Model,
+    /// The time of the last event.
+    last: u64,
+    /// The last stamp, and the last word.
+    stamp: Stamp,
+    word: u32,
+    apart: Apart,
+}
+
+/// The words of a batch, each one event, and where its marks are then.
+#[derive(Debug, Default)]
+struct Apart {
+    words: Vec<u32>,
+    places: Vec<usize>,
+}
+
+impl Apart {
+    fn set(&mut self, batch: &Batch) {
+        self.words.clear();
+        self.places.clear();
+        let mut from = 0;
+        let mut append = |words: &[u32]| {
+            self.words.extend(
+                words.iter().map(|word| apart(*word)).flat_map(|(first, second)| [first].into_iter().chain(second)),
+            );
+            self.words.len()
+        };
+        for mark in &batch.marks {
+            let at = append(&batch.words[from..mark.at]);
+            self.places.push(at);
+            from = mark.at;
+        }
+        append(&batch.words[from..]);
+    }
+}
+
+/// What a batch consists of, once its events have times.
+#[derive(Debug, PartialEq)]
+pub enum Step<'b> {
+    /// An event.
+    Event(&'b Event),
+    /// The guest was interrupted.
+    Sample(&'b Sample),
+    /// The guest called the host.
+    Stamp(&'b Stamp),
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Timeline { model: Model::new(), last: 0, stamp: Stamp::default(), word: UNKNOWN, apart: Apart::default() }
+    }
+}
+
+impl Timeline {
+    /// One that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether times are corrected by samples: not where nobody looks at single calls.
+    pub fn fits(&mut self, fits: bool) {
+        self.model.fit.is_on = fits;
+    }
+
+    /// Tells `tell` all that is in a batch, in order. Times never step back.
+    #[inline]
+    pub fn batch(&mut self, batch: &Batch, tell: impl FnMut(Step<'_>)) {
+        let mut apart = std::mem::take(&mut self.apart);
+        let marks = batch.marks.iter().map(|mark| &mark.kind);
+        if batch.words.iter().any(|word| is_leaf(*word)) {
+            apart.set(batch);
+            self.words(&apart.words, apart.places.iter().copied().zip(marks), tell);
+        } else {
+            self.words(&batch.words, batch.marks.iter().map(|mark| mark.at).zip(marks), tell);
+        }
+        self.apart = apart;
+    }
+
+    /// The same for words of one event each, and marks with their places.
+    #[inline]
+    fn words<'b>(
+        &mut self,
+        words: &[u32],
+        marks: impl Iterator<Item = (usize, &'b MarkKind)> + Clone,
+        mut tell: impl FnMut(Step<'_>),
+    ) {
+        let mut ends = marks.clone().filter_map(|(at, mark)| match mark {
+            MarkKind::Stamp(stamp) => Some((at, stamp)),
+            _ => None,
+        });
+        let mut marks = marks.peekable();
+        let mut from = 0;
+        let mut last = self.last;
+        loop {
+            let end = ends.next();
+            let (to, stamp) = end.map_or((words.len(), None), |(at, stamp)| (at, Some(stamp)));
+            let mut index = from;
+            for (_, mark) in marks.clone().take_while(|(at, _)| *at < to) {
+                self.model.sampled(mark);
+            }
+            let mut event = |word: u32, at: u64| {
+                while let Some((_, mark)) = marks.next_if(|(at, _)| *at <= index) {
+                    other(mark, &mut last, &mut tell);
+                }
+                last = last.max(at);
+                index += 1;
+                tell(Step::Event(&Event { at: last, kind: said(word).0 }));
+            };
+            match stamp {
+                Some(stamp) => {
+                    let stretch = Stretch {
+                        before: if self.stamp.before_event { UNKNOWN } else { self.word },
+                        words: &words[from..to],
+                        next: words.get(to).copied().unwrap_or(UNKNOWN),
+                        begin: self.stamp.returned,
+                        over: stamp.over,
+                        end: stamp.called,
+                        exact: stamp.before_event,
+                    };
+                    self.model.share_out(&stretch, event);
+                }
+                // Nothing is known of what comes behind the last stamp.
+                None => words[from..to].iter().for_each(|word| event(*word, 0)),
+            }
+            self.word = words[from..to].last().copied().unwrap_or(self.word);
+            // Up to the stamp itself; of what comes before, all that is behind the last word.
+            while let Some((_, mark)) = marks.next_if(|(at, _)| *at <= to) {
+                if let MarkKind::Stamp(stamp) = mark {
+                    self.stamp = *stamp;
+                    tell(Step::Stamp(stamp));
+                    break;
+                }
+                self.model.sampled(mark);
+                other(mark, &mut last, &mut tell);
+            }
+            from = to;
+            if stamp.is_none() {
+                break;
+            }
+        }
+        self.last = last;
+    }
+
+    /// Appends the events of a batch.
+    pub fn events(&mut self, batch: &Batch, events: &mut Vec<Event>) {
+        self.batch(batch, |step| {
+            if let Step::Event(event) = step {
+                events.push(event.clone());
+            }
+        });
+    }
+}
+
+/// A mark that is no stamp.
+#[inline]
+fn other(mark: &MarkKind, last: &mut u64, tell: &mut impl FnMut(Step<'_>)) {
+    match mark {
+        MarkKind::Event(event) if event.at >= *last => {
+            *last = event.at;
+            tell(Step::Event(event));
+        }
+        MarkKind::Event(event) => tell(Step::Event(&Event { at: *last, kind: event.kind.clone() })),
+        MarkKind::Sample(sample) => tell(Step::Sample(sample)),
+        MarkKind::Stamp(_) => {}
+    }
+}
+
+/// Words between two stamps.
+#[derive(Debug, Clone, Copy)]
+struct Stretch<'s> {
+    /// The word before the first, if the first did not happen at `begin`; else [`UNKNOWN`].
+    before: u32,
+    words: &'s [u32],
+    /// The word of the event behind them, or [`UNKNOWN`].
+    next: u32,
+    /// When the guest went on.
+    begin: u64,
+    /// When all of them had happened.
+    over: u64,
+    /// When the guest called again.
+    end: u64,
+    /// Whether the event behind them came at `end`.
+    exact: bool,
+}
+
+/// Kinds of steps that are remembered: programs have a few hundred that matter.
+const KINDS: usize = 4096;
+
+/// A mean is that of about so many steps last seen.
+const MEMORY: f32 = 1024.0;
+
+/// How often a step is measured until its mean is believed.
+const CERTAIN: f32 = 16.0;
+
+/// What a step takes at the least, in nanoseconds: the hook's own writing of an event.
+const LEAST: f32 = 1.5;
+
+/// How much finer than those scaled steps are added up. More than an hour between two stamps is too much then.
+const FINER: f64 = 65536.0;
+
+/// Parts of a nanosecond in which steps are known: they are added up at each event, which is quicker in whole numbers.
+const PARTS: u32 = 64;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Kind {
+    from: u32,
+    to: u32,
+    /// What such a step takes by itself, in [`PARTS`]; 0 if it was never measured.
+    takes: u32,
+}
+
+/// What was measured of a kind of steps.
+#[derive(Debug, Clone, Copy, Default)]
+struct Measured {
+    /// Mean of it, in nanoseconds.
+    mean: f32,
+    /// Of how many steps.
+    seen: f32,
+}
+
+/// What is known of steps.
+#[derive(Debug)]
+struct Model {
+    /// Apart from what they were computed from: these are looked up at each event.
+    kinds: Box<[Kind; KINDS]>,
+    measured: Box<[Measured; KINDS]>,
+    /// What a measurement takes by itself: the mean of the kind of step that takes least.
+    overhead: f32,
+    /// How many steps were measured.
+    count: u32,
+    /// What each step of a stretch takes, as far as it is known, and in whose time it is.
+    steps: Vec<(u32, u32)>,
+    fit: Fit,
+}
+
+impl Model {
+    fn new() -> Self {
+        Model {
+            kinds: Box::new([Kind::default(); KINDS]),
+            measured: Box::new([Measured::default(); KINDS]),
+            overhead: f32::INFINITY,
+            count: 0,
+            steps: Vec::new(),
+            fit: Fit::default(),
+        }
+    }
+
+    /// The guest was interrupted, if that is what a mark says.
+    fn sampled(&mut self, mark: &MarkKind) {
+        if let MarkKind::Sample(Sample { weight, place, path: None, .. }) = mark {
+            match place {
+                Place::Function { id, .. } => self.fit.sampled(Some(id.0), *weight),
+                Place::Engine => self.fit.sampled(None, *weight),
+                Place::Hook | Place::Host | Place::Seen => {}
+            }
+        }
+    }
+
+    /// Tells `tell` the time of each event, in order and in whole ticks.
+    fn share_out(&mut self, stretch: &Stretch<'_>, mut tell: impl FnMut(u32, u64)) {
+        let Stretch { before, words, next, begin, over, end, exact } = *stretch;
+        let Some((&first, rest)) = words.split_first() else { return };
+        let first_tick = begin / TICK * TICK;
+        if rest.is_empty() && before == UNKNOWN {
+            tell(first, first_tick);
+            let row = self.fit.step(first);
+            self.fit.took(row, over.saturating_sub(begin) as f32);
+            if exact && over >= end {
+                self.learn(first, next, end.saturating_sub(begin));
+            }
+            return;
+        }
+        let (mut sum, mut unknown) = (0u64, 0u64);
+        let mut add = |takes: u32| {
+            sum += u64::from(takes);
+            unknown += u64::from(takes == 0);
+            takes
+        };
+        self.steps.clear();
+        let (kinds, fit) = (&*self.kinds, &mut self.fit);
+        // Of the step that the call of the host came in the middle of, one half is before it and the other behind.
+        let mut row = fit.current();
+        let takes = if before == UNKNOWN { 0 } else { fit.corrected(row, known(kinds, before, first) / 2) };
+        self.steps.push((if before == UNKNOWN { 0 } else { add(takes) }, row));
+        for (&from, &to) in words.iter().zip(rest) {
+            row = fit.step(from);
+            self.steps.push((add(fit.corrected(row, known(kinds, from, to))), row));
+        }
+        // The last step leads out of the stretch, and gets what is left: all of it if the guest was idle.
+        row = fit.step(words[words.len() - 1]);
+        let last = if over < end { 0 } else { fit.corrected(row, known(kinds, words[words.len() - 1], next)) };
+        add(if exact { last } else { last / 2 });
+        let span = over.saturating_sub(begin) as f64 * f64::from(PARTS);
+        // If nothing is unknown, the known make up all of the time; else the unknown ones share what is left of it.
+        let scale = if unknown == 0 || sum as f64 > span { span / (sum as f64).max(1.0) } else { 1.0 };
+        let mut unknown_takes = if unknown > 0 { (span - sum as f64 * scale).max(0.0) / unknown as f64 } else { 0.0 };
+        if over < end {
+            // It is the last step that took long, and not the others that are not known.
+            let known = (words.len() as u64).saturating_sub(unknown).max(1);
+            unknown_takes = unknown_takes.min((sum / known).max(u64::from(PARTS)) as f64);
+        }
+        // From here on in parts of parts, so that scaling is a multiplication.
+        let (scale, unknown_takes) = ((scale * FINER) as u64, (unknown_takes * FINER) as u64);
+        let tick = TICK * u64::from(PARTS) * FINER as u64;
+        let (mut at, most) = (first_tick, over.max(begin) / TICK * TICK);
+        let (mut passed, mut next_tick) = ((begin - first_tick) * (tick / TICK), tick);
+        let mut is_first = before == UNKNOWN;
+        const NANOS: f32 = 1.0 / (PARTS as f32 * FINER as f32);
+        for (&word, &(takes, row)) in words.iter().zip(&self.steps) {
+            let takes = match takes {
+                0 if std::mem::take(&mut is_first) => 0,
+                0 => unknown_takes,
+                takes => u64::from(takes).saturating_mul(scale),
+            };
+            fit.took(row, takes as f32 * NANOS);
+            passed = passed.saturating_add(takes);
+            // Most steps are far shorter than a tick: only one that reaches the next needs more than a comparison.
+            if passed >= next_tick {
+                let ticks = passed / tick;
+                at = (first_tick + ticks * TICK).min(most);
+                next_tick = (ticks + 1).saturating_mul(tick);
+            }
+            tell(word, at);
+        }
+    }
+
+    /// What a step takes of which `nanos` were measured.
+    fn without_overhead(&self, nanos: f32) -> u32 {
+        (((nanos - self.overhead).max(0.0) + LEAST) * PARTS as f32) as u32
+    }
+
+    fn learn(&mut self, from: u32, to: u32, nanos: u64) {
+        let (from, to) = (without_number(from), without_number(to));
+        let took = nanos as f32;
+        self.count = self.count.wrapping_add(1);
+        if self.count < CERTAIN as u32 {
+            self.overhead = took.min(self.overhead);
+        }
+        let slot = slot(from, to);
+        let mut of = self.measured[slot];
+        // Not the kind that was remembered there; or the guest had been interrupted when it was first measured.
+        if (self.kinds[slot].from, self.kinds[slot].to) != (from, to) || (of.seen < CERTAIN && took * 8.0 < of.mean) {
+            of = Measured { mean: took, seen: 0.0 };
+        }
+        of.seen = (of.seen + 1.0).min(MEMORY);
+        // One in which the guest was interrupted must not count for much; but the more are known, the rarer may be those that
+        // really take long.
+        let most = of.mean * (4.0 + of.seen / 16.0);
+        of.mean += (took.min(most) - of.mean) / of.seen;
+        self.measured[slot] = of;
+        self.kinds[slot] = Kind { from, to, takes: self.without_overhead(of.mean) };
+        if self.count.is_multiple_of(512) {
+            self.measure_overhead();
+        }
+    }
+
+    fn measure_overhead(&mut self) {
+        let means = self.measured.iter().filter(|of| of.seen >= CERTAIN).map(|of| of.mean);
+        let least = means.fold(f32::INFINITY, f32::min);
+        if least.is_finite() {
+            self.overhead = least;
+        }
+        for slot in 0..KINDS {
+            if self.measured[slot].seen > 0.0 {
+                self.kinds[slot].takes = self.without_overhead(self.measured[slot].mean);
+            }
+        }
+    }
+}
+
+/// What a step of that kind takes, in [`PARTS`]; 0 if it is not known.
+#[inline(always)]
+fn known(kinds: &[Kind; KINDS], from: u32, to: u32) -> u32 {
+    let (from, to) = (without_number(from), without_number(to));
+    let kind = &kinds[slot(from, to)];
+    if (kind.from, kind.to) == (from, to) { kind.takes } else { 0 }
+}
+
+/// A word that stands for events like this one: each exception that is caught has a word of its own.
+#[inline(always)]
+fn without_number(word: u32) -> u32 {
+    if word & 3 == EventWord::Landed as u32 { EventWord::Landed as u32 } else { word }
+}
+
+/// Where a kind of step is remembered; of two that fall together the last one measured is.
+#[inline(always)]
+fn slot(from: u32, to: u32) -> usize {
+    let mixed = from.wrapping_mul(0x9e37_79b1) ^ to.wrapping_mul(0x85eb_ca6b);
+    (mixed >> 20) as usize % KINDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(timeline: &mut Model, stretch: Stretch<'_>) -> Vec<u64> {
+        let mut times = Vec::new();
+        timeline.share_out(&stretch, |_, at| times.push(at));
+        times
+    }
+
+    /// Words between two events that called, the second of which is `next`.
+    fn between(words: &[u32], next: u32, begin: u64, (over, end): (u64, u64)) -> Stretch<'_> {
+        Stretch { before: UNKNOWN, words, next, begin, over, end, exact: true }
+    }
+
+    /// To within a tick.
+    fn assert_close(times: Vec<u64>, expected: [u64; 4]) {
+        assert!(
+            times.iter().zip(expected).all(|(at, expected)| at.abs_diff(expected) <= TICK),
+            "{times:?} {expected:?}"
+        );
+        assert_eq!(times.len(), expected.len());
+    }
+
+    /// One step, exactly measured.
+    fn measured(timeline: &mut Model, from: u32, to: u32, nanos: u64) {
+        let words = [from];
+        let stretch = between(&words, to, 1000, (1000 + nanos, 1000 + nanos));
+        assert_eq!(times(timeline, stretch), [1000]);
+    }
+
+    const OVERHEAD: u64 = 40;
+
+    #[test]
+    fn time_is_shared_out_by_what_steps_take() {
+        let mut timeline = Model::new();
+        for _ in 0..100 {
+            measured(&mut timeline, 1, 2, OVERHEAD + 9_000);
+            measured(&mut timeline, 2, 1, OVERHEAD);
+        }
+        // Twice the time that the four steps are known for.
+        let stretch = between(&[1, 2, 1, 2], 1, 0, (36_000, 36_000));
+        assert_close(times(&mut timeline, stretch), [0, 18_000, 18_000, 36_000]);
+    }
+
+    #[test]
+    fn what_is_not_known_gets_what_is_left() {
+        let mut timeline = Model::new();
+        measured(&mut timeline, 2, 1, OVERHEAD);
+        measured(&mut timeline, 1, 2, OVERHEAD + 1_000);
+        let stretch = between(&[1, 2, 5, 1], 2, 0, (12_000, 12_000));
+        assert_close(times(&mut timeline, stretch), [0, 1_000, 6_000, 11_000]);
+        let nothing_known = between(&[5, 6, 7, 8], 5, 0, (4_000, 4_000));
+        assert_close(times(&mut timeline, nothing_known), [0, 1_000, 2_000, 3_000]);
+    }
+
+    #[test]
+    fn the_step_in_which_a_guest_was_idle_gets_the_time() {
+        let mut timeline = Model::new();
+        for _ in 0..10 {
+            measured(&mut timeline, 1, 2, OVERHEAD + 1_000);
+            measured(&mut timeline, 2, 1, OVERHEAD);
+        }
+        let stretch = between(&[1, 2, 1, 2], 1, 0, (150_000, 9_000_000));
+        assert_close(times(&mut timeline, stretch), [0, 1_000, 1_000, 2_000]);
+        // Nor does a step that is not known take what the idle one took.
+        let stretch = between(&[1, 2, 5, 2], 1, 0, (150_000, 9_000_000));
+        assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 4_000));
+        // Known steps never reach into the time in which nothing happened.
+        let stretch = between(&[1, 2, 1, 2], 1, 0, (200, 9_000_000));
+        assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 200));
+    }
+
+    #[test]
+    fn times_never_leave_their_stretch() {
+        let mut timeline = Model::new();
+        measured(&mut timeline, 1, 1, 5);
+        for (begin, over, end) in [(0, 0, 0), (500, 100, 50), (1 << 60, (1 << 60) + 700, 1 << 61)] {
+            let at = times(
+                &mut timeline,
+                Stretch { before: UNKNOWN, words: &[1; 1000], next: UNKNOWN, begin, over, end, exact: true },
+            );
+            assert!(at.is_sorted() || begin > over, "{begin} {over} {end}");
+            assert!(at.iter().all(|at| (begin.min(over) / TICK * TICK..=over.max(begin)).contains(at)));
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Corrects what steps are thought to take by where samples say that the time went, so that what spans of a function take in
+//! sum agrees with its samples.
+//!
+//! A step's time is that of the function which is the innermost open one between its two events. Of each function it is added
+//! up how long it took by the model, and by samples; the ratio of the two is the factor for its steps from then on.
+
+use std::collections::HashMap;
+
+use rustc_hash::FxBuildHasher;
+
+use wasmtrace_abi::buffer::Kind;
+
+/// Below so many samples in all nothing is corrected.
+const LEAST: u32 = 100;
+
+/// Time of so many samples is added to both sides of a ratio: a function with few has no ratio worth the name.
+const CERTAIN: f32 = 10.0;
+
+/// No function is slower or faster than it was thought to be by more than this.
+const MOST: f32 = 8.0;
+
+/// Calls inside of so many are not followed.
+const MOST_OPEN: usize = 1 << 20;
+
+/// What is known of functions by samples.
+#[derive(Debug)]
+pub(super) struct Fit {
+    /// Whether anything is corrected.
+    pub(super) is_on: bool,
+    /// By id; the first stands for the time outside of all.
+    rows: Vec<Row>,
+    places: HashMap<u32, u32, FxBuildHasher>,
+    /// Rows of the open calls, and how many more there are.
+    open: Vec<u32>,
+    beyond: u64,
+    samples: u32,
+    sampled: f32,
+    modelled: f32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    /// Nanoseconds.
+    sampled: f32,
+    modelled: f32,
+    factor: f32,
+}
+
+impl Default for Fit {
+    fn default() -> Self {
+        let nobody = Row { sampled: 0.0, modelled: 0.0, factor: 1.0 };
+        Fit {
+            is_on: true,
+            rows: vec![nobody],
+            places: HashMap::default(),
+            open: Vec::new(),
+            beyond: 0,
+            samples: 0,
+            sampled: 0.0,
+            modelled: 0.0,
+        }
+    }
+}
+
+impl Fit {
+    /// Takes a word, and says in whose row the time behind it is.
+    #[inline(always)]
+    pub(super) fn step(&mut self, word: u32) -> u32 {
+        if !self.is_on {
+            return 0;
+        }
+        if word & 3 == Kind::Enter as u32 {
+            let row = *self.places.entry(word >> 2).or_insert_with(|| {
+                self.rows.push(Row { sampled: 0.0, modelled: 0.0, factor: 1.0 });
+                self.rows.len() as u32 - 1
+            });
+            match self.open.len() < MOST_OPEN {
+                true => self.open.push(row),
+                false => self.beyond += 1,
+            }
+        } else if self.beyond > 0 {
+            self.beyond -= 1;
+        } else {
+            self.open.pop();
+        }
+        self.current()
+    }
+
+    /// In whose row the time is now.
+    #[inline(always)]
+    pub(super) fn current(&self) -> u32 {
+        self.open.last().copied().unwrap_or(0)
+    }
+
+    /// What is known of a step of that row, corrected.
+    #[inline(always)]
+    pub(super) fn corrected(&self, row: u32, takes: u32) -> u32 {
+        if !self.is_on {
+            return takes;
+        }
+        (takes as f32 * self.rows[row as usize].factor) as u32
+    }
+
+    /// A step of that row took so many nanoseconds by the model.
+    #[inline(always)]
+    pub(super) fn took(&mut self, row: u32, nanos: f32) {
+        if !self.is_on {
+            return;
+        }
+        self.rows[row as usize].modelled += nanos;
+        self.modelled += nanos;
+    }
+
+    /// A sample was taken in that function.
+    pub(super) fn sampled(&mut self, function: Option<u32>, weight: u64) {
+        if !self.is_on {
+            return;
+        }
+        let known = function.and_then(|id| self.places.get(&id)).copied();
+        let row = known.unwrap_or(self.current());
+        self.rows[row as usize].sampled += weight as f32;
+        self.sampled += weight as f32;
+        self.samples += 1;
+        if self.samples >= LEAST && self.samples.is_multiple_of(16) {
+            self.correct();
+        }
+    }
+
+    fn correct(&mut self) {
+        let each = self.sampled / self.samples as f32;
+        let scale = self.sampled / self.modelled.max(1.0);
+        for row in &mut self.rows {
+            let (sampled, modelled) = (row.sampled + CERTAIN * each, row.modelled * scale + CERTAIN * each);
+            // What has been modelled until now has its own factor in it already.
+            row.factor = (row.factor * sampled / modelled).clamp(1.0 / MOST, MOST);
+            // The past counts for less and less, so that a factor that was wrong does not have to be made up for.
+            row.sampled *= FORGET;
+            row.modelled *= FORGET;
+        }
+        self.sampled *= FORGET;
+        self.modelled *= FORGET;
+    }
+}
+
+/// How much of what was is kept each time that factors are corrected.
+const FORGET: f32 = 0.9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtrace_abi::buffer::word;
+    use wasmtrace_abi::hook::ProbeId;
+
+    /// Two functions that the model takes to be alike, of which one takes four times as long as the other.
+    #[test]
+    fn what_functions_take_in_sum_comes_to_agree_with_samples() {
+        let mut fit = Fit::default();
+        let [a, b] = [1, 2].map(|id| word(ProbeId(id), Kind::Enter));
+        let mut random = 7u32;
+        let mut shares = [0.0; 2];
+        for round in 0..20_000 {
+            let mut took = [0.0; 2];
+            for (i, enter) in [a, b].into_iter().enumerate() {
+                let row = fit.step(enter);
+                took[i] = fit.corrected(row, 6_400) as f32;
+                fit.step(enter | 1);
+            }
+            // What lies between two stamps is known: the two share it.
+            let sum = took[0] + took[1];
+            for (i, id) in [1, 2].into_iter().enumerate() {
+                fit.took(fit.places[&id], took[i] / sum * 1_000.0);
+                if round >= 10_000 {
+                    shares[i] += took[i] / sum;
+                }
+            }
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            fit.sampled(Some(if random >> 16 & 0xffff < 52_429 { 1 } else { 2 }), 1_000);
+        }
+        let share = shares[0] / (shares[0] + shares[1]);
+        assert!((0.77..0.83).contains(&share), "{share}");
+    }
+}

@@ -1,0 +1,90 @@
+//! Writes a recording while a program runs.
+
+use std::fs::File;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use wasmtrace::export::Subject;
+use wasmtrace::trace::batch::Batch;
+use wasmtrace::trace::lines::{Lines, Sampled};
+use wasmtrace::trace::recording::{End, Writer};
+
+/// What is in the file is never older than this when a handover of events comes, at least four times a second.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// Writes what comes; after an error it writes no more, and the guest goes on.
+pub(crate) struct Recorder {
+    writer: std::io::Result<Writer<Counted>>,
+    events: u64,
+    last: u64,
+    flushed: Instant,
+    sampled: Sampled,
+}
+
+pub(crate) struct Written {
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Recorder {
+    pub(crate) fn new(file: File, subject: &Subject) -> std::io::Result<Self> {
+        let writer = Writer::new(Counted { file, bytes: 0 }, &subject.header())?;
+        Ok(Recorder { writer: Ok(writer), events: 0, last: 0, flushed: Instant::now(), sampled: Sampled::default() })
+    }
+
+    pub(crate) fn batch(&mut self, batch: &Batch) {
+        let Ok(writer) = &mut self.writer else { return };
+        let mut write = || -> std::io::Result<()> {
+            writer.batch(batch)?;
+            if self.flushed.elapsed() >= FLUSH {
+                writer.flush()?;
+                self.flushed = Instant::now();
+            }
+            Ok(())
+        };
+        if let Err(e) = write() {
+            self.writer = Err(e);
+            return;
+        }
+        self.events += batch.events();
+        self.last = batch.last().max(self.last);
+        self.sampled.batch(batch);
+    }
+
+    /// Where samples were taken.
+    pub(crate) fn sampled(&self) -> &Sampled {
+        &self.sampled
+    }
+
+    /// Adds the source lines of those places.
+    pub(crate) fn lines(&mut self, lines: &Lines) {
+        if let Ok(writer) = &mut self.writer
+            && let Err(e) = writer.lines(lines)
+        {
+            self.writer = Err(e);
+        }
+    }
+
+    pub(crate) fn finish(self, mut end: End) -> std::io::Result<Written> {
+        end.duration = end.duration.max(self.last);
+        let Counted { bytes, .. } = self.writer?.finish(&end)?;
+        Ok(Written { events: self.events, bytes })
+    }
+}
+
+struct Counted {
+    file: File,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
