@@ -8,7 +8,9 @@
 
 use std::path::PathBuf;
 
-use super::{Result, setup};
+use wasmtrace_abi::error::Result;
+
+use super::setup::setup;
 
 /// Where machine code is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

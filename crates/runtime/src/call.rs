@@ -2,7 +2,10 @@
 
 use wasmtime::{ExternType, Instance, Linker, Module, Store, Val, ValType};
 
-use super::{Host, Invoke, ending, hooks, manual, no_host_functions, not_linked, setup};
+use super::config::Invoke;
+use super::setup::{no_host_functions, not_linked, setup};
+use super::store::Host;
+use super::{ending, hooks, manual};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_trace::event::Ending;
 

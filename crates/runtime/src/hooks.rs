@@ -11,7 +11,7 @@ use wasmtime::{Caller, Extern, ExternType, Linker, Module, WasmBacktrace};
 
 use super::buffer::Buffer;
 use super::recorder::Recorder;
-use super::tracing::{Trace, recorder};
+use super::store::{Trace, recorder};
 use wasmtrace_abi::buffer::{BLOCK, CURSOR, EXPORT, LIMIT, first_block};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::{FLUSH_OF_OLD, HookSet, ProbeId, RECORDER, is_hook_import};

@@ -6,7 +6,8 @@
 
 use wasmtime::{AsContextMut, CallHook, Store, WasmBacktrace};
 
-use super::{Host, random};
+use super::random;
+use super::store::Host;
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_trace::batch::{Place, Sample};
 

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 
-use super::tracing::{Trace, recorder};
+use super::store::{Trace, recorder};
 use wasmtrace_abi::hook::{OBSERVE_API, OBSERVE_OLD};
 use wasmtrace_trace::event::{EventKind, Level, Manual, Misuse};
 

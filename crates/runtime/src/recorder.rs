@@ -11,24 +11,19 @@ use std::time::Duration;
 
 use super::buffer::Buffer;
 use super::clock::{Clock, ClockMode, ClockThread, HANDOVER};
+use super::progress::{CLOSED, CLOSING, MOVING, OPEN, Shared};
+use super::ring::{Item, Written};
 use super::sampler::Samples;
-use super::taker::Taker;
 use wasmtrace_abi::buffer::{BLOCK, COUNTERS, CURSOR, LIMIT, THRESHOLD, TICK, event_size};
 use wasmtrace_abi::hook::{HookSet, ProbeId};
-use wasmtrace_trace::batch::{Sample, Stamp};
+use wasmtrace_trace::batch::Stamp;
 use wasmtrace_trace::calltree::{TIMED_EVENTS, TIMED_NANOS};
 use wasmtrace_trace::event::{EventKind, Manual, Misuse};
 
 mod blocks;
 mod host;
-mod progress;
 
 use blocks::{Blocks, FLUSH_EVERY, FLUSH_LATER};
-use host::HostCalls;
-pub(super) use progress::{CLOSED, CLOSING, MOVING, OPEN, Position, Shared, is_entry};
-
-/// Entries of the ring.
-const RING: usize = 64 * 1024;
 
 /// Bytes of text that may wait in the ring; text comes with few events, but may be long.
 const TEXT: usize = 16 << 20;
@@ -41,33 +36,6 @@ const FULL: Duration = Duration::from_micros(50);
 
 /// The same for blocks: the consumer has as many left as were read while the guest slept.
 const FULL_BLOCKS: Duration = Duration::from_micros(300);
-
-/// What goes through the ring, with its time in nanoseconds.
-#[derive(Debug)]
-pub(super) enum Item {
-    Event(EventKind),
-    /// A call of the host, behind so many words of the buffer.
-    Stamp(u64, Stamp),
-    /// A call of the host that is known with its path.
-    Host(Sample),
-    Written(Written),
-}
-
-/// Events of the buffer that are handed over: the consumer is to read them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Written {
-    /// From one offset to another.
-    pub(super) from: u32,
-    pub(super) to: u32,
-    /// Whether nothing more comes from that block.
-    pub(super) last: bool,
-    /// When all of them had happened: some time before they were handed over, if nothing did since.
-    pub(super) over: u64,
-    /// Whether the guest goes on by writing the next one.
-    pub(super) before_event: bool,
-    /// How many words the guest has written before these.
-    pub(super) words: u64,
-}
 
 /// The guest's end.
 #[derive(Debug)]
@@ -108,16 +76,28 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Both ends of a new ring.
-pub(super) fn recorder<'m>(clock: Arc<Clock>, interrupt: Arc<AtomicI32>, settings: Settings) -> (Recorder, Taker<'m>) {
-    let (ring, taken) = rtrb::RingBuffer::new(RING);
-    let shared = Arc::new(Shared::default());
-    let taker = Taker::new(clock.clone(), taken, shared.clone(), settings.min_duration);
-    let host = HostCalls::default();
-    (Recorder { clock, ring, shared, interrupt, settings, blocks: None, samples: None, host }, taker)
+/// Calls of the host, as they are measured.
+#[derive(Debug, Default)]
+struct HostCalls {
+    /// When the one began that goes on, if it is none of ours.
+    began: Option<u64>,
+    /// Whether it was one of ours: a hook, or the manual API.
+    own: bool,
+    /// Those after the same word: one stamp.
+    stamp: Option<(u64, Stamp)>,
 }
 
 impl Recorder {
+    pub(super) fn new(
+        clock: Arc<Clock>,
+        ring: rtrb::Producer<(u64, Item)>,
+        shared: Arc<Shared>,
+        interrupt: Arc<AtomicI32>,
+        settings: Settings,
+    ) -> Self {
+        Recorder { clock, ring, shared, interrupt, settings, blocks: None, samples: None, host: HostCalls::default() }
+    }
+
     /// Writes down what happened, now.
     #[inline]
     pub(super) fn push(&mut self, kind: EventKind) -> wasmtime::Result<()> {

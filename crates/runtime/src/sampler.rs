@@ -29,8 +29,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::progress::{Position, Shared};
 use super::random;
-use super::recorder::{Position, Shared};
 
 /// Words of the ring: two megabytes, room for 40,000 samples, or for 127 with the longest of paths.
 const RING: usize = 1 << 18;

@@ -68,12 +68,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-use wasmtime::{AsContextMut, Caller, Linker, Module, StoreContextMut};
+use wasmtime::{AsContextMut, Linker, Module, StoreContextMut};
 
+use super::channel::channel;
 use super::clock::{Clock, ClockMode};
-use super::recorder::{self, ReadBeforeDrop, Recorder, Settings};
+use super::consume::{consume_all, with_times};
+use super::recorder::{Recorder, Settings};
+use super::setup::setup;
+use super::store::{Trace, begin, end};
 use super::taker::Taker;
-use super::{consume_all, ending, hooks, manual, setup, with_times};
+use super::{ending, hooks, manual};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_trace::batch::Batch;
 use wasmtrace_trace::event::{Ending, Event};
@@ -81,82 +85,6 @@ use wasmtrace_trace::recording::End;
 
 /// Value of the interrupt flag if the consumer panicked. It is no signal's number.
 const ABANDONED: i32 = i32::MAX;
-
-/// What lies in a store's data: nothing, unless something is recorded in that store.
-#[derive(Debug, Default)]
-pub struct Trace {
-    /// With the address of the data of its store.
-    recorder: Option<(usize, Recorder)>,
-}
-
-impl Trace {
-    /// The recorder, for hooks that are called in the store whose data lies at `store`.
-    ///
-    /// A host may move this elsewhere: to another store, or behind the end of the recording, where the memory that the
-    /// recorder knows is gone. There it is none.
-    #[inline]
-    fn recorder(&mut self, store: usize) -> wasmtime::Result<Option<&mut Recorder>> {
-        match &mut self.recorder {
-            Some((of, recorder)) if *of == store => match recorder.is_heard() {
-                true => Ok(Some(recorder)),
-                false => recorder.check().map(|()| None),
-            },
-            _ => Ok(None),
-        }
-    }
-}
-
-impl Trace {
-    /// The recorder of a store that nobody else has to do with.
-    pub(super) fn recorder_of_run(&mut self) -> Option<&mut Recorder> {
-        self.recorder.as_mut().map(|(_, recorder)| recorder)
-    }
-}
-
-/// Where the data of a store lies: as long as a store is there, no other has its data there.
-fn address<T>(data: &T) -> usize {
-    const { assert!(size_of::<T>() > 0, "a store without data has no place for a `Trace`") };
-    std::ptr::from_ref(data).addr()
-}
-
-/// The recorder of the store that calls, while something is recorded there.
-#[inline]
-pub(super) fn recorder<'c, T>(
-    caller: &'c mut Caller<'_, T>,
-    trace: impl Fn(&mut T) -> &mut Trace,
-) -> wasmtime::Result<Option<&'c mut Recorder>> {
-    let data = caller.data_mut();
-    let store = address(data);
-    trace(data).recorder(store)
-}
-
-/// From here on, until what is returned is dropped, hooks in that store are heard by `recorder`.
-pub(super) fn begin<T>(
-    store: &mut StoreContextMut<'_, T>,
-    trace: impl Fn(&mut T) -> &mut Trace,
-    recorder: Recorder,
-) -> Result<ReadBeforeDrop> {
-    let data = store.data_mut();
-    let at = address(data);
-    let trace = trace(data);
-    if trace.recorder.as_ref().is_some_and(|(of, recorder)| *of == at && recorder.is_heard()) {
-        return Err(Error::new(ErrorKind::Run, "this store is being recorded already"));
-    }
-    let until_read = recorder.read_before_drop();
-    trace.recorder = Some((at, recorder));
-    Ok(until_read)
-}
-
-/// What the guest has written and not handed over is handed over.
-pub(super) fn end<T>(store: &mut StoreContextMut<'_, T>, trace: impl Fn(&mut T) -> &mut Trace) {
-    let data = store.data_mut();
-    let at = address(data);
-    let trace = trace(data);
-    if let Ok(Some(recorder)) = trace.recorder(at) {
-        recorder.drain();
-    }
-    trace.recorder = None;
-}
 
 /// A module with hooks, for hosts that run it themselves.
 #[derive(Debug, Clone)]
@@ -390,7 +318,7 @@ impl Tracing {
         let min_duration = u64::try_from(self.min_duration.as_nanos()).unwrap_or(u64::MAX);
         let settings = Settings { mode: self.clock, min_duration, buffers, times: true };
         let interrupt = Arc::new(AtomicI32::new(0));
-        let (recorder, taker) = recorder::recorder(clock.clone(), interrupt.clone(), settings);
+        let (recorder, taker) = channel(clock.clone(), interrupt.clone(), settings);
         (clock, recorder, taker, interrupt)
     }
 }

@@ -5,7 +5,7 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe, SinkOutputStream};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-use super::{Config, Stdio};
+use super::config::{Config, Stdio};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
 /// The error that unwinds the guest after `proc_exit`.

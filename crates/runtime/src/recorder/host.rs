@@ -3,20 +3,11 @@
 use std::sync::Arc;
 
 use super::super::clock::HANDOVER;
+use super::super::progress::Shared;
+use super::super::ring::Item;
 use super::super::sampler::Samples;
-use super::{Item, Recorder, Shared};
+use super::Recorder;
 use wasmtrace_trace::batch::{Sample, Stamp};
-
-/// Calls of the host, as they are measured.
-#[derive(Debug, Default)]
-pub(super) struct HostCalls {
-    /// When the one began that goes on, if it is none of ours.
-    pub(super) began: Option<u64>,
-    /// Whether it was one of ours: a hook, or the manual API.
-    pub(super) own: bool,
-    /// Those after the same word: one stamp.
-    pub(super) stamp: Option<(u64, Stamp)>,
-}
 
 impl Recorder {
     /// What both ends know.

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::super::buffer::Buffer;
-use super::super::clock::{ClockThread, Ticker};
+use super::buffer::Buffer;
+use super::clock::{ClockThread, Ticker};
 use wasmtrace_abi::buffer::{CURSOR, Kind, meaning};
 
 /// What becomes of the guest's memory.

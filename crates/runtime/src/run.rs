@@ -1,0 +1,201 @@
+//! Runs a module to its end, on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use wasmtime::{AsContextMut, Engine, Linker, Module, Store};
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_instrument::module::{ParseOptions, parse_with};
+use wasmtrace_instrument::rewrite::is_hooked;
+use wasmtrace_trace::batch::Batch;
+use wasmtrace_trace::event::{Ending, Event};
+
+use crate::cache::CodeCache;
+use crate::call::{Unit, call};
+use crate::channel::channel;
+use crate::clock::Clock;
+use crate::config::{Config, HOOKED_STACK};
+use crate::consume::{Consumed, consume, with_times};
+use crate::places::Places;
+use crate::recorder::Settings;
+use crate::sampler::Samples;
+use crate::setup::{no_host_functions, setup};
+use crate::store::{self, Host, Trace};
+use crate::{hooks, host_calls, wasi};
+
+/// Stack of the guest's thread beside what the guest uses itself: wasmtime and WASI run on it.
+const HOST_STACK: usize = 4 << 20;
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// Nanoseconds from before instantiation to the end, without those for which the guest waited for `consume`.
+    pub duration: u64,
+    /// Nanoseconds for which it waited: they are in no event's time.
+    pub waited: u64,
+    /// CPU time of the guest's thread, compilation not counted, where the system tells it (Linux).
+    pub guest_cpu: Option<Duration>,
+    /// Why the guest was not sampled, if it was to be and was not.
+    pub not_sampled: Option<String>,
+    /// Number of samples dropped because their ring was full.
+    pub samples_lost: u64,
+    /// What the invoked function returned, as text.
+    pub results: Vec<String>,
+    /// The guest had not stopped a second after it was asked to, and was left running. What it did until then was seen.
+    pub abandoned: bool,
+    /// What the guest wrote, if that was captured.
+    pub stdout: Vec<u8>,
+    /// What the guest wrote to its standard error, if that was captured.
+    pub stderr: Vec<u8>,
+}
+
+/// Runs a module to its end. `consume_some` gets the events, in order, a block at a time, while the guest runs; at least four
+/// times a second it is called, with no events if there are none. If it is slower than the guest, the guest waits.
+///
+/// # Errors
+/// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
+/// to call is missing. A guest that traps or exits is no error but an [`Ending`].
+pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> Result<Outcome> {
+    run_batches(wasm, config, with_times(consume_some))
+}
+
+/// Like [`run`], but `consume_some` gets what was recorded as it is: with samples, and without a time for each event.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch)) -> Result<Outcome> {
+    // The engine validates what it compiles.
+    let parse = |wasm| parse_with(wasm, &ParseOptions { validate: false, ..Default::default() });
+    let main_wasm = parse(wasm)?;
+    let preload_wasms = config.preloads.iter().map(|p| parse(&p.wasm)).collect::<Result<Vec<_>>>()?;
+    let hooked = preload_wasms.iter().chain([&main_wasm]).any(is_hooked);
+    let max_wasm_stack = config.max_wasm_stack.saturating_mul(if hooked { HOOKED_STACK } else { 1 });
+    let engine = engine(max_wasm_stack, config.cache.as_ref())?;
+    let mut linker: Linker<Host> = Linker::new(&engine);
+    wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi).map_err(no_host_functions)?;
+    let compile = |parsed: &wasmtrace_instrument::module::Module<'_>, first_probe| -> Result<Unit> {
+        let module =
+            Module::from_binary(&engine, parsed.bytes()).map_err(|e| setup("the engine refuses the module", e))?;
+        let needs = hooks::Needs { once: true, ..hooks::Needs::of(parsed, first_probe)? };
+        Ok(Unit { hooked: is_hooked(parsed), needs, module })
+    };
+    let preloads = config
+        .preloads
+        .iter()
+        .zip(&preload_wasms)
+        .map(|(preload, parsed)| Ok((preload.name.clone(), compile(parsed, preload.first_probe)?)))
+        .collect::<Result<Vec<_>>>()?;
+    let main = compile(&main_wasm, 0)?;
+    let units: Vec<&Unit> = preloads.iter().map(|(_, unit)| unit).chain([&main]).filter(|unit| unit.hooked).collect();
+    if units.len() > 1 && units.iter().any(|unit| unit.needs.buffer.is_some()) {
+        return Err(Error::new(
+            ErrorKind::Run,
+            "a module that records into a buffer cannot run together with other hooked modules, because the order of calls \
+             between modules would be lost; hook all of them with the hook set observe",
+        ));
+    }
+
+    let (wasi, captured) = wasi::context(config)?;
+    let clock = Arc::new(Clock::new());
+    let min_duration = config.min_duration.as_nanos() as u64;
+    let settings = Settings { mode: config.clock, min_duration, buffers: true, times: config.times };
+    let (mut recorder, mut taker) = channel(clock.clone(), config.interrupt.clone(), settings);
+    let mut not_sampled = None;
+    if hooked && main.needs.buffer.is_none() {
+        not_sampled = Some("each event of this module calls the host");
+    } else if min_duration > 0 {
+        not_sampled = Some("calls that are short are only counted");
+    }
+    let samples = (config.sample && not_sampled.is_none()).then(|| {
+        let probes = config.preloads.iter().map(|preload| preload.first_probe);
+        let modules = preloads.iter().map(|(_, unit)| unit.module.clone()).zip(&preload_wasms).zip(probes);
+        let modules = modules.map(|((module, wasm), first)| (module, wasm, first));
+        let places = Places::new(modules.chain([(main.module.clone(), &main_wasm, 0)]));
+        let samples = Samples::new(recorder.shared().clone(), places.texts(), !hooked);
+        let firsts = places.firsts();
+        taker.sampled_by(samples.clone(), places, !hooked);
+        (samples, firsts)
+    });
+    let invoke = config.invoke.clone();
+    let guest_clock = clock.clone();
+    // Not a scoped thread: a guest that does not stop when it is asked to is left behind.
+    let guest = std::thread::Builder::new()
+        .name("guest".into())
+        .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
+        .spawn(move || {
+            let mut store = Store::new(&engine, Host { wasi, trace: Trace::default() });
+            let sampling = samples.as_ref().map(|(samples, _)| samples.start()).transpose();
+            if let (Some((samples, firsts)), Ok(Some(_))) = (samples, &sampling) {
+                recorder.sampled_by(samples);
+                host_calls::measure(&mut store, firsts, hooked);
+            }
+            let until_read = store::begin(&mut store.as_context_mut(), |host| &mut host.trace, recorder)
+                .expect("nothing is recorded in a new store");
+            let cpu = thread_cpu();
+            let called = call(&mut store, linker, preloads, &main, invoke.as_ref());
+            let cpu = thread_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
+            store::end(&mut store.as_context_mut(), |host| &mut host.trace);
+            let end = guest_clock.now();
+            let not_sampled = sampling.map(drop).err();
+            drop(until_read);
+            (called, end, cpu, not_sampled)
+        })
+        .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
+
+    let Consumed { abandoned, last, samples_lost } = consume(taker, &config.interrupt, consume_some);
+    let (called, end, guest_cpu, failed) = if abandoned {
+        let signal = config.interrupt.load(Ordering::Relaxed).abs();
+        (Ok((Ending::Interrupted(signal), Vec::new())), clock.now(), None, None)
+    } else {
+        guest.join().map_err(|_| Error::new(ErrorKind::Run, "the engine failed on the guest's thread"))?
+    };
+    let (ending, results) = called?;
+    Ok(Outcome {
+        ending,
+        duration: end.max(last),
+        waited: clock.waited(),
+        guest_cpu,
+        not_sampled: failed.or_else(|| Some(not_sampled.filter(|_| config.sample)?.to_owned())),
+        samples_lost,
+        results,
+        abandoned,
+        stdout: captured.stdout.map(|p| p.contents().to_vec()).unwrap_or_default(),
+        stderr: captured.stderr.map(|p| p.contents().to_vec()).unwrap_or_default(),
+    })
+}
+
+/// CPU time of the calling thread.
+fn thread_cpu() -> Option<Duration> {
+    // The first number is nanoseconds on a CPU (proc(5)).
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
+}
+
+/// An engine with every proposal on that it has.
+fn engine(max_wasm_stack: usize, cache: Option<&CodeCache>) -> Result<Engine> {
+    let mut config = wasmtime::Config::new();
+    config
+        .max_wasm_stack(max_wasm_stack)
+        // Not used here, but checked against the other.
+        .async_stack_size(max_wasm_stack.saturating_add(HOST_STACK))
+        .wasm_tail_call(true)
+        .wasm_custom_page_sizes(true)
+        .wasm_threads(true)
+        .shared_memory(true)
+        .wasm_function_references(true)
+        .wasm_wide_arithmetic(true)
+        .wasm_gc(true)
+        .wasm_relaxed_simd(true)
+        .wasm_multi_memory(true)
+        .wasm_memory64(true)
+        .wasm_extended_const(true)
+        .wasm_exceptions(true)
+        .wasm_branch_hinting(true);
+    if let Some(cache) = cache {
+        config.cache(Some(cache.open()?));
+    }
+    Engine::new(&config).map_err(|e| setup("the engine cannot be configured", e))
+}
