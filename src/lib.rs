@@ -8,18 +8,18 @@
 //! ```
 //!
 //! The stages of the compiler are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
-//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`check::check`] proves of an output that it
+//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`verify::check`] proves of an output that it
 //! is its input plus hooks, and [`strip`] gives the input back, byte for byte. [`hook`] is the contract that the compiler
 //! and a host share. The features `trace`, `runtime` and `otlp` add the other half: [`runtime::run`], which runs a
 //! module under wasmtime, [`runtime::tracing`] for hosts that do so themselves, [`export`], which writes what was seen, and
 //! [`deliver`], which sends it.
 //!
 //! ```
-//! use wasmtrace::{Options, check, instrument, strip};
+//! use wasmtrace::{Options, instrument, strip, verify};
 //!
 //! let wasm = wat::parse_str(r#"(module (func (export "double") (param i32) (result i32) local.get 0 i32.const 2 i32.mul))"#)?;
 //! let hooked = instrument(&wasm, &Options::default())?;
-//! assert_eq!(check::check(&wasm, &hooked.wasm)?.hooked, 1);
+//! assert_eq!(verify::check(&wasm, &hooked.wasm)?.hooked, 1);
 //! assert_eq!(strip(&hooked.wasm)?, wasm);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -27,7 +27,8 @@
 pub use wasmparser;
 pub use wasmtrace_abi::error::{self, Error, ErrorKind, Result};
 pub use wasmtrace_instrument::{
-    Options, check, companions, features, instrument, instrument_with, module, rewrite, select, strip,
+    Options, describes_original, features, injected, inserted, instrument, instrument_with, links, mapping, module,
+    rewrite, select, sidecar, strip, verify,
 };
 #[cfg(feature = "otlp")]
 pub use wasmtrace_otlp as deliver;

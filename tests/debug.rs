@@ -15,9 +15,9 @@ use readers::{
     with_dwarf, with_sections_of,
 };
 use wasmtrace::hook::HOOK_SETS;
+use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{FuncIdx, Module, parse};
-use wasmtrace::rewrite::offsets::OffsetMap;
-use wasmtrace::{ErrorKind, Options, check, instrument, strip};
+use wasmtrace::{ErrorKind, Options, instrument, strip, verify};
 
 #[test]
 fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
@@ -207,15 +207,15 @@ fn debug_information_that_was_tampered_with_is_found_out() {
     let original = parse(&case.wasm).unwrap();
     let out = instrument(&case.wasm, &Options::default()).unwrap();
     let hooked = parse(&out.wasm).unwrap();
-    check::check(&case.wasm, &out.wasm).unwrap();
+    verify::check(&case.wasm, &out.wasm).unwrap();
     for name in [".debug_info", ".debug_line", ".debug_addr", ".debug_rnglists", ".debug_loclists"] {
         let data = &out.wasm[hooked.custom(name).unwrap().data.clone()];
         for at in (0..data.len()).step_by(data.len() / 7) {
-            let e = check::check(&case.wasm, &with_bytes(&out.wasm, name, at, &[data[at] ^ 1])).unwrap_err();
+            let e = verify::check(&case.wasm, &with_bytes(&out.wasm, name, at, &[data[at] ^ 1])).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::Check, "{name} at {at:#x}: {e}");
         }
     }
-    let e = check::check(&case.wasm, &with_sections_of(&original, &hooked)).unwrap_err();
+    let e = verify::check(&case.wasm, &with_sections_of(&original, &hooked)).unwrap_err();
     assert!(e.to_string().contains("does not follow the code"), "{e}");
 }
 

@@ -9,8 +9,8 @@ use testing::readers;
 use std::collections::BTreeMap;
 
 use readers::{Dwarf, Slice, code_start, dwarf, follows, for_each_output, is_tombstone};
+use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{FuncIdx, Module, parse};
-use wasmtrace::rewrite::offsets::OffsetMap;
 use wasmtrace::{Options, instrument, strip};
 
 /// The rows of all line tables, by where their program begins in order: address and all the rest.

@@ -11,9 +11,10 @@ use testing::readers;
 use readers::{differences, every_way, with_bytes, with_dwarf};
 use testing::Case;
 use wasm_encoder::Encode;
-use wasmtrace::companions::{BUILD_ID, Companion, Companions, DEBUG_FILE, LINK_LEFT_OUT, build_id, named_by, named_in};
+use wasmtrace::links::{BUILD_ID, DEBUG_FILE, LINK_LEFT_OUT, build_id, named_by, named_in};
 use wasmtrace::module::{Module, parse};
-use wasmtrace::{ErrorKind, Options, check, instrument, label, strip};
+use wasmtrace::sidecar::{Companion, Companions};
+use wasmtrace::{ErrorKind, Options, instrument, label, strip, verify};
 
 /// A module, and the file that its debug information is in.
 struct Split {
@@ -123,7 +124,7 @@ fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
                 assert_eq!(different, 0, "{first}");
                 assert_eq!(named_in(&out.wasm, DEBUG_FILE), Some("new.wasm"));
                 assert!(strip(&out.wasm).unwrap() == split.wasm);
-                check::check(&split.wasm, &out.wasm).unwrap();
+                verify::check(&split.wasm, &out.wasm).unwrap();
                 // The control.
                 let stale = joined(&out.wasm, &split.file);
                 let (_, different, _) = differences(&original, &parse(&stale).unwrap(), &out.offsets);
@@ -147,7 +148,7 @@ fn the_file_that_is_written_belongs_to_the_output() {
             assert_eq!(debug.defined_funcs().len() > 0, had_code);
             if had_code {
                 assert!(code(&module) == code(&debug));
-                check::check(&split.file, &file).unwrap();
+                verify::check(&split.file, &file).unwrap();
                 assert!(strip(&file).unwrap() == split.file);
             }
             // What was written is taken for the output's, as what was read was for the input's.
@@ -296,7 +297,7 @@ fn an_output_has_an_id_of_its_own() {
         assert_eq!(out.manifest.unwrap().build_id, old);
         assert!(instrument(&split.wasm, &with(&options, &split.file)).unwrap().wasm == out.wasm);
         let at = 3;
-        let e = check::check(&split.wasm, &with_bytes(&out.wasm, BUILD_ID, at, &[!id[at - 1]])).unwrap_err();
+        let e = verify::check(&split.wasm, &with_bytes(&out.wasm, BUILD_ID, at, &[!id[at - 1]])).unwrap_err();
         assert!(e.kind() == ErrorKind::Check && e.to_string().contains("build_id"), "{e}");
         seen.push(id);
     }

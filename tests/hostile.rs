@@ -12,7 +12,7 @@ use wasmtrace::hook::{BufferPlace, HookSet, MANIFEST_SECTION, Manifest, ProbeId}
 use wasmtrace::runtime::{self, Config, Invoke};
 use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::{EventKind, Manual, Misuse};
-use wasmtrace::{ErrorKind, Options, check, instrument, label, module, select, strip};
+use wasmtrace::{ErrorKind, Options, instrument, label, module, select, strip, verify};
 
 fn app() -> Vec<u8> {
     wat::parse_file(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/modules/app.wat")).unwrap()
@@ -123,7 +123,7 @@ fn a_crafted_manifest_is_refused_or_does_no_harm() {
         assert!(labels.warnings.len() <= 1 && labels.iter().len() == module.func_count() as usize);
         let _ = label::probes(&module);
         let _ = select::select(&module, &labels, &Default::default());
-        let _ = check::check(&wasm, &crafted);
+        let _ = verify::check(&wasm, &crafted);
         assert_eq!(instrument(&crafted, &Options::default()).unwrap_err().kind(), ErrorKind::AlreadyHooked);
     }
     assert!(refused > 100, "{refused} were refused");
@@ -166,7 +166,7 @@ fn a_manifest_of_another_module_does_no_harm() {
     let labels = label::label(&module);
     assert_eq!(labels.iter().len(), module.func_count() as usize);
     // It is not proved either: the proof asks that the Manifest tells the truth.
-    assert_eq!(check::check(&app(), &crafted).unwrap_err().kind(), ErrorKind::Check);
+    assert_eq!(verify::check(&app(), &crafted).unwrap_err().kind(), ErrorKind::Check);
 }
 
 #[test]

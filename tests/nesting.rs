@@ -6,7 +6,7 @@ use wasmtime::{Caller, Config, Engine, Linker, Module, Store, StoreLimits, Store
 use wasmtrace::hook::{OBSERVE, OBSERVE_API, OBSERVE_OLD};
 use wasmtrace::rewrite::{self, BalanceExit, Rewritten};
 use wasmtrace::select::Rules;
-use wasmtrace::{Options, check, instrument, strip};
+use wasmtrace::{Options, instrument, strip, verify};
 
 /// What a host hears, functions by their ids, names by where they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +191,7 @@ fn engine() -> Engine {
 fn hooked(wasm: &[u8], select: &Rules, balance_exit: BalanceExit) -> Rewritten {
     let rewrite = rewrite::Options { balance_exit, ..Default::default() };
     let hooked = instrument(wasm, &Options { rewrite, select: select.clone(), ..Default::default() }).unwrap();
-    check::check(wasm, &hooked.wasm).unwrap();
+    verify::check(wasm, &hooked.wasm).unwrap();
     assert!(strip(&hooked.wasm).unwrap() == wasm);
     hooked
 }

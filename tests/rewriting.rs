@@ -3,7 +3,7 @@
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::module::FuncIdx;
 use wasmtrace::rewrite::BalanceExit;
-use wasmtrace::{ErrorKind, Options, check, features, instrument, rewrite, strip};
+use wasmtrace::{ErrorKind, Options, features, injected, instrument, rewrite, strip, verify};
 
 fn nothing_selected() -> Options {
     let mut options = Options::default();
@@ -55,7 +55,7 @@ fn erasing_the_hooks_leaves_the_input() {
     testing::for_each(testing::modules(), |case| {
         for options in every_way() {
             let Some(out) = hooked(&case.wasm, &options) else { continue };
-            let checked = check::check(&case.wasm, &out.wasm).unwrap();
+            let checked = verify::check(&case.wasm, &out.wasm).unwrap();
             let imports = out.manifest.as_ref().map_or(0, |m| m.probes.len()) - checked.hooked;
             assert!(options.select.imports || imports == 0);
             if checked.hooked > 0 {
@@ -139,7 +139,7 @@ fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
     full.instructions().i32_const(1).memory_grow(0).drop().end();
     let out = instrument(&module(1, &full), &Options::default()).unwrap();
     assert!(out.warnings.iter().any(|w| w.contains("no room for another local")), "{:?}", out.warnings);
-    assert_eq!(check::check(&module(1, &full), &out.wasm).unwrap().memory_grows, 0);
+    assert_eq!(verify::check(&module(1, &full), &out.wasm).unwrap().memory_grows, 0);
 
     // A body of just the size that engines accept.
     let mut large = Function::new([]);
@@ -158,7 +158,7 @@ fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
     for functions in [127, 128, 16_383, 16_384] {
         let wasm = module(functions, &small);
         let out = instrument(&wasm, &Options::default()).unwrap();
-        assert_eq!(check::check(&wasm, &out.wasm).unwrap().hooked as u32, functions);
+        assert_eq!(verify::check(&wasm, &out.wasm).unwrap().hooked as u32, functions);
         assert!(strip(&out.wasm).unwrap() == wasm);
     }
     let e = instrument(&module(999_998, &small), &Options::default()).unwrap_err();
@@ -179,7 +179,7 @@ fn an_import_behind_the_hooks_is_found_out() {
     hooked[imports.start] += 1;
     hooked[imports.start - 1] += global.len() as u8;
     wasmtrace::module::parse(&hooked).expect("it is a module");
-    let e = check::check(&wasm, &hooked).unwrap_err();
+    let e = verify::check(&wasm, &hooked).unwrap_err();
     assert_eq!(e.kind(), wasmtrace::ErrorKind::Check, "{e}");
     assert_eq!(strip(&hooked).unwrap_err().kind(), wasmtrace::ErrorKind::Restore);
 }
@@ -209,13 +209,13 @@ fn no_bit_of_a_hooked_module_changes_unseen() {
     let tried = std::sync::atomic::AtomicUsize::new(0);
     for options in every_way() {
         let out = hooked(&original, &options).unwrap().wasm;
-        check::check(&original, &out).unwrap();
+        verify::check(&original, &out).unwrap();
         let module = wasmtrace::module::parse(&out).unwrap();
         for section in module.sections().iter().filter(|section| section.name.is_none()) {
             for (at, bit) in section.whole.clone().flat_map(|at| (0..8).map(move |bit| (at, bit))) {
                 let mut changed = out.clone();
                 changed[at] ^= 1 << bit;
-                let verdict = check::check(&original, &changed);
+                let verdict = verify::check(&original, &changed);
                 assert!(verdict.is_err(), "bit {bit} of byte {at:#x} in section {} with {options:?}", section.id);
                 tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             }
@@ -234,7 +234,7 @@ fn locals_come_back_however_many_groups_there_are() {
         let wasm = wasm.unwrap();
         for options in every_way() {
             let out = hooked(&wasm, &options).unwrap().wasm;
-            check::check(&wasm, &out).unwrap();
+            verify::check(&wasm, &out).unwrap();
             assert!(strip(&out).unwrap() == wasm, "{groups} groups, {options:?}");
         }
     }
@@ -248,7 +248,7 @@ fn what_is_appended_is_not_taken_for_less_than_it_is() {
     let mut options = Options::default();
     options.rewrite.balance_exit = BalanceExit::Always;
     let out = instrument(&wasm, &options).unwrap().wasm;
-    check::check(&wasm, &out).unwrap();
+    verify::check(&wasm, &out).unwrap();
     let module = wasmtrace::module::parse(&out).unwrap();
     let code = module.sections().iter().find(|section| section.id == 10).unwrap();
     let enter = module.body(wasmtrace::module::FuncIdx(4));
@@ -260,7 +260,7 @@ fn what_is_appended_is_not_taken_for_less_than_it_is() {
     emptied.extend([contents.len() as u8 | 0x80, (contents.len() >> 7) as u8]);
     emptied.extend([&contents[..], &out[code.contents.end..]].concat());
     wasmtrace::module::parse(&emptied).expect("it is a module");
-    assert_eq!(check::check(&wasm, &emptied).unwrap_err().kind(), ErrorKind::Check);
+    assert_eq!(verify::check(&wasm, &emptied).unwrap_err().kind(), ErrorKind::Check);
 }
 
 /// A shared function can call nothing that is not shared: an import that it calls gets no shim.
@@ -279,7 +279,7 @@ fn a_shared_proc_exit_is_left_alone() {
         options.rewrite.balance_exit = balance_exit;
         let out = instrument(&wasm, &options).unwrap().wasm;
         wasmtrace::module::parse(&out).expect("valid with hooks too");
-        check::check(&wasm, &out).unwrap();
+        verify::check(&wasm, &out).unwrap();
         assert!(strip(&out).unwrap() == wasm);
     }
 }
@@ -305,7 +305,7 @@ fn what_looks_like_a_hook_stays() {
         ))
         .unwrap();
         let out = instrument(&wasm, &always()).unwrap().wasm;
-        check::check(&wasm, &out).unwrap();
+        verify::check(&wasm, &out).unwrap();
         assert!(strip(&out).unwrap() == wasm, "{functions} functions before");
         let module = wasmtrace::module::parse(&out).unwrap();
         let body = module.body(wasmtrace::module::FuncIdx(functions as u32 + 3));
@@ -330,7 +330,7 @@ fn a_body_that_is_too_large_to_be_balanced_is_named() {
         options.select.push(rule).unwrap();
         let out = instrument(&wasm, &options).unwrap();
         assert!(out.warnings.iter().any(|warning| warning.starts_with(says)), "{:?}", out.warnings);
-        check::check(&wasm, &out.wasm).unwrap();
+        verify::check(&wasm, &out.wasm).unwrap();
         assert!(strip(&out.wasm).unwrap() == wasm);
     }
 }
@@ -342,7 +342,7 @@ fn no_way_out_goes_without_what_balances_it() {
     let mut options = always();
     options.select.push("hooked").unwrap();
     let out = instrument(&wasm, &options).unwrap().wasm;
-    check::check(&wasm, &out).unwrap();
+    verify::check(&wasm, &out).unwrap();
     let module = wasmtrace::module::parse(&out).unwrap();
     let code = module.sections().iter().find(|section| section.id == 10).unwrap();
     let other = module.body(wasmtrace::module::FuncIdx(4));
@@ -353,7 +353,7 @@ fn no_way_out_goes_without_what_balances_it() {
     without.extend([size as u8 | 0x80, (size >> 7) as u8]);
     without.extend([&out[code.contents.start..other.start - 1], &[4, 0, 0x01, 0, 0x0b], &out[other.end..]].concat());
     wasmtrace::module::parse(&without).expect("it is a module");
-    assert_eq!(check::check(&wasm, &without).unwrap_err().kind(), ErrorKind::Check);
+    assert_eq!(verify::check(&wasm, &without).unwrap_err().kind(), ErrorKind::Check);
 }
 
 /// Theorem: where a module says what it uses of WebAssembly, it says so with its hooks too, and of them; where it does not say, they
@@ -396,13 +396,13 @@ fn what_hooks_use_is_named_where_features_are() {
         let wasm = module(&custom);
         let out = instrument(&wasm, &options).unwrap().wasm;
         assert_eq!(features(&out).as_deref(), named, "{custom}");
-        check::check(&wasm, &out).unwrap();
+        verify::check(&wasm, &out).unwrap();
         assert!(strip(&out).unwrap() == wasm);
         // Any other name is another claim.
         if let Some(at) = out.windows(4).position(|bytes| bytes == b"refe") {
             let mut other = out.clone();
             other[at] = b'p';
-            let found = check::check(&wasm, &other).map_err(|e| e.kind());
+            let found = verify::check(&wasm, &other).map_err(|e| e.kind());
             assert_eq!(found, Err(ErrorKind::Check));
         }
     }
@@ -449,11 +449,11 @@ fn what_is_hooked_is_what_was_selected() {
             ["-left", "-idx:0", "-idx:2"].iter().for_each(|rule| options.select.push(rule).unwrap());
             let out = instrument(&wasm, &options).unwrap().wasm;
             let by = hooks.imports().len() as u32;
-            let hooked = rewrite::hooked(&wasmtrace::module::parse(&out).unwrap());
+            let hooked = injected::hooked(&wasmtrace::module::parse(&out).unwrap());
             assert_eq!(hooked.unwrap(), [1, 3, 5 + by, 6 + by].map(FuncIdx), "{hooks:?}, {restore}");
         }
     }
-    assert_eq!(rewrite::hooked(&wasmtrace::module::parse(&wasm).unwrap()), None);
+    assert_eq!(injected::hooked(&wasmtrace::module::parse(&wasm).unwrap()), None);
 }
 
 /// Theorem: what is there for the hooks alone is known as that, with or without what restoring needs.
@@ -471,7 +471,7 @@ fn functions_of_the_hooks_are_told_from_the_originals() {
         (options.rewrite.restore, options.rewrite.balance_exit) = (restore, balance_exit);
         let out = instrument(&wasm, &options).unwrap().wasm;
         let module = wasmtrace::module::parse(&out).unwrap();
-        let found = rewrite::of_hooks(&module);
+        let found = injected::of_hooks(&module);
         assert!(found.iter().all(|func| func.0 > 5), "the one of the original's is 5: {found:?}");
         (found.len(), module.func_count() - 6)
     };
@@ -480,13 +480,13 @@ fn functions_of_the_hooks_are_told_from_the_originals() {
     assert_eq!(of_hooks(true, false, BalanceExit::Never), (2, 2));
     assert_eq!(of_hooks(false, true, BalanceExit::Always), (5, 5), "a shim, three functions and a thunk");
     assert_eq!(of_hooks(true, false, BalanceExit::Always), (8, 8), "two shims, three functions and three thunks");
-    assert_eq!(rewrite::of_hooks(&wasmtrace::module::parse(&wasm).unwrap()), []);
+    assert_eq!(injected::of_hooks(&wasmtrace::module::parse(&wasm).unwrap()), []);
     // Another tool may have moved all that the Manifest speaks of; if it added an import, the hooks are not the last any more.
     let out = wasmprinter::print_bytes(instrument(&wasm, &always()).unwrap().wasm).unwrap();
     let (before, behind) = out.split_once("\n  (table").unwrap();
     let moved = wat::parse_str(format!("{before}\n  (import \"env\" \"more\" (func))\n  (table{behind}")).unwrap();
-    assert_eq!(rewrite::of_hooks(&wasmtrace::module::parse(&moved).unwrap()), []);
-    assert_eq!(rewrite::hooked(&wasmtrace::module::parse(&moved).unwrap()), None);
+    assert_eq!(injected::of_hooks(&wasmtrace::module::parse(&moved).unwrap()), []);
+    assert_eq!(injected::hooked(&wasmtrace::module::parse(&moved).unwrap()), None);
 }
 
 /// Theorem: `name`, `producers` and `target_features` stand in the order that LLVM's readers want, if they did before; whichever of

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use readers::{dwarf, operators};
 use testing::programs;
-use wasmtrace::companions::Companions;
 use wasmtrace::hook::{HookSet, ProbeId};
+use wasmtrace::inserted::Inserted;
 use wasmtrace::label::lines::{Described, source_lines};
 use wasmtrace::module::{self, Module, parse};
-use wasmtrace::rewrite::Inserted;
 use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio, run, run_batches};
+use wasmtrace::sidecar::Companions;
 use wasmtrace::trace::batch::{Batch, MarkKind, Place, Sample};
 use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::fold::What;
@@ -349,7 +349,7 @@ fn lines_of_a_source_map() {
     let path = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/real").join(name);
     let wasm = std::fs::read(path("as_sieve_map.wasm")).unwrap();
     let map = std::fs::read(path("as_sieve_map.wasm.map")).unwrap();
-    let source_map = Some(wasmtrace::companions::Companion { bytes: map, ..Default::default() });
+    let source_map = Some(wasmtrace::sidecar::Companion { bytes: map, ..Default::default() });
     let companions = Companions { source_map, ..Default::default() };
     let module = parse(&wasm).unwrap();
     let beside = companions.read(&module).unwrap();

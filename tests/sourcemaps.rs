@@ -13,11 +13,12 @@ use testing::readers;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use wasmtrace::companions::{BUILD_ID, Companion, Companions, LINK_LEFT_OUT, SOURCE_MAP, named_by};
 use wasmtrace::hook::HookSet;
+use wasmtrace::links::{BUILD_ID, LINK_LEFT_OUT, SOURCE_MAP, named_by};
 use wasmtrace::module::{FuncIdx, Module, parse};
 use wasmtrace::rewrite::Rewritten;
-use wasmtrace::{ErrorKind, Options, check, instrument, label, strip};
+use wasmtrace::sidecar::{Companion, Companions};
+use wasmtrace::{ErrorKind, Options, instrument, label, strip, verify};
 
 use readers::{code_start, every_way, operators};
 
@@ -391,9 +392,9 @@ fn a_map_in_the_module_is_carried_in_the_module() {
             let (known, different) = differences(&original, &hooked, &out, &mapped.map, &of_data_url(url));
             assert!(known > 500 && different == 0, "{different} of {known}");
             assert!(strip(&out.wasm).unwrap() == wasm);
-            check::check(&wasm, &out.wasm).unwrap();
+            verify::check(&wasm, &out.wasm).unwrap();
             let stale = with_url(&out.wasm, &data_url(&mapped.map));
-            let e = check::check(&wasm, &stale).unwrap_err();
+            let e = verify::check(&wasm, &stale).unwrap_err();
             assert!(e.kind() == ErrorKind::Check && e.to_string().contains("does not follow the code"), "{e}");
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arbtest::arbitrary::{self, Unstructured};
 use wasmtrace::hook::MANIFEST_SECTION;
-use wasmtrace::{ErrorKind, Options, check, instrument, label, module, strip};
+use wasmtrace::{ErrorKind, Options, instrument, label, module, strip, verify};
 
 use super::damaged::damage;
 
@@ -86,7 +86,7 @@ pub fn damaged_custom_sections_do_no_harm(u: &mut Unstructured<'_>, modules: &[V
 pub fn assert_harmless(wasm: &[u8]) -> Vec<String> {
     let began = Instant::now();
     let out = instrument(wasm, &Options::default()).expect("what is damaged is optional");
-    let checked = check::check(wasm, &out.wasm).expect("the output is the input plus hooks");
+    let checked = verify::check(wasm, &out.wasm).expect("the output is the input plus hooks");
     assert_eq!(checked.hooked, checked.functions);
     assert!(strip(&out.wasm).expect("the hooks can be taken out") == wasm, "strip gives something else");
     // The old hosts look each probe up in the name section, and read it strictly.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arbtest::arbitrary::{self, Unstructured};
 use wasmtrace::hook::{HOOK_SETS, HookSet, MANIFEST_SECTION, Manifest};
-use wasmtrace::{Options, check, instrument, label, module, rewrite, strip};
+use wasmtrace::{Options, instrument, label, module, rewrite, strip, verify};
 
 use super::hooked::hooked_with;
 
@@ -94,8 +94,8 @@ pub fn nothing_panics_on(wasm: &[u8], original: &[u8]) -> (bool, bool, bool) {
         }
     }
     let stripped = never_panics("strip", wasm, || strip(wasm));
-    let _ = never_panics("check of the hooked one", wasm, || check::check(original, wasm));
-    let _ = never_panics("check of the original", wasm, || check::check(wasm, original));
+    let _ = never_panics("check of the hooked one", wasm, || verify::check(original, wasm));
+    let _ = never_panics("check of the original", wasm, || verify::check(wasm, original));
     if let Ok(out) = &hooked
         && out.manifest.is_some()
     {

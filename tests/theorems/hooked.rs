@@ -8,7 +8,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use wasm_smith::Config;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::rewrite::{BalanceExit, Rewritten};
-use wasmtrace::{ErrorKind, Options, check, instrument, strip};
+use wasmtrace::{ErrorKind, Options, instrument, strip, verify};
 
 pub static ONE: LazyLock<ThreadPool> = LazyLock::new(|| pool(1));
 pub static SEVERAL: LazyLock<ThreadPool> = LazyLock::new(|| pool(3));
@@ -70,7 +70,7 @@ pub fn a_module_is_hooked(wasm: &[u8], set: HookSet, balance: BalanceExit) -> Ho
     let hooked = || hooked_and_balanced(wasm, set, balance);
     let [out, again] = [&ONE, &SEVERAL].map(|threads| threads.install(hooked));
     assert!(out.wasm == again.wasm, "the number of threads makes a difference");
-    let checked = check::check(wasm, &out.wasm).unwrap();
+    let checked = verify::check(wasm, &out.wasm).unwrap();
     if out.manifest.is_some() {
         assert!(strip(&out.wasm).unwrap() == wasm, "strip gives something else");
     }

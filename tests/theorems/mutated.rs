@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arbtest::arbitrary::{self, Unstructured};
 use wasm_mutate::WasmMutate;
 use wasmtrace::hook::HOOK_SETS;
-use wasmtrace::{ErrorKind, Options, instrument, module, rewrite};
+use wasmtrace::{ErrorKind, Options, injected, instrument, module};
 
 use super::damaged::nothing_panics_on;
 use super::hooked::{BALANCES, a_module_is_hooked};
@@ -64,7 +64,7 @@ pub fn a_mutated_module_is_hooked(
     count(&seen.mutants, 1);
     let (set, balance) = (*u.choose(&HOOK_SETS)?, *u.choose(&BALANCES)?);
     match module::parse(&wasm) {
-        Ok(parsed) if !rewrite::is_hooked(&parsed) => {
+        Ok(parsed) if !injected::is_hooked(&parsed) => {
             count(&seen.functions, a_module_is_hooked(&wasm, set, balance).functions as u64);
             count(&seen.hooked, 1);
         }

@@ -36,7 +36,7 @@ pub fn added(original: &[u8], hooked: &[u8]) -> Vec<&'static str> {
         module.imported_funcs().iter().any(|import| import.module == wasmtrace_abi::hook::RECORDER)
     });
     let [tables, more_tables] = parsed.map(|module| module.map_or(0, |module| module.table_count()));
-    let balanced = more_tables == tables + crate::rewrite::balance::TABLES;
+    let balanced = more_tables == tables + crate::hooks::exit_guard::TABLES;
     let declared = |f: &&str| match *f {
         "REFERENCE_TYPES" => before.contains(&"EXCEPTIONS") || balanced,
         "MULTI_MEMORY" => has_buffer,

@@ -1,13 +1,20 @@
 //! The operators of hooks, as bytes: what stands for "function `id` is entered" and "function `id` is left".
 
 use wasm_encoder::{BlockType, InstructionSink};
-use wasmtrace_abi::hook::{HookSet, ProbeId};
+use wasmtrace_abi::hook::HookSet;
 
-use crate::rewrite::balance::{Role, spans};
-
-pub(crate) mod buffer;
+mod buffer;
+pub(crate) mod catch_sites;
+pub(crate) mod exit_guard;
+pub(crate) mod frame;
+pub(crate) mod roles;
+pub(crate) mod trampoline;
+pub(crate) mod wrapper;
 
 use buffer::Buffer;
+use exit_guard::{Balance, CLOSING, LEAVE, OPENING, SETTLE};
+use frame::Frame;
+use roles::Role;
 
 /// The operators of one hook set in one module: indices are known, so the bytes are.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +53,7 @@ impl HookCode {
     /// The same by way of functions that keep the calls that are open (see [`wasmtrace_instrument::rewrite::balance`]), from index `first` on, and
     /// the module's spans if it opens any.
     pub(crate) fn balanced(self, first: u32, spans: bool) -> Self {
-        let leave = if spans { spans::LEAVE } else { 1 };
+        let leave = if spans { LEAVE } else { 1 };
         let write = Write::Calls { enter: first, exit: first + 1, leave: first + leave };
         HookCode { write, balance: Some(first + 2), ..self }
     }
@@ -77,11 +84,11 @@ impl HookCode {
         let (mut before, mut behind) = (Vec::new(), Vec::new());
         match role {
             Role::Leaves => before = self.balance(),
-            Role::Opens => _ = InstructionSink::new(&mut before).call(enter + spans::OPENING),
+            Role::Opens => _ = InstructionSink::new(&mut before).call(enter + OPENING),
             // call $closing  if  …  call $settle  end
             Role::Closes => {
-                InstructionSink::new(&mut before).call(enter + spans::CLOSING).if_(BlockType::Empty);
-                InstructionSink::new(&mut behind).call(enter + spans::SETTLE).end();
+                InstructionSink::new(&mut before).call(enter + CLOSING).if_(BlockType::Empty);
+                InstructionSink::new(&mut behind).call(enter + SETTLE).end();
             }
         }
         (before, behind)
@@ -167,24 +174,9 @@ impl HookCode {
     }
 }
 
-/// One body that has hooks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Frame {
-    /// What its hooks say of it. `None`: it is not hooked, but catches, and others that are have to know.
-    pub(crate) id: Option<ProbeId>,
-    /// The first of the locals that [`HookCode::locals`] asks for.
-    pub(crate) local: u32,
-    /// Whether it catches exceptions, and says so.
-    pub(crate) catches: bool,
-    /// Whether it is a leaf function, as [`buffer`] defines it.
-    pub(crate) is_leaf: bool,
-}
-
-impl Frame {
-    /// `i32.const id; call func`
-    fn call(&self, func: u32, out: &mut Vec<u8>) {
-        if let Some(id) = self.id {
-            InstructionSink::new(out).i32_const(id.0 as i32).call(func);
-        }
-    }
+/// What the functions are called that are there for the hooks. (Not those that are many.)
+pub(crate) fn hook_names(hooks: HookSet, imported: u32, balance: Option<&Balance>) -> Vec<(u32, String)> {
+    let imports = hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name));
+    let own = balance.into_iter().flat_map(Balance::names);
+    (imported..).zip(imports).chain(own).collect()
 }

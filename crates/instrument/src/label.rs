@@ -10,14 +10,15 @@
 //!
 //! File and line come from DWARF whatever gives the name; where there is none, from the source map: those of the function's
 //! first segment, which is near its declaration, unless that is of a function that was inlined. Names and DWARF of a debug
-//! file ([`crate::companions`]) stand for those that the module has not. A module that carries our [`Manifest`] takes
+//! file ([`crate::sidecar`]) stand for those that the module has not. A module that carries our [`Manifest`] takes
 //! names, files and lines of hooked functions from there: all of that was read when it was hooked.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::companions::Beside;
+use crate::module::names::function_names;
 use crate::module::{FuncIdx, Module};
+use crate::sidecar::Beside;
 use wasmtrace_abi::hook::{OBSERVE_API, OBSERVE_OLD, ProbeId};
 use wasmtrace_abi::label::{Label, Source};
 use wasmtrace_abi::manifest::{Manifest, Probes};
@@ -25,16 +26,9 @@ use wasmtrace_abi::manifest::{Manifest, Probes};
 #[cfg(feature = "dwarf-labels")]
 mod dwarf;
 pub mod lines;
-pub(crate) mod names;
+mod subprogram;
 
-/// What debug information says of one function.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Subprogram {
-    pub(crate) name: Option<Arc<str>>,
-    pub(crate) file: Option<Arc<str>>,
-    pub(crate) line: Option<u32>,
-    pub(crate) language: Option<&'static str>,
-}
+use subprogram::Subprogram;
 
 /// Labels of all functions of a module, imported ones first; and what was wrong with their sources.
 #[derive(Debug, Clone, Default)]
@@ -66,9 +60,9 @@ pub fn label(module: &Module<'_>) -> Labels {
 /// The same, with what the files beside the module say.
 pub fn label_beside(module: &Module<'_>, beside: &Beside<'_>) -> Labels {
     let mut warnings = Vec::new();
-    let mut names = names::function_names(module, module.func_count(), &mut warnings);
+    let mut names = function_names(module, module.func_count(), &mut warnings);
     if let Some(file) = &beside.debug_file {
-        let others = names::function_names(file, module.func_count(), &mut warnings);
+        let others = function_names(file, module.func_count(), &mut warnings);
         names.resize(names.len().max(others.len()), None);
         for (name, other) in names.iter_mut().zip(others) {
             *name = name.filter(|name| !name.is_empty()).or(other);

@@ -5,35 +5,43 @@
 //! ```
 //!
 //! The stages are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
-//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`check::check`] proves of an output that it
+//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`verify::check`] proves of an output that it
 //! is its input plus hooks, and [`strip`] gives the input back, byte for byte.
 //!
 //! ```
-//! use wasmtrace_instrument::{Options, check, instrument, strip};
+//! use wasmtrace_instrument::{Options, instrument, strip, verify};
 //!
 //! let wasm = b"\0asm\x01\0\0\0";
 //! let hooked = instrument(wasm, &Options::default())?;
-//! assert_eq!(check::check(wasm, &hooked.wasm)?.hooked, 0);
+//! assert_eq!(verify::check(wasm, &hooked.wasm)?.hooked, 0);
 //! assert_eq!(strip(&hooked.wasm)?, wasm);
 //! # Ok::<(), wasmtrace_abi::error::Error>(())
 //! ```
 
-pub mod companions;
-mod debug;
 pub mod features;
+mod hash;
 mod hooks;
+pub mod injected;
+pub mod inserted;
 pub mod label;
+mod limits;
+pub mod links;
+pub mod mapping;
 pub mod module;
 mod parallel;
+mod relocate;
 mod restore;
 pub mod rewrite;
 pub mod select;
+pub mod sidecar;
+pub mod strip;
+pub mod verify;
 
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
 
-pub use rewrite::check;
-pub use rewrite::strip::strip;
+pub use relocate::describes_original;
+pub use strip::strip;
 
 /// What [`instrument`] is to do.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +51,7 @@ pub struct Options {
     /// What is written.
     pub rewrite: rewrite::Options,
     /// The files beside the module.
-    pub companions: companions::Companions,
+    pub companions: sidecar::Companions,
     /// Hook a module that carries hooks already: ours are taken out first, anybody else's stay.
     pub force: bool,
     /// Leave the validation of bodies to others ([`module::ParseOptions::validate`]).
@@ -53,7 +61,7 @@ pub struct Options {
 /// Hooks the functions of a module: the whole compiler.
 ///
 /// # Errors
-/// Those of [`module::parse`], [`companions::Companions::read`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`] unless `options.force`.
+/// Those of [`module::parse`], [`sidecar::Companions::read`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`] unless `options.force`.
 pub fn instrument(bytes: &[u8], options: &Options) -> Result<rewrite::Rewritten> {
     instrument_with(bytes, options, |module| Ok(module.to_vec()))
 }
@@ -78,7 +86,7 @@ pub fn instrument_with<W, E: From<Error>>(
 ) -> Result<rewrite::Rewritten<W>, E> {
     let module =
         module::parse_with(bytes, &module::ParseOptions { validate: !options.no_validate, ..Default::default() })?;
-    if rewrite::is_hooked(&module) {
+    if injected::is_hooked(&module) {
         if !options.force {
             let message = "the module is hooked already: run it as it is, strip it, or force it to be hooked again";
             return Err(Error::new(ErrorKind::AlreadyHooked, message).into());
@@ -90,7 +98,16 @@ pub fn instrument_with<W, E: From<Error>>(
     let beside = options.companions.read(&module)?;
     let labels = label::label_beside(&module, &beside);
     let plan = select::select(&module, &labels, &options.select);
-    let mut rewritten = rewrite::rewrite_with(&module, &beside, &labels, &plan, &options.rewrite, write)?;
+    let checked = |output: &rewrite::Unwritten<'_>| {
+        #[cfg(debug_assertions)]
+        if module.is_validated()
+            && let Err(e) = verify::check(bytes, &output.to_vec())
+        {
+            panic!("the output fails its own check: {e}");
+        }
+        write(output)
+    };
+    let mut rewritten = rewrite::rewrite_with(&module, &beside, &labels, &plan, &options.rewrite, checked)?;
     let before = beside.warnings.into_iter().chain(labels.warnings).chain(plan.warnings);
     rewritten.warnings.splice(0..0, before);
     Ok(rewritten)

@@ -14,6 +14,8 @@ use wasmparser::{
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest};
 
+pub(crate) mod names;
+pub(crate) mod order;
 mod walk;
 
 pub use walk::Size;

@@ -6,8 +6,8 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, RestoreData};
 use wasmtrace_abi::vec::{read_bytes, read_vec};
 
+use crate::hooks::wrapper::Wrapper;
 use crate::module::Module;
-use crate::rewrite::wrapper::Wrapper;
 
 /// What the rules of the rewriting cannot invert by themselves. Written by [`crate::rewrite`], read by [`crate::strip`].
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Restore {
     pub(crate) wrapper: Wrapper,
     /// The imported functions that have a shim, ascending; the shims are the last functions, in that order, but for those of …
     pub(crate) shims: Vec<u32>,
-    /// … [`crate::rewrite::balance`]: how many functions and element segments were appended for it, if it was asked for.
+    /// … [`crate::hooks::exit_guard`]: how many functions and element segments were appended for it, if it was asked for.
     pub(crate) balance: Option<(u32, u32)>,
     /// What became of the input's sections, in the order of the output (the Manifest itself left out).
     pub(crate) fates: Vec<Fate>,
@@ -42,7 +42,7 @@ pub(crate) enum Fate {
     Replaced(Vec<u8>),
     /// Not in the output: the whole original section.
     Dropped(Vec<u8>),
-    /// Changed in places: widths as above, and the script that takes the changes back (see [`crate::debug::patch`]).
+    /// Changed in places: widths as above, and the script that takes the changes back (see [`crate::relocate::patch`]).
     Patched(Vec<(u32, u8)>, Vec<u8>),
 }
 

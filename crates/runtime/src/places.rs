@@ -7,8 +7,8 @@ use wasmtime::Module;
 
 use super::sampler::{FRAMES, RawSample, address_map};
 use wasmtrace_abi::hook::ProbeId;
+use wasmtrace_instrument::inserted::Inserted;
 use wasmtrace_instrument::module::FuncIdx;
-use wasmtrace_instrument::rewrite::Inserted;
 use wasmtrace_trace::batch::{Place, Sample};
 
 /// Of what nobody asks twice, so much is kept: as many places as there are in a megabyte of code.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use wasmtime::{AsContextMut, Engine, Linker, Module, Store};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_instrument::injected::is_hooked;
 use wasmtrace_instrument::module::{ParseOptions, parse_with};
-use wasmtrace_instrument::rewrite::is_hooked;
 use wasmtrace_trace::batch::Batch;
 use wasmtrace_trace::event::{Ending, Event};
 

@@ -126,7 +126,7 @@ impl Tracing {
     /// Those of [`wasmtrace_instrument::instrument`]; [`ErrorKind::Run`] if the module records into a buffer and does not say where it is.
     pub fn new(wasm: &[u8], options: &wasmtrace_instrument::Options) -> Result<Tracing> {
         let module = wasmtrace_instrument::module::parse(wasm)?;
-        let (wasm, warnings) = if wasmtrace_instrument::rewrite::is_hooked(&module) && !options.force {
+        let (wasm, warnings) = if wasmtrace_instrument::injected::is_hooked(&module) && !options.force {
             (wasm.to_vec(), Vec::new())
         } else {
             let hooked = wasmtrace_instrument::instrument(wasm, options)?;

@@ -5,9 +5,9 @@
 use gimli::{EndianSlice, LittleEndian};
 use wasmparser::OperatorsReader;
 use wasmtrace::hook::HOOK_SETS;
+use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{FuncIdx, Module, parse};
 use wasmtrace::rewrite::Rewritten;
-use wasmtrace::rewrite::offsets::OffsetMap;
 use wasmtrace::{Options, instrument, label, rewrite};
 
 use crate::Case;

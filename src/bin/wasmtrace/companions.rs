@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use wasmtrace::companions::{
-    Companion, Companions, DEBUG_FILE, SOURCE_MAP, file_of_url, is_hooked_by_us, named_in, url_of_file,
-};
+use wasmtrace::links::{DEBUG_FILE, SOURCE_MAP, is_hooked_by_us, named_in};
+use wasmtrace::sidecar::{Companion, Companions, file_of_url, url_of_file};
 
 use crate::files;
 use crate::terminal::Global;

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, Result};
-use wasmtrace::companions::Companions;
 use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::{Recording, SAMPLES, Subject};
 use wasmtrace::hook::{HookSet, Manifest, ProbeId};
 use wasmtrace::label;
 use wasmtrace::label::Label;
 use wasmtrace::label::lines::{Described, SourceLine, source_lines};
+use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{Module, ParseOptions, parse, parse_with};
-use wasmtrace::rewrite::offsets::OffsetMap;
 use wasmtrace::runtime::{Config, Outcome, Preload, Stdio};
+use wasmtrace::sidecar::Companions;
 use wasmtrace::trace::EventKind;
 use wasmtrace::trace::batch::{Batch, MarkKind};
 use wasmtrace::trace::lines::{Lines, Sampled};

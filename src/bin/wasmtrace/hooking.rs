@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use wasmtrace::companions::{Companions, LINK_LEFT_OUT};
 use wasmtrace::hook::HookSet;
+use wasmtrace::links::LINK_LEFT_OUT;
+use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::parse;
-use wasmtrace::rewrite::offsets::OffsetMap;
 use wasmtrace::runtime::ClockMode;
-use wasmtrace::{ErrorKind, Options, rewrite};
+use wasmtrace::sidecar::Companions;
+use wasmtrace::{ErrorKind, Options, injected, rewrite};
 
 use crate::guest_args::{ClockArg, GuestArgs};
 use crate::terminal::Global;
@@ -105,7 +106,7 @@ pub(crate) fn hooked(
 ) -> Result<Hooked> {
     let hooked_already = |wasm: Vec<u8>| args.select.refuse_of_hooked().map(|()| wasm.into());
     let Some(set) = hooks.set else {
-        let is_hooked = rewrite::is_hooked(&parse(&wasm)?);
+        let is_hooked = injected::is_hooked(&parse(&wasm)?);
         return if is_hooked { hooked_already(wasm) } else { Ok(wasm.into()) };
     };
     let mut options = Options { select: args.select.rules()?, companions, ..Default::default() };

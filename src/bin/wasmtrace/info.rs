@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use wasmtrace::companions::{self, DEBUG_FILE, SOURCE_MAP};
 use wasmtrace::label::{Source, label, printable};
+use wasmtrace::links::{DEBUG_FILE, SOURCE_MAP};
 use wasmtrace::module::{FuncIdx, Module, parse};
-use wasmtrace::{features, rewrite};
+use wasmtrace::{features, injected, links};
 
 use crate::files;
 use crate::terminal::Global;
@@ -38,19 +38,19 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     // Not before that, which reads the module once more.
     let labels = label(&module);
     global.warn("", &labels.warnings);
-    let of_hooks = rewrite::of_hooks(&module);
+    let of_hooks = injected::of_hooks(&module);
     let is_own = |func: &FuncIdx| module.is_defined(*func) && of_hooks.binary_search(func).is_err();
     let by = |source| labels.iter().filter(|(f, l)| is_own(f) && l.source == source).count();
     let (defined, imported) = (module.defined_funcs().len() - of_hooks.len(), module.imported_funcs().len());
     let debug: Vec<&str> = debug_sections(&module);
     let dwarf = wasmtrace::label::dwarf_versions(&module);
-    let build_id = companions::build_id(&module).map(hex);
-    let source_map = companions::named_by(&module, SOURCE_MAP).map(short);
-    let debug_file = companions::named_by(&module, DEBUG_FILE).map(short);
+    let build_id = links::build_id(&module).map(hex);
+    let source_map = links::named_by(&module, SOURCE_MAP).map(short);
+    let debug_file = links::named_by(&module, DEBUG_FILE).map(short);
     let hooks = hooks(&module);
     // What is known here is carried, or left out.
     let is_ours = hooks.as_ref().is_some_and(|hooks| hooks["by"] == "wasmtrace");
-    let is_stale = hooks.is_some() && debug.iter().any(|name| !is_ours || rewrite::describes_original(name));
+    let is_stale = hooks.is_some() && debug.iter().any(|name| !is_ours || wasmtrace::describes_original(name));
     let value = json!({
         "schema": "wasmtrace.info/1",
         "module": name,
@@ -178,7 +178,7 @@ fn hooks(module: &Module<'_>) -> Option<Value> {
             Err(e) => json!({ "by": "wasmtrace", "error": e.to_string() }),
         });
     }
-    rewrite::is_hooked(module).then(|| json!({ "by": "another compiler", "set": "observe" }))
+    injected::is_hooked(module).then(|| json!({ "by": "another compiler", "set": "observe" }))
 }
 
 /// Names of the sections in the core specification's binary format.

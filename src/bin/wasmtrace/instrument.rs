@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use wasmtrace::hook::HookSet;
 use wasmtrace::rewrite::{BalanceExit, Rewritten, Unwritten};
-use wasmtrace::{Options, check};
+use wasmtrace::{Options, verify};
 
 use crate::companions::{CompanionArgs, Places};
 use crate::files;
@@ -262,7 +262,7 @@ fn one(
         Content::Bytes(hooked) if args.verify || args.report.is_some() => {
             // `--force` may have hooked something else than what was read.
             let stripped = if args.force { wasmtrace::strip(hooked).ok() } else { None };
-            Some(check::check(stripped.as_deref().unwrap_or(wasm), hooked).with_context(name)?)
+            Some(verify::check(stripped.as_deref().unwrap_or(wasm), hooked).with_context(name)?)
         }
         _ => None,
     };

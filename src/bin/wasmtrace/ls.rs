@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::json;
+use wasmtrace::injected::{self, of_hooks};
 use wasmtrace::label::{label_beside, printable};
 use wasmtrace::module::{FuncIdx, parse};
-use wasmtrace::rewrite::{self, of_hooks};
 use wasmtrace::select::{Reason, select, sizes};
 
 use crate::companions::CompanionArgs;
@@ -48,12 +48,12 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     global.warn("", &labels.warnings);
 
     // What is hooked already, is: no rule has a say in it.
-    let hooked = rewrite::hooked(&module);
+    let hooked = injected::hooked(&module);
     match &hooked {
         Some(_) => args.select.refuse_of_hooked()?,
         None => global.warn("", &plan.warnings),
     }
-    if hooked.is_none() && rewrite::is_hooked(&module) {
+    if hooked.is_none() && injected::is_hooked(&module) {
         let warning = "which functions are hooked is not known, since another tool wrote the hooks or changed the module since: \
                        listed is what `instrument --force` would select";
         global.warn("", &[warning.to_owned()]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use wasmtrace::{check, features};
+use wasmtrace::{features, verify};
 
 use crate::files;
 use crate::terminal::Global;
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
     let original = files::read(Some(&args.original))?;
     let hooked = files::read(Some(&args.hooked))?;
     wasmtrace::module::parse(&original).with_context(|| files::name(Some(&args.original)))?;
-    let checked = check::check(&original, &hooked).with_context(|| files::name(Some(&args.hooked)))?;
+    let checked = verify::check(&original, &hooked).with_context(|| files::name(Some(&args.hooked)))?;
     // Features come with hooks only if the hook set declares them; this one declares none.
     if let Some(new) = features::added(&original, &hooked).first() {
         bail!("the hooked module needs the feature {new}, and the original does not");

@@ -6,7 +6,7 @@ use wasmtrace_abi::buffer::{
 };
 use wasmtrace_abi::hook::{HookSet, ProbeId};
 
-use super::Frame;
+use super::frame::Frame;
 
 /// What writes into a buffer, in one module.
 #[derive(Debug, Clone, Copy)]

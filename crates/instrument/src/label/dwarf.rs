@@ -7,18 +7,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use gimli::{AttributeValue, DebugInfoOffset, DwarfSections, EndianSlice, LittleEndian, UnitOffset, constants as dw};
+use gimli::{AttributeValue, DebugInfoOffset, DwarfSections, LittleEndian, UnitOffset, constants as dw};
 
-use super::Subprogram;
+use crate::label::subprogram::Subprogram;
 use crate::module::{FuncIdx, Module, id};
 
 mod units;
 
-use units::Units;
+use units::{Slice, Unit, Units};
 
-type Slice<'a> = EndianSlice<'a, LittleEndian>;
 type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
-type Unit<'a> = gimli::Unit<Slice<'a>>;
 
 /// An entry that names something or places it: subprograms, and the scopes around them.
 struct Entry<'a> {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::companions::Beside;
+use crate::mapping::OffsetMap;
 use crate::module::{Module, id};
-use crate::rewrite::offsets::OffsetMap;
+use crate::sidecar::Beside;
 use wasmtrace_abi::hook::ProbeId;
 
 /// The module that debug information speaks of, with the files beside it.

@@ -11,28 +11,6 @@ use wasmparser::{
 
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
-/// What can be counted in a body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Size {
-    /// Operators, the last `end` included.
-    pub operators: u32,
-    /// Whether there is a loop.
-    pub has_loop: bool,
-    /// Whether there is a call, a tail call or a switch to another stack.
-    pub has_call: bool,
-}
-
-/// What a body has to do with exceptions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Exceptions {
-    /// It throws or may catch, in either flavour.
-    pub(crate) any: bool,
-    /// It has `try_table` or `throw_ref`.
-    pub(crate) new: bool,
-    /// It has `try`.
-    pub(crate) legacy: bool,
-}
-
 /// What walks over a run of bodies have found.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
@@ -48,46 +26,6 @@ pub(super) struct Found {
     pub(super) sites_end: u32,
     pub(super) size: Size,
     pub(super) exceptions: Exceptions,
-}
-
-/// What is noted during one walk.
-#[derive(Debug)]
-struct Notes<'n> {
-    sites: &'n mut Vec<u8>,
-    /// The place before.
-    last: usize,
-    /// Labels that are open inside of the body, and that have been opened.
-    depth: u32,
-    opened: Opened,
-    size: Size,
-    exceptions: Exceptions,
-}
-
-impl Notes<'_> {
-    #[inline]
-    fn site(&mut self, at: usize, site: Site) {
-        site.write(at - self.last, self.sites);
-        self.last = at;
-    }
-
-    #[inline]
-    fn reference(&mut self, at: usize, func: u32) {
-        // Only a number that comes to have more bits can come to need more bytes.
-        let may_widen = func.leading_zeros() != func.saturating_add(NEAR).leading_zeros();
-        self.site(at, Site::Reference { may_widen });
-    }
-
-    #[inline]
-    fn open(&mut self) {
-        self.depth += 1;
-        self.opened += 1;
-    }
-
-    /// The function's own `end` closes nothing that is counted.
-    #[inline]
-    fn close(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
-    }
 }
 
 /// Shows every operator to the notes, then to `inner`.
@@ -196,9 +134,13 @@ macro_rules! note {
 }
 
 mod frequent;
+mod notes;
 mod sites;
 
-pub(crate) use sites::{NEAR, Opened, Site, Sites};
+pub(crate) use notes::Exceptions;
+use notes::Notes;
+pub use notes::Size;
+pub(crate) use sites::{NEAR, Site, Sites};
 
 macro_rules! visits {
     ($(@$proposal:ident $operator:ident $({ $($operand:ident: $type:ty),* })? => $visit:ident ($($arity:tt)*))*) => { $(

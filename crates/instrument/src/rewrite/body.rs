@@ -22,11 +22,16 @@
 //! each `return` and each branch to the function's label: it needs the operand types at each of them, and a conditional
 //! branch there needs a block of its own.
 
-use super::landings::Landings;
-use super::offsets::Growth;
-use super::splice::{Shift, Splice, Widths, minimal_width, put_leb};
-use super::wrapper::Wrapper;
-use crate::hooks::{Frame, HookCode};
+use crate::hooks::catch_sites::Landings;
+use crate::mapping::FuncMap;
+use crate::mapping::Growth;
+use wasm_encoder::BlockType;
+
+use super::splice::{Splice, Widths, minimal_width, put_leb};
+use crate::hooks::HookCode;
+use crate::hooks::frame::Frame;
+use crate::hooks::wrapper::Wrapper;
+use crate::limits::{MAX_BODY, MAX_LOCALS};
 use crate::module::{FuncIdx, Module, NEAR, Site};
 use crate::restore::BodyRestore;
 use wasmtrace_abi::error::Result;
@@ -37,16 +42,15 @@ pub(crate) const SIZE: u32 = 0;
 pub(crate) const LOCALS: u32 = 1;
 pub(crate) const OPERATORS: u32 = 2;
 
-/// `br` and `end`, as bytes.
-pub(crate) const BR: u8 = 0x0c;
-pub(crate) const END: u8 = 0x0b;
+/// `br`, as a byte.
+const BR: u8 = 0x0c;
 const I32: u8 = 0x7f;
 
 /// What is to be written into one body.
 #[derive(Debug)]
 pub(crate) struct BodyPlan<'p> {
-    /// If there are hooks in it: the function's probe, if it has one, and its results as a block type, encoded.
-    pub(crate) hooked: Option<(Option<ProbeId>, &'p [u8])>,
+    /// If there are hooks in it: the function's probe, if it has one, and its results as a block type.
+    pub(crate) hooked: Option<(Option<ProbeId>, BlockType)>,
     /// Where the hooks tell that it has caught an exception.
     pub(crate) landings: Option<&'p Landings>,
     /// What stands around a hooked body.
@@ -99,17 +103,13 @@ pub(crate) enum LeftOut {
     NoLocal,
 }
 
-/// Limits of the JavaScript interface's "implementation-defined limits", which wasmparser and all engines keep.
-pub(super) const MAX_BODY: usize = 7_654_321;
-pub(super) const MAX_LOCALS: u64 = 50_000;
-
 /// Writes a body.
 pub(crate) fn rewrite(
     module: &Module<'_>,
     func: FuncIdx,
     plan: &BodyPlan<'_>,
     code: &HookCode,
-    shift: &Shift,
+    shift: &FuncMap,
     scratch: &mut Scratch,
 ) -> Result<NewBody> {
     let new = write(module, func, plan, code, shift, scratch)?;
@@ -126,7 +126,7 @@ fn write(
     func: FuncIdx,
     plan: &BodyPlan<'_>,
     code: &HookCode,
-    shift: &Shift,
+    shift: &FuncMap,
     scratch: &mut Scratch,
 ) -> Result<NewBody> {
     let file = module.bytes();

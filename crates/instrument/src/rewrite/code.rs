@@ -9,11 +9,11 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use super::body::{self, BodyPlan, LeftOut, NewBody, Scratch, size_width_of};
-use super::offsets::{Growth, OffsetMap, Place};
 use super::splice::{Widths, write_leb};
-use super::{Layout, assemble};
+use crate::mapping::{Growth, OffsetMap, Place};
 use crate::module::{FuncIdx, Module, id};
 use crate::restore::BodyRestore;
+use crate::rewrite::layout::Layout;
 use crate::select::Plan;
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::hook::ProbeId;
@@ -77,7 +77,7 @@ impl<'c, 'a> Code<'c, 'a> {
 
         let base = section.contents.start;
         let count_width = module.body(code.func(0)).start - size_width_of(module, code.func(0)) as usize - base;
-        let count = assemble::code_count(
+        let count = code_count(
             module.defined_funcs().len(),
             count_width as u8,
             code.appended.len(),
@@ -140,7 +140,7 @@ impl<'c, 'a> Code<'c, 'a> {
         let landings = layout.landings.get(&func);
         let id = self.plan.contains(func).then(|| ProbeId(layout.shift.place(func.0)));
         let has_hooks = id.is_some() || landings.is_some();
-        let hooked = has_hooks.then(|| (id, layout.block_types[&module.type_index(func)].as_slice()));
+        let hooked = has_hooks.then(|| (id, layout.block_types[&module.type_index(func)]));
         let is_shared = module.is_shared(func);
         let plan = BodyPlan {
             hooked,
@@ -184,4 +184,10 @@ impl<'c, 'a> Code<'c, 'a> {
 
 fn with_field((size, width): (u32, u8)) -> usize {
     size as usize + width as usize
+}
+
+/// The code section's count with the shims in it, and its width: the number of ordinal 1, if there are any.
+pub(super) fn code_count(count: usize, width: u8, shims: usize, widths: &mut Widths<'_>) -> (u32, u8) {
+    let new = (count + shims) as u32;
+    (new, if shims == 0 { width } else { widths.of(1, count as u32, width, new) })
 }

@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 
 use super::code::Code;
-use crate::debug::patch::Patches;
+use crate::relocate::patch::Patches;
 
 /// A stretch of the output.
 #[derive(Debug)]

@@ -9,11 +9,9 @@ use std::ops::Range;
 
 use wasmparser::{BinaryReader, ConstExpr, Operator};
 
-use super::offsets;
+use crate::mapping;
 use crate::module::{Section, id};
-use crate::select::Plan;
 use wasmtrace_abi::error::Result;
-use wasmtrace_abi::hook::ProbeId;
 
 /// The width in bytes of the minimal unsigned LEB128 encoding.
 pub(crate) fn minimal_width(value: u32) -> u8 {
@@ -89,7 +87,7 @@ pub(crate) struct Splice<'a, 'w> {
     /// How many bytes have been written, or counted.
     pub(crate) len: usize,
     pub(crate) out: Vec<u8>,
-    pub(crate) edits: Vec<offsets::Growth>,
+    pub(crate) edits: Vec<mapping::Growth>,
     pub(crate) widths: Widths<'w>,
     ordinal: u32,
 }
@@ -129,7 +127,7 @@ impl<'a, 'w> Splice<'a, 'w> {
     pub(crate) fn insert(&mut self, at: usize, bytes: &[u8]) {
         self.copy_to(at);
         self.write(bytes);
-        self.edits.push(offsets::Growth { at: (at - self.start) as u32, by: bytes.len() as u32, inserted: true });
+        self.edits.push(mapping::Growth { at: (at - self.start) as u32, by: bytes.len() as u32, inserted: true });
     }
 
     /// Writes `bytes` for what stands in `old`. Grows or keeps the length; [`Splice::remove`] is for the way back.
@@ -138,7 +136,7 @@ impl<'a, 'w> Splice<'a, 'w> {
         self.write(bytes);
         self.copied = old.end;
         if bytes.len() > old.len() {
-            self.edits.push(offsets::Growth {
+            self.edits.push(mapping::Growth {
                 at: (old.start - self.start) as u32,
                 by: (bytes.len() - old.len()) as u32,
                 inserted: false,
@@ -171,55 +169,11 @@ impl<'a, 'w> Splice<'a, 'w> {
         self.write(&bytes[..becomes as usize]);
         self.copied = leb.end;
         if becomes > width {
-            self.edits.push(offsets::Growth {
+            self.edits.push(mapping::Growth {
                 at: leb.start.saturating_sub(self.start) as u32,
                 by: (becomes - width) as u32,
                 inserted: false,
             });
-        }
-    }
-}
-
-/// How function indices move: hooks are imported behind the module's own imports, and shims of imported functions stand
-/// behind its own functions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shift {
-    /// How many functions the original imports: these keep their index.
-    pub(crate) imported: u32,
-    /// How many hooks are imported behind them: the others move by that.
-    pub(crate) hooks: u32,
-    /// The imported functions that have a shim, ascending.
-    pub(crate) shims: Vec<u32>,
-    /// The index of the first shim; the others follow in order.
-    pub(crate) first_shim: u32,
-}
-
-impl Shift {
-    /// Where a function of the original went.
-    pub(crate) fn place(&self, func: u32) -> u32 {
-        if func < self.imported { func } else { func + self.hooks }
-    }
-
-    /// What a reference to a function of the original becomes: the function, or its shim.
-    pub(crate) fn reference(&self, func: u32) -> u32 {
-        match self.shims.binary_search(&func) {
-            Ok(shim) => self.first_shim + shim as u32,
-            Err(_) => self.place(func),
-        }
-    }
-
-    /// The probes of a plan, ascending: hooked functions where they went, hooked imports where their shims are.
-    pub(crate) fn ids(&self, plan: &Plan) -> Vec<ProbeId> {
-        let own = plan.iter().map(|func| self.place(func.0));
-        own.chain(plan.imports().map(|import| self.reference(import.0))).map(ProbeId).collect()
-    }
-
-    /// The inverse of [`Shift::place`] and of [`Shift::reference`].
-    pub(crate) fn back(&self, func: u32) -> u32 {
-        match func.checked_sub(self.first_shim).and_then(|shim| self.shims.get(shim as usize)) {
-            Some(import) => *import,
-            None if func < self.imported => func,
-            None => func.saturating_sub(self.hooks),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wasm_encoder::Encode;
+use wasm_encoder::{BlockType, Encode, ValType};
 
 use crate::module::Module;
 
@@ -74,11 +74,11 @@ impl Types {
         index
     }
 
-    /// The block type for these results, encoded: none and one are written inline, more need a type.
-    pub(super) fn block(&mut self, results: &[wasmparser::ValType]) -> Vec<u8> {
+    /// The block type for these results: none and one are written inline, more need a type.
+    pub(super) fn block(&mut self, results: &[wasmparser::ValType]) -> BlockType {
         match results {
-            [] => vec![0x40],
-            [_] => value_types(results).split_off(1),
+            [] => BlockType::Empty,
+            [result] => BlockType::Result(value_type(*result)),
             _ => {
                 let results = value_types(results);
                 let index = match self.blocks.get(&results) {
@@ -91,22 +91,20 @@ impl Types {
                         index
                     }
                 };
-                let mut encoded = Vec::new();
-                (index as i64).encode(&mut encoded);
-                encoded
+                BlockType::FunctionType(index)
             }
         }
     }
+}
+
+fn value_type(ty: wasmparser::ValType) -> ValType {
+    ValType::try_from(ty).expect("validated: a value type of a module has an encoding")
 }
 
 /// `vec(value type)`, encoded.
 fn value_types(types: &[wasmparser::ValType]) -> Vec<u8> {
     let mut out = Vec::new();
     types.len().encode(&mut out);
-    for ty in types {
-        wasm_encoder::ValType::try_from(*ty)
-            .expect("validated: a value type of a module has an encoding")
-            .encode(&mut out);
-    }
+    types.iter().for_each(|ty| value_type(*ty).encode(&mut out));
     out
 }

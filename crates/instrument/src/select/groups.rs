@@ -3,7 +3,7 @@
 //! Names do not prove where a function comes from, so these are conventions of toolchains, each with its language. A
 //! wrong guess hooks or spares a function; it never makes a module wrong.
 
-use super::Size;
+use crate::module::Size;
 use wasmtrace_abi::demangle::is_rust;
 use wasmtrace_abi::label::{Label, Source};
 

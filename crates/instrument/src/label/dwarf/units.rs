@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gimli::{
-    Abbreviations, AttributeValue, DebugAbbrev, DebugLine, DwarfSections, Error, LittleEndian, Reader, Section,
-    constants as dw,
+    Abbreviations, AttributeValue, DebugAbbrev, DebugLine, DwarfSections, EndianSlice, Error, LittleEndian, Reader,
+    Section, constants as dw,
 };
 
-use super::{Slice, Unit};
+pub(super) type Slice<'a> = EndianSlice<'a, LittleEndian>;
+pub(super) type Unit<'a> = gimli::Unit<Slice<'a>>;
 
 type Header<'a> = gimli::UnitHeader<Slice<'a>>;
 

@@ -7,7 +7,8 @@
 
 use wasmparser::FrameKind;
 
-use super::{Notes, Site};
+use super::notes::Notes;
+use super::sites::Site;
 
 /// What stands behind an opcode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -69,7 +69,7 @@ pub(crate) struct Sites<'s> {
 
 impl<'s> Sites<'s> {
     /// Those that `bytes` tell of, in a body that begins at the offset `start`.
-    pub(in crate::module) fn new(bytes: &'s [u8], start: usize) -> Self {
+    pub(crate) fn new(bytes: &'s [u8], start: usize) -> Self {
         Sites { bytes, at: start }
     }
 

@@ -1,0 +1,254 @@
+//! Spans that the guest opens itself, on a host that looks at the innermost of all that is open alone.
+//!
+//! A function may open a span and return, and another one may close it; and a program may end while spans are open. Such a host
+//! takes an exit that is not of the innermost for a mistake, and from then on everything is one. So a module that opens spans keeps
+//! them where it keeps its calls, and what it tells the host is nested:
+//!
+//! - The exit of a call that has left spans open *waits* for them, and is told behind theirs.
+//! - The exit of a span that calls stand on waits for those. But if another span is opened meanwhile, as a helper does that ends
+//!   one phase and begins the next, those calls are exited first: they stay where they were as calls that are *gone*, whose own
+//!   exits are told to nobody.
+//! - An exit of a span where none is open is told to nobody.
+//! - When the outermost call returns, what it has left open is exited: nothing tells the module of a later end. What stands below
+//!   it, opened by functions that are not hooked, is theirs. An exit before a tail call is not the outermost's return.
+//!
+//! A slot of the table holds null for a span, as it holds a thunk for a call; and another slot follows each, which holds what is
+//! not null if the exit waits. What waits is never the innermost, since it is told then. In a helper that opens a span the span
+//! is so a part of the helper, which takes as long. The road not taken is to close the span early and to open it again in the
+//! caller: its name may not be there any more.
+//!
+//! ```wat
+//! (global $calls (mut i32) …)   ;; that run, and do not wait
+//! (global $open (mut i32) …)    ;; spans that do not wait
+//! (global $closed (mut i32) …)  ;; spans that do
+//! (func $exit (param $id i32) (local $at i32)
+//!   (if ($calls != 1)  local.get $id  call $leave  return)
+//!   ($at: the outermost call of all)  (calls = 0)  local.get $at  call $close  call $settle)
+//! (func $leave (param $id i32) (local $at i32)  ;; before a tail call, and for all calls that are not the outermost
+//!   (return if $calls = 0)  (calls -= 1)
+//!   ($at: the innermost call that does not wait, which is this one)
+//!   (table.set $stack $at + 1 (table.get $thunks 0))  call $settle)
+//! (func $opening (local $gone i32)  ;; before the import's call
+//!   loop  (if $closed  (depth -= 2)  ($gone += 1 of a call that does not wait)  call $tell  br 1)  end
+//!   call $settle  ($gone times: table.set $stack depth $gone, depth += 2)
+//!   (table.set $stack depth null)  (depth += 2)  (open += 1))
+//! (func $closing (result i32) (local $at i32)  ;; whether the host is to be told; then $settle is called
+//!   (return 0 if $open = 0)  (open -= 1)
+//!   ;; $at: the innermost span that does not wait
+//!   (if it is the innermost of all: depth -= 2, 1)
+//!   (else: table.set $stack $at + 1 (table.get $thunks 0), closed += 1, 0))
+//! (func $settle  ;; tells what has waited, as long as that is the innermost
+//!   loop  (return if depth = 0 or the innermost does not wait)  (depth -= 2)  call $tell  br 0  end)
+//! (func $close (param $to i32)  loop  (return if depth <= $to)  (depth -= 2)  call $tell  br 0  end)
+//! (func $tell (local $waited i32)  ;; the exit of what was popped
+//!   …)
+//! (func $gone)  ;; the thunk of a call whose exit has been told
+//! ```
+//!
+//! Beyond what the table holds nothing is known, and each exit is taken for one of the innermost.
+
+use super::indices::{Balance, CALLS, CLOSE, CLOSED, LEAVE, OPEN, SETTLE, SPAN_FUNCTIONS, Spans, TELL};
+use super::stack::{Step, body};
+use wasm_encoder::{BlockType, HeapType, InstructionSink};
+
+impl Spans {
+    /// The types of the functions; `plain` is `() -> ()`, `takes` is `(i32) -> ()`.
+    pub(super) fn types(&self, plain: u32, takes: u32) -> [u32; SPAN_FUNCTIONS as usize] {
+        [takes, plain, self.answers, plain, plain, takes, plain]
+    }
+
+    /// The body of each function that is no thunk, with its size field.
+    pub(super) fn bodies(&self, balance: &Balance) -> Vec<Vec<u8>> {
+        let own = [
+            Spans::leave,
+            Spans::opening,
+            Spans::closing,
+            Spans::settle,
+            Spans::tell,
+            Spans::close,
+            |_: &Spans, _: &Balance| body(0, |_| ()),
+        ];
+        let mut bodies = vec![self.enter(balance), self.exit(balance), self.balance(balance)];
+        bodies.extend(own.map(|body| body(self, balance)));
+        bodies
+    }
+
+    fn enter(&self, balance: &Balance) -> Vec<u8> {
+        body(0, |code| {
+            balance.write_enter(code);
+            count(balance, CALLS, Step::Add, code);
+        })
+    }
+
+    fn exit(&self, balance: &Balance) -> Vec<u8> {
+        body(1, |code| {
+            let calls = balance.global + CALLS;
+            code.global_get(calls).i32_const(1).i32_eq().i32_eqz().if_(BlockType::Empty);
+            code.local_get(0).call(balance.first + LEAVE).return_().end();
+            // Where there is no call in the table, all of it is others'.
+            code.loop_(BlockType::Empty);
+            code.local_get(1).global_get(balance.global).i32_lt_u().if_(BlockType::Empty);
+            code.local_get(1).table_size(balance.stack()).i32_lt_u().if_(BlockType::Empty);
+            code.local_get(1).table_get(balance.stack()).ref_is_null().if_(BlockType::Empty);
+            code.local_get(1).i32_const(2).i32_add().local_set(1);
+            code.br(3).end().end().end().end();
+            code.i32_const(0).global_set(calls);
+            code.local_get(1).call(balance.first + CLOSE).call(balance.first + SETTLE);
+        })
+    }
+
+    fn leave(&self, balance: &Balance) -> Vec<u8> {
+        body(1, |code| {
+            return_if_none(balance, CALLS, code);
+            count(balance, CALLS, Step::Subtract, code);
+            code.global_get(balance.global).table_size(balance.stack());
+            code.i32_gt_u().if_(BlockType::Empty);
+            balance.add(Step::Subtract, code);
+            code.local_get(0).call(balance.host + 1).else_();
+            find(balance, 1, Wanted::Call, code);
+            wait(balance, 1, code);
+            code.end().call(balance.first + SETTLE);
+        })
+    }
+
+    fn opening(&self, balance: &Balance) -> Vec<u8> {
+        let stack = balance.stack();
+        body(1, |code| {
+            code.global_get(balance.global).table_size(stack).i32_le_u().if_(BlockType::Empty);
+            code.loop_(BlockType::Empty).global_get(balance.global + CLOSED).if_(BlockType::Empty);
+            balance.add(Step::Subtract, code);
+            code.global_get(balance.global).table_get(stack).ref_is_null().i32_eqz();
+            code.if_(BlockType::Empty).local_get(0);
+            waits(balance, code);
+            code.i32_eqz().i32_add().local_set(0).end();
+            code.call(balance.first + TELL).br(1).end().end();
+            code.call(balance.first + SETTLE);
+            code.loop_(BlockType::Empty).local_get(0).if_(BlockType::Empty);
+            code.local_get(0).i32_const(1).i32_sub().local_set(0);
+            balance.push(code, |code| _ = code.i32_const(balance.thunks() as i32).table_get(balance.table));
+            code.br(1).end().end().end();
+            balance.push(code, |code| _ = code.ref_null(HeapType::FUNC));
+            count(balance, OPEN, Step::Add, code);
+        })
+    }
+
+    fn closing(&self, balance: &Balance) -> Vec<u8> {
+        body(1, |code| {
+            code.global_get(balance.global + OPEN).i32_eqz().if_(BlockType::Empty);
+            code.i32_const(0).return_().end();
+            count(balance, OPEN, Step::Subtract, code);
+            code.global_get(balance.global).table_size(balance.stack());
+            code.i32_gt_u().if_(BlockType::Empty);
+            balance.add(Step::Subtract, code);
+            code.i32_const(1).return_().end();
+            find(balance, 0, Wanted::Span, code);
+            code.local_get(0).global_get(balance.global).i32_const(2).i32_sub().i32_eq();
+            code.if_(BlockType::Empty).local_get(0).global_set(balance.global);
+            code.i32_const(1).return_().end();
+            wait(balance, 0, code);
+            count(balance, CLOSED, Step::Add, code);
+            code.i32_const(0);
+        })
+    }
+
+    fn settle(&self, balance: &Balance) -> Vec<u8> {
+        let stack = balance.stack();
+        body(0, |code| {
+            code.loop_(BlockType::Empty);
+            balance.return_if_none_is_open(code);
+            code.global_get(balance.global).table_size(stack);
+            code.i32_gt_u().if_(BlockType::Empty).return_().end();
+            code.global_get(balance.global).i32_const(1).i32_sub().table_get(stack);
+            code.ref_is_null().if_(BlockType::Empty).return_().end();
+            balance.add(Step::Subtract, code);
+            code.call(balance.first + TELL).br(0).end();
+        })
+    }
+
+    fn balance(&self, balance: &Balance) -> Vec<u8> {
+        body(0, |code| {
+            code.i32_const(0).global_set(balance.global + CALLS);
+            code.i32_const(0).call(balance.first + CLOSE);
+            code.i32_const(0).global_set(balance.global + OPEN);
+        })
+    }
+
+    fn close(&self, balance: &Balance) -> Vec<u8> {
+        body(0, |code| {
+            code.loop_(BlockType::Empty).global_get(balance.global).local_get(0);
+            code.i32_le_u().if_(BlockType::Empty).return_().end();
+            balance.add(Step::Subtract, code);
+            code.global_get(balance.global).table_size(balance.stack());
+            code.i32_lt_u().if_(BlockType::Empty).call(balance.first + TELL).end();
+            code.br(0).end();
+        })
+    }
+
+    fn tell(&self, balance: &Balance) -> Vec<u8> {
+        let stack = balance.stack();
+        body(1, |code| {
+            waits(balance, code);
+            code.local_set(0);
+            code.global_get(balance.global).i32_const(1).i32_add().ref_null(HeapType::FUNC);
+            code.table_set(stack);
+            code.global_get(balance.global).table_get(stack);
+            code.ref_is_null().if_(BlockType::Empty);
+            code.local_get(0).if_(BlockType::Empty);
+            count(balance, CLOSED, Step::Subtract, code);
+            code.else_();
+            count(balance, OPEN, Step::Subtract, code);
+            code.end().call(self.close).else_();
+            balance.call_what_was_popped(code);
+            code.end();
+        })
+    }
+}
+
+/// One more or one less of what that global counts.
+fn count(balance: &Balance, global: u32, by: Step, code: &mut InstructionSink<'_>) {
+    let global = balance.global + global;
+    code.global_get(global).i32_const(1);
+    by.write(code).global_set(global);
+}
+
+fn return_if_none(balance: &Balance, global: u32, code: &mut InstructionSink<'_>) {
+    code.global_get(balance.global + global).i32_eqz().if_(BlockType::Empty).return_().end();
+}
+
+/// Whether the exit of what was popped has waited.
+fn waits(balance: &Balance, code: &mut InstructionSink<'_>) {
+    code.global_get(balance.global).i32_const(1).i32_add().table_get(balance.stack());
+    code.ref_is_null().i32_eqz();
+}
+
+/// What is looked for among all that is open.
+#[derive(PartialEq)]
+enum Wanted {
+    Call,
+    Span,
+}
+
+/// Makes the local the slot of the innermost that does not wait. If there is none, the function returns, of a span with 0.
+fn find(balance: &Balance, local: u32, what: Wanted, code: &mut InstructionSink<'_>) {
+    let stack = balance.stack();
+    code.global_get(balance.global).local_set(local).loop_(BlockType::Empty);
+    code.local_get(local).i32_eqz().if_(BlockType::Empty);
+    if what == Wanted::Span {
+        code.i32_const(0);
+    }
+    code.return_().end();
+    code.local_get(local).i32_const(2).i32_sub().local_set(local);
+    code.local_get(local).table_get(stack).ref_is_null();
+    if what == Wanted::Span {
+        code.i32_eqz();
+    }
+    code.br_if(0);
+    code.local_get(local).i32_const(1).i32_add().table_get(stack);
+    code.ref_is_null().i32_eqz().br_if(0).end();
+}
+
+/// Writes down that the exit of the slot in the local waits.
+fn wait(balance: &Balance, local: u32, code: &mut InstructionSink<'_>) {
+    code.local_get(local).i32_const(1).i32_add();
+    code.i32_const(0).table_get(balance.table).table_set(balance.stack());
+}

@@ -1,0 +1,62 @@
+//! What imported functions do to calls and spans that are open.
+
+use wasmtrace_abi::hook::{OBSERVE_API, OBSERVE_OLD};
+
+use crate::module::{FuncIdx, FuncImport, Module};
+
+/// What an imported function does to what is open; it has a shim for that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It leaves the module for good.
+    Leaves,
+    /// It opens a span.
+    Opens,
+    /// It closes the span that was opened last.
+    Closes,
+}
+
+/// The imported functions that have a role, ascending. (What a shared function calls has to be shared, and a shim is not.)
+pub(crate) fn roles(module: &Module<'_>) -> Vec<(u32, Role)> {
+    let mut roles = all_roles(module);
+    // Spans that nothing can close are not for us to close.
+    if !(has(&roles, Role::Opens) && has(&roles, Role::Closes)) {
+        roles.retain(|(_, role)| *role == Role::Leaves);
+    }
+    roles
+}
+
+/// Whether the module opens spans, and imports nothing that closes them.
+pub(crate) fn never_closes(module: &Module<'_>) -> bool {
+    let roles = all_roles(module);
+    has(&roles, Role::Opens) && !has(&roles, Role::Closes)
+}
+
+fn all_roles(module: &Module<'_>) -> Vec<(u32, Role)> {
+    let roles = module.imported_funcs().iter().zip(0..).filter(|(_, func)| !module.is_shared(FuncIdx(*func)));
+    roles.filter_map(|(import, func)| Some((func, role(module, import, func)?))).collect()
+}
+
+fn has(roles: &[(u32, Role)], wanted: Role) -> bool {
+    roles.iter().any(|(_, role)| *role == wanted)
+}
+
+/// The role of an imported function, if it has one, out of all of them.
+pub(crate) fn role_of(roles: &[(u32, Role)], import: FuncIdx) -> Option<Role> {
+    roles.binary_search_by_key(&import.0, |(func, _)| *func).ok().map(|found| roles[found].1)
+}
+
+fn role(module: &Module<'_>, import: &FuncImport<'_>, func: u32) -> Option<Role> {
+    use wasmparser::ValType::{I32, I64};
+    match (import.module, import.name) {
+        ("wasi_snapshot_preview1" | "wasi_unstable", "proc_exit") => return Some(Role::Leaves),
+        (OBSERVE_API, "span-enter" | "span-exit") | (OBSERVE_OLD, "span_enter" | "span_exit") => {}
+        _ => return None,
+    }
+    // Of another type it is not the API's.
+    let ty = module.func_type(FuncIdx(func));
+    match (ty.params(), ty.results(), import.name.ends_with("enter")) {
+        ([I32 | I64, I32 | I64], [], true) => Some(Role::Opens),
+        ([], [], false) => Some(Role::Closes),
+        _ => None,
+    }
+}

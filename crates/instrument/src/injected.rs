@@ -1,0 +1,72 @@
+//! Which functions of a hooked module are hooked, and which are not the original's.
+
+use wasmparser::Operator;
+
+use wasmtrace_abi::hook::is_hook_import;
+use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest};
+
+use crate::module::names;
+use crate::module::{FuncIdx, Module};
+use crate::restore::Restore;
+use wasmtrace_abi::label::Source;
+
+/// The Manifest, if what it says of functions can hold: not where another tool changed the module's imports since.
+fn manifest(module: &Module<'_>) -> Option<Manifest> {
+    let manifest = module.manifest()?.ok()?;
+    let (imports, hooks) = (module.imported_funcs(), manifest.hooks.imports());
+    let last = &imports[imports.len().saturating_sub(hooks.len())..];
+    let holds =
+        last.len() == hooks.len() && last.iter().zip(hooks).all(|(i, h)| (i.module, i.name) == (h.module, h.name));
+    holds.then_some(manifest)
+}
+
+/// The functions that are hooked, ascending, by the module's Manifest; an imported one in place of its shim. `None` where there is
+/// no Manifest, or one of before another tool changed the module.
+pub fn hooked(module: &Module<'_>) -> Option<Vec<FuncIdx>> {
+    let manifest = manifest(module)?;
+    let own = (module.imported_funcs().len() - manifest.hooks.imports().len()) as u32;
+    // A shim calls one import that is no hook: the one that it is for.
+    let behind = |shim: FuncIdx| {
+        let operators = module.body_reader(shim).get_operators_reader().ok()?;
+        operators.into_iter().find_map(|operator| match operator {
+            Ok(Operator::Call { function_index }) if function_index < own => Some(FuncIdx(function_index)),
+            _ => None,
+        })
+    };
+    let probes = manifest.probes.iter().map(|probe| (FuncIdx(probe.id.0), probe.label.source));
+    let mut hooked: Vec<FuncIdx> = probes
+        .filter(|(func, _)| module.is_defined(*func))
+        .filter_map(|(func, source)| if source == Source::Import { behind(func) } else { Some(func) })
+        .collect();
+    hooked.sort_unstable();
+    Some(hooked)
+}
+
+/// The functions with a body that are there for the hooks alone, ascending: shims around imported functions, and those that exit
+/// what is open (thunks among them). None where there is no Manifest, or one of before another tool changed the module.
+///
+/// Of a module that was hooked without what restoring needs, a shim is known if it is hooked.
+pub fn of_hooks(module: &Module<'_>) -> Vec<FuncIdx> {
+    let Some(manifest) = manifest(module) else { return Vec::new() };
+    let (count, imported) = (module.func_count(), module.imported_funcs().len() as u32);
+    let is_shim = |func: u32| {
+        let probe = manifest.probes.binary_search_by_key(&func, |probe| probe.id.0);
+        probe.is_ok_and(|found| manifest.probes[found].label.source == Source::Import)
+    };
+    let noted = Restore::of(module, &manifest).and_then(Result::ok).map(|restore| {
+        let behind = restore.balance.map_or(0, |(functions, _)| functions);
+        count.saturating_sub(behind.saturating_add(restore.shims.len() as u32))
+    });
+    let named = || {
+        let names = names::function_names(module, count, &mut Vec::new());
+        (imported..count).rev().find(|func| names.get(*func as usize) == Some(&Some("wasmtrace.enter")))
+    };
+    let first = noted.or_else(named).unwrap_or(count);
+    (imported..count).filter(|func| *func >= first || is_shim(*func)).map(FuncIdx).collect()
+}
+
+/// Whether a module imports hooks of any generation, or says by its Manifest that it is hooked.
+pub fn is_hooked(module: &Module<'_>) -> bool {
+    module.custom(MANIFEST_SECTION).is_some()
+        || module.imported_funcs().iter().any(|i| is_hook_import(i.module, i.name))
+}

@@ -1,0 +1,80 @@
+//! Sections that name files beside the module, and the one that tells builds apart.
+
+use wasmparser::BinaryReader;
+use wasmtrace_abi::manifest::MANIFEST_SECTION;
+
+use crate::module::{Module, id, sections_of};
+
+/// The section that names a source map.
+pub const SOURCE_MAP: &str = "sourceMappingURL";
+/// The section that names a module with debug information.
+pub const DEBUG_FILE: &str = "external_debug_info";
+/// The section that tells builds apart.
+pub const BUILD_ID: &str = "build_id";
+
+/// How warnings end that tell of a link whose file was not given, or will not be written.
+pub const LINK_LEFT_OUT: &str = "the link to it is left out";
+
+/// What becomes of a section that names a file beside the module.
+#[derive(Debug, Clone)]
+pub(crate) enum Link {
+    /// It is left out.
+    Gone,
+    /// It names another file.
+    Named(String),
+    /// It holds the file itself.
+    Within,
+}
+
+/// What becomes of all of them.
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(crate) source_map: Link,
+    pub(crate) debug_file: Link,
+}
+
+impl Links {
+    /// The sections that the output is to have, with the URLs that they hold.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let links = [(SOURCE_MAP, &self.source_map), (DEBUG_FILE, &self.debug_file)];
+        links.into_iter().filter_map(|(section, link)| match link {
+            Link::Named(url) => Some((section, url.as_str())),
+            Link::Gone | Link::Within => None,
+        })
+    }
+}
+
+/// The URL that the first section of that name holds.
+pub fn named_by<'a>(module: &Module<'a>, section: &str) -> Option<&'a str> {
+    let mut reader = module.reader(module.custom(section)?.data.clone());
+    let url = reader.read_unlimited_string().ok()?;
+    reader.eof().then_some(url)
+}
+
+/// The same of a module that has not been read, and may be damaged.
+pub fn named_in<'a>(wasm: &'a [u8], section: &str) -> Option<&'a str> {
+    let mut reader = BinaryReader::new(custom_of(wasm, section)?, 0);
+    let url = reader.read_unlimited_string().ok()?;
+    reader.eof().then_some(url)
+}
+
+/// Whether a module that has not been read carries a Manifest.
+pub fn is_hooked_by_us(wasm: &[u8]) -> bool {
+    custom_of(wasm, MANIFEST_SECTION).is_some()
+}
+
+/// The data of the first custom section of that name.
+fn custom_of<'a>(wasm: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    sections_of(wasm).filter(|(id, _)| *id == id::CUSTOM).find_map(|(_, contents)| {
+        let mut reader = BinaryReader::new(contents, 0);
+        (reader.read_string().ok()? == name).then(|| &contents[reader.original_position()..])
+    })
+}
+
+/// The `build_id` of a module (tool-conventions, "Build ID").
+pub fn build_id<'a>(module: &Module<'a>) -> Option<&'a [u8]> {
+    let mut reader = module.reader(module.custom(BUILD_ID)?.data.clone());
+    let length = reader.read_var_u32().ok()?;
+    let id = reader.read_bytes(length as usize).ok()?;
+    reader.eof().then_some(id)
+}

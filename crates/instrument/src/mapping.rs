@@ -1,0 +1,8 @@
+//! Where functions and bytes went.
+
+mod funcs;
+mod offsets;
+
+pub(crate) use funcs::FuncMap;
+pub use offsets::OffsetMap;
+pub(crate) use offsets::{BodyMap, Growth, Place};

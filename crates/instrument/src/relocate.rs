@@ -1,0 +1,164 @@
+//! Custom sections that speak of functions or of places in the code, carried across the rewriting, by section name.
+
+use sha2::Digest;
+use wasm_encoder::Encode;
+
+use self::dwarf::{Change, Dwarf};
+use self::names::Naming;
+use self::sourcemap::SourceMap;
+use crate::links::{BUILD_ID, DEBUG_FILE, LINK_LEFT_OUT, Link, Links, SOURCE_MAP, named_by};
+use crate::mapping::OffsetMap;
+use crate::module::{Module, Section, id};
+use wasmtrace_abi::manifest::MANIFEST_SECTION;
+use wasmtrace_abi::text::printable;
+
+pub(crate) mod addresses;
+pub(crate) mod dwarf;
+pub(crate) mod hints;
+pub(crate) mod names;
+pub(crate) mod patch;
+pub(crate) mod producers;
+pub(crate) mod sourcemap;
+pub(crate) mod target_features;
+
+/// What is known of the rewriting when custom sections are carried.
+#[derive(Debug)]
+pub(crate) struct Carrying<'c, 'a> {
+    pub(crate) module: &'c Module<'a>,
+    pub(crate) naming: Naming<'c>,
+    pub(crate) offsets: &'c OffsetMap,
+    /// What becomes of the debug information.
+    pub(crate) dwarf: Dwarf,
+    /// What becomes of the sections that name files beside the module.
+    pub(crate) links: Links,
+    /// The source map that the module itself holds.
+    pub(crate) source_map: Option<&'c SourceMap<'c>>,
+    /// Where the contents of the code section begin in the output, once they are written.
+    pub(crate) code_start: Option<usize>,
+    /// The `build_id` of the output, if the input has one.
+    pub(crate) build_id: Option<Vec<u8>>,
+    /// What hooks use of WebAssembly beyond its first version, as `target_features` calls it.
+    pub(crate) features: &'c [&'static str],
+}
+
+/// What becomes of a custom section.
+#[derive(Debug)]
+pub(crate) enum Carried {
+    /// It stays as it is.
+    Raw,
+    /// Its data (what follows its name) changes, in a way that [`names::restore`] inverts.
+    Names(Vec<u8>),
+    /// Its data changes, and the original bytes are kept for `strip`.
+    Data(Vec<u8>),
+    /// Its data changes, and the script of [`patch::restore`] takes that back.
+    Patched(patch::Patches),
+    /// It is left out.
+    Dropped,
+}
+
+impl Carrying<'_, '_> {
+    /// Decides what becomes of a custom section. `seen_names` says whether an earlier `name` section was carried.
+    pub(crate) fn carry(&mut self, section: &Section<'_>, seen_names: bool, warnings: &mut Vec<String>) -> Carried {
+        let name = section.name.expect("only custom sections are carried");
+        match self.dwarf.take(section.whole.start) {
+            Some(Change::Patched(patches)) => return Carried::Patched(patches),
+            Some(Change::Dropped) => return Carried::Dropped,
+            None => {}
+        }
+        match name {
+            "name" if seen_names => {
+                warnings.push(format!(
+                    "a second name section, at offset {:#x}, is left out: hosts accept only one",
+                    section.whole.start
+                ));
+                Carried::Dropped
+            }
+            "name" => {
+                let data = names::carry(self.module, &self.naming, Some(section));
+                let minimal_name = section.data.start - section.contents.start == 1 + name.len();
+                let inverts = minimal_name
+                    && names::restore(&data, self.naming.shift, self.naming.outer_labels, self.naming.probes)
+                        .is_ok_and(|original| original == self.module.bytes()[section.data.clone()]);
+                if inverts { Carried::Names(data) } else { Carried::Data(data) }
+            }
+            "producers" => match producers::with_us(self.module, section, producers::VERSION) {
+                Some(data) => Carried::Data(data),
+                None => Carried::Raw,
+            },
+            target_features::NAME => {
+                match target_features::with(&self.module.bytes()[section.data.clone()], self.features) {
+                    Some(data) => Carried::Data(data),
+                    None => Carried::Raw,
+                }
+            }
+            MANIFEST_SECTION => Carried::Dropped,
+            SOURCE_MAP | DEBUG_FILE => self.link(section, name, warnings),
+            BUILD_ID => match &self.build_id {
+                Some(id) => Carried::Data(encoded(id)),
+                None => Carried::Raw,
+            },
+            _ if name.starts_with("metadata.code.") => {
+                match hints::carry(self.module, section, self.naming.shift, self.offsets) {
+                    Ok(data) => Carried::Data(data),
+                    Err(e) => {
+                        warnings.push(format!(
+                            "the section {} cannot be carried and is left out: {}",
+                            printable(name),
+                            e.message()
+                        ));
+                        Carried::Dropped
+                    }
+                }
+            }
+            _ => Carried::Raw,
+        }
+    }
+
+    fn link(&self, section: &Section<'_>, name: &str, warnings: &mut Vec<String>) -> Carried {
+        // Readers take the first.
+        let is_first = self.module.custom(name).is_some_and(|first| first.whole == section.whole);
+        let link = if name == SOURCE_MAP { &self.links.source_map } else { &self.links.debug_file };
+        match link {
+            Link::Named(url) if is_first => Carried::Data(encoded(url.as_bytes())),
+            Link::Within if is_first => {
+                let (old, new) = (self.module.section(id::CODE), self.code_start);
+                let url = named_by(self.module, name);
+                match (self.source_map, url, old, new) {
+                    (Some(map), Some(url), Some(old), Some(new)) => {
+                        let url = map.carry_data(url, self.offsets, (old.contents.start, new));
+                        Carried::Data(encoded(url.as_bytes()))
+                    }
+                    // How long it becomes would depend on where the code stands behind it, and the other way round.
+                    _ => {
+                        warnings.push(format!("the source map stands before the code, and {LINK_LEFT_OUT}"));
+                        Carried::Dropped
+                    }
+                }
+            }
+            _ => Carried::Dropped,
+        }
+    }
+}
+
+/// `vec(byte)`, as strings are too.
+pub(crate) fn encoded(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 5);
+    bytes.encode(&mut out);
+    out
+}
+
+/// The `build_id` of an output: as long as that of the input, and made of it and of the code, which the plan and the hooks are
+/// in. So it is the same for the module and for its debug file. `bodies` shows all of them, one after the other.
+pub(crate) fn build_id(input: &[u8], bodies: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Vec<u8> {
+    let mut hash = sha2::Sha256::new();
+    hash.update(b"wasmtrace build_id");
+    hash.update(input);
+    bodies(&mut |body| hash.update(body));
+    hash.finalize().into_iter().cycle().take(input.len()).collect()
+}
+
+/// Whether a custom section of that name points into the code in a way that is not known here: it is copied, and describes
+/// the original.
+pub fn describes_original(name: &str) -> bool {
+    name.starts_with(".debug_") && !dwarf::is_known(name)
+}

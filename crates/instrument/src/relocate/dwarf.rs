@@ -1,0 +1,373 @@
+//! DWARF, carried across an [`OffsetMap`]: what it said of an instruction, it says of the instruction where that is now.
+//!
+//! Addresses are offsets from the start of the code section's contents (tool-conventions, "DWARF for WebAssembly"). Code is
+//! only ever added, which makes it simple: fields of fixed width are patched where they stand, so that offsets between
+//! sections hold; lists and line tables of variable width may grow, and the few offsets that lead there are patched. Nothing
+//! is decoded into a tree and encoded again.
+//!
+//! What cannot be carried is left out and named, unit by unit; a wrong address is never written. All of it is our own
+//! reading: a library would say what an attribute is, but not where it stands.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::addresses::{self, Addresses};
+use super::patch::Patches;
+use crate::mapping::OffsetMap;
+use crate::module::Module;
+
+mod abbrev;
+mod aranges;
+mod context;
+mod cursor;
+mod dropped;
+mod frames;
+mod lines;
+mod lists;
+mod pointers;
+mod sections;
+mod tables;
+mod units;
+
+use abbrev::{Abbrevs, Encoding};
+use context::{Context, OVERLAP};
+use cursor::{Cursor, Result, Uncarried};
+use lines::Lines;
+pub(crate) use sections::is_known;
+use sections::{INDEXES, NAMES, Name, Sections};
+use units::{Header, Reference};
+
+/// What becomes of the debug sections of a module.
+#[derive(Debug, Default)]
+pub(crate) struct Dwarf {
+    /// By where the section stands in the file.
+    changes: HashMap<usize, Change>,
+    /// What was left out, and why.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What becomes of one section that does not stay as it is.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// Its data changes.
+    Patched(Patches),
+    /// It is left out.
+    Dropped,
+}
+
+impl Dwarf {
+    /// What becomes of the section that stands there; `None` if it stays.
+    pub(crate) fn change(&self, section_start: usize) -> Option<&Change> {
+        self.changes.get(&section_start)
+    }
+
+    /// The same, for whoever needs it no more: changes may be as large as what they are of.
+    pub(crate) fn take(&mut self, section_start: usize) -> Option<Change> {
+        self.changes.remove(&section_start)
+    }
+}
+
+/// Carries the debug sections of a module.
+pub(crate) fn carry(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
+    let mut dwarf = Dwarf::default();
+    let mut report = Report::default();
+    let mut places = [None; NAMES.len()];
+    let mut data = [&[][..]; NAMES.len()];
+    for section in module.sections() {
+        let Some(name) = NAMES.iter().position(|(_, name)| section.name == Some(name)) else { continue };
+        if places[name].is_some() {
+            // Readers take the first, or the last.
+            report.left_out.push(|| format!("a second section {}", NAMES[name].1));
+            dwarf.changes.insert(section.whole.start, Change::Dropped);
+            continue;
+        }
+        places[name] = Some(section.whole.start);
+        data[name] = &module.bytes()[section.data.clone()];
+    }
+    if places.iter().all(Option::is_none) {
+        return dwarf;
+    }
+    match carry_sections(&Sections { data }, offsets, &mut report) {
+        Ok(changes) => {
+            if report.units_are_left_out {
+                let indexes = module.sections().iter().filter(|s| s.name.is_some_and(|name| INDEXES.contains(&name)));
+                dwarf.changes.extend(indexes.map(|section| (section.whole.start, Change::Dropped)));
+            }
+            for ((place, change), data) in places.into_iter().zip(changes).zip(data) {
+                match (place, change) {
+                    (Some(place), Some(Change::Patched(patches))) if !patches.is_empty() => {
+                        debug_assert!(!data.is_empty());
+                        dwarf.changes.insert(place, Change::Patched(patches));
+                    }
+                    (Some(place), Some(Change::Dropped)) => _ = dwarf.changes.insert(place, Change::Dropped),
+                    _ => {}
+                }
+            }
+        }
+        Err((name, e)) => {
+            report = Report::default();
+            report.left_out.push(|| format!("all of it: {} at {:#x} of {}", e.what, e.at, name.as_str()));
+            let debug = module.sections().iter().filter(|s| s.name.is_some_and(|name| name.starts_with(".debug_")));
+            dwarf.changes.extend(debug.map(|section| (section.whole.start, Change::Dropped)));
+        }
+    }
+    dwarf.warnings = report.warnings();
+    dwarf
+}
+
+/// What is to be told of the carrying.
+#[derive(Debug, Default)]
+struct Report {
+    /// What was left out, and why.
+    left_out: List,
+    /// Whether units are among that. Readers make themselves what indexes of all units would have said.
+    units_are_left_out: bool,
+    /// Units whose entries are in a file of their own.
+    skeletons: List,
+}
+
+/// The first of what may be many.
+#[derive(Debug, Default)]
+struct List {
+    named: Vec<String>,
+    more: usize,
+}
+
+impl List {
+    fn push(&mut self, name: impl FnOnce() -> String) {
+        if self.named.len() < 20 { self.named.push(name()) } else { self.more += 1 }
+    }
+
+    /// A sentence about them, if there are any.
+    fn warning(&self, sentence: &str) -> Option<String> {
+        let more = if self.more > 0 { format!("; and {} more", self.more) } else { String::new() };
+        (!self.named.is_empty()).then(|| format!("{sentence}: {}{more}", self.named.join("; ")))
+    }
+}
+
+impl Report {
+    fn warnings(&self) -> Vec<String> {
+        let left_out = self.left_out.warning("debug information that cannot be carried is left out");
+        let skeletons = "debug information in files of their own describes the original, and the links to it are cut";
+        left_out.into_iter().chain(self.skeletons.warning(skeletons)).collect()
+    }
+}
+
+type Changes = Vec<Option<Change>>;
+
+/// Carries what has been found; an error where so much is wrong that nothing can be kept.
+fn carry_sections(
+    sections: &Sections<'_>,
+    offsets: &OffsetMap,
+    report: &mut Report,
+) -> Result<Changes, (Name, Uncarried)> {
+    let of = |name| move |e| (name, e);
+    let mut patches: [Patches; NAMES.len()] = Default::default();
+    let mut left_out = Vec::new();
+
+    let mut addresses = Addresses::new(offsets);
+    let programs = lines::programs(sections.get(Name::Line)).map_err(of(Name::Line))?;
+    lines::open(&programs, &mut addresses);
+    let mut lines = lines::carry(&programs, &addresses);
+    for (at, e) in &lines.left_out {
+        report.left_out.push(|| format!("the line table at {at:#x} of .debug_line: {} at {:#x}", e.what, e.at));
+    }
+    patches[Name::Line as usize] = std::mem::take(&mut lines.patches);
+
+    let mut headers = units::headers(sections.get(Name::Info), Name::Info).map_err(of(Name::Info))?;
+    headers.extend(units::headers(sections.get(Name::Types), Name::Types).map_err(of(Name::Types))?);
+    let lists = [Name::Ranges, Name::Rnglists, Name::Loc, Name::Loclists];
+    let context = Context {
+        sections,
+        addresses: &addresses,
+        lines: &lines,
+        abbrevs: read_abbrevs(sections.get(Name::Abbrev), &headers).map_err(of(Name::Abbrev))?,
+        tables: [tables::tables(sections.get(Name::Rnglists)), tables::tables(sections.get(Name::Loclists))],
+        spent: AtomicU64::new(0),
+        most: lists.iter().map(|name| 4 * sections.get(*name).len() as u64).sum::<u64>() + 4096,
+        wants_code: !sections.get(Name::Aranges).is_empty(),
+    };
+    let lengths = headers.iter().map(|header| header.end - header.start);
+    let carried = crate::parallel::map_each(lengths, |unit| units::carry(&context, &headers[unit]));
+    if context.spent.load(Ordering::Relaxed) > context.most {
+        return Err((Name::Info, OVERLAP));
+    }
+
+    let units = || headers.iter().zip(&carried).filter_map(|(header, unit)| Some((header, unit.as_ref().ok()?)));
+    for name in [Name::Info, Name::Types] {
+        let own = units().filter(|(header, _)| header.section == name);
+        patches[name as usize].reserve(own.map(|(_, unit)| &unit.entries));
+    }
+    for (at, name) in lists.iter().enumerate() {
+        patches[*name as usize].reserve(units().map(|(_, unit)| &unit.lists[at]));
+    }
+    let mut pooled = Vec::new();
+    let mut references = Vec::new();
+    let mut macros = Vec::new();
+    let mut code = HashMap::new();
+    for (header, carried) in headers.iter().zip(carried) {
+        match carried {
+            Ok(unit) => {
+                if unit.is_skeleton {
+                    report.skeletons.push(|| dropped::name(sections, header));
+                }
+                patches[header.section as usize].append(unit.entries);
+                for (name, list) in lists.iter().zip(unit.lists) {
+                    patches[*name as usize].append(list);
+                }
+                pooled.extend(unit.pooled);
+                references.extend(unit.references.into_iter().map(|reference| (header.section, reference)));
+                macros.extend(unit.macros);
+                if header.section == Name::Info {
+                    code.insert(header.start as u64, aranges::Code::new(unit.code));
+                }
+            }
+            Err(e) => left_out.push((header, e)),
+        }
+    }
+
+    leave_out(sections, &left_out, &mut patches, report)?;
+    settle_lists(&context, &references, &mut patches)?;
+    patches[Name::Addr as usize] = carry_pool(sections.get(Name::Addr), pooled, &addresses).map_err(of(Name::Addr))?;
+
+    let mut dropped = Vec::new();
+    let mut section = |name: Name, carried: Result<Patches>, patches: &mut Patches| match carried {
+        Ok(carried) => *patches = carried,
+        Err(e) => {
+            let name = name.as_str();
+            report.left_out.push(|| format!("the section {name}: {} at {:#x}", e.what, e.at));
+            dropped.push(name);
+        }
+    };
+    let aranges = aranges::carry(sections.get(Name::Aranges), &code, &addresses);
+    section(Name::Aranges, aranges, &mut patches[Name::Aranges as usize]);
+    let macros = carry_macros(sections.get(Name::Macro), macros, &lines);
+    section(Name::Macro, macros, &mut patches[Name::Macro as usize]);
+    let frames = frames::carry(sections.get(Name::Frame), &addresses);
+    section(Name::Frame, frames, &mut patches[Name::Frame as usize]);
+
+    NAMES
+        .iter()
+        .zip(patches)
+        .map(|((name, text), mut patches)| {
+            if dropped.contains(text) {
+                return Ok(Some(Change::Dropped));
+            }
+            patches.settle().map_err(conflict(*name))?;
+            Ok(Some(Change::Patched(patches)))
+        })
+        .collect()
+}
+
+/// Empties the units that cannot be carried, by name.
+fn leave_out(
+    sections: &Sections<'_>,
+    units: &[(&Header, Uncarried)],
+    patches: &mut [Patches; NAMES.len()],
+    report: &mut Report,
+) -> Result<(), (Name, Uncarried)> {
+    let abbrevs = sections.get(Name::Abbrev).len();
+    for (header, e) in units {
+        report.left_out.push(|| format!("the unit {}: {} at {:#x}", dropped::name(sections, header), e.what, e.at));
+        let patches = &mut patches[header.section as usize];
+        dropped::empty(sections, header, abbrevs as u64, patches)
+            .filter(|()| abbrevs > 0)
+            .ok_or((header.section, Uncarried { at: header.start, what: e.what }))?;
+    }
+    if !units.is_empty() {
+        report.units_are_left_out = true;
+        patches[Name::Abbrev as usize].replace(abbrevs, 0, dropped::ABBREVS.to_vec());
+    }
+    Ok(())
+}
+
+/// An error about bytes that would be written twice.
+fn conflict(name: Name) -> impl Fn(usize) -> (Name, Uncarried) {
+    move |at| (name, Uncarried { at, what: "two units read the same bytes differently" })
+}
+
+/// Lists that have become longer, and what leads to them.
+fn settle_lists(
+    context: &Context<'_>,
+    references: &[(Name, Reference)],
+    patches: &mut [Patches; NAMES.len()],
+) -> Result<(), (Name, Uncarried)> {
+    let mut growths: [_; 2] = Default::default();
+    for (i, name) in [Name::Rnglists, Name::Loclists].into_iter().enumerate() {
+        let lists = &mut patches[name as usize];
+        lists.settle().map_err(conflict(name))?;
+        growths[i] = lists.growth();
+        if !growths[i].is_empty() {
+            let of = |e| (name, e);
+            let tables = context.tables(name).map_err(of)?;
+            tables::settle_tables(context.sections.get(name), tables, &growths[i], lists).map_err(of)?;
+        }
+    }
+    for (section, reference) in references {
+        let moved = growths[(reference.into == Name::Loclists) as usize].of(reference.offset);
+        if moved != reference.offset {
+            patches[*section as usize].fixed(reference.at, reference.width, moved);
+        }
+    }
+    Ok(())
+}
+
+/// `.debug_addr`: the addresses of code in it, each of which several units may name.
+fn carry_pool(data: &[u8], mut pooled: Vec<(u32, u8)>, addresses: &Addresses<'_>) -> Result<Patches> {
+    let mut patches = Patches::default();
+    pooled.sort_unstable();
+    pooled.dedup();
+    let mut near = 0;
+    for (at, size) in pooled {
+        let address = Cursor::new(data, at as usize).number(size)?;
+        let moved = addresses.map(address, &mut near);
+        if moved > addresses::highest(size) {
+            return Err(Uncarried { at: at as usize, what: "an address that has no room to move" });
+        }
+        if moved != address {
+            patches.fixed(at as usize, size, moved);
+        }
+    }
+    Ok(patches)
+}
+
+/// The tables of abbreviations that units name, each read once.
+fn read_abbrevs(section: &[u8], headers: &[Header]) -> Result<HashMap<(u64, Encoding), Result<Abbrevs>>> {
+    let mut tables = HashMap::new();
+    let mut read = 0;
+    for rest in headers.iter().filter_map(|header| header.rest.as_ref().ok()) {
+        tables.entry((rest.abbrevs, rest.encoding)).or_insert_with(|| {
+            let at = usize::try_from(rest.abbrevs).unwrap_or(usize::MAX);
+            let (table, length) = Abbrevs::read(section, at, rest.encoding);
+            read += length;
+            table
+        });
+        // Tables may share their end, and then reading them all takes the square of their length.
+        if read > 8 * section.len() + 4096 {
+            return Err(Uncarried { at: 0, what: "tables overlap" });
+        }
+    }
+    Ok(tables)
+}
+
+/// `.debug_macro`: each unit may name its line table.
+fn carry_macros(data: &[u8], mut units: Vec<u64>, lines: &Lines) -> Result<Patches> {
+    let mut patches = Patches::default();
+    units.sort_unstable();
+    units.dedup();
+    for unit in units {
+        let mut cursor = Cursor::new(data, usize::try_from(unit).unwrap_or(usize::MAX));
+        cursor.skip(2)?; // version
+        let flags = cursor.u8()?;
+        if flags & 2 == 0 {
+            continue;
+        }
+        let (at, width) = (cursor.at, if flags & 1 == 0 { 4 } else { 8 });
+        let offset = cursor.number(width)?;
+        let moved = lines.growth.of(offset);
+        if moved != offset {
+            patches.fixed(at, width, moved);
+        }
+    }
+    Ok(patches)
+}

@@ -1,0 +1,98 @@
+//! A unit that cannot be carried is left out, in a way that moves nothing: its place stays, and holds one entry that says
+//! nothing, of an abbreviation behind all others.
+
+use super::abbrev::{Abbrevs, Encoding, Step, dw};
+use super::cursor::Cursor;
+use super::sections::{Name, Sections};
+use super::units::Header;
+use crate::relocate::patch::Patches;
+use wasmtrace_abi::text::printable;
+
+/// The abbreviations of units that are left out: an entry for a unit, and one for a unit of types, without attributes or
+/// children.
+pub(super) const ABBREVS: [u8; 11] = [1, dw::TAG_COMPILE_UNIT as u8, 0, 0, 0, 2, dw::TAG_TYPE_UNIT as u8, 0, 0, 0, 0];
+
+/// Writes an empty unit of version 4 for this one; `None` if it is too short even for that.
+pub(super) fn empty(sections: &Sections<'_>, header: &Header, abbrevs: u64, patches: &mut Patches) -> Option<()> {
+    let at = header.start + if header.offset_size == 8 { 12 } else { 4 };
+    let room = header.end - at;
+    let offset = |value: u64| value.to_le_bytes()[..usize::from(header.offset_size)].to_vec();
+    let mut unit = vec![4, 0];
+    unit.extend(offset(abbrevs));
+    unit.push(header.rest.as_ref().map_or(4, |rest| rest.encoding.address_size));
+    if header.section == Name::Types {
+        let signature = at + unit.len();
+        unit.extend_from_slice(sections.get(Name::Types).get(signature..signature + 8)?);
+        let entries = at - header.start + unit.len() + usize::from(header.offset_size);
+        unit.extend(offset(entries as u64));
+        unit.push(2);
+    } else {
+        unit.push(1);
+    }
+    if unit.len() > room {
+        return None;
+    }
+    // Zeros are the ends of lists of children, which may be more than there are.
+    unit.resize(room, 0);
+    patches.replace(at, room, unit);
+    Some(())
+}
+
+/// What a unit is called, for a warning: by its first entry, if that can be read, and its place.
+pub(super) fn name(sections: &Sections<'_>, header: &Header) -> String {
+    let place = format!("at {:#x} of {}", header.start, header.section.as_str());
+    match own_name(sections, header) {
+        Some(name) => format!("{} ({place})", printable(&name)),
+        None => place,
+    }
+}
+
+fn own_name(sections: &Sections<'_>, header: &Header) -> Option<String> {
+    let rest = header.rest.as_ref().ok()?;
+    let abbrevs =
+        Abbrevs::read(sections.get(Name::Abbrev), usize::try_from(rest.abbrevs).ok()?, rest.encoding).0.ok()?;
+    let data = &sections.get(header.section)[..header.end];
+    let mut cursor = Cursor::new(data, rest.entries);
+    let abbrev = abbrevs.get(cursor.uleb().ok()?)?;
+    let mut name = None;
+    let mut str_offsets = None;
+    for step in &abbrev.steps {
+        let step = step.resolved(abbrev.tag, &mut cursor).ok()?;
+        match step {
+            Step::Look { attribute: dw::AT_NAME, form } => name = Some((form, cursor.at)),
+            Step::Look { attribute: dw::AT_STR_OFFSETS_BASE, .. } => {
+                str_offsets = Some(cursor.clone().number(header.offset_size).ok()?);
+            }
+            _ => {}
+        }
+        step.skip(&mut cursor, rest.encoding).ok()?;
+    }
+    let (form, at) = name?;
+    let text = text(sections, &mut Cursor::new(data, at), form, rest.encoding, str_offsets)?;
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
+fn text<'a>(
+    sections: &Sections<'a>,
+    cursor: &mut Cursor<'a>,
+    form: u64,
+    encoding: Encoding,
+    str_offsets: Option<u64>,
+) -> Option<&'a [u8]> {
+    let in_section = |name, at: u64| Cursor::new(sections.get(name), usize::try_from(at).ok()?).text().ok();
+    match form {
+        dw::FORM_STRING => cursor.text().ok(),
+        dw::FORM_STRP => in_section(Name::Str, cursor.number(encoding.offset_size).ok()?),
+        dw::FORM_LINE_STRP => in_section(Name::LineStr, cursor.number(encoding.offset_size).ok()?),
+        dw::FORM_STRX | dw::FORM_STRX1..=dw::FORM_STRX4 => {
+            let index = match form {
+                dw::FORM_STRX => cursor.uleb().ok()?,
+                _ => cursor.number((form - dw::FORM_STRX1 + 1) as u8).ok()?,
+            };
+            let at = str_offsets?.checked_add(index.checked_mul(u64::from(encoding.offset_size))?)?;
+            let mut offsets = Cursor::new(sections.get(Name::StrOffsets), usize::try_from(at).ok()?);
+            in_section(Name::Str, offsets.number(encoding.offset_size).ok()?)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,505 @@
+//! `.debug_info` and `.debug_types`: units of entries, whose addresses and lengths are patched where they stand, so that
+//! nothing that points into these sections moves.
+
+use std::collections::HashSet;
+
+use super::abbrev::{Abbrevs, Encoding, Step, block, dw, takes_location};
+use super::context::Context;
+use super::cursor::{Cursor, Result, Uncarried};
+use super::sections::Name;
+use crate::relocate::addresses::{Near, highest, is_tombstone};
+use crate::relocate::patch::Patches;
+
+/// Which kind of list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Ranges,
+    Locations,
+}
+
+/// What a unit begins with.
+#[derive(Debug, Clone)]
+pub(super) struct Header {
+    /// `.debug_info`, or `.debug_types` of DWARF 4.
+    pub(super) section: Name,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) offset_size: u8,
+    pub(super) rest: Result<Rest>,
+}
+
+/// What of it depends on the version.
+#[derive(Debug, Clone)]
+pub(super) struct Rest {
+    pub(super) encoding: Encoding,
+    pub(super) abbrevs: u64,
+    /// Where the number stands that a skeleton shares with its split unit.
+    dwo_id: Option<usize>,
+    /// Where the entries begin.
+    pub(super) entries: usize,
+}
+
+/// The units of a section; an error if their lengths do not add up.
+pub(super) fn headers(data: &[u8], section: Name) -> Result<Vec<Header>> {
+    let mut cursor = Cursor::new(data, 0);
+    let mut headers = Vec::new();
+    while !cursor.eof() {
+        let start = cursor.at;
+        let (length, offset_size) = cursor.unit_length()?;
+        let end = cursor.end_of(length)?;
+        let rest = Rest::read(&mut Cursor::new(&data[..end], cursor.at), section, offset_size);
+        headers.push(Header { section, start, end, offset_size, rest });
+        cursor.at = end;
+        cursor.expect_few(headers.len())?;
+    }
+    Ok(headers)
+}
+
+impl Rest {
+    fn read(cursor: &mut Cursor<'_>, section: Name, offset_size: u8) -> Result<Rest> {
+        let version = cursor.u16()?;
+        let (kind, address_size, abbrevs) = match version {
+            2..=4 => {
+                let abbrevs = cursor.number(offset_size)?;
+                (if section == Name::Types { 2 } else { 1 }, cursor.u8()?, abbrevs)
+            }
+            5 => (cursor.u8()?, cursor.u8()?, cursor.number(offset_size)?),
+            _ => return cursor.fail("a version that is not known"),
+        };
+        if !matches!(address_size, 4 | 8) {
+            return cursor.fail("addresses of a strange size");
+        }
+        let at = cursor.at;
+        match kind {
+            1 | 3 => {}
+            2 | 6 => cursor.skip(8 + u64::from(offset_size))?, // signature, offset of the type
+            4 | 5 => cursor.skip(8)?,
+            _ => return cursor.fail("a unit of an unknown kind"),
+        }
+        let dwo_id = (kind == 4).then_some(at);
+        let encoding = Encoding { version, address_size, offset_size };
+        Ok(Rest { encoding, abbrevs, dwo_id, entries: cursor.at })
+    }
+}
+
+/// An offset in a unit, into a section that may move.
+#[derive(Debug)]
+pub(super) struct Reference {
+    pub(super) at: usize,
+    pub(super) width: u8,
+    pub(super) into: Name,
+    pub(super) offset: u64,
+}
+
+/// What carrying one unit comes to.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    /// Of the section that the unit is in.
+    pub(super) entries: Patches,
+    /// Of the four sections of lists (see [`Name::list`]).
+    pub(super) lists: [Patches; 4],
+    /// Places in `.debug_addr` that hold an address of code, and its size.
+    pub(super) pooled: Vec<(u32, u8)>,
+    pub(super) references: Vec<Reference>,
+    /// Offsets into `.debug_macro`.
+    pub(super) macros: Vec<u64>,
+    /// Where the unit has code, as it was.
+    pub(super) code: Vec<(u64, u64)>,
+    /// Whether entries of this unit are in a file of their own.
+    pub(super) is_skeleton: bool,
+}
+
+/// One unit while it is walked.
+pub(super) struct Unit<'c> {
+    pub(super) context: &'c Context<'c>,
+    pub(super) header: &'c Header,
+    pub(super) abbrevs: &'c Abbrevs,
+    pub(super) encoding: Encoding,
+    /// What offsets in lists count from, as long as they do not say otherwise: the unit's own first address.
+    pub(super) base: u64,
+    addr_base: Option<u64>,
+    /// Of lists of ranges, and of locations.
+    list_bases: [Option<u64>; 2],
+    near: Near,
+    /// Lists that have been walked.
+    pub(super) seen: HashSet<(Name, u64)>,
+    pub(super) out: Carried,
+}
+
+/// What has to be known of an entry before its lengths can be written.
+#[derive(Default)]
+struct Entry<'a> {
+    low: Option<u64>,
+    lengths: Vec<Constant>,
+    /// A location that is the address of something: where it stands, and what is left of the expression.
+    address: Option<(usize, &'a [u8])>,
+    ty: Option<u64>,
+}
+
+/// A number that is a length or an offset from the entry's first address.
+struct Constant {
+    at: usize,
+    form: u64,
+    width: u8,
+    value: u64,
+}
+
+/// How many attributes there are for each byte of a unit at most. (Compilers: one or so, and some that take no bytes.)
+const STEPS_PER_BYTE: usize = 64;
+const TOO_MANY_STEPS: &str = "far more attributes than bytes";
+
+/// Carries one unit.
+pub(super) fn carry(context: &Context<'_>, header: &Header) -> Result<Carried> {
+    let rest = header.rest.as_ref().map_err(Uncarried::clone)?;
+    let abbrevs = context.abbrevs(rest.abbrevs, rest.encoding)?;
+    let mut unit = Unit {
+        context,
+        header,
+        abbrevs,
+        encoding: rest.encoding,
+        base: 0,
+        addr_base: None,
+        list_bases: [None; 2],
+        near: 0,
+        seen: HashSet::new(),
+        out: Carried::default(),
+    };
+    let mut cursor = Cursor::new(&context.sections.get(header.section)[..header.end], rest.entries);
+    unit.read_bases(&mut cursor.clone())?;
+    let mut dwo_id = rest.dwo_id;
+    // Attributes may take no bytes: what looks at each of them is bounded by what there is to read.
+    let mut steps = STEPS_PER_BYTE * (header.end - header.start);
+    while !cursor.eof() {
+        let code = cursor.uleb()?;
+        if code != 0 {
+            let Some(abbrev) = abbrevs.get(code) else { return cursor.fail("an abbreviation that is not there") };
+            let Some(left) = steps.checked_sub(abbrev.steps.len()) else { return cursor.fail(TOO_MANY_STEPS) };
+            steps = left;
+            unit.entry(abbrev.tag, &abbrev.steps, &mut cursor, &mut dwo_id)?;
+        }
+    }
+    if let Some(at) = dwo_id {
+        // The other file describes the original. With another number no reader takes it for this one's.
+        let id = Cursor::new(context.sections.get(header.section), at).number(8)?;
+        unit.out.entries.fixed(at, 8, !id);
+        unit.out.is_skeleton = true;
+    }
+    let mut out = unit.out;
+    [&mut out.entries].into_iter().chain(&mut out.lists).for_each(Patches::shrink);
+    Ok(out)
+}
+
+impl<'c> Unit<'c> {
+    /// Where an address went.
+    pub(super) fn moved(&mut self, address: u64) -> u64 {
+        self.context.addresses.map(address, &mut self.near)
+    }
+
+    pub(super) fn is_tombstone(&self, address: u64) -> bool {
+        is_tombstone(address, self.encoding.address_size)
+    }
+
+    /// Remembers that there is code.
+    pub(super) fn note_code(&mut self, from: u64, to: u64) {
+        if self.context.wants_code {
+            self.out.code.push((from, to));
+        }
+    }
+
+    /// Writes a field of a list anew if it changes.
+    pub(super) fn write(
+        &mut self,
+        name: Name,
+        at: usize,
+        width: u8,
+        old: u64,
+        new: impl FnOnce(&mut Self) -> u64,
+    ) -> Result<()> {
+        let value = new(self);
+        if value > highest(width) {
+            return Err(Uncarried { at, what: "an address that has no room to move" });
+        }
+        if value != old {
+            self.out.lists[name.list()].fixed(at, width, value);
+        }
+        Ok(())
+    }
+
+    /// The address of code at that index of the pool, which will be carried there.
+    pub(super) fn pooled_code(&mut self, index: u64) -> Result<u64> {
+        let (at, address) = self.pooled(index)?;
+        if !self.is_tombstone(address) {
+            self.out.pooled.push((at as u32, self.encoding.address_size));
+        }
+        Ok(address)
+    }
+
+    pub(super) fn pooled(&self, index: u64) -> Result<(usize, u64)> {
+        let size = self.encoding.address_size;
+        let at = self.addr_base.and_then(|base| base.checked_add(index.checked_mul(u64::from(size))?));
+        let at = at.and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
+        match Cursor::new(self.context.sections.get(Name::Addr), at).number(size) {
+            Ok(address) => Ok((at, address)),
+            Err(_) => Err(Uncarried { at, what: "an address that is not in .debug_addr" }),
+        }
+    }
+
+    /// What attributes of the first entry say for all of the unit.
+    fn read_bases(&mut self, cursor: &mut Cursor<'c>) -> Result<()> {
+        let code = cursor.uleb()?;
+        let Some(abbrev) = self.abbrevs.get(code) else { return Ok(()) };
+        if abbrev.steps.len() > STEPS_PER_BYTE * (self.header.end - self.header.start) {
+            return cursor.fail(TOO_MANY_STEPS);
+        }
+        let mut low = None;
+        for step in &abbrev.steps {
+            let step = step.resolved(abbrev.tag, cursor)?;
+            match step.attribute() {
+                Some((dw::AT_LOW_PC, form)) => low = Some((form, cursor.at)),
+                Some((attribute, dw::FORM_SEC_OFFSET)) => {
+                    let offset = Some(cursor.clone().number(self.encoding.offset_size)?);
+                    match attribute {
+                        dw::AT_ADDR_BASE | dw::AT_GNU_ADDR_BASE => self.addr_base = offset,
+                        dw::AT_RNGLISTS_BASE => self.list_bases[0] = offset,
+                        dw::AT_LOCLISTS_BASE => self.list_bases[1] = offset,
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+            step.skip(cursor, self.encoding)?;
+        }
+        if let Some((form, at)) = low {
+            let (_, address) = self.address(form, &mut Cursor::new(self.data(), at))?;
+            self.base = address;
+        }
+        Ok(())
+    }
+
+    pub(super) fn data(&self) -> &'c [u8] {
+        &self.context.sections.get(self.header.section)[..self.header.end]
+    }
+
+    fn entry(&mut self, tag: u64, steps: &[Step], cursor: &mut Cursor<'c>, dwo_id: &mut Option<usize>) -> Result<()> {
+        let mut entry = Entry::default();
+        for step in steps {
+            let step = step.resolved(tag, cursor)?;
+            if let Some((attribute, form)) = step.attribute() {
+                self.look(attribute, form, &mut cursor.clone(), &mut entry)?;
+                if attribute == dw::AT_GNU_DWO_ID && form == dw::FORM_DATA8 {
+                    *dwo_id = Some(cursor.at);
+                }
+            }
+            step.skip(cursor, self.encoding)?;
+        }
+        for constant in std::mem::take(&mut entry.lengths) {
+            self.constant(&constant, entry.low, tag)?;
+        }
+        if let Some((at, expression)) = entry.address {
+            self.address_of(at, expression, entry.ty)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at one attribute.
+    fn look(&mut self, attribute: u64, form: u64, cursor: &mut Cursor<'c>, entry: &mut Entry<'c>) -> Result<()> {
+        let at = cursor.at;
+        match form {
+            dw::FORM_ADDR | dw::FORM_ADDRX | dw::FORM_ADDRX1..=dw::FORM_ADDRX4 | dw::FORM_GNU_ADDR_INDEX => {
+                let (fixed, address) = self.address(form, cursor)?;
+                if !self.is_tombstone(address) {
+                    match fixed {
+                        Some(at) => self.patch(at, self.encoding.address_size, address, |unit| unit.moved(address))?,
+                        None => _ = self.pooled_code(self.index(form, &mut Cursor::new(self.data(), at))?)?,
+                    }
+                }
+                match attribute {
+                    dw::AT_LOW_PC => entry.low = Some(address),
+                    dw::AT_HIGH_PC => {
+                        if let Some(low) = entry.low.filter(|low| !self.is_tombstone(*low)) {
+                            self.note_code(low, address);
+                        }
+                    }
+                    _ => {}
+                }
+                return Ok(());
+            }
+            dw::FORM_RNGLISTX | dw::FORM_LOCLISTX => {
+                let kind = if form == dw::FORM_RNGLISTX { Kind::Ranges } else { Kind::Locations };
+                let index = cursor.uleb()?;
+                let size = u64::from(self.encoding.offset_size);
+                let name = self.section_of(kind);
+                let base = self.list_bases[kind as usize];
+                let at = base.and_then(|base| base.checked_add(index.checked_mul(size)?));
+                let at = at.and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
+                let offset = Cursor::new(self.context.sections.get(name), at).number(size as u8)?;
+                return self.list(kind, base.unwrap_or(0).saturating_add(offset));
+            }
+            _ => {}
+        }
+        let offset = match form {
+            dw::FORM_SEC_OFFSET => Some(self.encoding.offset_size),
+            dw::FORM_DATA4 => Some(4),
+            dw::FORM_DATA8 => Some(8),
+            _ => None,
+        };
+        match (attribute, offset) {
+            (dw::AT_HIGH_PC | dw::AT_ENTRY_PC, _) => entry.lengths.push(self.length_of(form, cursor)?),
+            (dw::AT_STMT_LIST, Some(width)) => {
+                let value = cursor.number(width)?;
+                if !self.context.sections.get(Name::Line).is_empty() {
+                    let Some(moved) = self.context.line_table(value) else {
+                        return Err(Uncarried { at, what: "no line table begins at the offset" });
+                    };
+                    self.patch(at, width, value, |_| moved)?;
+                }
+            }
+            (dw::AT_RANGES, Some(width)) => self.list_at(Kind::Ranges, cursor, width)?,
+            (dw::AT_START_SCOPE, Some(width)) if form == dw::FORM_SEC_OFFSET => {
+                self.list_at(Kind::Ranges, cursor, width)?;
+            }
+            // From the address of a scope that may be any of those around.
+            (dw::AT_START_SCOPE, _) => return Err(Uncarried { at, what: "a scope that begins at a constant" }),
+            (dw::AT_RNGLISTS_BASE | dw::AT_LOCLISTS_BASE, Some(width)) => {
+                let into = if attribute == dw::AT_RNGLISTS_BASE { Name::Rnglists } else { Name::Loclists };
+                let offset = cursor.number(width)?;
+                self.out.references.push(Reference { at, width, into, offset });
+            }
+            (dw::AT_MACROS | dw::AT_GNU_MACROS, Some(width)) => {
+                let offset = cursor.number(width)?;
+                self.out.macros.push(offset);
+            }
+            // These sections do not move.
+            (
+                dw::AT_STR_OFFSETS_BASE
+                | dw::AT_ADDR_BASE
+                | dw::AT_MACRO_INFO
+                | dw::AT_GNU_ADDR_BASE
+                | dw::AT_GNU_RANGES_BASE,
+                Some(_),
+            ) => {}
+            (_, Some(width)) if takes_location(attribute) => {
+                let is_list = form == dw::FORM_SEC_OFFSET || self.encoding.version < 4;
+                if is_list {
+                    self.list_at(Kind::Locations, cursor, width)?;
+                }
+            }
+            (dw::AT_LOCATION, None) => {
+                if let dw::FORM_EXPRLOC | dw::FORM_BLOCK | dw::FORM_BLOCK1 | dw::FORM_BLOCK2 | dw::FORM_BLOCK4 = form {
+                    let expression = block(cursor, form)?;
+                    // DW_OP_addr or DW_OP_addrx, then DW_OP_stack_value: not where a thing is, but a pointer to it.
+                    if matches!(expression, [0x03 | 0xa1 | 0xfb, .., 0x9f]) {
+                        entry.address = Some((cursor.at - expression.len(), expression));
+                    }
+                }
+            }
+            (dw::AT_TYPE, _) => entry.ty = self.reference(form, cursor)?,
+            (_, Some(_)) if form == dw::FORM_SEC_OFFSET => {
+                return Err(Uncarried { at, what: "an offset into an unknown section" });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A list that the entry names by its offset, which may move.
+    fn list_at(&mut self, kind: Kind, cursor: &mut Cursor<'_>, width: u8) -> Result<()> {
+        let at = cursor.at;
+        let offset = cursor.number(width)?;
+        self.list(kind, offset)?;
+        let into = self.section_of(kind);
+        if self.encoding.version >= 5 {
+            self.out.references.push(Reference { at, width, into, offset });
+        }
+        Ok(())
+    }
+
+    /// An address of an entry; also where it stands, if that is here and not in the pool.
+    fn address(&self, form: u64, cursor: &mut Cursor<'_>) -> Result<(Option<usize>, u64)> {
+        if form == dw::FORM_ADDR {
+            let at = cursor.at;
+            return Ok((Some(at), cursor.number(self.encoding.address_size)?));
+        }
+        let index = self.index(form, cursor)?;
+        Ok((None, self.pooled(index)?.1))
+    }
+
+    fn index(&self, form: u64, cursor: &mut Cursor<'_>) -> Result<u64> {
+        match form {
+            dw::FORM_ADDRX1..=dw::FORM_ADDRX4 => cursor.number((form - dw::FORM_ADDRX1 + 1) as u8),
+            _ => cursor.uleb(),
+        }
+    }
+
+    /// A length, or an offset from the entry's first address.
+    fn length_of(&self, form: u64, cursor: &mut Cursor<'_>) -> Result<Constant> {
+        let at = cursor.at;
+        let value = match form {
+            dw::FORM_DATA1 => cursor.number(1)?,
+            dw::FORM_DATA2 => cursor.number(2)?,
+            dw::FORM_DATA4 => cursor.number(4)?,
+            dw::FORM_DATA8 => cursor.number(8)?,
+            dw::FORM_UDATA => cursor.uleb()?,
+            dw::FORM_SDATA if !is_negative(cursor)? => cursor.uleb()?,
+            _ => return cursor.fail("a length of a form that has no room to grow"),
+        };
+        match cursor.at - at {
+            width @ ..=10 => Ok(Constant { at, form, width: width as u8, value }),
+            _ => cursor.fail("a number of more than ten bytes"),
+        }
+    }
+
+    /// Writes a length anew.
+    fn constant(&mut self, constant: &Constant, low: Option<u64>, tag: u64) -> Result<()> {
+        let Constant { at, form, width, value } = *constant;
+        let Some(low) = low else {
+            return Err(Uncarried { at, what: "a length without an address" });
+        };
+        if self.is_tombstone(low) {
+            return Ok(());
+        }
+        let Some(end) = low.checked_add(value) else {
+            return Err(Uncarried { at, what: "a length that reaches past all addresses" });
+        };
+        if tag == dw::TAG_SUBPROGRAM || tag == dw::TAG_COMPILE_UNIT {
+            self.note_code(low, end);
+        }
+        let longer = self.moved(end) - self.moved(low);
+        let bits = match form {
+            dw::FORM_UDATA => u32::from(width) * 7,
+            dw::FORM_SDATA => u32::from(width) * 7 - 1,
+            _ => u32::from(width) * 8,
+        };
+        if bits < 64 && longer >> bits != 0 {
+            return Err(Uncarried { at, what: "a length that has no room to grow" });
+        }
+        if longer == value {
+            return Ok(());
+        }
+        if matches!(form, dw::FORM_UDATA | dw::FORM_SDATA) {
+            self.out.entries.leb(at, usize::from(width), longer);
+        } else {
+            self.out.entries.fixed(at, width, longer);
+        }
+        Ok(())
+    }
+
+    /// Writes a field of the unit anew if it changes.
+    pub(super) fn patch(&mut self, at: usize, width: u8, old: u64, new: impl FnOnce(&mut Self) -> u64) -> Result<()> {
+        let value = new(self);
+        if value > highest(width) {
+            return Err(Uncarried { at, what: "an address that has no room to move" });
+        }
+        if value != old {
+            self.out.entries.fixed(at, width, value);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the signed number that stands there is below zero.
+fn is_negative(cursor: &Cursor<'_>) -> Result<bool> {
+    let mut last = cursor.clone();
+    last.skip_leb()?;
+    Ok(cursor.clone().bytes((last.at - cursor.at) as u64)?.last().is_some_and(|byte| byte & 0x40 != 0))
+}

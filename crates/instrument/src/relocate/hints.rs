@@ -1,0 +1,71 @@
+//! `metadata.code.*`: notes of compilers on single instructions, branch hints among them.
+//!
+//! All such sections share one form (tool-conventions, "Code metadata framework"):
+//! `vec(function, vec(offset in the body, vec(byte)))`, functions and offsets ascending.
+
+use wasm_encoder::Encode;
+
+use crate::mapping::{FuncMap, OffsetMap};
+use crate::module::{FuncIdx, Module, Section};
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+
+/// The one kind of note that speaks of functions itself (proposal "compilation-hints"): `vec` without a count of
+/// `(function, frequency)`.
+const CALL_TARGETS: &str = "metadata.code.call_targets";
+
+fn call_targets(data: &[u8], at: usize, shift: &FuncMap) -> Result<Vec<u8>> {
+    let mut reader = wasmparser::BinaryReader::new(data, at);
+    let mut out = Vec::new();
+    while !reader.eof() {
+        shift.reference(reader.read_var_u32()?).encode(&mut out);
+        reader.read_var_u32()?.encode(&mut out);
+    }
+    Ok(out)
+}
+
+/// The section's data with functions moved, and each note on the instruction that it was on before.
+pub(crate) fn carry(
+    module: &Module<'_>,
+    section: &Section<'_>,
+    shift: &FuncMap,
+    offsets: &OffsetMap,
+) -> Result<Vec<u8>> {
+    let mut reader = module.reader(section.data.clone());
+    let functions = reader.read_var_u32()?;
+    let mut out = Vec::new();
+    functions.encode(&mut out);
+    for _ in 0..functions {
+        let at = reader.original_position();
+        let func = FuncIdx(reader.read_var_u32()?);
+        if !module.is_defined(func) {
+            return Err(Error::at(ErrorKind::Malformed, at, format!("function {} has no body", func.0)));
+        }
+        shift.place(func.0).encode(&mut out);
+        let body = offsets.body(func.0 as usize - module.imported_funcs().len());
+        let notes = reader.read_var_u32()?;
+        notes.encode(&mut out);
+        for _ in 0..notes {
+            let at = reader.original_position();
+            let offset = reader.read_var_u32()?;
+            if offset >= body.old.len() as u32 {
+                return Err(Error::at(
+                    ErrorKind::Malformed,
+                    at,
+                    format!("offset {offset} lies outside of function {}", func.0),
+                ));
+            }
+            offsets.within(body, offset, true).encode(&mut out);
+            let len = reader.read_var_u32()? as usize;
+            let data = reader.read_bytes(len)?;
+            if section.name == Some(CALL_TARGETS) {
+                call_targets(data, at, shift)?.encode(&mut out);
+            } else {
+                data.encode(&mut out);
+            }
+        }
+    }
+    if !reader.eof() {
+        return Err(Error::at(ErrorKind::Malformed, reader.original_position(), "bytes past the end"));
+    }
+    Ok(out)
+}

@@ -1,0 +1,425 @@
+//! Source maps (ECMA-426, version 3), carried across an [`OffsetMap`]: what one said of an instruction, it says of the
+//! instruction where that is now.
+//!
+//! In the map of a module all is on one line, whose columns are offsets in the file. `mappings` is a list of segments, up to
+//! five numbers each, every one of them as the difference to the one before:
+//!
+//! ```text
+//! "mappings": "wB + A + I + E,  E + A + A + C,  …"      a segment: column, source, line, column there, name
+//!              ↑ written anew   ↑                       all else is copied, so the other differences stay right
+//! ```
+//!
+//! So the text stays what it is, byte for byte, but for the first number of each segment and, in an indexed map, where each
+//! section begins. The crate `sourcemap` would read all of it into a tree and write its own: members that it does not know,
+//! the sections and the order are lost, and it needs serde, which the compiler alone does without.
+//!
+//! Where an offset goes is the rule of [`super::addresses`]: before what was inserted there, so that the hook of the exit and
+//! all inside belong to the segment of the instruction that they stand before; the entry hook belongs to a segment in front
+//! of the first operator if there is one, as that is where the function opens, else to the first operator's.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::addresses::Addresses;
+use super::patch::Patches;
+use crate::mapping::OffsetMap;
+use crate::module::{FuncIdx, Module, id};
+
+mod json;
+pub(crate) mod url;
+
+use json::{Json, text_of};
+
+/// Why a map cannot be read.
+pub(crate) type Result<T, E = &'static str> = std::result::Result<T, E>;
+
+/// Longer paths are damage, or meant to fill the memory.
+const LONGEST_PATH: usize = 4 << 10;
+
+/// A map that has been read.
+#[derive(Debug)]
+pub(crate) struct SourceMap<'m> {
+    text: Cow<'m, [u8]>,
+    /// One, or the sections of an indexed map.
+    parts: Vec<Part>,
+}
+
+/// A map that is not indexed.
+#[derive(Debug, Default)]
+struct Part {
+    /// In an indexed map: where in the file it begins, and where that number stands.
+    offset: Option<(Range<usize>, u64)>,
+    /// Where its `mappings` stand, with their quotes.
+    mappings: Range<usize>,
+    /// Where each of its sources is named; nothing, if that is not known.
+    sources: Vec<Option<Range<usize>>>,
+    root: Option<Range<usize>>,
+}
+
+/// One segment.
+struct Segment<'t> {
+    /// An offset in the file.
+    column: u64,
+    /// What stands in the text behind the column.
+    rest: &'t [u8],
+    /// The source and its line, from 0.
+    place: Option<(u64, u64)>,
+}
+
+/// The segments of the one line, in the order in which they stand.
+struct Segments<'t> {
+    /// What has not been read of the line.
+    line: Option<&'t [u8]>,
+    /// Sums: column, source, line, column there, name.
+    sums: [i64; 5],
+    begins_at: u64,
+}
+
+impl<'m> SourceMap<'m> {
+    /// Reads a map of a module that is `length` bytes long.
+    pub(crate) fn read(text: Cow<'m, [u8]>, length: usize) -> Result<Self> {
+        let start = if text.starts_with(b")]}'") {
+            // What keeps a browser from running it (ECMA-426, "JSON over HTTP transport").
+            text.iter().position(|byte| *byte == b'\n').ok_or("it is not the JSON of a source map")?
+        } else if text.starts_with(b"\xef\xbb\xbf") {
+            3
+        } else {
+            0
+        };
+        let mut parts = Vec::new();
+        let mut json = Json::new(&text, start);
+        read_map(&text, &mut json, &mut parts, None)?;
+        json.end()?;
+        let map = SourceMap { text, parts };
+        for part in &map.parts {
+            let mappings = map.mappings(part)?;
+            for segment in part.segments(&mappings) {
+                if segment?.column >= length as u64 {
+                    return Err("it speaks of places that the module does not have");
+                }
+            }
+        }
+        Ok(map)
+    }
+
+    /// Reads a map that a `data:` URL holds.
+    pub(crate) fn read_data(url: &str, length: usize) -> Result<Self> {
+        let text = url::read_data(url).ok_or("its data is damaged")?;
+        Self::read(Cow::Owned(text), length)
+    }
+
+    fn mappings(&self, part: &Part) -> Result<Cow<'_, str>> {
+        text_of(&self.text, part.mappings.clone())
+    }
+
+    /// The map of the module where each code section's contents begin at these offsets of the files, before and after.
+    pub(crate) fn carry(&self, offsets: &OffsetMap, (old, new): (usize, usize)) -> Vec<u8> {
+        const READ: &str = "read before";
+        let mut addresses = Addresses::new(offsets);
+        let mut near = 0;
+        let mappings: Vec<Cow<'_, str>> = self.parts.iter().map(|part| self.mappings(part).expect(READ)).collect();
+        for (part, mappings) in self.parts.iter().zip(&mappings) {
+            for segment in part.segments(mappings).map(|segment| segment.expect(READ)) {
+                let Some(address) = segment.column.checked_sub(old as u64).filter(|_| segment.place.is_some()) else {
+                    continue;
+                };
+                if let Some(body) = addresses.opening(address, &mut near) {
+                    addresses.open(body);
+                }
+            }
+        }
+        let mut moved = |column: u64| match column.checked_sub(old as u64) {
+            Some(address) => new as u64 + addresses.map(address, &mut near),
+            None => (new as u64).saturating_sub(old as u64 - column),
+        };
+        let mut patches = Patches::default();
+        for (part, mappings) in self.parts.iter().zip(&mappings) {
+            let mut last = 0;
+            if let Some((place, offset)) = &part.offset {
+                last = moved(*offset) as i64;
+                patches.replace(place.start, place.len(), last.to_string().into_bytes());
+            }
+            let mut out = vec![b'"'];
+            for segment in part.segments(mappings).map(|segment| segment.expect(READ)) {
+                if out.len() > 1 {
+                    out.push(b',');
+                }
+                let column = moved(segment.column) as i64;
+                write_vlq(column - last, &mut out);
+                last = column;
+                out.extend_from_slice(segment.rest);
+            }
+            // Other lines than the first mean nothing in a module; what they say stays.
+            let line = mappings.find(';').unwrap_or(mappings.len());
+            out.extend_from_slice(&mappings.as_bytes()[line..]);
+            out.push(b'"');
+            patches.replace(part.mappings.start, part.mappings.len(), out);
+        }
+        patches.settle().expect("members of an object do not overlap");
+        patches.apply(&self.text)
+    }
+
+    /// The same as the `data:` URL that takes the place of this one.
+    pub(crate) fn carry_data(&self, url: &str, offsets: &OffsetMap, starts: (usize, usize)) -> String {
+        url::write_data(url, &self.carry(offsets, starts)).expect("it was read as such a URL")
+    }
+
+    /// For each function that it knows the file and the line, from 1, of its first segment.
+    pub(crate) fn functions(&self, module: &Module<'_>) -> HashMap<FuncIdx, (Arc<str>, u32)> {
+        let Some(code) = module.section(id::CODE) else { return HashMap::new() };
+        let funcs: Vec<FuncIdx> = module.defined_funcs().collect();
+        let ends: Vec<usize> = funcs.iter().map(|func| module.body(*func).end).collect();
+        // By body: the column, then the part, the source and the line.
+        let mut first: Vec<Option<(u64, usize, u64, u64)>> = vec![None; funcs.len()];
+        for (number, part) in self.parts.iter().enumerate() {
+            let Ok(mappings) = self.mappings(part) else { continue };
+            for segment in part.segments(&mappings).map_while(Result::ok) {
+                let Some((source, line)) = segment.place else { continue };
+                let at = segment.column as usize;
+                let body = ends.partition_point(|end| *end <= at);
+                if at < code.contents.start || body >= funcs.len() {
+                    continue;
+                }
+                if first[body].is_none_or(|(column, ..)| segment.column < column) {
+                    first[body] = Some((segment.column, number, source, line));
+                }
+            }
+        }
+        let mut paths: HashMap<(usize, u64), Option<Arc<str>>> = HashMap::new();
+        // A source may have a name of many bytes, behind a root that all share.
+        let mut room = module.bytes().len() + self.text.len() + (1 << 20);
+        let mut found = HashMap::new();
+        for (func, first) in funcs.into_iter().zip(first) {
+            let Some((_, part, source, line)) = first else { continue };
+            let path = paths.entry((part, source)).or_insert_with(|| {
+                let path = self.path(&self.parts[part], source).filter(|path| path.len() <= room)?;
+                room -= path.len();
+                Some(path.into())
+            });
+            if let (Some(path), Ok(line)) = (path, u32::try_from(line + 1)) {
+                found.insert(func, (path.clone(), line));
+            }
+        }
+        found
+    }
+
+    /// File and line (from 1) of each of these offsets in the module, which ascend: of the last segment that begins there or before.
+    pub(crate) fn lines(&self, wanted: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
+        /// Where a segment begins, in which part it is, and its source and line.
+        type Begins = (u64, usize, Option<(u64, u64)>);
+        let mut all: Vec<Begins> = Vec::new();
+        for (number, part) in self.parts.iter().enumerate() {
+            let Ok(mappings) = self.mappings(part) else { continue };
+            let segments = part.segments(&mappings).map_while(Result::ok);
+            all.extend(segments.map(|segment| (segment.column, number, segment.place)));
+        }
+        all.sort_by_key(|(column, ..)| *column);
+        let mut paths: HashMap<(usize, u64), Option<Arc<str>>> = HashMap::new();
+        let mut line = |at: &u64| {
+            let next = all.partition_point(|(column, ..)| column <= at);
+            let (_, part, place) = all[..next].last()?;
+            let (source, line) = (*place)?;
+            let path = paths.entry((*part, source));
+            let path = path.or_insert_with(|| self.path(&self.parts[*part], source).map(Into::into)).clone()?;
+            Some((path, u32::try_from(line + 1).ok()?))
+        };
+        wanted.iter().map(&mut line).collect()
+    }
+
+    fn path(&self, part: &Part, source: u64) -> Option<String> {
+        let name = part.sources.get(usize::try_from(source).ok()?)?.clone()?;
+        let name = text_of(&self.text, name).ok()?;
+        let root = part.root.clone().and_then(|root| text_of(&self.text, root).ok()).unwrap_or_default();
+        let path = match &*root {
+            "" => name.into_owned(),
+            root => format!("{}/{name}", root.trim_end_matches('/')),
+        };
+        let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
+        (!path.is_empty() && path.len() <= LONGEST_PATH).then_some(path)
+    }
+}
+
+/// Reads one map; a section of an indexed one, if `offset` is where it begins.
+fn read_map(
+    text: &[u8],
+    json: &mut Json<'_>,
+    parts: &mut Vec<Part>,
+    offset: Option<(Range<usize>, u64)>,
+) -> Result<()> {
+    let (mut version, mut mappings, mut sections) = (None, None, false);
+    let is_section = offset.is_some();
+    let mut part = Part { offset, ..Default::default() };
+    json.object(|key, value| {
+        match key {
+            "version" => version = Some(value.natural()?.1),
+            "mappings" if mappings.is_some() => return Err("there are two `mappings` in it"),
+            "mappings" => mappings = Some(value.string()?),
+            "sources" => {
+                part.sources.clear();
+                value.array(|source| {
+                    part.sources.push(source.string_if_any()?);
+                    Ok(())
+                })?;
+            }
+            "sourceRoot" => part.root = value.string_if_any()?,
+            "sections" if is_section || sections => return Err("there are sections in its sections"),
+            "sections" => {
+                sections = true;
+                value.array(|section| read_section(text, section, parts))?;
+            }
+            _ => value.skip()?,
+        }
+        Ok(())
+    })?;
+    if version != Some(3) {
+        return Err("it is not of version 3");
+    }
+    match mappings {
+        Some(mappings) if !sections => {
+            parts.push(Part { mappings, ..part });
+            Ok(())
+        }
+        None if sections => Ok(()),
+        _ => Err("there are no `mappings` in it"),
+    }
+}
+
+fn read_section(text: &[u8], json: &mut Json<'_>, parts: &mut Vec<Part>) -> Result<()> {
+    let (mut line, mut column, mut map) = (None, None, None);
+    json.object(|key, value| match key {
+        "offset" => value.object(|key, value| {
+            match key {
+                "line" => line = Some(value.natural()?.1),
+                "column" => column = Some(value.natural()?),
+                _ => value.skip()?,
+            }
+            Ok(())
+        }),
+        "map" => {
+            map = Some(value.clone());
+            value.skip()
+        }
+        _ => value.skip(),
+    })?;
+    match (line, column, map) {
+        (Some(0), Some(column), Some(mut map)) => read_map(text, &mut map, parts, Some(column)),
+        (_, _, None) => Err("a section of it is in another file"),
+        _ => Err("a section of it is on another line"),
+    }
+}
+
+impl Part {
+    fn segments<'t>(&self, mappings: &'t str) -> Segments<'t> {
+        let line = mappings.split(';').next().unwrap_or_default();
+        let begins_at = self.offset.as_ref().map_or(0, |(_, at)| *at);
+        Segments { line: (!line.is_empty()).then_some(line.as_bytes()), sums: [0; 5], begins_at }
+    }
+}
+
+impl<'t> Iterator for Segments<'t> {
+    type Item = Result<Segment<'t>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = self.line.take()?;
+        let end = line.iter().position(|byte| *byte == b',');
+        self.line = end.map(|end| &line[end + 1..]);
+        Some(self.segment(&line[..end.unwrap_or(line.len())]))
+    }
+}
+
+impl<'t> Segments<'t> {
+    fn segment(&mut self, text: &'t [u8]) -> Result<Segment<'t>> {
+        let (mut at, mut fields, mut rest) = (0, 0, text);
+        while at < text.len() {
+            let sum = self.sums.get_mut(fields).ok_or("a segment of it has too many numbers")?;
+            *sum =
+                sum.checked_add(read_vlq(text, &mut at)?).filter(|sum| *sum >= 0).ok_or("a number in it is below 0")?;
+            if fields == 0 {
+                rest = &text[at..];
+            }
+            fields += 1;
+        }
+        if !matches!(fields, 1 | 4 | 5) {
+            return Err("a segment of it has not 1, 4 or 5 numbers");
+        }
+        let [column, source, line, ..] = self.sums.map(|sum| sum as u64);
+        let column = column.checked_add(self.begins_at).ok_or("a number in it is too large")?;
+        Ok(Segment { column, rest, place: (fields > 1).then_some((source, line)) })
+    }
+}
+
+/// A number of base64 digits, five bits each from the lowest, the first of which is the sign; 32 bits at most.
+fn read_vlq(text: &[u8], at: &mut usize) -> Result<i64> {
+    let (mut value, mut shift) = (0i64, 0);
+    loop {
+        let digit = text.get(*at).copied().and_then(url::digit).ok_or("what is no number stands in its `mappings`")?;
+        *at += 1;
+        value |= i64::from(digit & 0x1f) << shift;
+        shift += 5;
+        if digit & 0x20 == 0 {
+            break;
+        }
+        if shift > 35 {
+            return Err("a number in it is too large");
+        }
+    }
+    Ok(if value & 1 == 0 { value >> 1 } else { -(value >> 1) })
+}
+
+fn write_vlq(value: i64, out: &mut Vec<u8>) {
+    let mut rest = value.unsigned_abs() << 1 | u64::from(value < 0);
+    loop {
+        let digit = (rest & 0x1f) as u32;
+        rest >>= 5;
+        out.push(url::as_digit(if rest > 0 { digit | 0x20 } else { digit }));
+        if rest == 0 {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back() {
+        for value in [0, 1, -1, 15, 16, -16, 511, 512, 1 << 20, -(1 << 31), (1 << 32) - 1] {
+            let mut out = Vec::new();
+            write_vlq(value, &mut out);
+            let mut at = 0;
+            assert_eq!((read_vlq(&out, &mut at), at), (Ok(value), out.len()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_map_is_refused() {
+        let read = |text: &str| SourceMap::read(Cow::Borrowed(text.as_bytes()), 100).map(|map| map.parts.len());
+        assert_eq!(read(r#"{"version":3,"mappings":""}"#), Ok(1));
+        assert_eq!(read(")]}'\n{\"mappings\":\"AAAA,C,mBAAA\",\"version\":3}\n"), Ok(1));
+        assert_eq!(
+            read(r#"{"version":3,"sections":[{"offset":{"line":0,"column":9},"map":{"version":3,"mappings":"AA"}}]}"#),
+            Err("a segment of it has not 1, 4 or 5 numbers")
+        );
+        for damaged in [
+            "",
+            "[]",
+            r#"{"version":3}"#,
+            r#"{"version":2,"mappings":""}"#,
+            r#"{"version":3,"mappings":"","mappings":""}"#,
+            r#"{"version":3,"mappings":"A,"}"#,
+            r#"{"version":3,"mappings":"AAAAAA"}"#,
+            r#"{"version":3,"mappings":"D"}"#,
+            r#"{"version":3,"mappings":"g"}"#,
+            r#"{"version":3,"mappings":"ggggggggggA"}"#,
+            r#"{"version":3,"mappings":"oG"}"#,
+            r#"{"version":3,"mappings":"A","sections":[]}"#,
+            r#"{"version":3,"sections":[{"offset":{"line":1,"column":0},"map":{"version":3,"mappings":""}}]}"#,
+            r#"{"version":3,"sections":[{"offset":{"line":0,"column":0},"url":"x"}]}"#,
+        ] {
+            assert!(read(damaged).is_err(), "{damaged}");
+        }
+    }
+}

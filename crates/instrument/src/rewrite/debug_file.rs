@@ -1,0 +1,60 @@
+//! Debug information in a file of its own: a module with the same code, or with sections for debuggers alone.
+
+use wasm_encoder::Encode;
+
+use crate::label::Labels;
+use crate::links::{Link, Links};
+use crate::module::{Module, id};
+use crate::relocate::{Carried, Carrying, dwarf};
+use crate::rewrite::options::Options;
+use crate::rewrite::rewrite;
+use crate::select::Plan;
+
+/// The debug file of the output, whose code section's contents are `code`.
+pub(super) fn carry(
+    file: &Module<'_>,
+    code: &[u8],
+    carrying: &Carrying<'_, '_>,
+    (labels, plan, options): (&Labels, &Plan, &Options),
+    warnings: &mut Vec<String>,
+) -> Vec<u8> {
+    // What has the same code is hooked the same way, and belongs to the output as it belonged to the input.
+    let same_functions = file.func_count() == carrying.naming.func_count
+        && file.imported_funcs().len() as u32 == carrying.naming.shift.imported
+        && file.section(id::CODE).is_some();
+    if same_functions && let Ok(hooked) = rewrite(file, labels, plan, options) {
+        let new = crate::module::code_of(&hooked.wasm);
+        if new == Some(code) {
+            let new = hooked.warnings.into_iter().filter(|w| w.contains("debug information"));
+            warnings.extend(new.map(|w| format!("in the debug file, {w}")));
+            return hooked.wasm;
+        }
+    }
+    let mut dwarf = dwarf::carry(file, carrying.offsets);
+    warnings.extend(dwarf.warnings.drain(..).map(|w| format!("in the debug file, {w}")));
+    let mut of_file = Carrying {
+        module: file,
+        dwarf,
+        links: Links { source_map: Link::Gone, debug_file: Link::Gone },
+        build_id: carrying.build_id.clone(),
+        ..*carrying
+    };
+    let mut out = file.bytes()[..8].to_vec();
+    let mut seen_names = false;
+    for section in file.sections().iter() {
+        let Some(name) = section.name else { continue };
+        let data = match of_file.carry(section, seen_names, warnings) {
+            Carried::Raw => file.bytes()[section.data.clone()].to_vec(),
+            Carried::Names(data) | Carried::Data(data) => data,
+            Carried::Patched(patches) => patches.apply(&file.bytes()[section.data.clone()]),
+            Carried::Dropped => continue,
+        };
+        seen_names |= name == "name";
+        let mut contents = Vec::with_capacity(name.len() + data.len() + 2);
+        name.encode(&mut contents);
+        contents.extend_from_slice(&data);
+        out.push(id::CUSTOM);
+        contents.encode(&mut out);
+    }
+    out
+}

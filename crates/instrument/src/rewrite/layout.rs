@@ -1,0 +1,227 @@
+//! What is decided before the first body: which indices move where, and what is appended.
+
+use std::collections::BTreeMap;
+
+use wasm_encoder::{BlockType, Encode};
+use wasmtrace_abi::buffer;
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_abi::hook::{HookSet, ProbeId};
+use wasmtrace_abi::manifest::BufferPlace;
+
+use super::options::Options;
+use super::splice::Growth;
+use super::types::Types;
+use crate::hooks::HookCode;
+use crate::hooks::catch_sites::Landings;
+use crate::hooks::exit_guard::Spans;
+use crate::hooks::exit_guard::{self, Balance};
+use crate::hooks::roles::{self, Role};
+use crate::hooks::wrapper::Wrapper;
+use crate::limits::{
+    MAX_ELEMENTS, MAX_EXPORTS, MAX_FUNCTIONS, MAX_GLOBALS, MAX_IMPORTS, MAX_MEMORIES, MAX_TABLES, MAX_TYPES,
+};
+use crate::mapping::FuncMap;
+use crate::module::{FuncIdx, Module, id};
+use crate::select::Plan;
+
+/// Everything about a rewriting that is decided before the first body: which indices move where, which types are added.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) shift: FuncMap,
+    pub(super) code: HookCode,
+    pub(super) wrapper: Wrapper,
+    /// The functions that tell where they have caught an exception, hooked or not, if the hook set has an event for that.
+    pub(super) landings: BTreeMap<FuncIdx, Landings>,
+    /// Whether `memory.grow` is hooked: memory 0 exists and is addressed by i32.
+    pub(super) memory_grow: bool,
+    /// The block type of each hooked function's results, by the function's type.
+    pub(super) block_types: BTreeMap<u32, BlockType>,
+    /// What is appended to sections, by their id.
+    pub(super) appended: BTreeMap<u8, Growth>,
+    /// Where the buffer is, if the hook set has one.
+    pub(super) buffer: Option<BufferPlace>,
+    /// What balances the module, if it does that.
+    pub(super) balance: Option<Balance>,
+    /// The imported functions that have a shim for that, ascending.
+    pub(super) roles: Vec<(u32, Role)>,
+}
+
+/// Refuses what would pass a limit.
+fn limit(what: &str, has: usize, more: usize, most: usize) -> Result<()> {
+    if has + more <= most {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Limit,
+        format!(
+            "the module has {has} {what}; with the hooks' {more} it would pass the limit of {most} that engines set"
+        ),
+    ))
+}
+
+impl Layout {
+    pub(super) fn new(module: &Module<'_>, plan: &Plan, options: &Options, balances: bool) -> Result<Self> {
+        let hooks = options.hooks;
+        let imports = hooks.imports();
+        let roles = if balances { roles::roles(module) } else { Vec::new() };
+        let closed_by = Spans::closed_by(&roles);
+        let mut shims: Vec<u32> =
+            plan.imports().map(|func| func.0).chain(roles.iter().map(|(func, _)| *func)).collect();
+        shims.sort_unstable();
+        shims.dedup();
+        let balancing = if balances { Balance::functions(plan.len(), closed_by.is_some()) } else { 0 };
+        let functions = imports.len() + shims.len() + balancing;
+        limit("functions", module.func_count() as usize, functions, MAX_FUNCTIONS)?;
+        limit("imports", module.import_count(), imports.len(), MAX_IMPORTS)?;
+
+        let first = module.imported_funcs().len() as u32;
+        let hook_count = imports.len() as u32;
+        let first_shim = module.func_count() + hook_count;
+        let first_behind = first_shim + shims.len() as u32;
+        let shift = FuncMap { imported: first, hooks: hook_count, shims, first_shim };
+        let mut types = Types::of(module);
+        let mut appended = BTreeMap::new();
+        let mut new_imports = Vec::new();
+        for import in imports {
+            import.module.encode(&mut new_imports);
+            import.name.encode(&mut new_imports);
+            new_imports.push(0x00); // a function
+            types.import(import.takes_i32).encode(&mut new_imports);
+        }
+        appended.insert(id::IMPORT, Growth { entries: i64::from(hook_count), bytes: new_imports });
+        let mut new_functions = Vec::new();
+        for import in &shift.shims {
+            module.type_index(FuncIdx(*import)).encode(&mut new_functions);
+        }
+
+        let mut code = HookCode::new(hooks, first, module.memories().len() as u32);
+        let balance = balances.then(|| Balance {
+            first: first_behind,
+            host: first,
+            table: module.table_count(),
+            global: module.global_count(),
+            plain: types.import(false),
+            ids: probes(&shift, plan),
+            spans: closed_by.map(|close| Spans { close, answers: types.answer() }),
+        });
+        if let Some(balance) = &balance {
+            code = code.balanced(balance.first, balance.spans.is_some());
+            let (segments, elements) = balance.elements();
+            limit("tables", module.table_count() as usize, exit_guard::TABLES as usize, MAX_TABLES)?;
+            limit(
+                "globals",
+                module.global_count() as usize,
+                exit_guard::globals(balance.spans.is_some()) as usize,
+                MAX_GLOBALS,
+            )?;
+            limit("element segments", module.element_count() as usize, segments as usize, MAX_ELEMENTS)?;
+            new_functions.extend(balance.types(types.import(true)));
+            appended.insert(id::TABLE, Growth { entries: exit_guard::TABLES.into(), bytes: balance.tables() });
+            appended.insert(
+                id::GLOBAL,
+                Growth { entries: exit_guard::globals(balance.spans.is_some()).into(), bytes: balance.globals() },
+            );
+            appended.insert(id::ELEMENT, Growth { entries: segments.into(), bytes: elements });
+        }
+        let functions = functions - imports.len();
+        appended.insert(id::FUNCTION, Growth { entries: functions as i64, bytes: new_functions });
+
+        let buffer = match hooks.has_buffer() {
+            true => {
+                limit("memories", module.memories().len(), 1, MAX_MEMORIES)?;
+                limit("exports", module.all_exports().len(), 1, MAX_EXPORTS)?;
+                let place = buffer_place(module, hooks, first_behind)?;
+                appended.insert(id::MEMORY, Growth { entries: 1, bytes: buffer_memory(place.first_block) });
+                let export = buffer_export(&place.export, module.memories().len() as u32);
+                appended.insert(id::EXPORT, Growth { entries: 1, bytes: export });
+                Some(place)
+            }
+            false => None,
+        };
+
+        let (wrapper, landings) = match code.tells_landings() {
+            true => (Wrapper::Block, landings(module)),
+            false => match Wrapper::of(module) {
+                Wrapper::Block if options.crossed => (Wrapper::TryTable, BTreeMap::new()),
+                own => (own, BTreeMap::new()),
+            },
+        };
+        let mut block_types = BTreeMap::new();
+        let throwing_imports = plan.imports().filter(|_| wrapper != Wrapper::Block);
+        for func in plan.iter().chain(landings.keys().copied()).chain(throwing_imports) {
+            block_types.entry(module.type_index(func)).or_insert_with(|| types.block(module.func_type(func).results()));
+        }
+        limit("types", types.before, types.new.len(), MAX_TYPES)?;
+        appended.insert(id::TYPE, Growth { entries: types.new.len() as i64, bytes: types.new.concat() });
+        appended.retain(|_, growth| growth.entries != 0);
+        Ok(Layout {
+            shift,
+            code,
+            wrapper,
+            landings,
+            memory_grow: module.memories().first().is_some_and(|m| !m.memory64),
+            block_types,
+            appended,
+            buffer,
+            balance,
+            roles,
+        })
+    }
+
+    /// Sections that the module lacks and that come into being: id, and contents.
+    pub(super) fn created(&self, module: &Module<'_>) -> Vec<(u8, Vec<u8>)> {
+        let missing = self.appended.iter().filter(|(id, _)| module.section(**id).is_none());
+        let contents = missing.map(|(id, growth)| {
+            let mut contents = Vec::new();
+            (growth.entries as u32).encode(&mut contents);
+            contents.extend_from_slice(&growth.bytes);
+            (*id, contents)
+        });
+        contents.collect()
+    }
+}
+
+/// Where which functions may have caught an exception. A shared one cannot tell.
+fn landings(module: &Module<'_>) -> BTreeMap<FuncIdx, Landings> {
+    let funcs = module.with_exceptions().map(|(func, _)| func).filter(|func| !module.is_shared(*func));
+    funcs.filter_map(|func| Some((func, Landings::of(module, func)?))).collect()
+}
+
+/// Where the buffer is in a module that will have so many functions.
+fn buffer_place(module: &Module<'_>, hooks: HookSet, functions: u32) -> Result<BufferPlace> {
+    if module.memories().iter().any(|m| m.shared) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "the module has a shared memory: its threads would all record into one buffer; use the hook set observe",
+        ));
+    }
+    let exports = module.all_exports();
+    let mut export = buffer::EXPORT.to_owned();
+    while exports.iter().any(|e| e.name == export) {
+        export.push('+');
+    }
+    Ok(BufferPlace { export, first_block: buffer::first_block(hooks, functions) })
+}
+
+/// A memory that does not grow, as large as the buffer needs it, as an entry of its section.
+fn buffer_memory(first_block: u32) -> Vec<u8> {
+    let pages = buffer::pages(first_block);
+    let mut memory = vec![0x01]; // with a maximum
+    pages.encode(&mut memory);
+    pages.encode(&mut memory);
+    memory
+}
+
+fn buffer_export(name: &str, memory: u32) -> Vec<u8> {
+    let mut export = Vec::new();
+    name.encode(&mut export);
+    export.push(0x02); // a memory
+    memory.encode(&mut export);
+    export
+}
+
+/// The probes of a plan, ascending: hooked functions where they went, hooked imports where their trampolines are.
+fn probes(shift: &FuncMap, plan: &Plan) -> Vec<ProbeId> {
+    let own = plan.iter().map(|func| shift.place(func.0));
+    own.chain(plan.imports().map(|import| shift.reference(import.0))).map(ProbeId).collect()
+}

@@ -1,0 +1,199 @@
+//! Sections → the module: what does not change is copied, in place.
+
+use wasm_encoder::Encode;
+
+use super::code::{Code, code_count};
+use super::output::Output;
+use super::splice::{self, Growth, Widths, write_leb};
+use crate::module::order::{stands_before_created, stands_behind};
+use crate::module::{Section, id};
+use crate::relocate::patch::Patches;
+use crate::relocate::{Carried, Carrying, describes_original, encoded, names, producers};
+use crate::restore::{Fate, Restore};
+use crate::rewrite::layout::Layout;
+use crate::rewrite::options::Options;
+use wasmtrace_abi::error::Result;
+use wasmtrace_abi::manifest::MANIFEST_SECTION;
+
+/// Puts everything together but the Manifest, and notes what taking the hooks out again will need.
+pub(super) fn assemble(
+    layout: &Layout,
+    carrying: &mut Carrying<'_, '_>,
+    code: &Code<'_, '_>,
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<(Output, Option<Restore>)> {
+    let module = carrying.module;
+    let file = module.bytes();
+    let mut out = Output::default();
+    out.input(0..8);
+    let shims = layout.shift.shims.clone();
+    let entries = |id: u8| layout.appended.get(&id).map_or(0, |growth| growth.entries as u32);
+    let balance = layout.balance.as_ref();
+    let balance = balance.map(|_| (entries(id::FUNCTION) - shims.len() as u32, entries(id::ELEMENT)));
+    let types_appended = entries(id::TYPE);
+    let bodies = code.restore.clone();
+    let mut restore = Restore { types_appended, wrapper: layout.wrapper, shims, balance, bodies, ..Default::default() };
+    let (mut seen_names, mut seen_producers) = (false, false);
+    let created = layout.created(module);
+    let nothing = Growth::default();
+    let mut stale = Vec::new();
+
+    for section in module.sections() {
+        if !seen_names && stands_before_created(module, section, "name") {
+            write_names(carrying, &mut out, &mut restore);
+            seen_names = true;
+        }
+        if !seen_producers && stands_before_created(module, section, "producers") {
+            write_producers(&mut out, &mut restore);
+            seen_producers = true;
+        }
+        let growth = layout.appended.get(&section.id).unwrap_or(&nothing);
+        let fate = if let Some(name) = section.name {
+            match carrying.carry(section, seen_names, warnings) {
+                Carried::Raw => {
+                    if describes_original(name) {
+                        stale.push(name);
+                    }
+                    copy(section, &mut out)
+                }
+                Carried::Names(data) => edited(section, [encoded(name.as_bytes()), data], Vec::new(), &mut out),
+                Carried::Data(data) => {
+                    edited(section, [encoded(name.as_bytes()), data], Vec::new(), &mut out);
+                    Fate::Replaced(file[section.whole.clone()].to_vec())
+                }
+                Carried::Patched(patches) => patched(file, section, patches, options.restore, &mut out),
+                Carried::Dropped => Fate::Dropped(file[section.whole.clone()].to_vec()),
+            }
+        } else if section.id == id::CODE {
+            write_code(file, section, code, &mut out, &mut carrying.code_start)
+        } else if growth.entries != 0 || splice::holds_indices(section.id) {
+            let (contents, widths) =
+                splice::section(file, section, &|f| layout.shift.reference(f), growth, Widths::Note(Vec::new()))?;
+            if contents == file[section.contents.clone()] {
+                copy(section, &mut out)
+            } else {
+                edited(section, [Vec::new(), contents], widths.into_noted(), &mut out)
+            }
+        } else {
+            copy(section, &mut out)
+        };
+        restore.fates.push(fate);
+        seen_names |= section.name == Some("name");
+        seen_producers |= section.name == Some("producers");
+
+        for (new, contents) in &created {
+            if section.id != id::CUSTOM && stands_behind(module, section, *new) {
+                write_section(*new, [Vec::new(), contents.clone()], &mut out);
+                restore.fates.push(Fate::Created);
+            }
+        }
+    }
+    for (name, url) in carrying.links.named().filter(|(name, _)| module.custom(name).is_none()) {
+        write_custom(name, encoded(url.as_bytes()), &mut out);
+        restore.fates.push(Fate::Created);
+    }
+    if !seen_names {
+        write_names(carrying, &mut out, &mut restore);
+    }
+    if !seen_producers {
+        write_producers(&mut out, &mut restore);
+    }
+    if !stale.is_empty() {
+        warnings.push(format!(
+            "debug information ({}) is copied as it is: its addresses describe the original, not the hooked module",
+            stale.join(", ")
+        ));
+    }
+    Ok((out, options.restore.then_some(restore)))
+}
+
+/// Writes the section where the module has none.
+fn write_names(carrying: &Carrying<'_, '_>, out: &mut Output, restore: &mut Restore) {
+    write_custom("name", names::carry(carrying.module, &carrying.naming, None), out);
+    restore.fates.push(Fate::Created);
+}
+
+/// The same.
+fn write_producers(out: &mut Output, restore: &mut Restore) {
+    write_custom("producers", producers::only_us(producers::VERSION), out);
+    restore.fates.push(Fate::Created);
+}
+
+/// Appends the Manifest: it stands at the end.
+pub(super) fn add_manifest(manifest: Vec<u8>, out: &mut Output) {
+    write_custom(MANIFEST_SECTION, manifest, out);
+}
+
+fn copy(section: &Section<'_>, out: &mut Output) -> Fate {
+    out.input(section.whole.clone());
+    Fate::Kept
+}
+
+/// Writes a changed section; its size field follows the rule for numbers, with ordinal 0.
+fn edited(section: &Section<'_>, contents: [Vec<u8>; 2], noted: Vec<(u32, u8)>, out: &mut Output) -> Fate {
+    let mut widths = Widths::Note(noted);
+    out.bytes(header(section, contents.iter().map(Vec::len).sum(), &mut widths));
+    contents.into_iter().for_each(|part| out.bytes(part));
+    let mut noted = widths.into_noted();
+    noted.sort_unstable();
+    Fate::Edited(noted)
+}
+
+/// Writes a section whose data is patched, behind its name as it stands.
+fn patched(file: &[u8], section: &Section<'_>, patches: Patches, restore: bool, out: &mut Output) -> Fate {
+    let data = &file[section.data.clone()];
+    let name = section.contents.start..section.data.start;
+    let mut widths = Widths::Note(Vec::new());
+    let length = patches.new_length(data.len());
+    out.bytes(header(section, name.len() + length, &mut widths));
+    out.input(name);
+    let script = if restore { patches.script(data) } else { Vec::new() };
+    out.patched(section.data.clone(), patches, length);
+    Fate::Patched(widths.into_noted(), script)
+}
+
+/// A section's id and size.
+fn header(section: &Section<'_>, size: usize, widths: &mut Widths<'_>) -> Vec<u8> {
+    let width = (section.contents.start - section.whole.start - 1) as u8;
+    let width = widths.of(0, section.contents.len() as u32, width, size as u32);
+    let mut header = vec![section.id];
+    write_leb(&mut header, size as u32, width);
+    header
+}
+
+/// The code section: its size is the number of ordinal 0, its count that of ordinal 1. `start`: where its contents begin.
+fn write_code(
+    file: &[u8],
+    section: &Section<'_>,
+    code: &Code<'_, '_>,
+    out: &mut Output,
+    start: &mut Option<usize>,
+) -> Fate {
+    let mut reader = wasmparser::BinaryReader::new(&file[section.contents.clone()], section.contents.start);
+    let count = reader.read_var_u32().expect("validated: the code section has a count");
+    let width = (reader.original_position() - section.contents.start) as u8;
+    let mut widths = Widths::Note(Vec::new());
+    let (new_count, new_width) = code_count(count as usize, width, code.appended.len(), &mut widths);
+    let length = code.len();
+    out.bytes(header(section, new_width as usize + length, &mut widths));
+    *start = Some(out.len());
+    let mut count = Vec::new();
+    write_leb(&mut count, new_count, new_width);
+    out.bytes(count);
+    out.code(length);
+    let mut noted = widths.into_noted();
+    noted.sort_unstable();
+    Fate::Edited(noted)
+}
+
+fn write_custom(name: &str, data: Vec<u8>, out: &mut Output) {
+    write_section(id::CUSTOM, [encoded(name.as_bytes()), data], out);
+}
+
+fn write_section(id: u8, contents: [Vec<u8>; 2], out: &mut Output) {
+    let mut header = vec![id];
+    contents.iter().map(Vec::len).sum::<usize>().encode(&mut header);
+    out.bytes(header);
+    contents.into_iter().for_each(|part| out.bytes(part));
+}

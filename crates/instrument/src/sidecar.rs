@@ -1,0 +1,183 @@
+//! Files that stand beside a module and speak of its code: a source map, and debug information that was taken out of it.
+//!
+//! A module names them in sections of its own: `sourceMappingURL` (ECMA-426, "Linking generated code to source maps") and
+//! `external_debug_info` (tool-conventions, "DWARF for WebAssembly"), each with a URL. The library opens no file: whoever
+//! calls it gives the [`Companions`], and gets those of the output in [`Rewritten`](crate::rewrite::Rewritten). A source
+//! map in a `data:` URL is in the module already, and needs nobody.
+//!
+//! A link whose file was not given is left out of the output, with a warning: to leave it would be to say of the hooked
+//! module what is true of the original only, and no reader could tell.
+
+use std::borrow::Cow;
+
+pub use crate::relocate::sourcemap::url::{file_of_url, url_of_file};
+
+use crate::links::{DEBUG_FILE, LINK_LEFT_OUT, Link, Links, SOURCE_MAP, build_id, named_by};
+use crate::module::{Module, id, parse};
+use crate::relocate::sourcemap::{SourceMap, url};
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_abi::text::printable;
+
+/// The files beside a module.
+#[derive(Debug, Clone, Default)]
+pub struct Companions {
+    /// A source map, version 3.
+    pub source_map: Option<Companion>,
+    /// A module with the debug information and the names of this one: it has the same code or, if it has none, the same
+    /// `build_id`.
+    pub debug_file: Option<Companion>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Default)]
+pub struct Companion {
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// The URL by which the output is to name its own; without one it gives labels, and nothing is written of it.
+    pub new_url: Option<String>,
+    /// Nobody asked for this file: a debug file that is not the module's costs a warning, and is no error.
+    pub if_it_fits: bool,
+}
+
+/// What has been read of the files beside a module.
+#[derive(Debug, Default)]
+pub struct Beside<'c> {
+    pub(crate) source_map: Option<SourceMap<'c>>,
+    source_map_link: Option<Link>,
+    pub(crate) debug_file: Option<Module<'c>>,
+    debug_file_link: Option<Link>,
+    /// One sentence for each file that could not be read.
+    pub warnings: Vec<String>,
+}
+
+impl Companions {
+    /// Reads them. A source map that is damaged gives a warning and no more.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Companion`](wasmtrace_abi::error::ErrorKind::Companion) if the debug file does not belong to the module.
+    pub fn read(&self, module: &Module<'_>) -> Result<Beside<'_>> {
+        let mut beside = Beside::default();
+        let length = module.bytes().len();
+        let url = named_by(module, SOURCE_MAP);
+        let read = match (&self.source_map, url) {
+            (Some(given), _) => {
+                beside.source_map_link = given.new_url.clone().map(Link::Named);
+                Some(SourceMap::read(Cow::Borrowed(&given.bytes), length))
+            }
+            (None, Some(url)) if url::is_data(url) => {
+                beside.source_map_link = Some(Link::Within);
+                Some(SourceMap::read_data(url, length))
+            }
+            (None, _) => None,
+        };
+        match read {
+            Some(Ok(map)) => beside.source_map = Some(map),
+            Some(Err(e)) => {
+                beside.source_map_link = Some(Link::Gone);
+                let name = url.map_or_else(String::new, |url| format!(" {}", shown(url)));
+                beside.warnings.push(format!(
+                    "the source map{name} cannot be read ({e}): {LINK_LEFT_OUT}, and no line is taken from it"
+                ));
+            }
+            None => {}
+        }
+        if let Some(given) = &self.debug_file {
+            beside.debug_file_link = given.new_url.clone().map(Link::Named);
+            let file = parse(&given.bytes).map_err(foreign);
+            let file = match file.and_then(|file| belongs(module, &file).map(|()| file)) {
+                Err(e) if given.if_it_fits => {
+                    beside.debug_file_link = Some(Link::Gone);
+                    beside.warnings.push(format!("{e}: {LINK_LEFT_OUT}, and it is not read"));
+                    return Ok(beside);
+                }
+                file => file?,
+            };
+            if !file.sections().iter().any(|s| s.name.is_some_and(|name| name == "name" || name.starts_with(".debug_")))
+            {
+                beside.warnings.push("the debug file holds no debug information and no names".to_owned());
+            }
+            beside.debug_file = Some(file);
+        }
+        Ok(beside)
+    }
+}
+
+impl Beside<'_> {
+    /// What becomes of the links in the output.
+    pub(crate) fn links(&self, module: &Module<'_>, warnings: &mut Vec<String>) -> Links {
+        let mut link = |section, what: &str, given: bool, link: &Option<Link>| {
+            if let Some(link) = link {
+                return link.clone();
+            }
+            if module.custom(section).is_some() {
+                let url = named_by(module, section).map_or_else(String::new, |url| format!(" {}", shown(url)));
+                let why = if given { "will be in no file" } else { "is not at hand" };
+                warnings.push(format!("the {what}{url} {why}, and {LINK_LEFT_OUT}"));
+            }
+            Link::Gone
+        };
+        Links {
+            source_map: link(SOURCE_MAP, "source map", self.source_map.is_some(), &self.source_map_link),
+            debug_file: link(DEBUG_FILE, "debug file", self.debug_file.is_some(), &self.debug_file_link),
+        }
+    }
+}
+
+/// A URL for a person; one may hold a whole file.
+fn shown(url: &str) -> String {
+    let short: String = url.chars().take(80).collect();
+    let more = if short.len() < url.len() { "…" } else { "" };
+    format!("{}{more}", printable(&short))
+}
+
+/// An error about a file that is another module's, or none.
+fn foreign(why: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Companion, format!("the debug file does not belong to the module: {why}"))
+}
+
+/// Whether `file` speaks of the code of `module`: addresses are offsets in that code, so to take another build's would be
+/// to say something wrong of every function.
+///
+/// # Errors
+/// [`ErrorKind::Companion`] if it does not, or if nothing shows that it does.
+fn belongs(module: &Module<'_>, file: &Module<'_>) -> Result<()> {
+    let ids = (build_id(module), build_id(file));
+    if let (Some(id), Some(other)) = ids
+        && id != other
+    {
+        return Err(foreign(format!("its build_id is {}, not {}", hex(other), hex(id))));
+    }
+    let bodies = |module: &Module<'_>| {
+        let start = module.section(id::CODE).map_or(0, |code| code.contents.start);
+        module
+            .defined_funcs()
+            .map(|func| (module.body(func).start - start, module.body(func).len()))
+            .collect::<Vec<_>>()
+    };
+    match (module.section(id::CODE), file.section(id::CODE)) {
+        (_, None) if matches!(ids, (Some(_), Some(_))) => Ok(()),
+        (_, None) => Err(foreign("it has no code, and they have no build_id in common that would show it")),
+        (Some(_), Some(_)) => {
+            let (own, other) = (bodies(module), bodies(file));
+            if own.len() != other.len() {
+                return Err(foreign(format!("it has {} functions, not {}", other.len(), own.len())));
+            }
+            if let Some(first) = own.iter().zip(&other).position(|(own, other)| own != other) {
+                return Err(foreign(format!("function {first} of its code has another place or size")));
+            }
+            // Another build may have all functions where this one has them.
+            let mut funcs = module.defined_funcs().zip(file.defined_funcs());
+            let same = |own, other| module.bytes()[module.body(own)] == file.bytes()[file.body(other)];
+            match funcs.position(|(own, other)| !same(own, other)) {
+                Some(first) => Err(foreign(format!("function {first} of its code does something else"))),
+                None => Ok(()),
+            }
+        }
+        (None, Some(_)) => Err(foreign("the module has no code")),
+    }
+}
+
+/// An id as people write it.
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}

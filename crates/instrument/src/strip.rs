@@ -1,0 +1,381 @@
+//! Takes the hooks out of a module again: the inverse of the rewriting, by its rules and by what the Manifest notes.
+
+use wasm_encoder::Encode;
+use wasmparser::{Operator, OperatorsReader};
+
+use crate::hooks::HookCode;
+use crate::hooks::catch_sites::Landings;
+use crate::hooks::exit_guard::Spans;
+use crate::hooks::frame::Frame;
+use crate::hooks::wrapper::Wrapper;
+use crate::hooks::{exit_guard, roles};
+use crate::mapping::FuncMap;
+use crate::module::{FuncIdx, Module, Section, id, parse};
+use crate::relocate::{names, patch};
+use crate::restore::{BodyRestore, Fate, Restore};
+use crate::rewrite::body::{LOCALS, OPERATORS, SIZE, size_width_of};
+use crate::rewrite::splice::{self, Growth, Splice, Widths, write_leb};
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_abi::hook::ProbeId;
+use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
+
+/// The module as it was before it was hooked, byte for byte: its hash is compared with the one in the Manifest.
+///
+/// # Errors
+/// [`ErrorKind::Restore`] if the module has no Manifest, if that was written without what restoring needs, or if
+/// another tool has changed the module since.
+pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
+    let module = parse(hooked)?;
+    let Some(manifest) = module.manifest().transpose()? else {
+        let what = if crate::injected::is_hooked(&module) {
+            "its hooks were not written by this tool"
+        } else {
+            "the module is not hooked"
+        };
+        return Err(Error::new(
+            ErrorKind::Restore,
+            format!("nothing to strip: {what} (there is no `{MANIFEST_SECTION}` section)"),
+        ));
+    };
+    let Some(restore) = Restore::of(&module, &manifest).transpose()? else {
+        return Err(Error::new(
+            ErrorKind::Restore,
+            "the module was hooked without what restoring needs (--no-restore)",
+        ));
+    };
+    let original = restore_module(&module, &manifest, &restore).map_err(|e| changed(&format!("{} ", e.message())))?;
+    if crate::hash::sha256(&original) != manifest.input_sha256 {
+        return Err(changed(""));
+    }
+    // The Manifest is foreign data: a forged one could hold another program, and its hash.
+    crate::verify::check(&original, hooked).map_err(|e| {
+        Error::new(ErrorKind::Restore, format!("the Manifest does not belong to this module: {}", e.message()))
+    })?;
+    Ok(original)
+}
+
+fn changed(detail: &str) -> Error {
+    Error::new(
+        ErrorKind::Restore,
+        format!("{detail}the original cannot be restored: another tool has changed the module since it was hooked"),
+    )
+}
+
+fn unexpected(what: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Restore, format!("{};", what.into()))
+}
+
+fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -> Result<Vec<u8>> {
+    let file = module.bytes();
+    let hooks = manifest.hooks.imports();
+    let own = module
+        .imported_funcs()
+        .len()
+        .checked_sub(hooks.len())
+        .ok_or_else(|| unexpected("the hooks' imports are gone"))?;
+    if !module.imported_funcs()[own..].iter().zip(hooks).all(|(i, h)| i.module == h.module && i.name == h.name) {
+        return Err(unexpected("the hooks' imports are not the last"));
+    }
+    let shims = restore.shims.clone();
+    let (balance_functions, balance_elements) = restore.balance.unwrap_or_default();
+    let appended =
+        (shims.len() as u32).checked_add(balance_functions).filter(|n| *n as usize <= module.defined_funcs().len());
+    let Some(appended) = appended.filter(|_| shims.is_sorted()) else {
+        return Err(unexpected("the shims are gone"));
+    };
+    let first_shim = module.func_count() - appended;
+    let shift = FuncMap { imported: own as u32, hooks: hooks.len() as u32, shims, first_shim };
+    let buffers = manifest.hooks.has_buffer() as i64;
+    let memory = (module.memories().len() as u32)
+        .checked_sub(buffers as u32)
+        .ok_or_else(|| unexpected("the hooks' memory is gone"))?;
+    let spans = Spans::closed_by(&roles::roles(module)).is_some();
+    let mut hook_code = HookCode::new(manifest.hooks, shift.imported, memory);
+    if restore.balance.is_some() {
+        hook_code = hook_code.balanced(module.func_count() - balance_functions, spans);
+    }
+    let (tables, globals) =
+        if restore.balance.is_some() { (exit_guard::TABLES, exit_guard::globals(spans)) } else { (0, 0) };
+    let mut out = Vec::with_capacity(file.len());
+    out.extend_from_slice(&file[..8]);
+    let mut sections = module.sections().iter().filter(|s| s.name != Some(MANIFEST_SECTION));
+    for fate in &restore.fates {
+        if let Fate::Dropped(bytes) = fate {
+            out.extend_from_slice(bytes);
+            continue;
+        }
+        let section = sections.next().ok_or_else(|| unexpected("a section is gone"))?;
+        match fate {
+            Fate::Kept => out.extend_from_slice(&file[section.whole.clone()]),
+            Fate::Created => {}
+            Fate::Replaced(bytes) => out.extend_from_slice(bytes),
+            Fate::Dropped(_) => unreachable!("handled above"),
+            Fate::Patched(widths, script) => {
+                let mut contents = file[section.contents.start..section.data.start].to_vec();
+                contents.extend(patch::restore(&file[section.data.clone()], script)?);
+                edited_back(section, &contents, widths, &mut out);
+            }
+            Fate::Edited(widths) => {
+                let contents = match (section.id, section.name) {
+                    (id::CUSTOM, Some("name")) => {
+                        let mut contents = Vec::new();
+                        "name".encode(&mut contents);
+                        contents.extend(names::restore(
+                            &file[section.data.clone()],
+                            &shift,
+                            restore.wrapper.labels() + hook_code.labels().0,
+                            &manifest.probes,
+                        )?);
+                        contents
+                    }
+                    (id::CODE, _) => code(module, section, manifest, restore, (&shift, &hook_code), widths)?,
+                    _ => {
+                        let entries = match section.id {
+                            id::TYPE => -(restore.types_appended as i64),
+                            id::IMPORT => -(hooks.len() as i64),
+                            id::FUNCTION => -i64::from(appended),
+                            id::TABLE => -i64::from(tables),
+                            id::GLOBAL => -i64::from(globals),
+                            id::ELEMENT => -i64::from(balance_elements),
+                            id::MEMORY | id::EXPORT => -buffers,
+                            _ => 0,
+                        };
+                        let growth = Growth { entries, bytes: Vec::new() };
+                        splice::section(file, section, &|f| shift.back(f), &growth, Widths::Recall(widths))?.0
+                    }
+                };
+                edited_back(section, &contents, widths, &mut out);
+            }
+        }
+    }
+    if sections.next().is_some() {
+        return Err(unexpected("a section was added;"));
+    }
+    Ok(out)
+}
+
+/// Writes the contents that a changed section had, with its size.
+fn edited_back(section: &Section<'_>, contents: &[u8], widths: &[(u32, u8)], out: &mut Vec<u8>) {
+    let width = (section.contents.start - section.whole.start - 1) as u8;
+    let width = Widths::Recall(widths).of(0, section.contents.len() as u32, width, contents.len() as u32);
+    out.push(section.id);
+    write_leb(out, contents.len() as u32, width);
+    out.extend_from_slice(contents);
+}
+
+fn code(
+    module: &Module<'_>,
+    section: &Section<'_>,
+    manifest: &Manifest,
+    restore: &Restore,
+    (shift, code): (&FuncMap, &HookCode),
+    widths: &[(u32, u8)],
+) -> Result<Vec<u8>> {
+    let mut reader = module.reader(section.contents.clone());
+    let count = reader.read_var_u32()?;
+    let width = (reader.original_position() - section.contents.start) as u8;
+    let behind = shift.shims.len() as u32 + restore.balance.map_or(0, |(functions, _)| functions);
+    let before = count - behind;
+    let mut out = Vec::new();
+    write_leb(
+        &mut out,
+        before,
+        if before == count { width } else { Widths::Recall(widths).of(1, count, width, before) },
+    );
+    let first = module.imported_funcs().len();
+    let runs = crate::parallel::runs(module.defined_funcs().take(before as usize).map(|func| module.body(func).len()));
+    let none = BodyRestore::default();
+    let bodies = crate::parallel::map(runs, |run| -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        for position in run {
+            let func = FuncIdx((first + position) as u32);
+            let noted = restore.bodies.binary_search_by_key(&(position as u32), |(p, _)| *p);
+            let noted = noted.map_or(&none, |found| &restore.bodies[found].1);
+            let id = find(&manifest.probes, func);
+            body(module, func, (id, restore.wrapper), code, shift, noted, &mut out)?;
+        }
+        Ok(out)
+    });
+    for run in bodies {
+        out.extend_from_slice(&run?);
+    }
+    Ok(out)
+}
+
+/// Whether an operator leaves the frame by a call.
+fn is_tail_call(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. }
+    )
+}
+
+fn find(probes: &[Probe], func: FuncIdx) -> Option<ProbeId> {
+    probes.binary_search_by_key(&func.0, |p| p.id.0).ok().map(|found| probes[found].id)
+}
+
+/// Writes the body of `func` as it was, with its size field.
+fn body(
+    module: &Module<'_>,
+    func: FuncIdx,
+    (id, wrapper): (Option<ProbeId>, Wrapper),
+    code: &HookCode,
+    shift: &FuncMap,
+    noted: &BodyRestore,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let file = module.bytes();
+    let range = module.body(func);
+    let mut locals_reader = module.body_reader(func).get_locals_reader()?;
+    let groups = locals_reader.get_count();
+    let groups_leb = range.start..locals_reader.original_position();
+    let (mut locals, mut last_group) = (module.func_type(func).params().len() as u32, range.start);
+    let mut last_count = 0;
+    for _ in 0..groups {
+        last_group = locals_reader.original_position();
+        last_count = locals_reader.read()?.0;
+        locals = locals.saturating_add(last_count);
+    }
+    let start = locals_reader.original_position();
+    let memory_grow = code.memory_grow(locals.saturating_sub(1));
+    let mut had_scratch = false;
+    // One that is not hooked may have hooks nevertheless, if it catches exceptions.
+    let landings = if code.tells_landings() { Landings::of(module, func) } else { None };
+    // The last group holds the hooks' own and their scratch, if there is one of them.
+    let ours = if groups > 0 && code.tells_landings() { last_count } else { 0 };
+    let local = locals.saturating_sub(ours);
+    let frame = Frame { id, local, catches: landings.is_some(), is_leaf: false };
+    let enter = code.enter(frame);
+    let marked = id.is_none() && landings.is_some() && file[start..].starts_with(&enter);
+    // The form of its exit tells whether it is a leaf function.
+    let is_leaf = file[start..range.end - 1].ends_with(&code.exit(Frame { is_leaf: true, ..frame }));
+    let frame = (id.is_some() || marked).then_some(Frame { is_leaf, ..frame });
+    let landings = landings.filter(|_| frame.is_some());
+    let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
+    let hooks = shift.imported..shift.imported + shift.hooks;
+    let balancing = shift.first_shim + shift.shims.len() as u32..module.func_count();
+    let (balance, exits_all) = (code.balance(), code.exits_all());
+    // The function that each of the two operators before calls, if it does, the last one first. Hooks that may stand somewhere are
+    // known by what they call, which the guest's own code cannot.
+    let mut called: [Option<u32>; 2] = [None; 2];
+
+    // The bytes of hooks are looked for where hooks stand; that the guest's own code cannot contain them there follows
+    // from the hooks' imports being ours.
+    let preceded_by = |at: usize, bytes: &[u8]| -> Result<std::ops::Range<usize>> {
+        match at.checked_sub(bytes.len()).filter(|from| *from >= start && file[*from..at] == *bytes) {
+            Some(from) => Ok(from..at),
+            None => Err(unexpected(format!("a hook is missing in function {}", func.0))),
+        }
+    };
+    let mut operators = OperatorsReader::new(locals_reader.get_binary_reader());
+    let mut splice = Splice::new(file, range.start, Widths::Recall(&noted.widths), OPERATORS);
+    splice.copy_to(start);
+    splice.out.clear();
+    let (exit, leave) = (frame.map(|frame| code.exit(frame)), frame.map(|frame| code.leave(frame)));
+    let landed = frame.map_or_else(Vec::new, |frame| code.landed(frame));
+    let mut depth = 0u32;
+    if frame.is_some() {
+        let begin = start + enter.len();
+        preceded_by(begin, &enter)?;
+        while operators.original_position() < begin {
+            operators.read()?;
+        }
+        for _ in 0..wrapper.labels() {
+            let opens = !operators.eof() && is_opening(&operators.read()?);
+            if !opens {
+                return Err(unexpected(format!("the wrapper of function {} is gone", func.0)));
+            }
+        }
+        splice.remove(start..operators.original_position());
+    }
+    let mut to_wrapper = 0;
+    while !operators.eof() {
+        let (operator, at) = operators.read_with_offset()?;
+        let next = operators.original_position();
+        if landings.as_ref().is_some_and(|landings| landings.is_at(at)) {
+            let behind = at + landed.len();
+            splice.remove(preceded_by(behind, &landed)?);
+            while operators.original_position() < behind {
+                operators.read()?;
+            }
+            continue;
+        }
+        if let Some(leave) = leave.as_ref().filter(|_| is_tail_call(&operator)) {
+            splice.remove(preceded_by(at, leave)?);
+        }
+        let calls = match operator {
+            Operator::Call { function_index } => Some(function_index),
+            _ => None,
+        };
+        match operator {
+            Operator::Call { function_index }
+                if hooks.contains(&function_index) || balancing.contains(&function_index) => {}
+            Operator::Unreachable if called[0].is_some() && called[0] == exits_all => {
+                splice.remove(preceded_by(at, &balance)?);
+            }
+            Operator::Call { function_index }
+            | Operator::ReturnCall { function_index }
+            | Operator::RefFunc { function_index } => {
+                splice.number(at + 1..next, function_index, shift.back(function_index));
+            }
+            Operator::Br { relative_depth } if frame.is_some() && relative_depth == depth => {
+                if noted.branches.binary_search(&to_wrapper).is_err() {
+                    splice.replace(at..next, &[0x0f]);
+                }
+                to_wrapper += 1;
+            }
+            _ if is_opening(&operator) => depth += 1,
+            Operator::Delegate { .. } => {
+                depth = depth.checked_sub(1).ok_or_else(|| unexpected("blocks do not match"))?
+            }
+            Operator::End if depth > 0 => depth -= 1,
+            Operator::End | Operator::CatchAll if depth == 0 && exit.is_some() => {
+                let lands_here = landings.as_ref().is_some_and(|landings| landings.is_at(next));
+                let landed: &[u8] = if lands_here { &landed } else { &[] };
+                let exit = exit.as_deref().unwrap_or_default();
+                let mut close = Vec::new();
+                wrapper.close([landed, exit], &mut close);
+                if file[at..range.end - 1] != close {
+                    return Err(unexpected(format!("function {} does not end in its exit", func.0)));
+                }
+                splice.remove(at..range.end - 1);
+                break;
+            }
+            Operator::MemoryGrow { mem: 0 } if called[1] == Some(code.grows()) => {
+                splice.remove(preceded_by(at, &memory_grow)?);
+                had_scratch = true;
+            }
+            _ => {}
+        }
+        called = [calls, called[0]];
+    }
+    splice.copy_to(range.end);
+
+    let Splice { out: code, mut widths, .. } = splice;
+    let mut head = Vec::new();
+    if had_scratch || hook_locals > 0 {
+        let groups_before = groups.checked_sub(1).ok_or_else(|| unexpected("the scratch local is gone"))?;
+        let width = widths.of(LOCALS, groups, groups_leb.len() as u8, groups_before);
+        write_leb(&mut head, groups_before, width);
+        head.extend_from_slice(&file[groups_leb.end..last_group]);
+    } else {
+        head.extend_from_slice(&file[range.start..start]);
+    }
+    let size = (head.len() + code.len()) as u32;
+    let width = widths.of(SIZE, range.len() as u32, size_width_of(module, func), size);
+    write_leb(out, size, width);
+    out.extend_from_slice(&head);
+    out.extend_from_slice(&code);
+    Ok(())
+}
+
+fn is_opening(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::Block { .. }
+            | Operator::Loop { .. }
+            | Operator::If { .. }
+            | Operator::Try { .. }
+            | Operator::TryTable { .. }
+    )
+}

@@ -1,0 +1,137 @@
+//! What a hooked module says of itself, and what it and its functions are called: computed, and compared.
+
+use std::iter::Peekable;
+
+use super::{Expected, Pair};
+use crate::links::{DEBUG_FILE, SOURCE_MAP};
+use crate::module::names::function_names;
+use crate::module::{FuncIdx, Section};
+use crate::relocate::{encoded, names, producers};
+use crate::restore::Fate;
+use crate::verify::failure::fail;
+use wasmtrace_abi::error::Result;
+use wasmtrace_abi::hook::ProbeId;
+use wasmtrace_abi::label::{Label, Source};
+use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
+
+pub(super) const NAME: &str = "name";
+pub(super) const PRODUCERS: &str = "producers";
+
+/// Those that every hooked module has, in the order in which they come into being.
+pub(super) const CREATED: [&str; 2] = [NAME, PRODUCERS];
+
+impl Pair<'_, '_> {
+    /// Behind the original's sections stand those that it lacks, in this order: links, names, producers, the Manifest. Of how many
+    /// came into being the Manifest may have made a note; `created` are known, and `before` those that stand further in front.
+    pub(super) fn behind<'s>(
+        &self,
+        mut sections: Peekable<impl Iterator<Item = &'s Section<'s>>>,
+        mut created: usize,
+        before: &[&str],
+        expected: &Expected<'_>,
+    ) -> Result<()> {
+        for name in [SOURCE_MAP, DEBUG_FILE] {
+            let lacks = self.old.custom(name).is_none();
+            created += sections.next_if(|s| lacks && s.name == Some(name)).is_some() as usize;
+        }
+        for name in CREATED.into_iter().filter(|name| self.old.custom(name).is_none() && !before.contains(name)) {
+            self.created(name, &mut sections, expected)?;
+            created += 1;
+        }
+        sections.next_if(|s| s.name == Some(MANIFEST_SECTION));
+        if let Some(extra) = sections.next() {
+            return Err(fail(extra.whole.start, "a section was added"));
+        }
+        match expected.restore.map(|restore| restore.fates.iter().filter(|fate| **fate == Fate::Created).count()) {
+            Some(noted) if noted != created => Err(fail(8, "a section was added that the Manifest does not know")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next section is the one of that name, which the original lacks.
+    pub(super) fn created<'s>(
+        &self,
+        name: &str,
+        sections: &mut Peekable<impl Iterator<Item = &'s Section<'s>>>,
+        expected: &Expected<'_>,
+    ) -> Result<()> {
+        let Some(section) = sections.next_if(|s| s.name == Some(name)) else {
+            let at = sections.peek().map_or(self.new.bytes().len(), |s| s.whole.start);
+            return Err(fail(at, format!("the section {name} is not where it should be")));
+        };
+        match name {
+            NAME => self.holds(section, &names::carry(self.old, expected.naming, None)),
+            _ => self.holds(section, &producers::only_us(self.version(section))),
+        }
+    }
+
+    /// The section holds this, behind its name.
+    pub(super) fn holds(&self, section: &Section<'_>, data: &[u8]) -> Result<()> {
+        let name = section.name.unwrap_or_default();
+        match self.new.bytes()[section.contents.clone()] == [&encoded(name.as_bytes()), data].concat() {
+            true => Ok(()),
+            false => Err(fail(section.whole.start, format!("the section {name} does not say what it has to"))),
+        }
+    }
+
+    /// Whoever made the module did, and we hooked it; in which version is nobody's to know.
+    pub(super) fn producers(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
+        match producers::with_us(self.old, a, self.version(b)) {
+            Some(data) => self.holds(b, &data),
+            None if self.old.bytes()[a.contents.clone()] == self.new.bytes()[b.contents.clone()] => Ok(()),
+            None => Err(fail(b.whole.start, "a section changed that has no reason to")),
+        }
+    }
+
+    fn version(&self, section: &Section<'_>) -> &str {
+        producers::version_in(self.new, section).unwrap_or(producers::VERSION)
+    }
+
+    /// The Manifest calls functions what the original calls them. (Names out of DWARF are left out: whether they are known
+    /// depends on how the compiler was built.)
+    pub(super) fn labels(&self, manifest: &Manifest) -> Result<()> {
+        let labels = crate::label::label(self.old);
+        for probe in &manifest.probes {
+            // Shims are the last functions, in the order of their imports.
+            let func = match self.shims.binary_search_by_key(&probe.id.0, |(_, shim)| *shim) {
+                Ok(found) => FuncIdx(self.shims[found].0),
+                Err(_) => FuncIdx(probe.id.0 - self.by),
+            };
+            let source = labels[func].source;
+            let certain = matches!(source, Source::Import | Source::NameSection | Source::Export);
+            // What has no name of its own may have it from a debug file, whose names come before those of exports.
+            let from_elsewhere = source == Source::Export && probe.label.source == Source::NameSection;
+            if certain && !from_elsewhere && labels[func].name != probe.label.name {
+                return Err(fail(8, format!("the Manifest gives function {} another name", func.0)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Names: every function that had one has it still, and every hooked function has one.
+    pub(super) fn names(&self, hooked: &[ProbeId]) -> Result<()> {
+        let old = function_names(self.old, self.old.func_count(), &mut Vec::new());
+        let new = function_names(self.new, self.new.func_count(), &mut Vec::new());
+        let at = self.new.custom("name").map_or(self.new.bytes().len(), |s| s.whole.start);
+        let name = |func: u32| new.get(func as usize).copied().flatten();
+        for (func, old) in (0..).zip(old) {
+            if old.is_some_and(|name| !name.is_empty()) && name(self.place(func)) != old {
+                return Err(fail(at, format!("function {func} lost its name")));
+            }
+        }
+        match hooked.iter().find(|id| name(id.0).is_none()) {
+            Some(id) => Err(fail(at, format!("function {} is hooked and has no name", id.0))),
+            None => Ok(()),
+        }
+    }
+
+    /// The hooked functions as they are called now.
+    pub(super) fn named(&self, hooked: &[ProbeId]) -> Vec<Probe> {
+        let names = function_names(self.new, self.new.func_count(), &mut Vec::new());
+        let label = |id: &ProbeId| {
+            let name = names.get(id.0 as usize).copied().flatten().unwrap_or_default().into();
+            Label { name, file: None, line: None, source: Source::NameSection, language: None }
+        };
+        hooked.iter().map(|id| Probe { id: *id, label: label(id) }).collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! The operators of one body, and its labels and locals.
+
+use wasmparser::{Catch, Operator, OperatorsReader};
+
+use crate::module::{FuncIdx, Module};
+use crate::verify::failure::fail;
+use wasmtrace_abi::error::Result;
+
+/// A label that is open in a body.
+#[derive(Default)]
+pub(super) struct Label {
+    /// At the head of a loop: whether the function tells there. Whether it must is known only further on.
+    told: Option<bool>,
+    /// Whether a clause names it.
+    pub(super) named: bool,
+}
+
+/// Follows the labels of a body past one operator. Returns whether LANDED stands behind it, where `tells` says that it could.
+pub(super) fn lands_behind(
+    operator: &Operator<'_>,
+    labels: &mut Vec<Label>,
+    tells: bool,
+) -> std::result::Result<bool, &'static str> {
+    match operator {
+        Operator::Loop { .. } => {
+            labels.push(Label { told: Some(tells), named: false });
+            return Ok(tells);
+        }
+        Operator::Block { .. } | Operator::If { .. } | Operator::Try { .. } => labels.push(Label::default()),
+        Operator::TryTable { try_table } => {
+            for clause in &try_table.catches {
+                // Clauses stand outside of the block that they belong to.
+                let named = labels.len() - 1 - label_of(clause) as usize;
+                if labels[named].told == Some(false) {
+                    return Err("an exception lands at the head of a loop, and the function does not tell");
+                }
+                labels[named].named = true;
+            }
+            labels.push(Label::default());
+        }
+        Operator::Catch { .. } | Operator::CatchAll => return Ok(true),
+        Operator::End | Operator::Delegate { .. } => {
+            let closed = labels.pop().expect("validated: blocks are balanced");
+            return Ok(closed.named && closed.told.is_none());
+        }
+        _ => {}
+    }
+    Ok(false)
+}
+
+fn label_of(clause: &Catch) -> u32 {
+    match *clause {
+        Catch::One { label, .. } | Catch::OneRef { label, .. } | Catch::All { label } | Catch::AllRef { label } => {
+            label
+        }
+    }
+}
+
+/// Whether a function catches exceptions.
+pub(super) fn catches(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
+    if !module.exceptions(func).any {
+        return Ok(false);
+    }
+    for operator in module.body_reader(func).get_operators_reader()? {
+        match operator? {
+            Operator::TryTable { try_table } if !try_table.catches.is_empty() => return Ok(true),
+            Operator::Catch { .. } | Operator::CatchAll => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Whether another function or the host may be called while a function runs.
+pub(super) fn calls(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
+    for operator in module.body_reader(func).get_operators_reader()? {
+        match operator? {
+            Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. } => return Ok(true),
+            Operator::Resume { .. } | Operator::ResumeThrow { .. } | Operator::ResumeThrowRef { .. } => {
+                return Ok(true);
+            }
+            Operator::Suspend { .. } | Operator::Switch { .. } | Operator::MemoryGrow { mem: 0 } => return Ok(true),
+            // An epoch callback may run there.
+            Operator::Loop { .. } => return Ok(true),
+            operator if is_tail_call(&operator) => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+pub(super) fn opens_a_label(operator: &Operator<'_>) -> bool {
+    use Operator::{Block, If, Loop, Try, TryTable};
+    matches!(operator, Block { .. } | Loop { .. } | If { .. } | Try { .. } | TryTable { .. })
+}
+
+pub(super) fn is_tail_call(operator: &Operator<'_>) -> bool {
+    matches!(
+        operator,
+        Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. }
+    )
+}
+
+/// The locals, as runs of one type: a body of a few bytes may declare 50,000.
+pub(super) fn locals_of(module: &Module<'_>, func: FuncIdx) -> Result<Vec<(u32, wasmparser::ValType)>> {
+    let mut runs = Vec::new();
+    for group in module.body_reader(func).get_locals_reader()? {
+        let (count, ty) = group?;
+        add_locals(&mut runs, count, ty);
+    }
+    Ok(runs)
+}
+
+pub(super) fn add_locals(runs: &mut Vec<(u32, wasmparser::ValType)>, count: u32, ty: wasmparser::ValType) {
+    match runs.last_mut() {
+        Some((before, last)) if *last == ty => *before += count,
+        _ if count > 0 => runs.push((count, ty)),
+        _ => {}
+    }
+}
+
+/// The operators of one body, with a look ahead.
+pub(super) struct Walk<'a> {
+    file: &'a [u8],
+    operators: OperatorsReader<'a>,
+    pub(super) locals: u32,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(module: &Module<'a>, func: FuncIdx) -> Result<Self> {
+        let body = module.body_reader(func);
+        let mut locals = 0u32;
+        for group in body.get_locals_reader()? {
+            locals = locals.saturating_add(group?.0);
+        }
+        Ok(Walk { file: module.bytes(), operators: body.get_operators_reader()?, locals })
+    }
+
+    pub(super) fn at(&self) -> usize {
+        self.operators.original_position()
+    }
+
+    pub(super) fn eof(&self) -> bool {
+        self.operators.eof()
+    }
+
+    pub(super) fn next(&mut self) -> Result<(Operator<'a>, usize)> {
+        let operator = self.operators.read()?;
+        Ok((operator, self.at()))
+    }
+
+    pub(super) fn starts_with(&self, hook: &[u8]) -> bool {
+        self.file[self.at()..].starts_with(hook)
+    }
+
+    /// Steps over a hook, which must stand here.
+    pub(super) fn skip(&mut self, hook: &[u8]) -> Result<()> {
+        let end = self.at() + hook.len();
+        if !self.starts_with(hook) {
+            return Err(fail(self.at(), "a hook is missing"));
+        }
+        while self.at() < end {
+            self.next()?;
+        }
+        if self.at() == end { Ok(()) } else { Err(fail(end, "a hook does not end where an operator ends")) }
+    }
+}
