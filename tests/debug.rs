@@ -26,7 +26,7 @@ fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
         assert!(known > 100, "{known} instructions are known");
         assert_eq!(different, 0, "{first}");
         assert!(
-            out.warnings.iter().all(|w| !w.contains("debug") || w.contains("links to it are cut")),
+            out.warnings.iter().all(|w| !w.message.contains("debug") || w.message.contains("links to it are cut")),
             "{:?}",
             out.warnings
         );
@@ -94,9 +94,13 @@ fn a_unit_that_cannot_be_carried_is_left_out_alone() {
         let broken = with_bytes(&case.wasm, ".debug_info", at, &(second + 1).to_le_bytes());
 
         let out = instrument(&broken, &Options::default()).unwrap();
-        let said: Vec<&String> = out.warnings.iter().filter(|w| w.contains("debug information that")).collect();
+        let said: Vec<&wasmtrace::Warning> =
+            out.warnings.iter().filter(|w| w.message.contains("debug information that")).collect();
         assert_eq!(said.len(), 1, "{:?}", out.warnings);
-        assert!(said[0].contains("the unit other.c (at 0x") && !said[0].contains("shapes.cpp"), "{said:?}");
+        assert!(
+            said[0].message.contains("the unit other.c (at 0x") && !said[0].message.contains("shapes.cpp"),
+            "{said:?}"
+        );
         assert!(strip(&out.wasm).unwrap() == broken);
 
         let hooked = parse(&out.wasm).unwrap();

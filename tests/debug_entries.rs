@@ -333,7 +333,10 @@ fn lengths_grow_within_their_form_or_the_unit_is_left_out() {
         let module = parse(&out.wasm).unwrap();
         let body = module.body(FuncIdx(3)).len() as u64;
         assert_eq!(length(&out.wasm), fits.then_some(body), "form {form:#x}, {nops} nops");
-        let said = out.warnings.iter().any(|w| w.contains("the unit hand.made") && w.contains("no room to grow"));
+        let said = out
+            .warnings
+            .iter()
+            .any(|w| w.message.contains("the unit hand.made") && w.message.contains("no room to grow"));
         assert_eq!(said, !fits, "{:?}", out.warnings);
         assert!(strip(&out.wasm).unwrap() == wasm);
     }
@@ -375,13 +378,13 @@ fn what_nobody_would_make_is_left_out() {
     abbrev.extend([0, 0, 0]);
     let wasm = with_debug(1, &[(".debug_abbrev", &abbrev), (".debug_info", &unit(100_000))]);
     let out = instrument(&wasm, &Options::default()).unwrap();
-    assert!(out.warnings.iter().any(|w| w.contains("far more attributes than bytes")), "{:?}", out.warnings);
+    assert!(out.warnings.iter().any(|w| w.message.contains("far more attributes than bytes")), "{:?}", out.warnings);
     assert!(strip(&out.wasm).unwrap() == wasm);
 
     for section in [".debug_info", ".debug_line"] {
         let wasm = with_debug(1, &[(section, &[0; 100_000])]);
         let out = instrument(&wasm, &Options::default()).unwrap();
-        assert!(out.warnings.iter().any(|w| w.contains("there are too many units")), "{:?}", out.warnings);
+        assert!(out.warnings.iter().any(|w| w.message.contains("there are too many units")), "{:?}", out.warnings);
         assert!(parse(&out.wasm).unwrap().custom(section).is_none());
         assert!(strip(&out.wasm).unwrap() == wasm);
     }

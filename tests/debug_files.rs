@@ -11,10 +11,10 @@ use testing::readers;
 use readers::{differences, every_way, with_bytes, with_dwarf};
 use testing::Case;
 use wasm_encoder::Encode;
-use wasmtrace::links::{BUILD_ID, DEBUG_FILE, LINK_LEFT_OUT, build_id, named_by, named_in};
+use wasmtrace::links::{BUILD_ID, DEBUG_FILE, build_id, named_by, named_in};
 use wasmtrace::module::{Module, parse};
 use wasmtrace::sidecar::{Companion, Companions};
-use wasmtrace::{ErrorKind, Options, instrument, label, strip, verify};
+use wasmtrace::{ErrorKind, Options, WarningKind, instrument, label, strip, verify};
 
 /// A module, and the file that its debug information is in.
 struct Split {
@@ -220,7 +220,11 @@ fn a_file_of_another_build_is_refused() {
         let mut found = with(&Options::default(), file);
         found.companions.debug_file.as_mut().unwrap().if_it_fits = true;
         let out = instrument(wasm, &found).unwrap();
-        assert!(out.warnings.iter().any(|w| w.contains(says) && w.contains(LINK_LEFT_OUT)), "{:?}", out.warnings);
+        assert!(
+            out.warnings.iter().any(|w| w.message.contains(says) && w.kind == WarningKind::Sidecar),
+            "{:?}",
+            out.warnings
+        );
         assert!(out.debug_file.is_none() && named_in(&out.wasm, DEBUG_FILE).is_none());
         assert!(strip(&out.wasm).unwrap() == *wasm);
     }
@@ -272,7 +276,10 @@ fn a_link_without_its_file_is_left_out() {
             let out = instrument(&split.wasm, &options).unwrap();
             assert!(named_in(&out.wasm, DEBUG_FILE).is_none() && out.debug_file.is_none());
             let [warning] = &out.warnings[..] else { panic!("{:?}", out.warnings) };
-            assert!(warning.contains(says) && warning.contains(&url) && warning.contains(LINK_LEFT_OUT), "{warning}");
+            assert!(
+                warning.message.contains(says) && warning.message.contains(&url) && warning.kind == WarningKind::Link,
+                "{warning}"
+            );
             assert!(strip(&out.wasm).unwrap() == split.wasm);
         }
     }

@@ -138,7 +138,7 @@ fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
     let mut full = Function::new([(50_000, ValType::I64)]);
     full.instructions().i32_const(1).memory_grow(0).drop().end();
     let out = instrument(&module(1, &full), &Options::default()).unwrap();
-    assert!(out.warnings.iter().any(|w| w.contains("no room for another local")), "{:?}", out.warnings);
+    assert!(out.warnings.iter().any(|w| w.message.contains("no room for another local")), "{:?}", out.warnings);
     assert_eq!(verify::check(&module(1, &full), &out.wasm).unwrap().memory_grows, 0);
 
     // A body of just the size that engines accept.
@@ -149,7 +149,7 @@ fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
     large.instructions().end();
     let wasm = module(1, &large);
     let out = instrument(&wasm, &Options::default()).unwrap();
-    assert!(out.warnings.iter().any(|w| w.contains("size that engines accept")), "{:?}", out.warnings);
+    assert!(out.warnings.iter().any(|w| w.message.contains("size that engines accept")), "{:?}", out.warnings);
     assert_eq!(out.manifest.unwrap().probes.len(), 0);
 
     // The number of functions: indices of every width, and the last that fits.
@@ -329,7 +329,7 @@ fn a_body_that_is_too_large_to_be_balanced_is_named() {
         let mut options = always();
         options.select.push(rule).unwrap();
         let out = instrument(&wasm, &options).unwrap();
-        assert!(out.warnings.iter().any(|warning| warning.starts_with(says)), "{:?}", out.warnings);
+        assert!(out.warnings.iter().any(|warning| warning.message.starts_with(says)), "{:?}", out.warnings);
         verify::check(&wasm, &out.wasm).unwrap();
         assert!(strip(&out.wasm).unwrap() == wasm);
     }
@@ -419,7 +419,7 @@ fn spans_that_nothing_closes_are_warned_of() {
     let warned = |wasm: &[u8], hooks: HookSet, balance_exit: BalanceExit| {
         let rewrite = rewrite::Options { hooks, balance_exit, ..Default::default() };
         let out = instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap();
-        out.warnings.iter().any(|warning| warning.contains("opens spans and closes none"))
+        out.warnings.iter().any(|warning| warning.message.contains("opens spans and closes none"))
     };
     let (opens, closes) = (wasm(""), wasm("(import \"dylibso:observe/api\" \"span-exit\" (func))"));
     assert!(warned(&opens, HookSet::Observe, BalanceExit::WhereItExits));

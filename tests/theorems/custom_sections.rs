@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arbtest::arbitrary::{self, Unstructured};
 use wasmtrace::hook::MANIFEST_SECTION;
-use wasmtrace::{ErrorKind, Options, instrument, label, module, strip, verify};
+use wasmtrace::{ErrorKind, Options, Warning, instrument, label, module, strip, verify};
 
 use super::damaged::damage;
 
@@ -83,7 +83,7 @@ pub fn damaged_custom_sections_do_no_harm(u: &mut Unstructured<'_>, modules: &[V
 }
 
 /// The theorem, of this module; gives the warnings.
-pub fn assert_harmless(wasm: &[u8]) -> Vec<String> {
+pub fn assert_harmless(wasm: &[u8]) -> Vec<Warning> {
     let began = Instant::now();
     let out = instrument(wasm, &Options::default()).expect("what is damaged is optional");
     let checked = verify::check(wasm, &out.wasm).expect("the output is the input plus hooks");

@@ -13,6 +13,7 @@
 //! file ([`crate::sidecar`]) stand for those that the module has not. A module that carries our [`Manifest`] takes
 //! names, files and lines of hooked functions from there: all of that was read when it was hooked.
 
+use crate::warning::{Warning, WarningKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ use subprogram::Subprogram;
 pub struct Labels {
     labels: Vec<Label>,
     /// One sentence for each source that could not be read whole.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl std::ops::Index<FuncIdx> for Labels {
@@ -170,11 +171,11 @@ pub fn dwarf_versions(module: &Module<'_>) -> Vec<u16> {
     }
 }
 
-fn read_manifest(module: &Module<'_>, warnings: &mut Vec<String>) -> Option<Manifest> {
+fn read_manifest(module: &Module<'_>, warnings: &mut Vec<Warning>) -> Option<Manifest> {
     match module.manifest()? {
         Ok(manifest) => Some(manifest),
         Err(e) => {
-            warnings.push(e.to_string());
+            warnings.push(Warning::new(WarningKind::Label, e.to_string()));
             None
         }
     }

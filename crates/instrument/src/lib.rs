@@ -36,12 +36,14 @@ pub mod select;
 pub mod sidecar;
 pub mod strip;
 pub mod verify;
+mod warning;
 
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
 
 pub use relocate::describes_original;
 pub use strip::strip;
+pub use warning::{Warning, WarningKind};
 
 /// What [`instrument`] is to do.
 #[derive(Debug, Clone, Default)]

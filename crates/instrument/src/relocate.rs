@@ -9,6 +9,7 @@ use self::sourcemap::SourceMap;
 use crate::links::{BUILD_ID, DEBUG_FILE, LINK_LEFT_OUT, Link, Links, SOURCE_MAP, named_by};
 use crate::mapping::OffsetMap;
 use crate::module::{Module, Section, id};
+use crate::warning::{Warning, WarningKind};
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
 use wasmtrace_abi::text::printable;
 
@@ -58,7 +59,7 @@ pub(crate) enum Carried {
 
 impl Carrying<'_, '_> {
     /// Decides what becomes of a custom section. `seen_names` says whether an earlier `name` section was carried.
-    pub(crate) fn carry(&mut self, section: &Section<'_>, seen_names: bool, warnings: &mut Vec<String>) -> Carried {
+    pub(crate) fn carry(&mut self, section: &Section<'_>, seen_names: bool, warnings: &mut Vec<Warning>) -> Carried {
         let name = section.name.expect("only custom sections are carried");
         match self.dwarf.take(section.whole.start) {
             Some(Change::Patched(patches)) => return Carried::Patched(patches),
@@ -67,9 +68,12 @@ impl Carrying<'_, '_> {
         }
         match name {
             "name" if seen_names => {
-                warnings.push(format!(
-                    "a second name section, at offset {:#x}, is left out: hosts accept only one",
-                    section.whole.start
+                warnings.push(Warning::new(
+                    WarningKind::Section,
+                    format!(
+                        "a second name section, at offset {:#x}, is left out: hosts accept only one",
+                        section.whole.start
+                    ),
                 ));
                 Carried::Dropped
             }
@@ -101,10 +105,13 @@ impl Carrying<'_, '_> {
                 match hints::carry(self.module, section, self.naming.shift, self.offsets) {
                     Ok(data) => Carried::Data(data),
                     Err(e) => {
-                        warnings.push(format!(
-                            "the section {} cannot be carried and is left out: {}",
-                            printable(name),
-                            e.message()
+                        warnings.push(Warning::new(
+                            WarningKind::Section,
+                            format!(
+                                "the section {} cannot be carried and is left out: {}",
+                                printable(name),
+                                e.message()
+                            ),
                         ));
                         Carried::Dropped
                     }
@@ -114,7 +121,7 @@ impl Carrying<'_, '_> {
         }
     }
 
-    fn link(&self, section: &Section<'_>, name: &str, warnings: &mut Vec<String>) -> Carried {
+    fn link(&self, section: &Section<'_>, name: &str, warnings: &mut Vec<Warning>) -> Carried {
         // Readers take the first.
         let is_first = self.module.custom(name).is_some_and(|first| first.whole == section.whole);
         let link = if name == SOURCE_MAP { &self.links.source_map } else { &self.links.debug_file };
@@ -130,7 +137,10 @@ impl Carrying<'_, '_> {
                     }
                     // How long it becomes would depend on where the code stands behind it, and the other way round.
                     _ => {
-                        warnings.push(format!("the source map stands before the code, and {LINK_LEFT_OUT}"));
+                        warnings.push(Warning::new(
+                            WarningKind::Link,
+                            format!("the source map stands before the code, and {LINK_LEFT_OUT}"),
+                        ));
                         Carried::Dropped
                     }
                 }

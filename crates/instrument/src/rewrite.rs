@@ -17,6 +17,7 @@ use crate::relocate::{Carrying, target_features};
 use crate::restore::Restore;
 use crate::select::{self, Plan};
 use crate::sidecar::Beside;
+use crate::warning::{Warning, WarningKind};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::{Manifest, Probe};
@@ -58,7 +59,7 @@ pub struct Rewritten<W = Vec<u8>> {
     /// What the plan was.
     pub selection: select::Summary,
     /// One sentence for everything that was not done as one might expect.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Writes the hooks that `plan` selects.
@@ -111,7 +112,10 @@ fn compile(
     // A shared function may call shared functions only, and the hooks' imports are not.
     let shared: Vec<FuncIdx> = plan.iter().filter(|func| module.is_shared(*func)).collect();
     if !shared.is_empty() {
-        warnings.push(format!("{} shared function(s) are not hooked: they cannot call the host's hooks", shared.len()));
+        warnings.push(Warning::new(
+            WarningKind::NotHooked,
+            format!("{} shared function(s) are not hooked: they cannot call the host's hooks", shared.len()),
+        ));
     }
     let plan = &plan.without(&shared);
     if plan.is_empty() {
@@ -119,7 +123,10 @@ fn compile(
     }
     let layout = match Layout::new(module, plan, options, options.balances(module)) {
         Err(e) if options.balance_exit == BalanceExit::WhereItExits && options.balances(module) => {
-            warnings.push(format!("calls that are open when it exits are not exited: {}", e.message()));
+            warnings.push(Warning::new(
+                WarningKind::Trace,
+                format!("calls that are open when it exits are not exited: {}", e.message()),
+            ));
             Layout::new(module, plan, options, false)?
         }
         layout => layout?,
@@ -127,11 +134,14 @@ fn compile(
     if options.balance_exit != BalanceExit::Never && !options.hooks.has_buffer() && roles::never_closes(module) {
         let what = "the module opens spans and closes none: a host that keeps calls and spans on one stack loses the trace (import \
                     span-exit too, and call it)";
-        warnings.push(what.to_owned());
+        warnings.push(Warning::new(WarningKind::Trace, what.to_owned()));
     }
     if let Some(memory) = module.memories().first().filter(|_| !layout.memory_grow && uses_memory_grow(module)) {
         let width = if memory.memory64 { "64-bit" } else { "other" };
-        warnings.push(format!("memory.grow of a {width} memory is not reported: the hook set has no event for it"));
+        warnings.push(Warning::new(
+            WarningKind::NotHooked,
+            format!("memory.grow of a {width} memory is not reported: the hook set has no event for it"),
+        ));
     }
 
     let shims = layout.shift.shims.iter().map(|import| FuncIdx(*import));
@@ -166,15 +176,24 @@ fn compile(
                     (false, true) => format!("{name} does not exit what is open before it is `unreachable`"),
                     (false, false) => format!("memory.grow in {name} is not reported"),
                 };
-                warnings.push(format!("{lost}: its body would pass the size that engines accept"));
+                warnings.push(Warning::new(
+                    WarningKind::NotHooked,
+                    format!("{lost}: its body would pass the size that engines accept"),
+                ));
                 continue;
             }
             Some(LeftOut::NoLocal) => {
-                warnings.push(format!("{} {lost}: it has no room for the local of its hooks", name()));
+                warnings.push(Warning::new(
+                    WarningKind::NotHooked,
+                    format!("{} {lost}: it has no room for the local of its hooks", name()),
+                ));
                 continue;
             }
             Some(LeftOut::TooManyLocals) => {
-                warnings.push(format!("memory.grow in {} is not reported: it has no room for another local", name()));
+                warnings.push(Warning::new(
+                    WarningKind::NotHooked,
+                    format!("memory.grow in {} is not reported: it has no room for another local", name()),
+                ));
             }
             None => {}
         }

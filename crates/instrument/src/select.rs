@@ -19,6 +19,7 @@
 //! In a pattern `*` stops at `::`, `.` and `/`, and `**` crosses them; every other character stands for itself, since
 //! names contain `{`, `[` and `?`. `=name` is exact, `/re/` a regular expression that may match anywhere.
 
+use crate::warning::{Warning, WarningKind};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ pub struct Plan {
     reasons: Vec<Reason>,
     import_reasons: BTreeMap<FuncIdx, Reason>,
     /// One sentence for each rule that matched nothing.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// What rules came to, in numbers. Imported functions count where they can be hooked.
@@ -426,7 +427,10 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
     }
     for (rule, matched) in rules.rules.iter().zip(matched) {
         if !matched && !rule.may_miss {
-            plan.warnings.push(format!("the selection rule `{}` matches no function", rule.text));
+            plan.warnings.push(Warning::new(
+                WarningKind::Rule,
+                format!("the selection rule `{}` matches no function", rule.text),
+            ));
         }
     }
     plan

@@ -8,6 +8,7 @@
 //! A link whose file was not given is left out of the output, with a warning: to leave it would be to say of the hooked
 //! module what is true of the original only, and no reader could tell.
 
+use crate::warning::{Warning, WarningKind};
 use std::borrow::Cow;
 
 pub use crate::relocate::sourcemap::url::{file_of_url, url_of_file};
@@ -47,7 +48,7 @@ pub struct Beside<'c> {
     pub(crate) debug_file: Option<Module<'c>>,
     debug_file_link: Option<Link>,
     /// One sentence for each file that could not be read.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Companions {
@@ -75,8 +76,9 @@ impl Companions {
             Some(Err(e)) => {
                 beside.source_map_link = Some(Link::Gone);
                 let name = url.map_or_else(String::new, |url| format!(" {}", shown(url)));
-                beside.warnings.push(format!(
-                    "the source map{name} cannot be read ({e}): {LINK_LEFT_OUT}, and no line is taken from it"
+                beside.warnings.push(Warning::new(
+                    WarningKind::Sidecar,
+                    format!("the source map{name} cannot be read ({e}): {LINK_LEFT_OUT}, and no line is taken from it"),
                 ));
             }
             None => {}
@@ -87,14 +89,19 @@ impl Companions {
             let file = match file.and_then(|file| belongs(module, &file).map(|()| file)) {
                 Err(e) if given.if_it_fits => {
                     beside.debug_file_link = Some(Link::Gone);
-                    beside.warnings.push(format!("{e}: {LINK_LEFT_OUT}, and it is not read"));
+                    beside
+                        .warnings
+                        .push(Warning::new(WarningKind::Sidecar, format!("{e}: {LINK_LEFT_OUT}, and it is not read")));
                     return Ok(beside);
                 }
                 file => file?,
             };
             if !file.sections().iter().any(|s| s.name.is_some_and(|name| name == "name" || name.starts_with(".debug_")))
             {
-                beside.warnings.push("the debug file holds no debug information and no names".to_owned());
+                beside.warnings.push(Warning::new(
+                    WarningKind::Sidecar,
+                    "the debug file holds no debug information and no names".to_owned(),
+                ));
             }
             beside.debug_file = Some(file);
         }
@@ -104,7 +111,7 @@ impl Companions {
 
 impl Beside<'_> {
     /// What becomes of the links in the output.
-    pub(crate) fn links(&self, module: &Module<'_>, warnings: &mut Vec<String>) -> Links {
+    pub(crate) fn links(&self, module: &Module<'_>, warnings: &mut Vec<Warning>) -> Links {
         let mut link = |section, what: &str, given: bool, link: &Option<Link>| {
             if let Some(link) = link {
                 return link.clone();
@@ -112,7 +119,7 @@ impl Beside<'_> {
             if module.custom(section).is_some() {
                 let url = named_by(module, section).map_or_else(String::new, |url| format!(" {}", shown(url)));
                 let why = if given { "will be in no file" } else { "is not at hand" };
-                warnings.push(format!("the {what}{url} {why}, and {LINK_LEFT_OUT}"));
+                warnings.push(Warning::new(WarningKind::Link, format!("the {what}{url} {why}, and {LINK_LEFT_OUT}")));
             }
             Link::Gone
         };

@@ -79,6 +79,7 @@ use super::store::{Trace, begin, end};
 use super::taker::Taker;
 use super::{ending, hooks, manual};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_instrument::Warning;
 use wasmtrace_trace::batch::Batch;
 use wasmtrace_trace::event::{Ending, Event};
 use wasmtrace_trace::recording::End;
@@ -90,7 +91,7 @@ const ABANDONED: i32 = i32::MAX;
 #[derive(Debug, Clone)]
 pub struct Tracing {
     wasm: Vec<u8>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     needs: hooks::Needs,
     /// The clock of a module that records into a buffer.
     pub clock: ClockMode,
@@ -142,7 +143,7 @@ impl Tracing {
     }
 
     /// What could not be carried over into it.
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use wasmtrace::hook::HookSet;
-use wasmtrace::links::LINK_LEFT_OUT;
 use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::parse;
 use wasmtrace::runtime::ClockMode;
 use wasmtrace::sidecar::Companions;
-use wasmtrace::{ErrorKind, Options, injected, rewrite};
+use wasmtrace::{ErrorKind, Options, Warning, WarningKind, injected, rewrite};
 
 use crate::guest_args::{ClockArg, GuestArgs};
 use crate::terminal::Global;
@@ -124,8 +123,8 @@ pub(crate) fn hooked(
         rewritten => rewritten?,
     };
     // A module that is run here and thrown away needs no warning of what debug information would say of it.
-    let matters = |w: &String| !w.starts_with("debug information (") && !w.ends_with(LINK_LEFT_OUT);
-    let warnings: Vec<String> = rewritten.warnings.into_iter().filter(matters).collect();
+    let matters = |w: &Warning| !matches!(w.kind, WarningKind::StaleDebugInfo | WarningKind::Link);
+    let warnings: Vec<Warning> = rewritten.warnings.into_iter().filter(matters).collect();
     global.warn("", &warnings);
     Ok(Hooked { wasm: rewritten.wasm, offsets: Some(rewritten.offsets) })
 }

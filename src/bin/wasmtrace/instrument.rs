@@ -280,7 +280,7 @@ fn one(
         "functions": checked.as_ref().map(|c| c.functions),
         "hooked": checked.as_ref().map(|c| c.hooked),
         "memory_grows": checked.as_ref().map(|c| c.memory_grows),
-        "warnings": warnings,
+        "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "source_map": places.source_map.map(|path| path.display().to_string()),
         "debug_file": places.debug_file.map(|path| path.display().to_string()),
     });

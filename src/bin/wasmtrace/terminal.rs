@@ -1,5 +1,6 @@
 //! What goes to standard error, and how it looks.
 
+use std::fmt::Display;
 use std::io::Write;
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +29,7 @@ const YELLOW: anstyle::Style = anstyle::AnsiColor::Yellow.on_default().bold();
 impl Global {
     /// Prints warnings, one a line: a module that means harm can bring about any number of them, so without `--verbose` the first
     /// are shown, and how many there are more.
-    pub(crate) fn warn(&self, context: &str, warnings: &[String]) {
+    pub(crate) fn warn<W: Display>(&self, context: &str, warnings: &[W]) {
         const FIRST: usize = 20;
         if self.quiet {
             return;
@@ -38,7 +39,8 @@ impl Global {
             0 => None,
             more => Some(format!("{more} more warnings: --verbose shows them")),
         };
-        for warning in warnings[..shown].iter().chain(&more) {
+        let texts = warnings[..shown].iter().map(ToString::to_string).chain(more);
+        for warning in texts {
             let warning = format!("{context}{warning}");
             let warning = wasmtrace::label::printable(&warning);
             let _ = writeln!(anstream::stderr(), "wasmtrace: {YELLOW}warning{YELLOW:#}: {warning}");

@@ -4,6 +4,7 @@
 //! the function whose body holds its first address. Its name is its `DW_AT_linkage_name`, else its `DW_AT_name` behind
 //! the names of the namespaces and types around it, with `DW_AT_specification` and `DW_AT_abstract_origin` followed.
 
+use crate::warning::{Warning, WarningKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ const LEAST_ENTRY: usize = 4;
 pub(crate) fn subprograms(
     module: &Module<'_>,
     symbols: &Module<'_>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> HashMap<FuncIdx, Subprogram> {
     let Some(code) = module.section(id::CODE) else { return HashMap::new() };
     if symbols.custom(".debug_info").is_none() {
@@ -66,8 +67,10 @@ pub(crate) fn subprograms(
         damaged = damaged.or(read.damaged);
     }
     if let Some(e) = damaged {
-        warnings
-            .push(format!("the debug information is damaged ({e}): names and lines are taken from what can be read"));
+        warnings.push(Warning::new(
+            WarningKind::Label,
+            format!("the debug information is damaged ({e}): names and lines are taken from what can be read"),
+        ));
     }
 
     let starts: Vec<u64> = module.defined_funcs().map(|f| module.body(f).start as u64).collect();
@@ -91,8 +94,9 @@ pub(crate) fn subprograms(
         });
     }
     if left_out > 0 {
-        warnings.push(format!(
-            "{left_out} functions have no name: those in the debug information are longer than the module"
+        warnings.push(Warning::new(
+            WarningKind::Label,
+            format!("{left_out} functions have no name: those in the debug information are longer than the module"),
         ));
     }
     found

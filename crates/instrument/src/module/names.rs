@@ -1,5 +1,6 @@
 //! Function names out of the `name` section (core specification, appendix "Name Section").
 
+use crate::warning::{Warning, WarningKind};
 use wasmparser::{Name, NameSectionReader};
 
 use crate::module::Module;
@@ -9,15 +10,18 @@ use crate::module::Module;
 pub(crate) fn function_names<'a>(
     module: &Module<'a>,
     func_count: u32,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Vec<Option<&'a str>> {
     let mut names = Vec::new();
     for section in module.customs("name") {
         if let Err(e) = read(module, section.data.clone(), func_count, &mut names) {
-            warnings.push(format!(
-                "the name section is damaged at offset {:#x} ({}); the names before that are used",
-                e.offset(),
-                e.message()
+            warnings.push(Warning::new(
+                WarningKind::Label,
+                format!(
+                    "the name section is damaged at offset {:#x} ({}); the names before that are used",
+                    e.offset(),
+                    e.message()
+                ),
             ));
         }
     }

@@ -15,6 +15,7 @@ use super::addresses::{self, Addresses};
 use super::patch::Patches;
 use crate::mapping::OffsetMap;
 use crate::module::Module;
+use crate::warning::{Warning, WarningKind};
 
 mod abbrev;
 mod aranges;
@@ -43,7 +44,7 @@ pub(crate) struct Dwarf {
     /// By where the section stands in the file.
     changes: HashMap<usize, Change>,
     /// What was left out, and why.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// What becomes of one section that does not stay as it is.
@@ -139,14 +140,15 @@ impl List {
     }
 
     /// A sentence about them, if there are any.
-    fn warning(&self, sentence: &str) -> Option<String> {
+    fn warning(&self, sentence: &str) -> Option<Warning> {
         let more = if self.more > 0 { format!("; and {} more", self.more) } else { String::new() };
-        (!self.named.is_empty()).then(|| format!("{sentence}: {}{more}", self.named.join("; ")))
+        let message = || format!("{sentence}: {}{more}", self.named.join("; "));
+        (!self.named.is_empty()).then(|| Warning::new(WarningKind::DebugInfo, message()))
     }
 }
 
 impl Report {
-    fn warnings(&self) -> Vec<String> {
+    fn warnings(&self) -> Vec<Warning> {
         let left_out = self.left_out.warning("debug information that cannot be carried is left out");
         let skeletons = "debug information in files of their own describes the original, and the links to it are cut";
         left_out.into_iter().chain(self.skeletons.warning(skeletons)).collect()

@@ -9,6 +9,7 @@ use crate::relocate::{Carried, Carrying, dwarf};
 use crate::rewrite::options::Options;
 use crate::rewrite::rewrite;
 use crate::select::Plan;
+use crate::warning::{Warning, WarningKind};
 
 /// The debug file of the output, whose code section's contents are `code`.
 pub(super) fn carry(
@@ -16,7 +17,7 @@ pub(super) fn carry(
     code: &[u8],
     carrying: &Carrying<'_, '_>,
     (labels, plan, options): (&Labels, &Plan, &Options),
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Vec<u8> {
     // What has the same code is hooked the same way, and belongs to the output as it belonged to the input.
     let same_functions = file.func_count() == carrying.naming.func_count
@@ -25,13 +26,13 @@ pub(super) fn carry(
     if same_functions && let Ok(hooked) = rewrite(file, labels, plan, options) {
         let new = crate::module::code_of(&hooked.wasm);
         if new == Some(code) {
-            let new = hooked.warnings.into_iter().filter(|w| w.contains("debug information"));
-            warnings.extend(new.map(|w| format!("in the debug file, {w}")));
+            let of_debug_info = |w: &Warning| matches!(w.kind, WarningKind::DebugInfo | WarningKind::StaleDebugInfo);
+            warnings.extend(hooked.warnings.into_iter().filter(of_debug_info).map(in_debug_file));
             return hooked.wasm;
         }
     }
     let mut dwarf = dwarf::carry(file, carrying.offsets);
-    warnings.extend(dwarf.warnings.drain(..).map(|w| format!("in the debug file, {w}")));
+    warnings.extend(dwarf.warnings.drain(..).map(in_debug_file));
     let mut of_file = Carrying {
         module: file,
         dwarf,
@@ -57,4 +58,8 @@ pub(super) fn carry(
         contents.encode(&mut out);
     }
     out
+}
+
+fn in_debug_file(warning: Warning) -> Warning {
+    Warning { message: format!("in the debug file, {}", warning.message), ..warning }
 }

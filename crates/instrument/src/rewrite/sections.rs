@@ -12,6 +12,7 @@ use crate::relocate::{Carried, Carrying, describes_original, encoded, names, pro
 use crate::restore::{Fate, Restore};
 use crate::rewrite::layout::Layout;
 use crate::rewrite::options::Options;
+use crate::warning::{Warning, WarningKind};
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
 
@@ -21,7 +22,7 @@ pub(super) fn assemble(
     carrying: &mut Carrying<'_, '_>,
     code: &Code<'_, '_>,
     options: &Options,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<(Output, Option<Restore>)> {
     let module = carrying.module;
     let file = module.bytes();
@@ -100,9 +101,12 @@ pub(super) fn assemble(
         write_producers(&mut out, &mut restore);
     }
     if !stale.is_empty() {
-        warnings.push(format!(
-            "debug information ({}) is copied as it is: its addresses describe the original, not the hooked module",
-            stale.join(", ")
+        warnings.push(Warning::new(
+            WarningKind::StaleDebugInfo,
+            format!(
+                "debug information ({}) is copied as it is: its addresses describe the original, not the hooked module",
+                stale.join(", ")
+            ),
         ));
     }
     Ok((out, options.restore.then_some(restore)))

@@ -1,0 +1,49 @@
+//! What a user should know of an output that is right nevertheless.
+
+use std::fmt;
+
+/// One thing that was not done as one might expect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What it is about.
+    pub kind: WarningKind,
+    /// A sentence without a full stop. May quote names from the module: [`printable`](wasmtrace_abi::text::printable) makes it safe
+    /// for a terminal.
+    pub message: String,
+}
+
+/// What a [`Warning`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WarningKind {
+    /// Names, files or lines of functions could not be read.
+    Label,
+    /// A selection rule matches no function.
+    Rule,
+    /// A function, or a place in one, has no hooks although it was selected.
+    NotHooked,
+    /// A host that reads the hooks cannot get a complete trace.
+    Trace,
+    /// A sidecar file cannot be used.
+    Sidecar,
+    /// The output does not name a sidecar file that the input names.
+    Link,
+    /// A custom section is left out of the output.
+    Section,
+    /// Debug information is left out of the output.
+    DebugInfo,
+    /// Debug information is copied although it describes the input.
+    StaleDebugInfo,
+}
+
+impl Warning {
+    pub(crate) fn new(kind: WarningKind, message: impl Into<String>) -> Self {
+        Warning { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
