@@ -1,5 +1,5 @@
-//! What hooks cost on a host of the Observe ABI: how much code they are, and how many events there are to pay for. The tables of
-//! the README are made here.
+//! What hooks cost on a host of the Observe ABI: how much code they are, and how many events there are to pay for. Tables of
+//! `docs/performance.md` and `docs/pipelines.md` are made here.
 
 use testing::programs;
 use wasmtrace::hook::HookSet;
@@ -45,15 +45,15 @@ fn sizes() -> String {
     table
 }
 
-/// Theorem: the README's table of sizes is what comes out; and the hooks of an Observe host are at most an eighth of the code, in
-/// every program.
+/// Theorem: the table of sizes in `docs/performance.md` is what comes out; and the hooks of an Observe host are at most an eighth
+/// of the code, in every program.
 #[test]
-fn code_grows_as_the_readme_says() {
+fn code_grows_as_the_document_says() {
     let table = sizes();
     println!("{table}");
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let shown = readme.split_once("<!-- sizes -->\n").and_then(|(_, rest)| rest.split_once("<!-- /sizes -->"));
-    assert_eq!(shown.map(|(shown, _)| shown), Some(table.as_str()), "the README shows another table");
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md")).unwrap();
+    let shown = document.split_once("<!-- sizes -->\n").and_then(|(_, rest)| rest.split_once("<!-- /sizes -->"));
+    assert_eq!(shown.map(|(shown, _)| shown), Some(table.as_str()), "docs/performance.md shows another table");
 }
 
 /// What a preset leaves: on each program, functions and events with everything hooked and with the preset, and how much of the own
@@ -61,7 +61,7 @@ fn code_grows_as_the_readme_says() {
 #[test]
 #[ignore = "its times are worth something in release builds only"]
 fn what_the_preset_leaves() {
-    println!("| program | functions | with the preset | events | with the preset | own time that stays visible |");
+    println!("| program | functions | with the preset | events | with the preset | self time that stays visible |");
     println!("|---|--:|--:|--:|--:|--:|");
     for name in
         ["c_lua", "c_bzip2_dwarf5", "cpp_classes", "rust_serde", "rust_calls", "rust_lines", "zig_demo", "go_hello"]

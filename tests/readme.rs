@@ -1,5 +1,5 @@
-//! Theorem: the README does not lie. Each line of its ```` ```sh ```` blocks is run from the root of the repository and has
-//! to succeed; in ```` ```console ```` blocks what stands behind a `$ command` has to be what it prints.
+//! Theorem: README and docs do not lie. Each line of their ```` ```sh ```` blocks is run from the root of the repository and
+//! has to succeed; in ```` ```console ```` blocks the lines after a `$ command` have to be what it prints. Links lead to files.
 //!
 //! - `# exit code N` behind a command, or on the line after it, says that it is to fail in that way.
 //! - `wasmtrace` and `cargo run … --` are the binary under test; other `cargo` commands are left out.
@@ -17,7 +17,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// One command with what is said of it.
 #[derive(Debug, PartialEq)]
 struct Step {
-    /// The line of the README.
+    /// The line of the document.
     line: usize,
     command: String,
     exit: i32,
@@ -25,7 +25,7 @@ struct Step {
     shown: Option<Vec<String>>,
 }
 
-/// The commands in a README's blocks, in order.
+/// The commands in a document's blocks, in order.
 fn steps(readme: &str) -> Vec<Step> {
     let exit = Regex::new(r"\s*# exit code (\d+)\s*$").unwrap();
     let mut steps: Vec<Step> = Vec::new();
@@ -144,7 +144,7 @@ fn read(file: &str) -> String {
 }
 
 /// The documents that show commands.
-const SHOWN: [&str; 2] = ["README.md", "docs/bacalhau.md"];
+const SHOWN: [&str; 5] = ["README.md", "docs/bacalhau.md", "docs/pipelines.md", "docs/running.md", "docs/selecting.md"];
 
 #[test]
 fn the_readme_is_true() {
@@ -157,15 +157,18 @@ fn the_readme_is_true() {
 }
 
 #[test]
-fn the_readmes_links_lead_somewhere() {
+fn links_lead_somewhere() {
     let link = Regex::new(r"\]\(([^)#\s]+)[^)]*\)").unwrap();
-    let places: Vec<PathBuf> = link
-        .captures_iter(&read("README.md"))
-        .filter(|c| !c[1].contains("://"))
-        .map(|c| Path::new(ROOT).join(&c[1]))
-        .collect();
-    let missing: Vec<_> = places.iter().filter(|p| !p.exists()).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    let docs = std::fs::read_dir(Path::new(ROOT).join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let documents: Vec<PathBuf> = docs.chain([Path::new(ROOT).join("README.md")]).collect();
+    let mut missing = Vec::new();
+    for document in &documents {
+        let text = std::fs::read_to_string(document).unwrap();
+        let targets = link.captures_iter(&text).filter(|c| !c[1].contains("://"));
+        let places = targets.map(|c| document.parent().unwrap().join(&c[1]));
+        missing.extend(places.filter(|place| !place.exists()));
+    }
+    assert!(documents.len() > 10 && missing.is_empty(), "{missing:?}");
 }
 
 /// The reader of READMEs, on one that is right and on others that are not.

@@ -7,8 +7,9 @@
 //! a suite calls invalid or malformed the parser refuses under that suite's features; what it does not refuse with every
 //! feature on comes out in the same way.
 //!
-//! A file is a test: `cargo test --test spec -- v3/call` runs some of them. After all of them stands the table that the
-//! README has to show. What does not hold without hooks either is listed in `spec/suites.rs`; a list that says too much fails.
+//! A file is a test: `cargo test --test spec -- v3/call` runs some of them. A complete run prints the table that
+//! `docs/oracles.md` has to show. What does not hold without hooks either is listed in `spec/suites.rs`; a list that says too
+//! much fails.
 
 /// The parts of this test, in `tests/spec/`.
 mod spec {
@@ -58,10 +59,10 @@ fn main() -> ExitCode {
     }
     let table = table::table(suites, &tallies);
     println!("{table}");
-    if table::in_readme().is_none_or(|shown| shown == table) {
+    if table::in_document().is_none_or(|shown| shown == table) {
         return conclusion.exit_code();
     }
-    eprintln!("error: the README shows another table between `<!-- spec -->` and `<!-- /spec -->`");
+    eprintln!("error: docs/oracles.md shows another table between `<!-- spec -->` and `<!-- /spec -->`");
     ExitCode::FAILURE
 }
 

@@ -32,18 +32,18 @@ pub enum What {
     RefusedModules,
 }
 
-const DESCRIPTORS: &str = "wasmtime 48 does not have the proposal";
+const DESCRIPTORS: &str = "wasmtime 48 does not implement the proposal";
 
 pub const SKIPPED: &[Skipped] = &[
     Skipped {
         file: "mutable-global/linking.wast",
         what: What::Lines(&[206, 227, 236, 238, 248, 298, 334, 342, 344, 354]),
-        why: "from before segments out of bounds trapped, and kept what stood before them",
+        why: "the file predates the rule that a segment out of bounds traps and the segments before it stay in effect",
     },
     Skipped {
         file: "reference-types/unreached-invalid.wast",
         what: What::Lines(&[539]),
-        why: "a `br_table` to two types behind `unreachable`, which became valid later on",
+        why: "a `br_table` to labels of two types after `unreachable`, which later versions accept",
     },
     refused("custom-descriptors/array_new_exact.wast"),
     refused("custom-descriptors/binary-descriptors.wast"),

@@ -1,4 +1,4 @@
-//! What was proved, as a table: what stands in the README.
+//! What was proved, as the table in `docs/oracles.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -45,8 +45,8 @@ pub fn table(suites: &[Suite], tallies: &BTreeMap<String, Tally>) -> String {
     row(&mut text, "**all**", all);
     let _ = write!(
         text,
-        "\nOf {} more assertions nothing comes to us: they are about text that is no module. {} modules with a shared memory\n\
-         have the hooks of the set `observe` alone. Skipped, since without hooks it is not as the file says either:\n\n",
+        "\nAnother {} assertions do not apply: they are about text that is not a module. {} modules with a shared memory are\n\
+         instrumented only with the hook set `observe`. Skipped assertions do not hold without hooks either:\n\n",
         all.text, all.shared
     );
     let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -79,9 +79,9 @@ fn row(text: &mut String, name: &str, tally: Tally) {
     let _ = writeln!(text, "| {name} | {files} | {modules} | {assertions} | {skipped} |");
 }
 
-/// What stands between the marks in the README, if there is a README.
-pub fn in_readme() -> Option<String> {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).ok()?;
-    let shown = readme.split_once("<!-- spec -->\n").and_then(|(_, rest)| rest.split_once("<!-- /spec -->"));
+/// The text between the markers in `docs/oracles.md`, if that file exists.
+pub fn in_document() -> Option<String> {
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/oracles.md")).ok()?;
+    let shown = document.split_once("<!-- spec -->\n").and_then(|(_, rest)| rest.split_once("<!-- /spec -->"));
     Some(shown.map_or_else(String::new, |(shown, _)| shown.to_owned()))
 }
