@@ -13,17 +13,17 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use benches::{Args, Program, machine, spread};
-use wasmtrace::export::{Chrome, Folded, OtlpJson, Sink, Subject, Summary};
+use wasmtrace::export::{Chrome, Folded, OtlpJson, RunInfo, Sink, Summary};
 use wasmtrace::hook::{HookSet, MANIFEST_SECTION, Manifest};
 use wasmtrace::module;
 use wasmtrace::runtime;
-use wasmtrace::trace::Ending;
 use wasmtrace::trace::Event;
+use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::Batch;
 use wasmtrace::trace::calltree::CallTree;
-use wasmtrace::trace::fold::Fold;
 use wasmtrace::trace::profile::Profile;
-use wasmtrace::trace::recording::{Block, End, Reader, Writer};
+use wasmtrace::trace::recording::{Block, Footer, Reader, Writer};
+use wasmtrace::trace::span_builder::SpanBuilder;
 
 const ROUNDS: usize = 7;
 
@@ -63,13 +63,13 @@ fn main() {
 }
 
 /// The first `most` events of a program that records into a buffer.
-fn events(program: &Program, most: usize) -> (Subject, Vec<Event>) {
+fn events(program: &Program, most: usize) -> (RunInfo, Vec<Event>) {
     let wasm = program.hooked(HookSet::Buffer);
     let module = module::parse(&wasm).expect("valid");
     let section = module.custom(MANIFEST_SECTION).expect("it is hooked");
     let manifest = Manifest::decode(&wasm[section.data.clone()], 0).expect("ours");
     let labels = manifest.probes.into_iter().map(|probe| (probe.id, probe.label)).collect();
-    let mut subject = Subject { program: program.name.to_owned(), labels, ..Default::default() };
+    let mut subject = RunInfo { program: program.name.to_owned(), labels, ..Default::default() };
     subject.recording.clock = "coarse".to_owned();
     let config = program.config();
     let mut events: Vec<Event> = Vec::with_capacity(most);
@@ -101,7 +101,7 @@ fn batches(program: &Program, most: usize) -> Vec<Batch> {
 }
 
 /// Nanoseconds to turn words without times into a call tree, and into a recording.
-fn round_of_words(subject: &Subject, batches: &[Batch]) -> [f64; 2] {
+fn round_of_words(subject: &RunInfo, batches: &[Batch]) -> [f64; 2] {
     [
         time(|| {
             let mut tree = CallTree::counting();
@@ -124,12 +124,12 @@ fn time<T>(step: impl FnOnce() -> T) -> f64 {
     begun.elapsed().as_nanos() as f64
 }
 
-fn round(subject: &Subject, events: &[Event], recording: &[u8]) -> [f64; 8] {
+fn round(subject: &RunInfo, events: &[Event], recording: &[u8]) -> [f64; 8] {
     let out = std::io::sink;
     [
         time(|| {
             let mut spans = 0u64;
-            let mut fold = Fold::new();
+            let mut fold = SpanBuilder::new();
             events.iter().for_each(|event| fold.event(event, &mut |_| spans += 1));
             spans
         }),
@@ -140,7 +140,7 @@ fn round(subject: &Subject, events: &[Event], recording: &[u8]) -> [f64; 8] {
         time(|| write(subject, events)),
         time(|| read(recording, |_| {})),
         time(|| {
-            let (mut fold, mut profile) = (Fold::new(), Profile::new());
+            let (mut fold, mut profile) = (SpanBuilder::new(), Profile::new());
             read(recording, |events| {
                 events.iter().for_each(|event| fold.event(event, &mut |change| profile.change(change)));
             });
@@ -150,15 +150,15 @@ fn round(subject: &Subject, events: &[Event], recording: &[u8]) -> [f64; 8] {
 }
 
 fn call_tree(events: &[Event]) -> Profile {
-    let (mut fold, mut profile) = (Fold::new(), Profile::new());
+    let (mut fold, mut profile) = (SpanBuilder::new(), Profile::new());
     events.iter().for_each(|event| fold.event(event, &mut |change| profile.change(change)));
-    fold.finish(fold.last(), &Ending::Unknown, &mut |change| profile.change(change));
+    fold.finish(fold.last(), &RunOutcome::Unknown, &mut |change| profile.change(change));
     profile
 }
 
 /// As the command line does it: every sink has the call tree beside it.
-fn sink(subject: &Subject, events: &[Event], mut sink: impl Sink) {
-    let (mut fold, mut profile) = (Fold::new(), Profile::new());
+fn sink(subject: &RunInfo, events: &[Event], mut sink: impl Sink) {
+    let (mut fold, mut profile) = (SpanBuilder::new(), Profile::new());
     for event in events {
         fold.event(event, &mut |change| {
             profile.change(change);
@@ -166,12 +166,12 @@ fn sink(subject: &Subject, events: &[Event], mut sink: impl Sink) {
         });
     }
     let duration = fold.last();
-    fold.finish(duration, &Ending::Unknown, &mut |change| {
+    fold.finish(duration, &RunOutcome::Unknown, &mut |change| {
         profile.change(change);
         sink.change(subject, change).expect("nothing is written");
     });
     let summary = Summary {
-        ending: &Ending::Unknown,
+        ending: &RunOutcome::Unknown,
         duration,
         profile: &profile,
         irregular: fold.irregular(),
@@ -180,10 +180,10 @@ fn sink(subject: &Subject, events: &[Event], mut sink: impl Sink) {
     sink.finish(subject, &summary).expect("nothing is written");
 }
 
-fn write(subject: &Subject, events: &[Event]) -> Vec<u8> {
+fn write(subject: &RunInfo, events: &[Event]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), &subject.header()).expect("memory");
     events.iter().for_each(|event| writer.event(event).expect("memory"));
-    writer.finish(&End { ending: Ending::Unknown, duration: 0 }).expect("memory")
+    writer.finish(&Footer { ending: RunOutcome::Unknown, duration: 0 }).expect("memory")
 }
 
 fn read(recording: &[u8], mut take: impl FnMut(&[Event])) {

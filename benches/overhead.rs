@@ -20,7 +20,7 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtrace::hook::{HOOK_SETS, HookSet, OBSERVE};
 use wasmtrace::runtime::{self, ClockMode, DEFAULT_WASM_STACK, HOOKED_STACK};
-use wasmtrace::trace::{Ending, EventKind};
+use wasmtrace::trace::{EventKind, RunOutcome};
 
 const MIN_DURATION: Duration = Duration::from_micros(10);
 
@@ -31,7 +31,7 @@ enum Way {
     Library(Option<HookSet>),
     /// With hooks that call functions of the host that do nothing: what the calls alone cost.
     Empty,
-    /// The same by way of functions that keep the calls that are open (`--balance-exit`).
+    /// The same by way of functions that keep the calls that are open (`--close-on-exit`).
     Balanced,
 }
 
@@ -131,13 +131,13 @@ fn run(program: &Program, hooked: &[Vec<u8>; 3], balanced: &[u8], way: Way) -> R
         for event in events {
             calls += match event.kind {
                 EventKind::Enter(_) => 1,
-                EventKind::Folded(_, calls) => u64::from(calls),
+                EventKind::Elided(_, calls) => u64::from(calls),
                 _ => 0,
             };
         }
     })
     .expect("it runs");
-    assert_eq!(outcome.ending, Ending::Returned);
+    assert_eq!(outcome.ending, RunOutcome::Returned);
     Run {
         cpu: outcome.guest_cpu.expect("the system tells the CPU time of a thread"),
         waited: outcome.waited as f64 / (outcome.duration + outcome.waited) as f64,

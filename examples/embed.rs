@@ -13,12 +13,12 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use wasmtime::{Engine, Linker, Module, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
-use wasmtrace::deliver::settings::{Settings, Target};
-use wasmtrace::deliver::{Delivered, Order, deliver};
-use wasmtrace::export::{Recording, Subject, new_context};
+use wasmtrace::export::{Recording, RunInfo, new_context};
 use wasmtrace::hook::HookSet;
-use wasmtrace::runtime::{Trace, Tracing};
-use wasmtrace::trace::Ending;
+use wasmtrace::otlp::settings::{Settings, Target};
+use wasmtrace::otlp::{ExportOptions, Exported, export};
+use wasmtrace::runtime::{TraceSlot, TracedModule};
+use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::context::Parent;
 use wasmtrace::trace::recording::Writer;
 use wasmtrace::{Options, label, module, rewrite};
@@ -30,7 +30,7 @@ struct State {
     wasi: WasiP1Ctx,
     /// What the module has asked the host.
     asked: Vec<i32>,
-    trace: Trace,
+    trace: TraceSlot,
 }
 
 /// A module that is ready to be run, many times.
@@ -38,24 +38,24 @@ pub(crate) struct Job {
     engine: Engine,
     module: Module,
     linker: Linker<State>,
-    tracing: Tracing,
+    tracing: TracedModule,
     /// As every run begins.
-    subject: Subject,
+    subject: RunInfo,
 }
 
 /// What came of a run.
 pub(crate) struct Done {
-    pub(crate) ending: Ending,
+    pub(crate) ending: RunOutcome,
     pub(crate) asked: Vec<i32>,
-    pub(crate) delivered: Delivered,
+    pub(crate) delivered: Exported,
 }
 
 impl Job {
     pub(crate) fn new(name: &str, wasm: &[u8]) -> Result<Job, Error> {
         // Hook it: the functions record by themselves. (A module that is hooked already is taken as it is.)
         let hooks = rewrite::Options { hooks: HookSet::Buffer, ..Default::default() };
-        let tracing = Tracing::new(wasm, &Options { rewrite: hooks, ..Default::default() })?;
-        let mut subject = Subject::of(name, label::probes(&module::parse(tracing.wasm())?));
+        let tracing = TracedModule::new(wasm, &Options { rewrite: hooks, ..Default::default() })?;
+        let mut subject = RunInfo::of(name, label::probes(&module::parse(tracing.wasm())?));
         if tracing.has_buffer() {
             let clock = tracing.clock;
             subject.recording =
@@ -86,10 +86,10 @@ impl Job {
         });
         let context = new_context(parent.as_ref(), host.trace_state().header())?;
         let wasi = WasiCtxBuilder::new().inherit_stdio().env("TRACEPARENT", context.traceparent()).build_p1();
-        let mut store = Store::new(&self.engine, State { wasi, asked: Vec::new(), trace: Trace::default() });
+        let mut store = Store::new(&self.engine, State { wasi, asked: Vec::new(), trace: TraceSlot::default() });
 
         // What happens is recorded: here in memory; a file serves as well, and is what `wasmtrace push` sends.
-        let subject = Subject { context: Some(context), ..self.subject.clone() }.beginning_now();
+        let subject = RunInfo { context: Some(context), ..self.subject.clone() }.beginning_now();
         let mut recording = Writer::new(Vec::new(), &subject.header())?;
         let mut written = Ok(());
         let recorded = self.tracing.record(
@@ -110,8 +110,9 @@ impl Job {
 
         // Send it, within ten seconds.
         let deadline = Some(Instant::now() + Duration::from_secs(10));
-        let order = Order { settings, max_spans: 10_000, deadline, end: None, resource: Vec::new(), waits: None };
-        let delivered = deliver(|| Ok(&recording[..]), &order)?;
+        let order =
+            ExportOptions { settings, max_spans: 10_000, deadline, end: None, resource: Vec::new(), waits: None };
+        let delivered = export(|| Ok(&recording[..]), &order)?;
         Ok(Done { ending: recorded.ending, asked: store.into_data().asked, delivered })
     }
 }

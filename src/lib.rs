@@ -8,18 +8,18 @@
 //! ```
 //!
 //! The stages of the compiler are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
-//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`verify::check`] proves of an output that it
+//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`verify::verify`] proves of an output that it
 //! is its input plus hooks, and [`strip`] gives the input back, byte for byte. [`hook`] is the contract that the compiler
 //! and a host share. The features `trace`, `runtime` and `otlp` add the other half: [`runtime::run`], which runs a
-//! module under wasmtime, [`runtime::tracing`] for hosts that do so themselves, [`export`], which writes what was seen, and
-//! [`deliver`], which sends it.
+//! module under wasmtime, [`runtime::embed`] for hosts that do so themselves, [`export`], which writes what was seen, and
+//! [`otlp`], which sends it.
 //!
 //! ```
 //! use wasmtrace::{Options, instrument, strip, verify};
 //!
 //! let wasm = wat::parse_str(r#"(module (func (export "double") (param i32) (result i32) local.get 0 i32.const 2 i32.mul))"#)?;
 //! let hooked = instrument(&wasm, &Options::default())?;
-//! assert_eq!(verify::check(&wasm, &hooked.wasm)?.hooked, 1);
+//! assert_eq!(verify::verify(&wasm, &hooked.wasm)?.hooked, 1);
 //! assert_eq!(strip(&hooked.wasm)?, wasm);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -31,7 +31,7 @@ pub use wasmtrace_instrument::{
     links, mapping, module, rewrite, select, sidecar, strip, verify,
 };
 #[cfg(feature = "otlp")]
-pub use wasmtrace_otlp as deliver;
+pub use wasmtrace_otlp as otlp;
 #[cfg(feature = "runtime")]
 pub use wasmtrace_runtime as runtime;
 #[cfg(feature = "trace")]
@@ -56,5 +56,5 @@ pub mod label {
 #[cfg(feature = "trace")]
 pub mod trace {
     pub use wasmtrace_trace::event::*;
-    pub use wasmtrace_trace::{batch, calltree, context, fold, lines, profile, recording, sieve, timeline};
+    pub use wasmtrace_trace::{batch, calltree, context, filter, lines, profile, recording, span_builder, time_model};
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Trace, id, parent, name, start and end.
+/// TraceSlot, id, parent, name, start and end.
 type Span = [String; 6];
 
 fn wasmtrace(args: &[&str]) -> Command {
@@ -88,13 +88,13 @@ fn get(url: &str) -> Option<Value> {
 }
 
 /// A recording of a program, and its spans.
-struct Recorded {
+struct RecordedCalls {
     folder: tempfile::TempDir,
     spans: BTreeSet<Span>,
 }
 
-impl Recorded {
-    fn new(program: &[&str], code: i32) -> Recorded {
+impl RecordedCalls {
+    fn new(program: &[&str], code: i32) -> RecordedCalls {
         let folder = tempfile::tempdir().unwrap();
         let recording = folder.path().join("app.wtrace");
         let recording = recording.to_str().unwrap();
@@ -104,7 +104,7 @@ impl Recorded {
         let lines = wasmtrace(&["convert", recording, "-f", "otlp-json"]).output().unwrap().stdout;
         let lines = String::from_utf8(lines).unwrap();
         let requests: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        Recorded { spans: spans(requests.iter()), folder }
+        RecordedCalls { spans: spans(requests.iter()), folder }
     }
 
     fn path(&self) -> String {
@@ -130,7 +130,7 @@ fn zipkins_server_gives_back_what_it_was_sent() {
         assert!(server.0.try_wait().unwrap().is_none(), "the server has ended");
         std::thread::sleep(Duration::from_millis(200));
     }
-    let recorded = Recorded::new(&["corpus/real/c_exit.wasm", "trap"], 134);
+    let recorded = RecordedCalls::new(&["corpus/real/c_exit.wasm", "trap"], 134);
     let push = wasmtrace(&["push", &recorded.path(), "--sink", &format!("zipkin:{url}")]).output().unwrap();
     assert!(push.status.success(), "{}", String::from_utf8_lossy(&push.stderr));
 
@@ -184,7 +184,7 @@ fn datadogs_test_agent_gives_back_what_it_was_sent() {
         std::thread::sleep(Duration::from_millis(50));
     }
 
-    let recorded = Recorded::new(&["corpus/real/zig_demo.wasm"], 0);
+    let recorded = RecordedCalls::new(&["corpus/real/zig_demo.wasm"], 0);
     let (recording, expected) = (recorded.path(), &recorded.spans);
     assert!(expected.len() > 3_000);
 

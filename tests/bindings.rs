@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use wasmtrace::export::Subject;
+use wasmtrace::export::RunInfo;
 use wasmtrace::runtime::{Config, Stdio, run};
-use wasmtrace::trace::fold::{Change, Fold, Note, What};
+use wasmtrace::trace::span_builder::{Change, Note, SpanBuilder, What};
 use wasmtrace::{Options, instrument, label, module};
 
 /// The functions of the examples themselves, whatever the language makes of their names.
@@ -28,12 +28,12 @@ fn story(name: &str, calls: bool) -> String {
     let hooked = instrument(&case.wasm, &options).unwrap();
     let module = module::parse(&hooked.wasm).unwrap();
     let labels = label::probes(&module).labels;
-    let subject = Subject { program: name.to_owned(), labels, ..Default::default() };
+    let subject = RunInfo { program: name.to_owned(), labels, ..Default::default() };
 
     let mut names: BTreeMap<u64, (String, bool)> = BTreeMap::new();
     let mut told: BTreeMap<u64, Vec<(u64, Told)>> = BTreeMap::new();
     let mut order = 0; // of notes among spans: a note comes after the spans that are opened before it
-    let mut fold = Fold::new();
+    let mut fold = SpanBuilder::new();
     let mut tell = |change: &Change<'_>| match change {
         Change::Opened { .. } => order += 1,
         Change::Closed { span, .. } => {

@@ -3,18 +3,18 @@
 
 use testing::programs;
 use wasmtrace::hook::HookSet;
-use wasmtrace::rewrite::{self, BalanceExit};
+use wasmtrace::rewrite::{self, CloseOnExit};
 use wasmtrace::runtime::{Config, Stdio};
 use wasmtrace::select::{Preset, Rules, select};
-use wasmtrace::trace::fold::{Fold, What};
 use wasmtrace::trace::profile::Profile;
+use wasmtrace::trace::span_builder::{SpanBuilder, What};
 use wasmtrace::{Options, instrument, label, module};
 
 /// Smaller programs are left out: a few bytes of them are many percent.
 const LEAST: usize = 50_000;
 
-fn hooked(wasm: &[u8], hooks: HookSet, balance_exit: BalanceExit) -> Vec<u8> {
-    let rewrite = rewrite::Options { hooks, balance_exit, ..Default::default() };
+fn hooked(wasm: &[u8], hooks: HookSet, close_on_exit: CloseOnExit) -> Vec<u8> {
+    let rewrite = rewrite::Options { hooks, close_on_exit, ..Default::default() };
     instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap().wasm
 }
 
@@ -24,7 +24,7 @@ fn code(wasm: &[u8]) -> usize {
 }
 
 fn sizes() -> String {
-    let mut table = "| program | code | functions | observe | with `--balance-exit` | buffer | threshold |\n|---|--:|--:|--:|--:|--:|--:|\n".to_owned();
+    let mut table = "| program | code | functions | observe | with `--close-on-exit` | buffer | threshold |\n|---|--:|--:|--:|--:|--:|--:|\n".to_owned();
     for case in testing::programs().into_iter().filter(|case| code(&case.wasm) >= LEAST) {
         let before = code(&case.wasm);
         let growth = |hooks, balance| {
@@ -36,10 +36,10 @@ fn sizes() -> String {
             case.name,
             before.div_ceil(1000),
             module::parse(&case.wasm).unwrap().defined_funcs().len(),
-            growth(HookSet::Observe, BalanceExit::Never),
-            growth(HookSet::Observe, BalanceExit::Always),
-            growth(HookSet::Buffer, BalanceExit::Never),
-            growth(HookSet::Threshold, BalanceExit::Never),
+            growth(HookSet::Observe, CloseOnExit::Never),
+            growth(HookSet::Observe, CloseOnExit::Always),
+            growth(HookSet::Buffer, CloseOnExit::Never),
+            growth(HookSet::Threshold, CloseOnExit::Never),
         );
     }
     table
@@ -76,7 +76,7 @@ fn what_the_preset_leaves() {
             let out = instrument(&wasm, &Options { select: rules.clone(), rewrite, ..Default::default() }).unwrap();
             let config =
                 Config { program: name.to_owned(), stdio: Stdio::Capture { stdin: Vec::new() }, ..Config::default() };
-            let (mut profile, mut fold) = (Profile::new(), Fold::new());
+            let (mut profile, mut fold) = (Profile::new(), SpanBuilder::new());
             let (outcome, events) = programs::run(&out.wasm, &config);
             events.iter().for_each(|event| fold.event(event, &mut |change| profile.change(change)));
             fold.finish(outcome.duration, &outcome.ending, &mut |change| profile.change(change));

@@ -211,15 +211,15 @@ fn debug_information_that_was_tampered_with_is_found_out() {
     let original = parse(&case.wasm).unwrap();
     let out = instrument(&case.wasm, &Options::default()).unwrap();
     let hooked = parse(&out.wasm).unwrap();
-    verify::check(&case.wasm, &out.wasm).unwrap();
+    verify::verify(&case.wasm, &out.wasm).unwrap();
     for name in [".debug_info", ".debug_line", ".debug_addr", ".debug_rnglists", ".debug_loclists"] {
         let data = &out.wasm[hooked.custom(name).unwrap().data.clone()];
         for at in (0..data.len()).step_by(data.len() / 7) {
-            let e = verify::check(&case.wasm, &with_bytes(&out.wasm, name, at, &[data[at] ^ 1])).unwrap_err();
-            assert_eq!(e.kind(), ErrorKind::Check, "{name} at {at:#x}: {e}");
+            let e = verify::verify(&case.wasm, &with_bytes(&out.wasm, name, at, &[data[at] ^ 1])).unwrap_err();
+            assert_eq!(e.kind(), ErrorKind::Verify, "{name} at {at:#x}: {e}");
         }
     }
-    let e = verify::check(&case.wasm, &with_sections_of(&original, &hooked)).unwrap_err();
+    let e = verify::verify(&case.wasm, &with_sections_of(&original, &hooked)).unwrap_err();
     assert!(e.to_string().contains("does not follow the code"), "{e}");
 }
 

@@ -13,7 +13,7 @@ use testing::Case;
 use wasm_encoder::Encode;
 use wasmtrace::links::{BUILD_ID, DEBUG_FILE, build_id, named_by, named_in};
 use wasmtrace::module::{Module, parse};
-use wasmtrace::sidecar::{Companion, Companions};
+use wasmtrace::sidecar::{SidecarFile, SidecarFiles};
 use wasmtrace::{ErrorKind, Options, WarningKind, instrument, label, strip, verify};
 
 /// A module, and the file that its debug information is in.
@@ -85,8 +85,8 @@ fn taken_apart() -> Vec<Split> {
 
 fn with(options: &Options, file: &[u8]) -> Options {
     let debug_file =
-        Some(Companion { bytes: file.to_vec(), new_url: Some("new.wasm".to_owned()), ..Default::default() });
-    Options { companions: Companions { debug_file, ..Default::default() }, ..options.clone() }
+        Some(SidecarFile { bytes: file.to_vec(), new_url: Some("new.wasm".to_owned()), ..Default::default() });
+    Options { sidecar: SidecarFiles { debug_file, ..Default::default() }, ..options.clone() }
 }
 
 /// A module out of two: the code of one, what the other holds for debuggers.
@@ -124,7 +124,7 @@ fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
                 assert_eq!(different, 0, "{first}");
                 assert_eq!(named_in(&out.wasm, DEBUG_FILE), Some("new.wasm"));
                 assert!(strip(&out.wasm).unwrap() == split.wasm);
-                verify::check(&split.wasm, &out.wasm).unwrap();
+                verify::verify(&split.wasm, &out.wasm).unwrap();
                 // The control.
                 let stale = joined(&out.wasm, &split.file);
                 let (_, different, _) = differences(&original, &parse(&stale).unwrap(), &out.offsets);
@@ -148,12 +148,12 @@ fn the_file_that_is_written_belongs_to_the_output() {
             assert_eq!(debug.defined_funcs().len() > 0, had_code);
             if had_code {
                 assert!(code(&module) == code(&debug));
-                verify::check(&split.file, &file).unwrap();
+                verify::verify(&split.file, &file).unwrap();
                 assert!(strip(&file).unwrap() == split.file);
             }
             // What was written is taken for the output's, as what was read was for the input's.
             let options = with(&Options::default(), &file);
-            assert!(options.companions.read(&module).unwrap().warnings.is_empty());
+            assert!(options.sidecar.read(&module).unwrap().warnings.is_empty());
         },
     );
 }
@@ -169,8 +169,8 @@ fn labels_are_those_of_the_module_as_it_was() {
             let wanted = label::label(&parse(&whole).unwrap());
             let module = parse(&split.wasm).unwrap();
             let options = with(&Options::default(), &split.file);
-            let beside = options.companions.read(&module).unwrap();
-            let labels = label::label_beside(&module, &beside);
+            let beside = options.sidecar.read(&module).unwrap();
+            let labels = label::label_with(&module, &beside);
             let differ = |(a, b): &(_, _)| a != b;
             let different = wanted.iter().zip(labels.iter()).find(differ);
             assert!(different.is_none(), "{different:?}");
@@ -214,11 +214,11 @@ fn a_file_of_another_build_is_refused() {
         (&code.wasm, &b"no module".to_vec(), "not a WebAssembly binary"),
     ] {
         let e = instrument(wasm, &with(&Options::default(), file)).unwrap_err();
-        assert_eq!(e.kind(), ErrorKind::Companion);
+        assert_eq!(e.kind(), ErrorKind::Sidecar);
         assert!(e.to_string().contains("does not belong to the module") && e.to_string().contains(says), "{e}");
         // What was only found, and not asked for, costs a warning.
         let mut found = with(&Options::default(), file);
-        found.companions.debug_file.as_mut().unwrap().if_it_fits = true;
+        found.sidecar.debug_file.as_mut().unwrap().if_it_fits = true;
         let out = instrument(wasm, &found).unwrap();
         assert!(
             out.warnings.iter().any(|w| w.message.contains(says) && w.kind == WarningKind::Sidecar),
@@ -271,7 +271,7 @@ fn a_link_without_its_file_is_left_out() {
     for split in [by_emscripten(), by_llvm()] {
         let url = named_by(&parse(&split.wasm).unwrap(), DEBUG_FILE).unwrap().to_owned();
         let mut nowhere = with(&Options::default(), &split.file);
-        nowhere.companions.debug_file.as_mut().unwrap().new_url = None;
+        nowhere.sidecar.debug_file.as_mut().unwrap().new_url = None;
         for (options, says) in [(Options::default(), "is not at hand"), (nowhere, "will be in no file")] {
             let out = instrument(&split.wasm, &options).unwrap();
             assert!(named_in(&out.wasm, DEBUG_FILE).is_none() && out.debug_file.is_none());
@@ -304,8 +304,8 @@ fn an_output_has_an_id_of_its_own() {
         assert_eq!(out.manifest.unwrap().build_id, old);
         assert!(instrument(&split.wasm, &with(&options, &split.file)).unwrap().wasm == out.wasm);
         let at = 3;
-        let e = verify::check(&split.wasm, &with_bytes(&out.wasm, BUILD_ID, at, &[!id[at - 1]])).unwrap_err();
-        assert!(e.kind() == ErrorKind::Check && e.to_string().contains("build_id"), "{e}");
+        let e = verify::verify(&split.wasm, &with_bytes(&out.wasm, BUILD_ID, at, &[!id[at - 1]])).unwrap_err();
+        assert!(e.kind() == ErrorKind::Verify && e.to_string().contains("build_id"), "{e}");
         seen.push(id);
     }
     // As a selection is another output.

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use wasmtime::{Caller, Engine, Instance, Linker, Module, Store};
 use wasmtrace::hook::{HookSet, ProbeId};
-use wasmtrace::runtime::{self, Config, Invoke, Recorded, Trace, Tracing};
+use wasmtrace::runtime::{self, Config, Invoke, RecordedCalls, TraceSlot, TracedModule};
 use wasmtrace::trace::calltree::CallTree;
-use wasmtrace::trace::fold::What;
-use wasmtrace::trace::{Ending, Event, EventKind, Manual};
+use wasmtrace::trace::span_builder::What;
+use wasmtrace::trace::{Event, EventKind, Manual, RunOutcome};
 use wasmtrace::{Options, rewrite};
 
 /// The host's own data, with the place for the trace in it.
 #[derive(Default)]
 struct State {
     heard: Vec<i32>,
-    trace: Trace,
+    trace: TraceSlot,
 }
 
 /// `work N` calls `leaf` N times and gives N; `fail` traps below `inner`; `ask` asks the host; `say` uses the manual API.
@@ -46,7 +46,7 @@ struct Host {
     engine: Engine,
     module: Module,
     linker: Linker<State>,
-    tracing: Tracing,
+    tracing: TracedModule,
 }
 
 impl Host {
@@ -57,7 +57,7 @@ impl Host {
     fn with(engine: Engine, wat: &str, hooks: HookSet) -> Host {
         let options = rewrite::Options { hooks, ..Default::default() };
         let options = Options { rewrite: options, ..Default::default() };
-        let tracing = Tracing::new(&wat::parse_str(wat).unwrap(), &options).unwrap();
+        let tracing = TracedModule::new(&wat::parse_str(wat).unwrap(), &options).unwrap();
         let module = Module::new(&engine, tracing.wasm()).unwrap();
         let mut linker = Linker::new(&engine);
         let ask = |mut caller: Caller<'_, State>, what: i32| caller.data_mut().heard.push(what);
@@ -82,9 +82,9 @@ impl Host {
     }
 }
 
-type Seen = (Recorded<i32>, Vec<Event>);
+type Seen = (RecordedCalls<i32>, Vec<Event>);
 
-fn trace(state: &mut State) -> &mut Trace {
+fn trace(state: &mut State) -> &mut TraceSlot {
     &mut state.trace
 }
 
@@ -104,7 +104,7 @@ fn call(mut store: impl wasmtime::AsContextMut, instance: Instance, function: &s
 
 fn kinds(events: &[Event]) -> Vec<EventKind> {
     assert!(events.is_sorted_by_key(|event| event.at));
-    events.iter().map(|event| event.kind.clone()).filter(|kind| !matches!(kind, EventKind::Drift(_))).collect()
+    events.iter().map(|event| event.kind.clone()).filter(|kind| !matches!(kind, EventKind::ClockGap(_))).collect()
 }
 
 fn enters(events: &[Event]) -> usize {
@@ -112,7 +112,7 @@ fn enters(events: &[Event]) -> usize {
 }
 
 /// What our own store sees of it.
-fn in_our_store(wasm: &[u8], function: &str, args: &[&str]) -> (Ending, Vec<EventKind>) {
+fn in_our_store(wasm: &[u8], function: &str, args: &[&str]) -> (RunOutcome, Vec<EventKind>) {
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
     let invoke = Some(Invoke { function: function.to_owned(), args });
     let mut events = Vec::new();
@@ -134,7 +134,7 @@ fn a_hosts_store_sees_what_ours_sees() {
             let (recorded, events) = host.recorded(&mut store, instance, function, n);
             let (ending, ours) = in_our_store(host.tracing.wasm(), function, args);
             assert_eq!((&recorded.ending, kinds(&events)), (&ending, ours), "{set:?} {function}");
-            assert_eq!(recorded.result.is_ok(), ending == Ending::Returned);
+            assert_eq!(recorded.result.is_ok(), ending == RunOutcome::Returned);
             assert!(events.iter().all(|event| event.at <= recorded.duration));
         }
     }
@@ -192,7 +192,7 @@ fn each_recording_of_an_instance_has_its_own_calls_and_what_is_between_them_nobo
         }
         // A trap ends a recording, and not what comes after.
         let (recorded, events) = host.recorded(&mut store, instance, "fail", 0);
-        let Ending::Trapped(trap) = &recorded.ending else { panic!("{:?}", recorded.ending) };
+        let RunOutcome::Trapped(trap) = &recorded.ending else { panic!("{:?}", recorded.ending) };
         assert_eq!((&trap.code[..], trap.frames.len(), events.len()), ("unreachable_code_reached", 2, 2));
         assert_eq!(enters(&host.recorded(&mut store, instance, "work", 2).1), 3);
         // Several calls in one.
@@ -203,7 +203,7 @@ fn each_recording_of_an_instance_has_its_own_calls_and_what_is_between_them_nobo
             call(&mut store, instance, "work", 2)
         };
         let recorded = host.tracing.record(&mut store, trace, take(&mut events), calls).unwrap();
-        assert_eq!((recorded.ending, enters(&events)), (Ending::Returned, 2 + 2 + 3));
+        assert_eq!((recorded.ending, enters(&events)), (RunOutcome::Returned, 2 + 2 + 3));
     }
 }
 
@@ -212,9 +212,9 @@ fn an_error_of_the_hosts_own_is_an_ending_too() {
     let host = Host::new(MODULE, HookSet::Buffer);
     let failed = |_: wasmtime::StoreContextMut<'_, State>| Err::<(), _>(wasmtime::Error::msg("no such tenant"));
     let recorded = host.tracing.record(host.store(), trace, |_| {}, failed).unwrap();
-    let Ending::Trapped(trap) = recorded.end().ending else { panic!() };
+    let RunOutcome::Trapped(trap) = recorded.end().ending else { panic!() };
     assert_eq!((&trap.code[..], &trap.message[..]), ("host_error", "no such tenant"));
-    for (code, ending) in [(0, Ending::Exited(0)), (7, Ending::Exited(7))] {
+    for (code, ending) in [(0, RunOutcome::Exited(0)), (7, RunOutcome::Exited(7))] {
         let exits = |_: wasmtime::StoreContextMut<'_, State>| Err::<(), _>(wasmtime_wasi::I32Exit(code).into());
         assert_eq!(host.tracing.record(host.store(), trace, |_| {}, exits).unwrap().ending, ending);
     }
@@ -289,14 +289,14 @@ fn a_slow_consumer_is_waited_for_and_misses_nothing() {
     }
 }
 
-/// A store is recorded once at a time; and what a host does with a `Trace`, safe as its code is, reads no memory that is gone.
+/// A store is recorded once at a time; and what a host does with a `TraceSlot`, safe as its code is, reads no memory that is gone.
 #[test]
 fn a_trace_is_worth_nothing_in_another_place() {
     for set in SETS {
         let host = Host::new(MODULE, set);
         let mut store = host.store();
         let instance = host.instance(&mut store);
-        let mut kept = Trace::default();
+        let mut kept = TraceSlot::default();
         let mut events = Vec::new();
         let calls = |mut store: wasmtime::StoreContextMut<'_, State>| {
             call(&mut store, instance, "work", 1)?;
@@ -313,7 +313,7 @@ fn a_trace_is_worth_nothing_in_another_place() {
             Ok(())
         };
         let recorded = host.tracing.record(&mut store, trace, take(&mut events), calls).unwrap();
-        assert_eq!((recorded.ending, recorded.result.is_ok()), (Ending::Returned, true));
+        assert_eq!((recorded.ending, recorded.result.is_ok()), (RunOutcome::Returned, true));
         assert!(enters(&events) <= 2, "{set:?} {events:?}");
         // Behind its end.
         store.data_mut().trace = kept;
@@ -391,7 +391,7 @@ fn calls_that_await_are_recorded_with_the_set_observe_and_refused_with_a_buffer(
                     Ok(())
                 };
                 let recorded = host.tracing.record_async(&mut store, trace, consume, calls).await.unwrap();
-                assert_eq!(recorded.ending, Ending::Returned);
+                assert_eq!(recorded.ending, RunOutcome::Returned);
                 assert_eq!(enters(&events.lock().unwrap()), n as usize);
                 assert_eq!(store.data().heard.len(), n as usize);
             });
@@ -415,7 +415,7 @@ fn calls_that_await_are_recorded_with_the_set_observe_and_refused_with_a_buffer(
         })
     };
     let recorded = host.tracing.record(&mut store, trace, take(&mut events), calls).unwrap();
-    assert_eq!((recorded.ending, enters(&events), &store.data().heard[..]), (Ending::Returned, 1, &[3][..]));
+    assert_eq!((recorded.ending, enters(&events), &store.data().heard[..]), (RunOutcome::Returned, 1, &[3][..]));
 }
 
 #[test]
@@ -466,7 +466,7 @@ fn a_call_tree_of_a_hosts_own_has_samples() {
     let (n, mut tree) = (10_000, CallTree::new());
     let calls = |store: wasmtime::StoreContextMut<'_, State>| call(store, instance, "work", n);
     let recorded = host.tracing.record_batches(&mut store, trace, |batch| tree.batch(batch), calls).unwrap();
-    assert_eq!((recorded.result.unwrap(), &recorded.ending), (n, &Ending::Returned));
+    assert_eq!((recorded.result.unwrap(), &recorded.ending), (n, &RunOutcome::Returned));
     tree.finish(&recorded.ending, recorded.duration, |_| {});
     let accuracy = tree.accuracy();
     assert!(accuracy.samples > 0 && accuracy.seen >= accuracy.samples, "{accuracy:?}");

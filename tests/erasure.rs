@@ -61,7 +61,7 @@ fn no_byte_changes_unnoticed() {
                     continue;
                 }
                 let (is, was) = (changed[at], out.wasm[at]);
-                let found = verify::check(&case.wasm, &changed);
+                let found = verify::verify(&case.wasm, &changed);
                 assert!(found.is_err(), "{}, {set:?}: {was:#x} at {at:#x} may be {is:#x}", case.name);
                 refused += 1;
             }
@@ -271,8 +271,8 @@ fn what_is_added_or_taken_is_found_out() {
                 forge(&mut pieces);
                 let forged = pieces.whole();
                 module::parse(&forged).unwrap_or_else(|e| panic!("{what}: {e}"));
-                let refused = verify::check(&original, &forged).expect_err(what);
-                assert_eq!(refused.kind(), ErrorKind::Check, "{what}: {refused}");
+                let refused = verify::verify(&original, &forged).expect_err(what);
+                assert_eq!(refused.kind(), ErrorKind::Verify, "{what}: {refused}");
                 let refused = strip(&forged).expect_err(what);
                 assert_eq!(refused.kind(), ErrorKind::Restore, "{what}: {refused}");
             }
@@ -288,7 +288,7 @@ fn a_manifest_of_other_hooks_is_found_out() {
     let refused = |change: fn(&mut Manifest)| {
         let mut pieces = Pieces::of(&hooked);
         pieces.manifest(change);
-        verify::check(&original, &pieces.whole()).unwrap_err().to_string()
+        verify::verify(&original, &pieces.whole()).unwrap_err().to_string()
     };
     let other = "the Manifest names other hooks, or another buffer, than there are";
     assert!(refused(|m| m.hooks = HookSet::Threshold).contains(other));
@@ -309,7 +309,7 @@ fn names_that_are_lost_are_found_out() {
         let hooked = hooked_with(original, HookSet::Observe).unwrap().wasm;
         let mut pieces = Pieces::of(&hooked);
         pieces.names(names);
-        verify::check(original, &pieces.whole()).map_err(|e| e.to_string())
+        verify::verify(original, &pieces.whole()).map_err(|e| e.to_string())
     };
     let all = [(0, "first"), (1, "evil"), (5, "run"), (6, "again"), (7, "anon")];
     assert!(check(&original, &all).unwrap_err().contains("function 1"));
@@ -323,15 +323,15 @@ fn names_that_are_lost_are_found_out() {
 fn a_module_without_a_manifest_is_the_original_plus_hooks_too() {
     let original = wat::parse_str(ORIGINAL).unwrap();
     let mut pieces = Pieces::of(&hooked_with(&original, HookSet::Observe).unwrap().wasm);
-    let with = verify::check(&original, &pieces.whole()).unwrap();
+    let with = verify::verify(&original, &pieces.whole()).unwrap();
     let at = pieces.named(MANIFEST_SECTION);
     pieces.0.remove(at);
-    assert_eq!(verify::check(&original, &pieces.whole()).unwrap(), with);
+    assert_eq!(verify::verify(&original, &pieces.whole()).unwrap(), with);
     assert_eq!((with.functions, with.hooked, with.memory_grows), (3, 3, 0));
     pieces.says("name", "anon", "what");
-    assert_eq!(verify::check(&original, &pieces.whole()).unwrap(), with);
+    assert_eq!(verify::verify(&original, &pieces.whole()).unwrap(), with);
     pieces.says("name", "again", "never");
-    assert_eq!(verify::check(&original, &pieces.whole()).unwrap_err().kind(), ErrorKind::Check);
+    assert_eq!(verify::verify(&original, &pieces.whole()).unwrap_err().kind(), ErrorKind::Verify);
     assert!(strip(&pieces.whole()).unwrap_err().to_string().contains("not written by this tool"));
 }
 
@@ -392,8 +392,8 @@ fn what_is_proved_is_counted() {
         options.select.push(rule).unwrap();
         let out = instrument(&original, &options).unwrap().wasm;
         assert_eq!(
-            verify::check(&original, &out).unwrap(),
-            verify::Checked { functions: 3, hooked, memory_grows },
+            verify::verify(&original, &out).unwrap(),
+            verify::Verified { functions: 3, hooked, memory_grows },
             "{rule}"
         );
     }
@@ -415,7 +415,7 @@ fn modules_are_hooked_in_part() {
             };
             let Some(manifest) = &out.manifest else { continue };
             assert!(manifest.probes.iter().all(|p| p.id.0 > 100 || (p.id.0 - set.imports().len() as u32) % 2 != odd));
-            assert_eq!(verify::check(&case.wasm, &out.wasm).unwrap().hooked, manifest.probes.len());
+            assert_eq!(verify::verify(&case.wasm, &out.wasm).unwrap().hooked, manifest.probes.len());
             assert!(strip(&out.wasm).unwrap() == case.wasm, "strip gives something else");
         }
     });
@@ -457,7 +457,7 @@ fn notes_that_fit_are_kept_and_the_others_left_out() {
             let kept = sections.into_iter().filter(|section| *section == good).count();
             for set in HOOK_SETS {
                 let out = hooked_with(&wasm, set).unwrap();
-                verify::check(&wasm, &out.wasm).unwrap_or_else(|e| panic!("{what}, {set:?}: {e}"));
+                verify::verify(&wasm, &out.wasm).unwrap_or_else(|e| panic!("{what}, {set:?}: {e}"));
                 assert_eq!(strip(&out.wasm).unwrap(), wasm);
                 let parsed = module::parse(&out.wasm).unwrap();
                 let notes = parsed.sections().iter().filter(|section| section.name == Some(&name));
@@ -465,7 +465,7 @@ fn notes_that_fit_are_kept_and_the_others_left_out() {
                 assert_eq!((notes.len(), out.warnings.len()), (kept, 2 - kept), "{what}, {set:?}: {:?}", out.warnings);
                 for whole in notes {
                     let without = [&out.wasm[..whole.start], &out.wasm[whole.end..]].concat();
-                    assert!(verify::check(&wasm, &without).is_err(), "{what}, {set:?}");
+                    assert!(verify::verify(&wasm, &without).is_err(), "{what}, {set:?}");
                 }
             }
         }

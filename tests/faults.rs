@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use testing::collector::{self, Answer, Behaviour, Collector, takes_all};
 use testing::process;
-use wasmtrace::deliver::settings::{Settings, Target};
-use wasmtrace::deliver::{Order, deliver};
+use wasmtrace::otlp::settings::{Settings, Target};
+use wasmtrace::otlp::{ExportOptions, export};
 
 const WASMTRACE: &str = env!("CARGO_BIN_EXE_wasmtrace");
 
@@ -202,9 +202,15 @@ fn when_the_time_is_over_a_request_is() {
         let (recording, (done, waiting)) = (recording.clone(), std::sync::mpsc::channel());
         std::thread::spawn(move || {
             let deadline = Some(Instant::now() + Duration::from_secs(1));
-            let order =
-                Order { settings: &settings, max_spans: 0, deadline, end: None, resource: Vec::new(), waits: None };
-            let _ = done.send(deliver(|| std::fs::File::open(&recording), &order));
+            let order = ExportOptions {
+                settings: &settings,
+                max_spans: 0,
+                deadline,
+                end: None,
+                resource: Vec::new(),
+                waits: None,
+            };
+            let _ = done.send(export(|| std::fs::File::open(&recording), &order));
         });
         assert!(waiting.recv_timeout(Duration::from_secs(30)).expect("it returns").is_err());
     }

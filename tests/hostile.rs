@@ -124,7 +124,7 @@ fn a_crafted_manifest_is_refused_or_does_no_harm() {
         assert!(labels.warnings.len() <= 1 && labels.iter().len() == module.func_count() as usize);
         let _ = label::probes(&module);
         let _ = select::select(&module, &labels, &Default::default());
-        let _ = verify::check(&wasm, &crafted);
+        let _ = verify::verify(&wasm, &crafted);
         assert_eq!(instrument(&crafted, &Options::default()).unwrap_err().kind(), ErrorKind::AlreadyHooked);
     }
     assert!(refused > 100, "{refused} were refused");
@@ -167,7 +167,7 @@ fn a_manifest_of_another_module_does_no_harm() {
     let labels = label::label(&module);
     assert_eq!(labels.iter().len(), module.func_count() as usize);
     // It is not proved either: the proof asks that the Manifest tells the truth.
-    assert_eq!(verify::check(&app(), &crafted).unwrap_err().kind(), ErrorKind::Check);
+    assert_eq!(verify::verify(&app(), &crafted).unwrap_err().kind(), ErrorKind::Verify);
 }
 
 #[test]

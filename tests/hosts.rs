@@ -18,9 +18,9 @@ use testing::{functions_to_run, hooked_with, hooked_with_each};
 use wasmtrace::hook::{HOOK_SETS, HookSet, ProbeId};
 use wasmtrace::rewrite::{self, Rewritten};
 use wasmtrace::runtime::{Config, Invoke, Stdio};
-use wasmtrace::trace::fold::{Fold, What};
 use wasmtrace::trace::profile::{Node as Calls, Profile};
-use wasmtrace::trace::{Ending, Event, EventKind, Manual};
+use wasmtrace::trace::span_builder::{SpanBuilder, What};
+use wasmtrace::trace::{Event, EventKind, Manual, RunOutcome};
 use wasmtrace::{Options, features, instrument, module};
 
 /// Theorem: what V8 takes without hooks it takes with them, and every exported function comes to the same end, at the same
@@ -243,8 +243,8 @@ fn spoken(event: &Event) -> String {
     }
 }
 
-fn profile(events: &[Event], ending: &Ending) -> Profile {
-    let (mut profile, mut fold) = (Profile::new(), Fold::new());
+fn profile(events: &[Event], ending: &RunOutcome) -> Profile {
+    let (mut profile, mut fold) = (Profile::new(), SpanBuilder::new());
     for event in events {
         fold.event(event, &mut |change| profile.change(change));
     }

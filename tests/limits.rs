@@ -18,8 +18,8 @@ use wasm_encoder::{
 };
 use wasmtrace::hook::{HookSet, Manifest, Probe, ProbeId};
 use wasmtrace::label::{Label, Source};
-use wasmtrace::trace::recording::{End, Header, Writer};
-use wasmtrace::trace::{Ending, Event, EventKind};
+use wasmtrace::trace::recording::{Footer, Header, Writer};
+use wasmtrace::trace::{Event, EventKind, RunOutcome};
 
 /// What a process may take beside what it reads and writes: in a debug build on a busy machine, for files of some MB.
 const LONG: Duration = Duration::from_secs(if cfg!(debug_assertions) { 120 } else { 30 });
@@ -349,7 +349,7 @@ fn recording(functions: u32, name: &str, events: impl Iterator<Item = EventKind>
     for (at, kind) in events.enumerate() {
         writer.event(&Event { at: at as u64, kind }).unwrap();
     }
-    writer.finish(&End { ending: Ending::Returned, duration: 1 << 40 }).unwrap()
+    writer.finish(&Footer { ending: RunOutcome::Returned, duration: 1 << 40 }).unwrap()
 }
 
 /// A tree of this depth: each function calls the next, and on the way back each calls all that come behind it.

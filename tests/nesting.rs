@@ -4,7 +4,7 @@
 
 use wasmtime::{Caller, Config, Engine, Linker, Module, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtrace::hook::{OBSERVE, OBSERVE_API, OBSERVE_OLD};
-use wasmtrace::rewrite::{self, BalanceExit, Rewritten};
+use wasmtrace::rewrite::{self, CloseOnExit, Rewritten};
 use wasmtrace::select::Rules;
 use wasmtrace::{Options, instrument, strip, verify};
 
@@ -188,10 +188,10 @@ fn engine() -> Engine {
     Engine::new(Config::new().wasm_exceptions(true).wasm_tail_call(true)).unwrap()
 }
 
-fn hooked(wasm: &[u8], select: &Rules, balance_exit: BalanceExit) -> Rewritten {
-    let rewrite = rewrite::Options { balance_exit, ..Default::default() };
+fn hooked(wasm: &[u8], select: &Rules, close_on_exit: CloseOnExit) -> Rewritten {
+    let rewrite = rewrite::Options { close_on_exit, ..Default::default() };
     let hooked = instrument(wasm, &Options { rewrite, select: select.clone(), ..Default::default() }).unwrap();
-    verify::check(wasm, &hooked.wasm).unwrap();
+    verify::verify(wasm, &hooked.wasm).unwrap();
     assert!(strip(&hooked.wasm).unwrap() == wasm);
     hooked
 }
@@ -204,8 +204,8 @@ const FUEL: u64 = 20_000_000;
 /// Holds a module against the theorem. Returns how much was entered, and whether the host loses a trace without what balances it.
 fn assert_told_in_order(engine: &Engine, text: &str, select: &Rules) -> (usize, bool) {
     let wasm = wat::parse_str(text).unwrap();
-    let (ending, untold) = run(engine, &hooked(&wasm, select, BalanceExit::Never), UNLIMITED);
-    let balanced = hooked(&wasm, select, BalanceExit::WhereItExits);
+    let (ending, untold) = run(engine, &hooked(&wasm, select, CloseOnExit::Never), UNLIMITED);
+    let balanced = hooked(&wasm, select, CloseOnExit::WhereItExits);
     let (same_ending, told) = run(engine, &balanced, UNLIMITED);
     assert_eq!(same_ending, ending, "{text}");
     let start = balanced.manifest.iter().flat_map(|m| &m.probes).any(|probe| &*probe.label.name == "_start");
@@ -342,8 +342,8 @@ fn what_the_outermost_call_leaves_open_is_exited_when_it_returns() {
     ] {
         let mut select = Rules::default();
         rules.iter().for_each(|rule| select.push(rule).unwrap());
-        let (_, untold) = run_all(&engine, &hooked(&wasm, &select, BalanceExit::Never), UNLIMITED, exports);
-        let (ending, told) = run_all(&engine, &hooked(&wasm, &select, BalanceExit::WhereItExits), UNLIMITED, exports);
+        let (_, untold) = run_all(&engine, &hooked(&wasm, &select, CloseOnExit::Never), UNLIMITED, exports);
+        let (ending, told) = run_all(&engine, &hooked(&wasm, &select, CloseOnExit::WhereItExits), UNLIMITED, exports);
         assert_eq!((ending.as_str(), told.jams()), ("returned", (0, 0)), "{rules:?}");
         assert!(own || untold.jams() != (0, 0), "no host would mind {rules:?}");
         assert_eq!(told.heard, untold.in_order(false), "{rules:?}");
@@ -372,8 +372,8 @@ fn what_is_kept_is_what_is_open() {
     );
     for (what, functions) in [("phases", phases), ("stray", stray)] {
         let wasm = wat::parse_str(program(&functions)).unwrap();
-        let (_, untold) = run(&engine, &hooked(&wasm, &Rules::default(), BalanceExit::Never), NO_FURTHER);
-        let (ending, told) = run(&engine, &hooked(&wasm, &Rules::default(), BalanceExit::WhereItExits), NO_FURTHER);
+        let (_, untold) = run(&engine, &hooked(&wasm, &Rules::default(), CloseOnExit::Never), NO_FURTHER);
+        let (ending, told) = run(&engine, &hooked(&wasm, &Rules::default(), CloseOnExit::WhereItExits), NO_FURTHER);
         assert_eq!((ending.as_str(), told.jams()), ("returned", (0, 0)), "{what}");
         assert_eq!(told.heard.len(), untold.in_order(false).len(), "{what}");
         assert!(told.heard == untold.in_order(false), "{what}");

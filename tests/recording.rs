@@ -11,9 +11,9 @@ use serde_json::Value;
 use testing::process::taken;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::runtime::{self, ClockMode, Config, Invoke, Preload};
-use wasmtrace::trace::fold::{Fold, What};
 use wasmtrace::trace::profile::Profile;
-use wasmtrace::trace::{Ending, Event, EventKind};
+use wasmtrace::trace::span_builder::{SpanBuilder, What};
+use wasmtrace::trace::{Event, EventKind, RunOutcome};
 use wasmtrace::{Options, instrument, module, rewrite};
 
 const WASMTRACE: &str = env!("CARGO_BIN_EXE_wasmtrace");
@@ -26,7 +26,7 @@ fn hooked(wasm: &[u8], hooks: HookSet) -> wasmtrace::error::Result<rewrite::Rewr
 }
 
 /// What a run's events say, without times and without the shift of indices; `None` if the runner cannot run the module.
-fn seen(out: &rewrite::Rewritten, config: &Config) -> Option<(Vec<String>, Ending)> {
+fn seen(out: &rewrite::Rewritten, config: &Config) -> Option<(Vec<String>, RunOutcome)> {
     let probes = &out.manifest.as_ref()?.probes;
     let (mut lines, mut open) = (Vec::new(), Vec::new());
     let mut last = 0;
@@ -44,7 +44,7 @@ fn seen(out: &rewrite::Rewritten, config: &Config) -> Option<(Vec<String>, Endin
                     assert_eq!(open.pop(), Some(rank(*id)), "what ends is not what is innermost");
                     Some(format!("exit {}", rank(*id)))
                 }
-                EventKind::Drift(_) => None,
+                EventKind::ClockGap(_) => None,
                 other => Some(format!("{other:?}")),
             });
         }
@@ -52,7 +52,7 @@ fn seen(out: &rewrite::Rewritten, config: &Config) -> Option<(Vec<String>, Endin
     let outcome = outcome.ok()?;
     assert!(last <= outcome.duration, "an event after the end");
     // What nobody catches is open at the end, but in the Observe set, where each call that it crosses is left.
-    if matches!(&outcome.ending, Ending::Trapped(trap) if trap.code == "uncaught_exception") {
+    if matches!(&outcome.ending, RunOutcome::Trapped(trap) if trap.code == "uncaught_exception") {
         lines.extend(open.iter().rev().map(|rank| format!("exit {rank}")));
     }
     Some((lines, outcome.ending))
@@ -184,7 +184,7 @@ const UNEVEN: &str = r#"(module
 fn time_goes_to_the_function_that_took_it() {
     let out = hooked(&wat::parse_str(UNEVEN).unwrap(), HookSet::Buffer).unwrap();
     let invoke = Some(Invoke { function: "run".to_owned(), args: Vec::new() });
-    let (mut fold, mut profile) = (Fold::new(), Profile::new());
+    let (mut fold, mut profile) = (SpanBuilder::new(), Profile::new());
     let outcome = runtime::run(&out.wasm, &Config { invoke, ..Default::default() }, |events: &[Event]| {
         for event in events {
             fold.event(event, &mut |change| profile.change(change));

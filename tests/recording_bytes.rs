@@ -7,10 +7,10 @@ mod theorems;
 use theorems::recording::{end, header, read};
 use wasm_encoder::Encode;
 use wasmtrace::hook::ProbeId;
-use wasmtrace::trace::recording::{Block, End, Header, Reader, Writer};
-use wasmtrace::trace::{Ending, Event, EventKind, Level, Manual, Misuse, Trap};
+use wasmtrace::trace::recording::{Block, Footer, Header, Reader, Writer};
+use wasmtrace::trace::{Event, EventKind, Level, Manual, Misuse, RunOutcome, Trap};
 
-use EventKind::{Drift, ExitInnermost, Folded, MemoryGrow, Unwound};
+use EventKind::{ClockGap, Elided, ExitInnermost, MemoryGrow, Unwound};
 
 /// Kinds of blocks.
 const EVENTS: u8 = 2;
@@ -146,8 +146,8 @@ fn times_are_units_and_seldom_nanoseconds() {
 fn the_rest_is_spelt_out() {
     let events = vec![
         MemoryGrow(300),
-        Folded(ProbeId(200), 5),
-        Drift(1 << 35),
+        Elided(ProbeId(200), 5),
+        ClockGap(1 << 35),
         manual(Manual::SpanEnter("sp".into())),
         manual(Manual::SpanExit),
         manual(Manual::Tags("t:1".into())),
@@ -171,18 +171,18 @@ fn the_rest_is_spelt_out() {
 fn every_ending_has_a_number() {
     let trap = Trap { code: "oob".into(), message: "m".into(), frames: vec![3, 200] };
     for (ending, bytes) in [
-        (Ending::Returned, &[0][..]),
-        (Ending::Exited(-1), &[1, 0xff, 0xff, 0xff, 0xff, 0x0f]),
-        (Ending::Exited(3), &[1, 3]),
-        (Ending::Trapped(trap), b"\x02\x03oob\x01m\x02\x03\xc8\x01"),
-        (Ending::Interrupted(15), &[3, 15]),
-        (Ending::Unknown, &[4]),
+        (RunOutcome::Returned, &[0][..]),
+        (RunOutcome::Exited(-1), &[1, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+        (RunOutcome::Exited(3), &[1, 3]),
+        (RunOutcome::Trapped(trap), b"\x02\x03oob\x01m\x02\x03\xc8\x01"),
+        (RunOutcome::Interrupted(15), &[3, 15]),
+        (RunOutcome::Unknown, &[4]),
     ] {
         let expected = file("coarse", &[block(END, &[&[0x90, 3], bytes].concat())]);
-        let end = End { ending, duration: 400 };
+        let end = Footer { ending, duration: 400 };
         let written = Writer::new(Vec::new(), &header("coarse")).unwrap().finish(&end).unwrap();
         assert!(written == expected, "{end:?}");
-        assert_eq!(read(&expected).1, Some(Block::End(end)));
+        assert_eq!(read(&expected).1, Some(Block::Footer(end)));
     }
 }
 
@@ -197,7 +197,7 @@ fn headers_say_whether_there_is_a_depth() {
         let behind = [number(200_000), number(10_000), vec![last]].concat();
         let contents = [before, behind].concat();
         assert!(bytes[17..].starts_with(&contents));
-        // Trace, run, parent, flags, state; then how many attributes, each with key and value; whether events are stamped, and
+        // TraceSlot, run, parent, flags, state; then how many attributes, each with key and value; whether events are stamped, and
         // why there are no samples.
         let ids = [&(5u128 << 100).to_be_bytes()[..], &7u64.to_be_bytes(), &9u64.to_be_bytes(), &[1]].concat();
         let behind = [ids, text("a=1"), vec![1], text("service.name"), text("shop"), vec![0, 0]].concat();

@@ -2,7 +2,7 @@
 
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::module::FuncIdx;
-use wasmtrace::rewrite::BalanceExit;
+use wasmtrace::rewrite::CloseOnExit;
 use wasmtrace::{ErrorKind, Options, features, injected, instrument, rewrite, strip, verify};
 
 fn nothing_selected() -> Options {
@@ -25,7 +25,7 @@ fn an_empty_plan_yields_the_input() {
 fn every_way() -> impl Iterator<Item = Options> {
     let all = HOOK_SETS.into_iter().flat_map(|hooks| [false, true].map(|imports| with(hooks, imports)));
     let balanced = all.clone().filter(|way| !way.rewrite.hooks.has_buffer()).map(|mut way| {
-        way.rewrite.balance_exit = BalanceExit::Always;
+        way.rewrite.close_on_exit = CloseOnExit::Always;
         way
     });
     all.chain(balanced)
@@ -55,7 +55,7 @@ fn erasing_the_hooks_leaves_the_input() {
     testing::for_each(testing::modules(), |case| {
         for options in every_way() {
             let Some(out) = hooked(&case.wasm, &options) else { continue };
-            let checked = verify::check(&case.wasm, &out.wasm).unwrap();
+            let checked = verify::verify(&case.wasm, &out.wasm).unwrap();
             let imports = out.manifest.as_ref().map_or(0, |m| m.probes.len()) - checked.hooked;
             assert!(options.select.imports || imports == 0);
             if checked.hooked > 0 {
@@ -139,7 +139,7 @@ fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
     full.instructions().i32_const(1).memory_grow(0).drop().end();
     let out = instrument(&module(1, &full), &Options::default()).unwrap();
     assert!(out.warnings.iter().any(|w| w.message.contains("no room for another local")), "{:?}", out.warnings);
-    assert_eq!(verify::check(&module(1, &full), &out.wasm).unwrap().memory_grows, 0);
+    assert_eq!(verify::verify(&module(1, &full), &out.wasm).unwrap().memory_grows, 0);
 
     // A body of just the size that engines accept.
     let mut large = Function::new([]);
@@ -158,7 +158,7 @@ fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
     for functions in [127, 128, 16_383, 16_384] {
         let wasm = module(functions, &small);
         let out = instrument(&wasm, &Options::default()).unwrap();
-        assert_eq!(verify::check(&wasm, &out.wasm).unwrap().hooked as u32, functions);
+        assert_eq!(verify::verify(&wasm, &out.wasm).unwrap().hooked as u32, functions);
         assert!(strip(&out.wasm).unwrap() == wasm);
     }
     let e = instrument(&module(999_998, &small), &Options::default()).unwrap_err();
@@ -179,8 +179,8 @@ fn an_import_behind_the_hooks_is_found_out() {
     hooked[imports.start] += 1;
     hooked[imports.start - 1] += global.len() as u8;
     wasmtrace::module::parse(&hooked).expect("it is a module");
-    let e = verify::check(&wasm, &hooked).unwrap_err();
-    assert_eq!(e.kind(), wasmtrace::ErrorKind::Check, "{e}");
+    let e = verify::verify(&wasm, &hooked).unwrap_err();
+    assert_eq!(e.kind(), wasmtrace::ErrorKind::Verify, "{e}");
     assert_eq!(strip(&hooked).unwrap_err().kind(), wasmtrace::ErrorKind::Restore);
 }
 
@@ -209,13 +209,13 @@ fn no_bit_of_a_hooked_module_changes_unseen() {
     let tried = std::sync::atomic::AtomicUsize::new(0);
     for options in every_way() {
         let out = hooked(&original, &options).unwrap().wasm;
-        verify::check(&original, &out).unwrap();
+        verify::verify(&original, &out).unwrap();
         let module = wasmtrace::module::parse(&out).unwrap();
         for section in module.sections().iter().filter(|section| section.name.is_none()) {
             for (at, bit) in section.whole.clone().flat_map(|at| (0..8).map(move |bit| (at, bit))) {
                 let mut changed = out.clone();
                 changed[at] ^= 1 << bit;
-                let verdict = verify::check(&original, &changed);
+                let verdict = verify::verify(&original, &changed);
                 assert!(verdict.is_err(), "bit {bit} of byte {at:#x} in section {} with {options:?}", section.id);
                 tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             }
@@ -234,7 +234,7 @@ fn locals_come_back_however_many_groups_there_are() {
         let wasm = wasm.unwrap();
         for options in every_way() {
             let out = hooked(&wasm, &options).unwrap().wasm;
-            verify::check(&wasm, &out).unwrap();
+            verify::verify(&wasm, &out).unwrap();
             assert!(strip(&out).unwrap() == wasm, "{groups} groups, {options:?}");
         }
     }
@@ -246,9 +246,9 @@ fn locals_come_back_however_many_groups_there_are() {
 fn what_is_appended_is_not_taken_for_less_than_it_is() {
     let wasm = wat::parse_str(r#"(module (func (export "run") unreachable))"#).unwrap();
     let mut options = Options::default();
-    options.rewrite.balance_exit = BalanceExit::Always;
+    options.rewrite.close_on_exit = CloseOnExit::Always;
     let out = instrument(&wasm, &options).unwrap().wasm;
-    verify::check(&wasm, &out).unwrap();
+    verify::verify(&wasm, &out).unwrap();
     let module = wasmtrace::module::parse(&out).unwrap();
     let code = module.sections().iter().find(|section| section.id == 10).unwrap();
     let enter = module.body(wasmtrace::module::FuncIdx(4));
@@ -260,7 +260,7 @@ fn what_is_appended_is_not_taken_for_less_than_it_is() {
     emptied.extend([contents.len() as u8 | 0x80, (contents.len() >> 7) as u8]);
     emptied.extend([&contents[..], &out[code.contents.end..]].concat());
     wasmtrace::module::parse(&emptied).expect("it is a module");
-    assert_eq!(verify::check(&wasm, &emptied).unwrap_err().kind(), ErrorKind::Check);
+    assert_eq!(verify::verify(&wasm, &emptied).unwrap_err().kind(), ErrorKind::Verify);
 }
 
 /// A shared function can call nothing that is not shared: an import that it calls gets no shim.
@@ -274,19 +274,19 @@ fn a_shared_proc_exit_is_left_alone() {
           (func (export "run")))"#,
     )
     .unwrap();
-    for balance_exit in [BalanceExit::WhereItExits, BalanceExit::Always] {
+    for close_on_exit in [CloseOnExit::WhereItExits, CloseOnExit::Always] {
         let mut options = Options::default();
-        options.rewrite.balance_exit = balance_exit;
+        options.rewrite.close_on_exit = close_on_exit;
         let out = instrument(&wasm, &options).unwrap().wasm;
         wasmtrace::module::parse(&out).expect("valid with hooks too");
-        verify::check(&wasm, &out).unwrap();
+        verify::verify(&wasm, &out).unwrap();
         assert!(strip(&out).unwrap() == wasm);
     }
 }
 
 fn always() -> Options {
     let mut options = Options::default();
-    options.rewrite.balance_exit = BalanceExit::Always;
+    options.rewrite.close_on_exit = CloseOnExit::Always;
     options
 }
 
@@ -305,7 +305,7 @@ fn what_looks_like_a_hook_stays() {
         ))
         .unwrap();
         let out = instrument(&wasm, &always()).unwrap().wasm;
-        verify::check(&wasm, &out).unwrap();
+        verify::verify(&wasm, &out).unwrap();
         assert!(strip(&out).unwrap() == wasm, "{functions} functions before");
         let module = wasmtrace::module::parse(&out).unwrap();
         let body = module.body(wasmtrace::module::FuncIdx(functions as u32 + 3));
@@ -330,7 +330,7 @@ fn a_body_that_is_too_large_to_be_balanced_is_named() {
         options.select.push(rule).unwrap();
         let out = instrument(&wasm, &options).unwrap();
         assert!(out.warnings.iter().any(|warning| warning.message.starts_with(says)), "{:?}", out.warnings);
-        verify::check(&wasm, &out.wasm).unwrap();
+        verify::verify(&wasm, &out.wasm).unwrap();
         assert!(strip(&out.wasm).unwrap() == wasm);
     }
 }
@@ -342,7 +342,7 @@ fn no_way_out_goes_without_what_balances_it() {
     let mut options = always();
     options.select.push("hooked").unwrap();
     let out = instrument(&wasm, &options).unwrap().wasm;
-    verify::check(&wasm, &out).unwrap();
+    verify::verify(&wasm, &out).unwrap();
     let module = wasmtrace::module::parse(&out).unwrap();
     let code = module.sections().iter().find(|section| section.id == 10).unwrap();
     let other = module.body(wasmtrace::module::FuncIdx(4));
@@ -353,7 +353,7 @@ fn no_way_out_goes_without_what_balances_it() {
     without.extend([size as u8 | 0x80, (size >> 7) as u8]);
     without.extend([&out[code.contents.start..other.start - 1], &[4, 0, 0x01, 0, 0x0b], &out[other.end..]].concat());
     wasmtrace::module::parse(&without).expect("it is a module");
-    assert_eq!(verify::check(&wasm, &without).unwrap_err().kind(), ErrorKind::Check);
+    assert_eq!(verify::verify(&wasm, &without).unwrap_err().kind(), ErrorKind::Verify);
 }
 
 /// Theorem: where a module says what it uses of WebAssembly, it says so with its hooks too, and of them; where it does not say, they
@@ -396,14 +396,14 @@ fn what_hooks_use_is_named_where_features_are() {
         let wasm = module(&custom);
         let out = instrument(&wasm, &options).unwrap().wasm;
         assert_eq!(features(&out).as_deref(), named, "{custom}");
-        verify::check(&wasm, &out).unwrap();
+        verify::verify(&wasm, &out).unwrap();
         assert!(strip(&out).unwrap() == wasm);
         // Any other name is another claim.
         if let Some(at) = out.windows(4).position(|bytes| bytes == b"refe") {
             let mut other = out.clone();
             other[at] = b'p';
-            let found = verify::check(&wasm, &other).map_err(|e| e.kind());
-            assert_eq!(found, Err(ErrorKind::Check));
+            let found = verify::verify(&wasm, &other).map_err(|e| e.kind());
+            assert_eq!(found, Err(ErrorKind::Verify));
         }
     }
 }
@@ -416,17 +416,17 @@ fn spans_that_nothing_closes_are_warned_of() {
         let open = "(import \"dylibso:observe/api\" \"span-enter\" (func (param i32 i32)))";
         wat::parse_str(format!("(module {open} {closes} (func (export \"run\")))")).unwrap()
     };
-    let warned = |wasm: &[u8], hooks: HookSet, balance_exit: BalanceExit| {
-        let rewrite = rewrite::Options { hooks, balance_exit, ..Default::default() };
+    let warned = |wasm: &[u8], hooks: HookSet, close_on_exit: CloseOnExit| {
+        let rewrite = rewrite::Options { hooks, close_on_exit, ..Default::default() };
         let out = instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap();
         out.warnings.iter().any(|warning| warning.message.contains("opens spans and closes none"))
     };
     let (opens, closes) = (wasm(""), wasm("(import \"dylibso:observe/api\" \"span-exit\" (func))"));
-    assert!(warned(&opens, HookSet::Observe, BalanceExit::WhereItExits));
-    assert!(warned(&opens, HookSet::Observe, BalanceExit::Always));
-    assert!(!warned(&opens, HookSet::Observe, BalanceExit::Never));
-    assert!(!warned(&opens, HookSet::Buffer, BalanceExit::WhereItExits));
-    assert!(!warned(&closes, HookSet::Observe, BalanceExit::WhereItExits));
+    assert!(warned(&opens, HookSet::Observe, CloseOnExit::WhereItExits));
+    assert!(warned(&opens, HookSet::Observe, CloseOnExit::Always));
+    assert!(!warned(&opens, HookSet::Observe, CloseOnExit::Never));
+    assert!(!warned(&opens, HookSet::Buffer, CloseOnExit::WhereItExits));
+    assert!(!warned(&closes, HookSet::Observe, CloseOnExit::WhereItExits));
 }
 
 /// Theorem: what is hooked is known of the module itself, whatever was left out; of an imported function that is its own place, and
@@ -445,7 +445,8 @@ fn what_is_hooked_is_what_was_selected() {
     for hooks in HOOK_SETS {
         for restore in [false, true] {
             let mut options = with(hooks, true);
-            options.rewrite = rewrite::Options { hooks, restore, balance_exit: BalanceExit::Always, ..options.rewrite };
+            options.rewrite =
+                rewrite::Options { hooks, restore, close_on_exit: CloseOnExit::Always, ..options.rewrite };
             ["-left", "-idx:0", "-idx:2"].iter().for_each(|rule| options.select.push(rule).unwrap());
             let out = instrument(&wasm, &options).unwrap().wasm;
             let by = hooks.imports().len() as u32;
@@ -466,26 +467,30 @@ fn functions_of_the_hooks_are_told_from_the_originals() {
           (func (export "run") (call $ping)))"#,
     )
     .unwrap();
-    let of_hooks = |imports: bool, restore: bool, balance_exit: BalanceExit| {
+    let injected_functions = |imports: bool, restore: bool, close_on_exit: CloseOnExit| {
         let mut options = with(HookSet::Observe, imports);
-        (options.rewrite.restore, options.rewrite.balance_exit) = (restore, balance_exit);
+        (options.rewrite.restore, options.rewrite.close_on_exit) = (restore, close_on_exit);
         let out = instrument(&wasm, &options).unwrap().wasm;
         let module = wasmtrace::module::parse(&out).unwrap();
-        let found = injected::of_hooks(&module);
+        let found = injected::injected_functions(&module);
         assert!(found.iter().all(|func| func.0 > 5), "the one of the original's is 5: {found:?}");
         (found.len(), module.func_count() - 6)
     };
-    assert_eq!(of_hooks(false, true, BalanceExit::Never), (0, 0));
-    assert_eq!(of_hooks(true, true, BalanceExit::Never), (2, 2), "two shims");
-    assert_eq!(of_hooks(true, false, BalanceExit::Never), (2, 2));
-    assert_eq!(of_hooks(false, true, BalanceExit::Always), (5, 5), "a shim, three functions and a thunk");
-    assert_eq!(of_hooks(true, false, BalanceExit::Always), (8, 8), "two shims, three functions and three thunks");
-    assert_eq!(injected::of_hooks(&wasmtrace::module::parse(&wasm).unwrap()), []);
+    assert_eq!(injected_functions(false, true, CloseOnExit::Never), (0, 0));
+    assert_eq!(injected_functions(true, true, CloseOnExit::Never), (2, 2), "two shims");
+    assert_eq!(injected_functions(true, false, CloseOnExit::Never), (2, 2));
+    assert_eq!(injected_functions(false, true, CloseOnExit::Always), (5, 5), "a shim, three functions and a thunk");
+    assert_eq!(
+        injected_functions(true, false, CloseOnExit::Always),
+        (8, 8),
+        "two shims, three functions and three thunks"
+    );
+    assert_eq!(injected::injected_functions(&wasmtrace::module::parse(&wasm).unwrap()), []);
     // Another tool may have moved all that the Manifest speaks of; if it added an import, the hooks are not the last any more.
     let out = wasmprinter::print_bytes(instrument(&wasm, &always()).unwrap().wasm).unwrap();
     let (before, behind) = out.split_once("\n  (table").unwrap();
     let moved = wat::parse_str(format!("{before}\n  (import \"env\" \"more\" (func))\n  (table{behind}")).unwrap();
-    assert_eq!(injected::of_hooks(&wasmtrace::module::parse(&moved).unwrap()), []);
+    assert_eq!(injected::injected_functions(&wasmtrace::module::parse(&moved).unwrap()), []);
     assert_eq!(injected::hooked(&wasmtrace::module::parse(&moved).unwrap()), None);
 }
 

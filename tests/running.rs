@@ -11,11 +11,11 @@ use testing::same::{assert_same_call, by_rank, moved_function};
 use testing::{balanced, functions_to_run, hooked_with, hooked_with_each};
 use wasmtrace::hook::{HOOK_SETS, HookSet, Probe, ProbeId};
 use wasmtrace::rewrite::{self, Rewritten};
-use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio};
+use wasmtrace::runtime::{Config, Invoke, RunResult, Stdio};
 use wasmtrace::select::Rules;
-use wasmtrace::trace::fold::{End, Fold, What};
 use wasmtrace::trace::profile::{Node, Profile, Totals};
-use wasmtrace::trace::{Ending, Event, EventKind, Manual, Trap};
+use wasmtrace::trace::span_builder::{SpanBuilder, SpanEnd, What};
+use wasmtrace::trace::{Event, EventKind, Manual, RunOutcome, Trap};
 use wasmtrace::{Options, instrument, module};
 
 /// Theorem: every exported function of a hooked module comes to the same end as without hooks (values returned, kind of
@@ -125,8 +125,8 @@ fn shapes_end_in_every_way() {
         for export in functions_to_run(&case.wasm) {
             let call = host.open(&module).unwrap().call(&export).unwrap();
             endings.insert(match call.ending {
-                Ending::Trapped(trap) => trap.code,
-                Ending::Exited(_) => "exit".to_owned(),
+                RunOutcome::Trapped(trap) => trap.code,
+                RunOutcome::Exited(_) => "exit".to_owned(),
                 _ => "return".to_owned(),
             });
         }
@@ -144,7 +144,7 @@ fn runnable_shapes() -> Vec<testing::Case> {
 fn assert_was_entered(export: &str, out: &Rewritten, session: &Session) {
     let module = module::parse(&out.wasm).unwrap();
     let (_, func) = module.exports().iter().find(|(name, _)| *name == export).unwrap();
-    let started = session.start.ending == Ending::Returned;
+    let started = session.start.ending == RunOutcome::Returned;
     if started && probes(&out.wasm).contains(&ProbeId(func.0)) {
         let enter = EventKind::Enter(ProbeId(func.0));
         assert!(session.events().iter().any(|e| e.kind == enter), "`{export}` was not seen");
@@ -267,26 +267,26 @@ fn invoking(invoke: &Invoke) -> Config {
     Config { invoke: Some(invoke.clone()), stdio: Stdio::Capture { stdin: Vec::new() }, ..Config::default() }
 }
 
-fn assert_same_outcome((original, plain): (&[u8], &Outcome), (wasm, hooked): (&[u8], &Outcome), what: &[String]) {
+fn assert_same_outcome((original, plain): (&[u8], &RunResult), (wasm, hooked): (&[u8], &RunResult), what: &[String]) {
     assert_eq!(String::from_utf8_lossy(&hooked.stdout), String::from_utf8_lossy(&plain.stdout), "stdout of {what:?}");
     assert_eq!(String::from_utf8_lossy(&hooked.stderr), String::from_utf8_lossy(&plain.stderr), "stderr of {what:?}");
     assert_eq!(hooked.results, plain.results, "results of {what:?}");
     let expected = match &plain.ending {
-        Ending::Trapped(trap) => {
+        RunOutcome::Trapped(trap) => {
             let [original, after] = [original, wasm].map(|wasm| module::parse(wasm).unwrap());
             let frames = trap.frames.iter().map(|f| moved_function(&original, &after, *f)).collect();
-            Ending::Trapped(Trap { frames, ..trap.clone() })
+            RunOutcome::Trapped(Trap { frames, ..trap.clone() })
         }
         other => other.clone(),
     };
     let mut ending = hooked.ending.clone();
-    if let Ending::Trapped(trap) = &mut ending {
+    if let RunOutcome::Trapped(trap) = &mut ending {
         // The stack may run out in a function of the hooks' own; that frame is one that the engine shows less of the others.
         let functions = module::parse(original).unwrap().func_count() + 3;
         trap.frames.retain(|frame| *frame < functions);
     }
     match (ending, expected) {
-        (Ending::Trapped(trap), Ending::Trapped(mut expected)) if is_balanced(wasm) => {
+        (RunOutcome::Trapped(trap), RunOutcome::Trapped(mut expected)) if is_balanced(wasm) => {
             expected.frames.truncate(trap.frames.len());
             assert_eq!(trap, expected, "{what:?} ends otherwise");
         }
@@ -295,9 +295,9 @@ fn assert_same_outcome((original, plain): (&[u8], &Outcome), (wasm, hooked): (&[
 }
 
 /// Balance, as far as an outcome has what it takes: of a trap the innermost frames, of an exit none.
-fn assert_whole(wasm: &[u8], events: &[Event], outcome: &Outcome) {
+fn assert_whole(wasm: &[u8], events: &[Event], outcome: &RunResult) {
     let open = assert_nested(wasm, events, &outcome.ending);
-    if let Ending::Trapped(trap) = &outcome.ending {
+    if let RunOutcome::Trapped(trap) = &outcome.ending {
         if trap.code == "unreachable_code_reached" && is_balanced(wasm) {
             assert_eq!(open, [0; 0], "what was open when it left is open");
             return;
@@ -309,16 +309,16 @@ fn assert_whole(wasm: &[u8], events: &[Event], outcome: &Outcome) {
 }
 
 /// Names and numbers of calls, without times.
-fn call_tree(out: &Rewritten, events: &[Event], outcome: &Outcome) -> String {
+fn call_tree(out: &Rewritten, events: &[Event], outcome: &RunResult) -> String {
     let profile = profile(events, outcome);
     let mut text = String::new();
     write_tree(&mut text, out, &profile, profile.root(), 0);
     text
 }
 
-fn profile(events: &[Event], outcome: &Outcome) -> Profile {
+fn profile(events: &[Event], outcome: &RunResult) -> Profile {
     let mut profile = Profile::new();
-    let mut fold = Fold::new();
+    let mut fold = SpanBuilder::new();
     for event in events {
         fold.event(event, &mut |change| profile.change(change));
     }
@@ -347,11 +347,11 @@ fn every_end_is_told_as_it_was() {
     let program = programs::program("c_exit").wasm;
     let outs = HOOK_SETS.map(|set| hooked_with(&program, set).unwrap());
     let ends = [
-        (["exit", "3"], 3, End::Exited),
-        (["exit", "200"], 200, End::Exited),
-        (["trap", "0"], 134, End::Trapped { origin: true }),
-        (["oob", "0"], 134, End::Trapped { origin: true }),
-        (["abort", "0"], 134, End::Trapped { origin: false }), // it is `abort` that traps
+        (["exit", "3"], 3, SpanEnd::Exited),
+        (["exit", "200"], 200, SpanEnd::Exited),
+        (["trap", "0"], 134, SpanEnd::Trapped { origin: true }),
+        (["oob", "0"], 134, SpanEnd::Trapped { origin: true }),
+        (["abort", "0"], 134, SpanEnd::Trapped { origin: false }), // it is `abort` that traps
     ];
     for (out, (args, code, how)) in outs.iter().flat_map(|out| ends.map(|end| (out, end))) {
         let (outcome, events) = programs::run(&out.wasm, &given(&args));
@@ -359,20 +359,20 @@ fn every_end_is_told_as_it_was() {
         let (spans, _) = fold(&events, &outcome.ending);
         let opened = events.iter().filter(|e| matches!(e.kind, EventKind::Enter(_))).count();
         assert_eq!(spans.len(), opened, "{args:?}: spans that were opened and not closed");
-        let levels: Vec<(&str, End)> = spans
+        let levels: Vec<(&str, SpanEnd)> = spans
             .iter()
-            .filter(|span| span.how != End::Returned)
+            .filter(|span| span.how != SpanEnd::Returned)
             .map(|span| (span_name(out, span), span.how))
             .filter(|(name, _)| name.starts_with("level"))
             .collect();
-        let cut_off = if how == End::Exited { End::Exited } else { End::Trapped { origin: false } };
+        let cut_off = if how == SpanEnd::Exited { SpanEnd::Exited } else { SpanEnd::Trapped { origin: false } };
         let expected: Vec<_> = ["level0", "level1", "level2", "level3", "level4", "level5"]
             .into_iter()
             .map(|level| (level, if level == "level0" { how } else { cut_off }))
             .collect();
         assert_eq!(levels, expected, "{args:?}");
-        let origins = spans.iter().filter(|span| span.how == (End::Trapped { origin: true })).count();
-        assert_eq!(origins, usize::from(how != End::Exited), "{args:?}: one call is where it trapped");
+        let origins = spans.iter().filter(|span| span.how == (SpanEnd::Trapped { origin: true })).count();
+        assert_eq!(origins, usize::from(how != SpanEnd::Exited), "{args:?}: one call is where it trapped");
     }
 }
 
@@ -408,7 +408,7 @@ fn a_balanced_module_exits_what_is_open_before_it_leaves() {
         let (outcome, events) = programs::run(&out.wasm, &config);
         assert_eq!(outcome.ending.exit_code(), code);
         let (spans, irregular) = fold(&events, &outcome.ending);
-        let cut_off = spans.iter().filter(|span| !matches!(span.how, End::Returned)).count();
+        let cut_off = spans.iter().filter(|span| !matches!(span.how, SpanEnd::Returned)).count();
         assert_eq!(cut_off, 0, "calls that were not left");
         assert_eq!((irregular.stray_exits, irregular.unwound), (0, 0));
         assert!(spans.len() > least, "only {} spans", spans.len());
@@ -416,7 +416,7 @@ fn a_balanced_module_exits_what_is_open_before_it_leaves() {
     // What traps otherwise is left as it is.
     let (outcome, events) = programs::run(&c_exit.wasm, &given(&["oob", "0"]));
     let (spans, _) = fold(&events, &outcome.ending);
-    assert!(spans.iter().filter(|span| matches!(span.how, End::Trapped { .. })).count() > 6);
+    assert!(spans.iter().filter(|span| matches!(span.how, SpanEnd::Trapped { .. })).count() > 6);
 }
 
 /// Eight vectors are live around each call: what spills most around a hook.
@@ -444,8 +444,8 @@ fn hooked_recursion_goes_as_deep() {
 fn assert_recurses_as_deep(plain: &[u8], config: impl Fn(u32) -> Config) {
     let recurses = |wasm: &[u8], depth: u32| {
         let (outcome, events) = programs::run(wasm, &config(depth));
-        assert!(outcome.ending == Ending::Returned || outcome.ending.exit_code() == 134, "{:?}", outcome.ending);
-        (outcome.ending == Ending::Returned, events)
+        assert!(outcome.ending == RunOutcome::Returned || outcome.ending.exit_code() == 134, "{:?}", outcome.ending);
+        (outcome.ending == RunOutcome::Returned, events)
     };
     let (mut works, mut fails) = (500, 1_000_000);
     while fails - works > 1 {

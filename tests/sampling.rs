@@ -15,12 +15,12 @@ use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::inserted::Inserted;
 use wasmtrace::label::lines::{Described, source_lines};
 use wasmtrace::module::{self, Module, parse};
-use wasmtrace::runtime::{Config, Invoke, Outcome, Stdio, run, run_batches};
-use wasmtrace::sidecar::Companions;
+use wasmtrace::runtime::{Config, Invoke, RunResult, Stdio, run, run_batches};
+use wasmtrace::sidecar::SidecarFiles;
 use wasmtrace::trace::batch::{Batch, MarkKind, Place, Sample};
 use wasmtrace::trace::calltree::CallTree;
-use wasmtrace::trace::fold::What;
-use wasmtrace::trace::{Ending, Event, EventKind};
+use wasmtrace::trace::span_builder::What;
+use wasmtrace::trace::{Event, EventKind, RunOutcome};
 use wasmtrace::{Options, instrument, rewrite};
 
 /// `SIGPROF` is the process's: one test at a time.
@@ -41,7 +41,7 @@ fn hooked(wasm: &[u8]) -> Vec<u8> {
 }
 
 /// The samples of a run, and how it came out.
-fn samples(wasm: &[u8], config: &Config) -> (Vec<Sample>, Outcome) {
+fn samples(wasm: &[u8], config: &Config) -> (Vec<Sample>, RunResult) {
     let mut samples = Vec::new();
     let outcome = run_batches(wasm, config, |batch| {
         samples.extend(batch.marks.iter().filter_map(|mark| match &mark.kind {
@@ -88,7 +88,7 @@ fn programs_do_what_they_do_uninterrupted() {
                 let (outcome, interrupted) = run.of_with(&wasm, |config| config.sample = true);
                 assert_eq!(outcome.not_sampled, None, "{}", program.case.name);
                 if run.deterministic {
-                    let said = |event: &&Event| !matches!(event.kind, EventKind::Drift(_));
+                    let said = |event: &&Event| !matches!(event.kind, EventKind::ClockGap(_));
                     let calls = |events: &[Event]| -> Vec<EventKind> {
                         events.iter().filter(said).map(|event| event.kind.clone()).collect()
                     };
@@ -123,7 +123,11 @@ fn every_end_is_the_same() {
         for wasm in [wasm.clone(), hooked(&wasm)] {
             for _ in 0..5 {
                 let (_, outcome) = samples(&wasm, &config(export));
-                assert!(matches!(&outcome.ending, Ending::Trapped(trap) if trap.code == code), "{:?}", outcome.ending);
+                assert!(
+                    matches!(&outcome.ending, RunOutcome::Trapped(trap) if trap.code == code),
+                    "{:?}",
+                    outcome.ending
+                );
             }
         }
     }
@@ -167,7 +171,10 @@ fn samples_say_where_the_guest_was() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let (samples, outcome) = samples(&wasm, &config("run"));
-                assert_eq!((outcome.ending, outcome.not_sampled, outcome.samples_lost), (Ending::Returned, None, 0));
+                assert_eq!(
+                    (outcome.ending, outcome.not_sampled, outcome.samples_lost),
+                    (RunOutcome::Returned, None, 0)
+                );
                 assert!(samples.len() > 5, "{} samples", samples.len());
                 for sample in samples {
                     let path = sample.path.expect("nothing else tells");
@@ -180,7 +187,7 @@ fn samples_say_where_the_guest_was() {
             });
             scope.spawn(|| {
                 let (samples, outcome) = samples(&hooked(&wasm), &config("run"));
-                assert_eq!((outcome.ending, outcome.not_sampled), (Ending::Returned, None));
+                assert_eq!((outcome.ending, outcome.not_sampled), (RunOutcome::Returned, None));
                 assert!(samples.iter().any(|sample| sample.place == Place::Hook), "{} samples", samples.len());
                 assert!(samples.iter().all(|sample| sample.path.is_none()));
             });
@@ -250,7 +257,7 @@ fn a_handler_of_somebody_else_is_left_alone() {
     assert_eq!(outcome.not_sampled.as_deref(), Some("something else in this process handles SIGPROF"));
     // Another thread looks how far the guest has come.
     assert!(samples.iter().all(|sample| sample.place == Place::Seen) && !samples.is_empty());
-    assert!(kept == theirs as *const () as usize && outcome.ending == Ending::Returned);
+    assert!(kept == theirs as *const () as usize && outcome.ending == RunOutcome::Returned);
 }
 
 /// What cannot be sampled says why.
@@ -322,9 +329,9 @@ fn lines_are_those_of_another_reader() {
         let Ok(context) = addr2line::Context::from_dwarf(dwarf(&original)) else { continue };
         let Ok(out) = testing::hooked_with(&case.wasm, HookSet::Buffer) else { continue };
         let Some(new_start) = parse(&out.wasm).unwrap().code_start() else { continue };
-        let companions = Companions::default();
-        let beside = companions.read(&original).unwrap();
-        let described = Described { module: &original, beside: &beside, moved: Some((&out.offsets, new_start)) };
+        let sidecar = SidecarFiles::default();
+        let beside = sidecar.read(&original).unwrap();
+        let described = Described { module: &original, sidecars: &beside, moved: Some((&out.offsets, new_start)) };
         let all: Vec<u64> = original.defined_funcs().flat_map(|func| operators(&original, func)).collect();
         let moved = |at: &u64| out.offsets.instruction(*at as u32).unwrap() + new_start as u32;
         let lines = source_lines(&described, all.iter().map(|at| (ProbeId(0), moved(at))));
@@ -343,43 +350,43 @@ fn lines_are_those_of_another_reader() {
     assert!(compared > 5_000, "{compared}");
 }
 
-/// A source map gives the line of the last segment before an instruction: AssemblyScript's sieve, whose inner loop is known.
+/// A source map gives the line of the last segment before an instruction: AssemblyScript's filter, whose inner loop is known.
 #[test]
 fn lines_of_a_source_map() {
     let path = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/real").join(name);
     let wasm = std::fs::read(path("as_sieve_map.wasm")).unwrap();
     let map = std::fs::read(path("as_sieve_map.wasm.map")).unwrap();
-    let source_map = Some(wasmtrace::sidecar::Companion { bytes: map, ..Default::default() });
-    let companions = Companions { source_map, ..Default::default() };
+    let source_map = Some(wasmtrace::sidecar::SidecarFile { bytes: map, ..Default::default() });
+    let sidecar = SidecarFiles { source_map, ..Default::default() };
     let module = parse(&wasm).unwrap();
-    let beside = companions.read(&module).unwrap();
+    let beside = sidecar.read(&module).unwrap();
     let out = testing::hooked_with(&wasm, HookSet::Buffer).unwrap();
     let hooked = parse(&out.wasm).unwrap();
     let [start, new_start] = [&module, &hooked].map(|module: &Module<'_>| module.code_start().unwrap());
     let all: Vec<u64> = module.defined_funcs().flat_map(|func| operators(&module, func)).collect();
-    let plain = Described { module: &module, beside: &beside, moved: None };
+    let plain = Described { module: &module, sidecars: &beside, moved: None };
     let plain = source_lines(&plain, all.iter().map(|at| (ProbeId(0), (*at as usize + start) as u32)));
     let moved = |at: &u64| out.offsets.instruction(*at as u32).unwrap() + new_start as u32;
-    let described = Described { module: &module, beside: &beside, moved: Some((&out.offsets, new_start)) };
+    let described = Described { module: &module, sidecars: &beside, moved: Some((&out.offsets, new_start)) };
     let lines = source_lines(&described, all.iter().map(|at| (ProbeId(0), moved(at))));
     let only = |lines: Vec<wasmtrace::label::lines::SourceLine>| -> Vec<(String, u32)> {
         lines.into_iter().map(|line| (line.file.to_string(), line.line)).collect()
     };
     let (plain, lines) = (only(plain), only(lines));
     assert_eq!(plain, lines);
-    assert!(lines.iter().any(|(file, _)| file.ends_with("sieve.ts")), "{:?}", lines.first());
+    assert!(lines.iter().any(|(file, _)| file.ends_with("filter.ts")), "{:?}", lines.first());
 }
 
 /// Words and marks pass through a recording as they are, and give the same events.
 #[test]
 fn a_recorded_run_gives_the_tree_that_it_gave_live() {
     let _alone = alone();
-    use wasmtrace::export::{Recording, Subject};
-    use wasmtrace::trace::recording::{Block, End, Reader, Writer};
+    use wasmtrace::export::{Recording, RunInfo};
+    use wasmtrace::trace::recording::{Block, Footer, Reader, Writer};
     let wasm = hooked(&wat::parse_str(SPINS).unwrap());
     let module = parse(&wasm).unwrap();
     let recording = Recording { clock: "coarse".to_owned(), stamped: true, ..Default::default() };
-    let subject = Subject { recording, ..Subject::of("spins", wasmtrace::label::probes(&module)) };
+    let subject = RunInfo { recording, ..RunInfo::of("spins", wasmtrace::label::probes(&module)) };
     let mut writer = Writer::new(Vec::new(), &subject.header()).unwrap();
     let mut live = CallTree::new();
     let mut all = Batch::default();
@@ -394,7 +401,7 @@ fn a_recorded_run_gives_the_tree_that_it_gave_live() {
         }));
     })
     .unwrap();
-    let end = End { ending: outcome.ending.clone(), duration: outcome.duration };
+    let end = Footer { ending: outcome.ending.clone(), duration: outcome.duration };
     let bytes = writer.finish(&end).unwrap();
     let mut reader = Reader::open(&bytes[..]).unwrap();
     let (mut read, mut batch, mut replayed) = (Batch::default(), Batch::default(), CallTree::new());
@@ -412,7 +419,7 @@ fn a_recorded_run_gives_the_tree_that_it_gave_live() {
             other => break other,
         }
     };
-    assert_eq!(ended, Block::End(end.clone()));
+    assert_eq!(ended, Block::Footer(end.clone()));
     // A call that turned out to be made of two words may be one in the file.
     let (read, all) = (apart(&read), apart(&all));
     let different = read.marks.iter().zip(&all.marks).find(|(one, other)| one != other);
@@ -493,7 +500,7 @@ fn samples_are_within_the_call_that_they_were_taken_in() {
             }
         }
     });
-    assert_eq!((outcome.unwrap().ending, open.len()), (Ending::Returned, 0));
+    assert_eq!((outcome.unwrap().ending, open.len()), (RunOutcome::Returned, 0));
     assert!(leaves > 1_000, "{leaves} calls of one word");
     // Between its first instruction and the word that says so a call is not open yet.
     assert!(inside > 50 && outside * 20 < inside, "{inside} inside, {outside} outside");
@@ -510,9 +517,9 @@ fn a_long_call_that_calls_nothing_is_entered_and_left_once() {
     let mut events = Vec::new();
     let outcome = run(&hooked(&wat::parse_str(wasm).unwrap()), &config("run"), |some| {
         let kinds = some.iter().map(|event| event.kind.clone());
-        events.extend(kinds.filter(|kind| !matches!(kind, EventKind::Drift(_))));
+        events.extend(kinds.filter(|kind| !matches!(kind, EventKind::ClockGap(_))));
     });
-    assert_eq!(outcome.unwrap().ending, Ending::Returned);
+    assert_eq!(outcome.unwrap().ending, RunOutcome::Returned);
     let (leaf, run) = (ProbeId(2), ProbeId(3));
     use EventKind::{Enter, Exit};
     assert_eq!(events, [Enter(run), Enter(leaf), Exit(leaf), Enter(leaf), Exit(leaf), Exit(run)]);
@@ -550,7 +557,7 @@ fn the_rest_of_the_process_is_not_interrupted() {
         let mut taken = 0;
         for _ in 0..10 {
             let (samples, outcome) = samples(&wasm, &config("run"));
-            assert_eq!((outcome.ending, outcome.not_sampled), (Ending::Returned, None));
+            assert_eq!((outcome.ending, outcome.not_sampled), (RunOutcome::Returned, None));
             taken += samples.len();
             writer.write_all(b"x").unwrap();
         }

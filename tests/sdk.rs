@@ -9,9 +9,9 @@ use std::process::Command;
 use serde_json::Value;
 use testing::programs;
 use wasmtrace::hook::{HookSet, ProbeId};
-use wasmtrace::rewrite::{self, BalanceExit, Rewritten};
+use wasmtrace::rewrite::{self, CloseOnExit, Rewritten};
 use wasmtrace::runtime::{Config, Stdio};
-use wasmtrace::trace::{Ending, EventKind, Manual};
+use wasmtrace::trace::{EventKind, Manual, RunOutcome};
 use wasmtrace::{Options, instrument};
 
 /// Builds a host.
@@ -79,7 +79,7 @@ fn there(host: &Path, wasm: &[u8], args: &[String]) -> Seen {
 }
 
 /// The calls that our own runtime sees.
-fn here(out: &Rewritten, args: &[String]) -> (Vec<(usize, String)>, Ending) {
+fn here(out: &Rewritten, args: &[String]) -> (Vec<(usize, String)>, RunOutcome) {
     let stdio = Stdio::Capture { stdin: Vec::new() };
     let config = Config { program: "program".to_owned(), args: args.to_vec(), stdio, ..Config::default() };
     let (outcome, events) = programs::run(&out.wasm, &config);
@@ -100,8 +100,8 @@ fn here(out: &Rewritten, args: &[String]) -> (Vec<(usize, String)>, Ending) {
     (calls, outcome.ending)
 }
 
-fn hooked(wasm: &[u8], hooks: HookSet, balance_exit: BalanceExit) -> Rewritten {
-    let rewrite = rewrite::Options { hooks, balance_exit, ..Default::default() };
+fn hooked(wasm: &[u8], hooks: HookSet, close_on_exit: CloseOnExit) -> Rewritten {
+    let rewrite = rewrite::Options { hooks, close_on_exit, ..Default::default() };
     instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap()
 }
 
@@ -151,8 +151,8 @@ fn the_sdks_host_sees_every_call_of_a_program_however_it_ends() {
         ("as_sieve", given(&[]), 0, ""),
     ] {
         let wasm = programs::program(name).wasm;
-        let (expected, ending) = here(&hooked(&wasm, HookSet::Buffer, BalanceExit::Never), &args);
-        let seen = there(&host, &hooked(&wasm, HookSet::Observe, BalanceExit::WhereItExits).wasm, &args);
+        let (expected, ending) = here(&hooked(&wasm, HookSet::Buffer, CloseOnExit::Never), &args);
+        let seen = there(&host, &hooked(&wasm, HookSet::Observe, CloseOnExit::WhereItExits).wasm, &args);
         assert_eq!((seen.exit_code, seen.complaints), (code, Vec::new()), "{name} {args:?}");
         assert!(seen.error.contains(trap) && (trap.is_empty() == seen.error.is_empty()), "{}", seen.error);
         assert!(seen.calls.len() > 1, "{name} {args:?}: no trace");
@@ -171,8 +171,8 @@ fn the_sdks_host_sees_every_call_of_a_program_however_it_ends() {
             let differs = (there.get(same), expected.get(same));
             assert_eq!(differs, (None, None), "{name} {args:?}: behind {same} calls");
         }
-        if ending != Ending::Returned {
-            let lost = there(&host, &hooked(&wasm, HookSet::Observe, BalanceExit::Never).wasm, &args);
+        if ending != RunOutcome::Returned {
+            let lost = there(&host, &hooked(&wasm, HookSet::Observe, CloseOnExit::Never).wasm, &args);
             assert_eq!(lost.calls, [], "{name} {args:?}");
         }
     }
@@ -211,8 +211,8 @@ fn the_sdks_host_sees_the_spans_of_a_programs_own() {
         ("closes twice", r#"(func (export "_start") (call $opens) (call $closes) (call $closes) (call $works))"#),
     ];
     for (name, wasm, is_real) in corpus.into_iter().chain(own.map(|(name, rest)| (name, program(rest), false))) {
-        let expected = entered(&hooked(&wasm, HookSet::Buffer, BalanceExit::Never));
-        let seen = there(&host, &hooked(&wasm, HookSet::Observe, BalanceExit::WhereItExits).wasm, &[]);
+        let expected = entered(&hooked(&wasm, HookSet::Buffer, CloseOnExit::Never));
+        let seen = there(&host, &hooked(&wasm, HookSet::Observe, CloseOnExit::WhereItExits).wasm, &[]);
         let names = seen.calls.into_iter().map(|(_, name)| name).filter(|name| !is_of_writing(name));
         let names: Vec<String> = names.collect();
         let alike = |(there, expected): (&String, &String)| there == expected || !is_plain(expected);
@@ -224,7 +224,7 @@ fn the_sdks_host_sees_the_spans_of_a_programs_own() {
         } else {
             assert_eq!(seen.complaints, [Value::Null; 0], "{name}");
         }
-        let lost = there(&host, &hooked(&wasm, HookSet::Observe, BalanceExit::Never).wasm, &[]);
+        let lost = there(&host, &hooked(&wasm, HookSet::Observe, CloseOnExit::Never).wasm, &[]);
         assert!(lost.calls.is_empty() || name == "closes twice", "{name}: {:?}", lost.calls);
     }
 }
@@ -237,17 +237,17 @@ fn a_node_of_bacalhau_has_the_functions_in_its_own_trace() {
     let wasm = programs::program("c_exit").wasm;
     let args = ["exit", "3"].map(str::to_owned);
     let (mut paths, mut open) = (HashSet::new(), Vec::new());
-    for (depth, name) in here(&hooked(&wasm, HookSet::Buffer, BalanceExit::Never), &args).0 {
+    for (depth, name) in here(&hooked(&wasm, HookSet::Buffer, CloseOnExit::Never), &args).0 {
         open.truncate(depth);
         open.push(name);
         paths.insert(open.clone());
     }
-    for balance in [BalanceExit::WhereItExits, BalanceExit::Never] {
+    for balance in [CloseOnExit::WhereItExits, CloseOnExit::Never] {
         let wasm = hooked(&wasm, HookSet::Observe, balance).wasm;
         let mut seen = printed(&host, &wasm, &args);
         // The SDK loses a trace now and then: what it has to send and the word to stop come at once, and it takes either first.
         for _ in 0..5 {
-            if balance == BalanceExit::WhereItExits && seen["spans"].as_array().unwrap().len() < 6 {
+            if balance == CloseOnExit::WhereItExits && seen["spans"].as_array().unwrap().len() < 6 {
                 seen = printed(&host, &wasm, &args);
             }
         }
@@ -259,7 +259,7 @@ fn a_node_of_bacalhau_has_the_functions_in_its_own_trace() {
         let is_ours = |name: &str| name == "host" || name.starts_with("pkg/executor/wasm.");
         let mut functions = spans.iter().filter(|span| !is_ours(text(&span["name"]))).peekable();
         let traced = functions.peek().is_some();
-        assert_eq!(traced, balance == BalanceExit::WhereItExits, "{seen}");
+        assert_eq!(traced, balance == CloseOnExit::WhereItExits, "{seen}");
         // The SDK leaves out what takes less than 20 µs, with all below it, but for the entry function.
         for function in functions {
             let path =

@@ -23,8 +23,8 @@ use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point::V
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use wasmtrace::deliver::settings::{Settings, Target};
-use wasmtrace::trace::Ending;
+use wasmtrace::otlp::settings::{Settings, Target};
+use wasmtrace::trace::RunOutcome;
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -503,8 +503,8 @@ fn an_embedding_host_has_the_run_in_its_span() {
     .unwrap();
     let tracer = SdkTracerProvider::builder().build().tracer("host");
     for (name, wasm, ending, asked) in [
-        ("zig_demo", std::fs::read(program("zig_demo")).unwrap(), Ending::Exited(0), vec![]),
-        ("ask", ask, Ending::Exited(8), vec![4]),
+        ("zig_demo", std::fs::read(program("zig_demo")).unwrap(), RunOutcome::Exited(0), vec![]),
+        ("ask", ask, RunOutcome::Exited(8), vec![4]),
     ] {
         let job = embed::Job::new(name, &wasm).unwrap();
         for _ in 0..2 {

@@ -72,7 +72,7 @@ fn event(lines: &[&str]) -> Option<(String, usize)> {
     let event = match said & 3 {
         0 => format!("ENTER {} (local {local}, memory{into})", said >> 2),
         1 => format!("EXIT {} (local {local}, memory{into})", said >> 2),
-        2 => format!("LANDED {} (local {local}, memory{into})", number?),
+        2 => format!("CAUGHT {} (local {local}, memory{into})", number?),
         _ => {
             let number = operand(25, "local.tee ")?;
             written += &format!(

@@ -17,7 +17,7 @@ use wasmtrace::hook::HookSet;
 use wasmtrace::links::{BUILD_ID, SOURCE_MAP, named_by};
 use wasmtrace::module::{FuncIdx, Module, parse};
 use wasmtrace::rewrite::Rewritten;
-use wasmtrace::sidecar::{Companion, Companions};
+use wasmtrace::sidecar::{SidecarFile, SidecarFiles};
 use wasmtrace::{ErrorKind, Options, WarningKind, instrument, label, strip, verify};
 
 use readers::{code_start, every_way, operators};
@@ -174,8 +174,9 @@ impl Reader {
 }
 
 fn with(options: &Options, map: &[u8]) -> Options {
-    let source_map = Some(Companion { bytes: map.to_vec(), new_url: Some("new.map".to_owned()), ..Default::default() });
-    Options { companions: Companions { source_map, ..Default::default() }, ..options.clone() }
+    let source_map =
+        Some(SidecarFile { bytes: map.to_vec(), new_url: Some("new.map".to_owned()), ..Default::default() });
+    Options { sidecar: SidecarFiles { source_map, ..Default::default() }, ..options.clone() }
 }
 
 /// Runs a test on every map, in every way to hook its module.
@@ -392,10 +393,10 @@ fn a_map_in_the_module_is_carried_in_the_module() {
             let (known, different) = differences(&original, &hooked, &out, &mapped.map, &of_data_url(url));
             assert!(known > 500 && different == 0, "{different} of {known}");
             assert!(strip(&out.wasm).unwrap() == wasm);
-            verify::check(&wasm, &out.wasm).unwrap();
+            verify::verify(&wasm, &out.wasm).unwrap();
             let stale = with_url(&out.wasm, &data_url(&mapped.map));
-            let e = verify::check(&wasm, &stale).unwrap_err();
-            assert!(e.kind() == ErrorKind::Check && e.to_string().contains("does not follow the code"), "{e}");
+            let e = verify::verify(&wasm, &stale).unwrap_err();
+            assert!(e.kind() == ErrorKind::Verify && e.to_string().contains("does not follow the code"), "{e}");
         }
     }
 }
@@ -405,14 +406,18 @@ fn a_map_in_the_module_is_carried_in_the_module() {
 fn a_link_without_its_map_is_left_out() {
     let mapped = &from_compilers()[0];
     let corrupt = Options {
-        companions: Companions {
-            source_map: Some(Companion { bytes: b"{}".to_vec(), new_url: Some("x".to_owned()), ..Default::default() }),
+        sidecar: SidecarFiles {
+            source_map: Some(SidecarFile {
+                bytes: b"{}".to_vec(),
+                new_url: Some("x".to_owned()),
+                ..Default::default()
+            }),
             ..Default::default()
         },
         ..Default::default()
     };
     let mut nowhere = with(&Options::default(), &mapped.map);
-    nowhere.companions.source_map.as_mut().unwrap().new_url = None;
+    nowhere.sidecar.source_map.as_mut().unwrap().new_url = None;
     let longer = String::from_utf8(mapped.map.clone()).unwrap().replace("\"mappings\":\"", "\"mappings\":\"ggggC,");
     for (url, options, says) in [
         ("https://example.org/a.map", Options::default(), "is not at hand"),
@@ -449,14 +454,14 @@ fn labels_have_files_and_lines_of_the_map() {
     for mapped in every_map() {
         let options = with(&Options::default(), &mapped.map);
         let module = parse(&mapped.wasm).unwrap();
-        let beside = options.companions.read(&module).unwrap();
-        let labels = label::label_beside(&module, &beside);
+        let beside = options.sidecar.read(&module).unwrap();
+        let labels = label::label_with(&module, &beside);
         let of = |name: &str| {
             let label = labels.iter().find(|(_, label)| *label.name == *name).unwrap().1;
             (label.file.as_deref().unwrap_or_default().to_owned(), label.line.unwrap_or_default())
         };
         if mapped.name.starts_with("as_sieve") {
-            assert_eq!(of("sieve/Tree#depth"), ("as_sieve_map/sieve.ts".to_owned(), 31));
+            assert_eq!(of("filter/Tree#depth"), ("as_sieve_map/filter.ts".to_owned(), 31));
         } else {
             // The line that it opens with.
             assert_eq!(of("fib"), ("program.c".to_owned(), 5));

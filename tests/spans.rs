@@ -1,4 +1,4 @@
-//! What events become: spans, the call tree, and what the sieve leaves of them. Theorems are held against a second, plain
+//! What events become: spans, the call tree, and what the filter leaves of them. Theorems are held against a second, plain
 //! telling of the same over the whole list of events, on random ones; limits and what the guest's own code says, by example.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use arbtest::arbitrary::{self, Unstructured};
 use arbtest::arbtest;
 use wasmtrace::hook::ProbeId;
-use wasmtrace::trace::fold::{Change, End, Fold, Irregular, Note, What};
+use wasmtrace::trace::filter::Filter;
 use wasmtrace::trace::profile::Profile;
-use wasmtrace::trace::sieve::Sieve;
-use wasmtrace::trace::{Ending, Event, EventKind, Level, Manual, Misuse, Trap};
+use wasmtrace::trace::span_builder::{Anomalies, Change, Note, SpanBuilder, SpanEnd, What};
+use wasmtrace::trace::{Event, EventKind, Level, Manual, Misuse, RunOutcome, Trap};
 
-use EventKind::{Enter, Exit, Folded, MemoryGrow};
+use EventKind::{Elided, Enter, Exit, MemoryGrow};
 
 const A: ProbeId = ProbeId(1);
 const B: ProbeId = ProbeId(2);
@@ -26,8 +26,8 @@ fn ticking(kinds: impl IntoIterator<Item = EventKind>) -> Vec<Event> {
     kinds.into_iter().enumerate().map(|(at, kind)| Event { at: at as u64, kind }).collect()
 }
 
-fn folded(events: &[Event], ending: &Ending) -> (Profile, Fold) {
-    let (mut fold, mut profile) = (Fold::new(), Profile::new());
+fn folded(events: &[Event], ending: &RunOutcome) -> (Profile, SpanBuilder) {
+    let (mut fold, mut profile) = (SpanBuilder::new(), Profile::new());
     events.iter().for_each(|event| fold.event(event, &mut |change| profile.change(change)));
     fold.finish(events.last().map_or(0, |event| event.at), ending, &mut |change| profile.change(change));
     (profile, fold)
@@ -114,7 +114,7 @@ fn the_tree_is_what_the_calls_add_up_to() {
         }
         let grows = events.iter().filter(|event| matches!(event.kind, MemoryGrow(_))).count() as u64;
 
-        let (profile, fold) = folded(&events, &Ending::Returned);
+        let (profile, fold) = folded(&events, &RunOutcome::Returned);
         let mut seen = BTreeMap::new();
         for node in profile.nodes() {
             let path = profile.path_to(node).into_iter().map(|what| match what {
@@ -128,7 +128,7 @@ fn the_tree_is_what_the_calls_add_up_to() {
         assert_eq!(profile.functions(), all.iter().map(|call| call.probe).collect::<BTreeSet<_>>().len());
         assert_eq!(profile.total(), own_in_all);
         assert_eq!((profile.memory_grows(), profile.manual_spans(), profile.merged()), ((grows, grows), 0, 0));
-        assert_eq!((fold.irregular(), fold.last()), (&Irregular::default(), events.last().map_or(0, |e| e.at)));
+        assert_eq!((fold.irregular(), fold.last()), (&Anomalies::default(), events.last().map_or(0, |e| e.at)));
         for of in profile.by_function() {
             let What::Call(probe) = of.what else { panic!("there are no manual spans") };
             let mine = |sum: fn(&(u64, u64, u64, bool)) -> u64| -> u64 {
@@ -142,7 +142,7 @@ fn the_tree_is_what_the_calls_add_up_to() {
     .budget_ms(500);
 }
 
-/// Theorem: behind the sieve stands every call that is not too deep and took long enough or in which something happened, with
+/// Theorem: behind the filter stands every call that is not too deep and took long enough or in which something happened, with
 /// its times and in order, and nothing else; what was left out is counted, function by function.
 #[test]
 fn the_sieve_keeps_what_is_long_or_eventful_and_counts_the_rest() {
@@ -168,14 +168,14 @@ fn the_sieve_keeps_what_is_long_or_eventful_and_counts_the_rest() {
         let expected: Vec<&Event> = kept.iter().map(|i| &events[*i]).collect();
 
         let (mut passed, mut left_out) = (Vec::new(), BTreeMap::new());
-        let mut sieve = Sieve::new(least, deepest);
-        assert_eq!(sieve.is_open(), least == 0 && deepest.is_none());
+        let mut filter = Filter::new(least, deepest);
+        assert_eq!(filter.is_open(), least == 0 && deepest.is_none());
         let mut pass = |event: &Event| match event.kind {
-            Folded(probe, calls) => *left_out.entry(probe).or_default() += calls,
+            Elided(probe, calls) => *left_out.entry(probe).or_default() += calls,
             _ => passed.push(event.clone()),
         };
-        events.iter().for_each(|event| sieve.event(event, &mut pass));
-        sieve.finish(&mut pass);
+        events.iter().for_each(|event| filter.event(event, &mut pass));
+        filter.finish(&mut pass);
         assert_eq!(passed.iter().collect::<Vec<_>>(), expected, "{least} {deepest:?} of {events:#?}");
         assert_eq!(left_out, counted);
         Ok(())
@@ -183,11 +183,11 @@ fn the_sieve_keeps_what_is_long_or_eventful_and_counts_the_rest() {
     .budget_ms(500);
 }
 
-fn sieved(mut sieve: Sieve, events: &[(u64, EventKind)]) -> Vec<(u64, EventKind)> {
+fn sieved(mut filter: Filter, events: &[(u64, EventKind)]) -> Vec<(u64, EventKind)> {
     let mut passed = Vec::new();
     let mut pass = |event: &Event| passed.push((event.at, event.kind.clone()));
-    events.iter().for_each(|(at, kind)| sieve.event(&Event { at: *at, kind: kind.clone() }, &mut pass));
-    sieve.finish(&mut pass);
+    events.iter().for_each(|(at, kind)| filter.event(&Event { at: *at, kind: kind.clone() }, &mut pass));
+    filter.finish(&mut pass);
     passed
 }
 
@@ -197,25 +197,25 @@ fn counts_are_told_every_second() {
     const SECOND: u64 = 1_000_000_000;
     let short = |at| [(at, Enter(A)), (at, Exit(A))];
     let events = [short(0), short(SECOND), short(SECOND + 1), short(SECOND + 2), short(2 * SECOND + 2)].concat();
-    let told = [(SECOND + 1, Folded(A, 2)), (2 * SECOND + 2, Folded(A, 2)), (2 * SECOND + 2, Folded(A, 1))];
-    assert_eq!(sieved(Sieve::new(5, None), &events), told);
+    let told = [(SECOND + 1, Elided(A, 2)), (2 * SECOND + 2, Elided(A, 2)), (2 * SECOND + 2, Elided(A, 1))];
+    assert_eq!(sieved(Filter::new(5, None), &events), told);
 }
 
-/// Theorem: an exception that crosses calls ends them for the sieve too, whether hooks saw it or not: what is short below it is
+/// Theorem: an exception that crosses calls ends them for the filter too, whether hooks saw it or not: what is short below it is
 /// kept, since something happened in it, and what comes after is at its own depth.
 #[test]
 fn exceptions_do_not_lead_the_sieve_astray() {
     let crossed = [(0, Enter(A)), (1, Enter(B)), (2, Enter(C)), (3, Exit(A)), (4, Enter(B)), (20, Exit(B))];
-    assert_eq!(sieved(Sieve::new(10, None), &crossed), crossed);
+    assert_eq!(sieved(Filter::new(10, None), &crossed), crossed);
     let seen = [(0, Enter(A)), (1, Enter(B)), (2, EventKind::Unwound(B)), (3, Exit(A))];
-    assert_eq!(sieved(Sieve::new(10, None), &seen), seen);
+    assert_eq!(sieved(Filter::new(10, None), &seen), seen);
     // C is too deep, and an exception crosses it and B, out to A.
     for end in [Exit(A), EventKind::Unwound(A)] {
         let deep = [(0, Enter(A)), (1, Enter(B)), (2, Enter(C)), (3, end), (4, Enter(B)), (5, Enter(A)), (6, Exit(A))];
         let mut kept = deep.to_vec();
         kept.remove(2);
-        kept.push((6, Folded(C, 1)));
-        assert_eq!(sieved(Sieve::new(0, Some(2)), &deep), kept);
+        kept.push((6, Elided(C, 1)));
+        assert_eq!(sieved(Filter::new(0, Some(2)), &deep), kept);
     }
     // Of calls that are too deep, the one that ends takes those above it along.
     let deep = [
@@ -228,14 +228,14 @@ fn exceptions_do_not_lead_the_sieve_astray() {
         (6, Exit(C)),
         (7, Exit(A)),
     ];
-    let counts = [(7, Folded(A, 1)), (7, Folded(B, 1)), (7, Folded(C, 2))];
+    let counts = [(7, Elided(A, 1)), (7, Elided(B, 1)), (7, Elided(C, 2))];
     let kept = [&deep[..1], &deep[7..], &counts].concat();
-    assert_eq!(sieved(Sieve::new(0, Some(1)), &deep), kept);
+    assert_eq!(sieved(Filter::new(0, Some(1)), &deep), kept);
     // The first generation of hooks does not say which function is left.
     let nameless = [(0, Enter(A)), (1, Enter(B)), (2, EventKind::ExitInnermost), (20, EventKind::ExitInnermost)];
     assert_eq!(
-        sieved(Sieve::new(10, None), &nameless),
-        [(0, Enter(A)), (20, EventKind::ExitInnermost), (20, Folded(B, 1))]
+        sieved(Filter::new(10, None), &nameless),
+        [(0, Enter(A)), (20, EventKind::ExitInnermost), (20, Elided(B, 1))]
     );
     let nameless = [
         (0, Enter(A)),
@@ -245,8 +245,8 @@ fn exceptions_do_not_lead_the_sieve_astray() {
         (4, Enter(C)),
         (5, Exit(C)),
     ];
-    let kept = [&nameless[..1], &nameless[3..], &[(5, Folded(B, 1))]].concat();
-    assert_eq!(sieved(Sieve::new(0, Some(1)), &nameless), kept);
+    let kept = [&nameless[..1], &nameless[3..], &[(5, Elided(B, 1))]].concat();
+    assert_eq!(sieved(Filter::new(0, Some(1)), &nameless), kept);
 }
 
 /// Theorem: how a run ended is said of what was open, and of the trap's own function that it was there.
@@ -255,11 +255,11 @@ fn what_is_open_at_the_end_ended_like_the_run() {
     let trap = Trap { code: "unreachable".into(), message: "it trapped".into(), frames: Vec::new() };
     let events = ticking([Enter(A), Enter(B), Enter(C), Exit(C)]);
     for (ending, code, words, cut_off, unwound, trapped) in [
-        (Ending::Returned, 0, "exit code 0", 0, 2, false),
-        (Ending::Exited(258), 2, "exit code 258", 2, 0, false),
-        (Ending::Trapped(trap), 134, "trap: it trapped", 2, 0, true),
-        (Ending::Interrupted(15), 143, "ended by signal 15", 2, 0, false),
-        (Ending::Unknown, 1, "the recording stops before the run did", 2, 0, false),
+        (RunOutcome::Returned, 0, "exit code 0", 0, 2, false),
+        (RunOutcome::Exited(258), 2, "exit code 258", 2, 0, false),
+        (RunOutcome::Trapped(trap), 134, "trap: it trapped", 2, 0, true),
+        (RunOutcome::Interrupted(15), 143, "ended by signal 15", 2, 0, false),
+        (RunOutcome::Unknown, 1, "the recording stops before the run did", 2, 0, false),
     ] {
         assert_eq!((ending.exit_code(), &*ending.describe()), (code, words));
         let (profile, fold) = folded(&events, &ending);
@@ -268,10 +268,10 @@ fn what_is_open_at_the_end_ended_like_the_run() {
         assert_eq!(nodes, [open(false), open(trapped), (0, 0, false)], "{ending:?}");
         assert_eq!(fold.irregular().unwound, unwound);
     }
-    assert_eq!(Ending::Interrupted(300).exit_code(), 255);
+    assert_eq!(RunOutcome::Interrupted(300).exit_code(), 255);
 
     let leak = || manual(Manual::SpanEnter("leak".into()));
-    let (profile, fold) = folded(&ticking([leak(), Enter(A), leak(), leak(), Exit(A)]), &Ending::Returned);
+    let (profile, fold) = folded(&ticking([leak(), Enter(A), leak(), leak(), Exit(A)]), &RunOutcome::Returned);
     let forgotten: Vec<_> = profile.nodes().filter(|n| n.calls > 0).map(|n| (n.calls, n.forgotten)).collect();
     assert_eq!((forgotten, fold.irregular().forgotten), (vec![(3, 3), (1, 0)], 3));
 }
@@ -280,7 +280,7 @@ fn what_is_open_at_the_end_ended_like_the_run() {
 #[test]
 fn endless_recursion_is_followed_to_a_limit() {
     const MOST: usize = 1 << 20;
-    let mut fold = Fold::new();
+    let mut fold = SpanBuilder::new();
     let (mut opened, mut closed) = (0, 0);
     let mut tell = |change: &Change<'_>| match change {
         Change::Opened { .. } => opened += 1,
@@ -295,7 +295,7 @@ fn endless_recursion_is_followed_to_a_limit() {
     }
     fold.event(&Event { at: 3, kind: Enter(B) }, &mut tell);
     fold.event(&Event { at: 4, kind: Exit(B) }, &mut tell);
-    let Irregular { refused_calls, stray_exits, unwound, .. } = *fold.irregular();
+    let Anomalies { refused_calls, stray_exits, unwound, .. } = *fold.irregular();
     assert_eq!((opened, closed, fold.calls()), (MOST + 1, MOST + 1, MOST as u64 + 1));
     assert_eq!((refused_calls, stray_exits, unwound), (3, 3, 0));
 }
@@ -307,7 +307,7 @@ fn the_tree_grows_to_a_limit_and_loses_nothing() {
     // One path of ever more functions.
     let down = (1..=2_010).map(|i| Enter(ProbeId(i)));
     let deep = ticking(down.chain((1..=2_010).rev().map(|i| Exit(ProbeId(i)))));
-    let (profile, _) = folded(&deep, &Ending::Returned);
+    let (profile, _) = folded(&deep, &RunOutcome::Returned);
     assert_eq!((profile.nodes().count(), profile.merged(), profile.calls()), (2_000, 10, 2_010));
     let last = profile.nodes().last().unwrap();
     assert_eq!((last.calls, last.recursive, profile.path_to(last).len()), (11, true, 2_000));
@@ -318,7 +318,7 @@ fn the_tree_grows_to_a_limit_and_loses_nothing() {
     // Ever more functions that the host calls, each of which calls another.
     let most = (1 << 18) - 1;
     let wide = ticking((1..=most + 5).flat_map(|i| [Enter(ProbeId(i)), Exit(ProbeId(i))]));
-    let (profile, _) = folded(&wide, &Ending::Returned);
+    let (profile, _) = folded(&wide, &RunOutcome::Returned);
     assert_eq!((profile.nodes().count(), profile.merged()), (most as usize, 5));
     assert_eq!(profile.calls(), u64::from(most) + 5);
     let last = profile.nodes().last().unwrap();
@@ -346,17 +346,17 @@ fn what_the_guest_says_is_found_where_it_was_said() {
         manual(Manual::Misuse(Misuse::NotUtf8)),
         manual(Manual::Misuse(Misuse::TooLong)),
         manual(Manual::Misuse(Misuse::TooLong)),
-        EventKind::Drift(5),
-        EventKind::Drift(9),
-        EventKind::Drift(7),
+        EventKind::ClockGap(5),
+        EventKind::ClockGap(9),
+        EventKind::ClockGap(7),
         MemoryGrow(3),
         MemoryGrow(4),
-        Folded(B, 4),
-        Folded(C, 2),
-        Folded(C, 3),
+        Elided(B, 4),
+        Elided(C, 2),
+        Elided(C, 3),
         Exit(A),
     ]);
-    let (profile, fold) = folded(&events, &Ending::Returned);
+    let (profile, fold) = folded(&events, &RunOutcome::Returned);
     let said: Vec<_> = profile.nodes().map(|n| (n.logs, n.metrics, n.tags.len())).collect();
     assert_eq!(said, [(3, 0, 0), (0, 2, 3)]);
     let tags = [("a", "1"), ("b", "2"), ("c", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
@@ -397,7 +397,7 @@ fn notes_have_a_time_and_a_span() {
         manual(Manual::SpanExit),
         Exit(A),
     ]);
-    let (mut fold, mut noted, mut tags, mut profile) = (Fold::new(), Vec::new(), 0, Profile::new());
+    let (mut fold, mut noted, mut tags, mut profile) = (SpanBuilder::new(), Vec::new(), 0, Profile::new());
     for event in &events {
         fold.event(event, &mut |change| {
             profile.change(change);
@@ -426,15 +426,15 @@ fn refused_spans_close_nothing() {
     let enter = || manual(Manual::SpanEnter("s".into()));
     let exit = || manual(Manual::SpanExit);
     let kinds = std::iter::repeat_with(enter).take(MOST + 2).chain(std::iter::repeat_with(exit).take(MOST + 5));
-    let (profile, fold) = folded(&ticking(kinds), &Ending::Returned);
-    let Irregular { refused, stray_span_exits, forgotten, .. } = *fold.irregular();
+    let (profile, fold) = folded(&ticking(kinds), &RunOutcome::Returned);
+    let Anomalies { refused, stray_span_exits, forgotten, .. } = *fold.irregular();
     assert_eq!((refused, stray_span_exits, forgotten), (2, 3, 0));
     assert_eq!((profile.manual_spans(), profile.calls(), profile.functions()), (MOST as u64, 0, 0));
     assert_eq!(profile.by_function().len(), 1);
 
     // Once there is room again, they are opened.
     let kinds = std::iter::repeat_with(enter).take(MOST + 1).chain([exit(), exit(), enter(), exit()]);
-    let (_, fold) = folded(&ticking(kinds), &Ending::Returned);
+    let (_, fold) = folded(&ticking(kinds), &RunOutcome::Returned);
     assert_eq!((fold.irregular().refused, fold.irregular().forgotten), (1, MOST as u64 - 1));
 }
 
@@ -454,13 +454,13 @@ fn a_stray_exit_changes_nothing_that_comes_after() {
         Exit(B),
         Exit(C),
     ];
-    let (profile, fold) = folded(&ticking(kinds), &Ending::Returned);
+    let (profile, fold) = folded(&ticking(kinds), &RunOutcome::Returned);
     let nodes: Vec<_> = profile.nodes().map(|n| (n.what.clone().unwrap(), n.calls, n.unwound, n.own)).collect();
     assert_eq!(nodes, [(What::Call(A), 1, 0, 2), (What::Call(B), 2, 1, 4), (What::Call(C), 1, 1, 1)]);
-    let Irregular { stray_exits, unwound, .. } = *fold.irregular();
+    let Anomalies { stray_exits, unwound, .. } = *fold.irregular();
     assert_eq!((stray_exits, unwound, fold.calls()), (4, 2, 4));
 
-    let (mut fold, mut ends) = (Fold::new(), Vec::new());
+    let (mut fold, mut ends) = (SpanBuilder::new(), Vec::new());
     for event in
         ticking([EventKind::ExitInnermost, Enter(A), Enter(B), EventKind::ExitInnermost, EventKind::Unwound(A)])
     {
@@ -470,7 +470,7 @@ fn a_stray_exit_changes_nothing_that_comes_after() {
             }
         });
     }
-    assert_eq!(ends, [(What::Call(B), End::Returned, 1), (What::Call(A), End::Unwound, 0)]);
+    assert_eq!(ends, [(What::Call(B), SpanEnd::Returned, 1), (What::Call(A), SpanEnd::Unwound, 0)]);
     assert_eq!((fold.irregular().stray_exits, fold.irregular().unwound), (1, 1));
 }
 
@@ -501,7 +501,7 @@ fn what_was_called_in_a_hoisted_span_moves_with_it() {
         ]
     };
     let kinds = std::iter::once(Enter(main)).chain((0..3).flat_map(|_| once())).chain([Exit(main)]);
-    let (profile, fold) = folded(&ticking(kinds), &Ending::Returned);
+    let (profile, fold) = folded(&ticking(kinds), &RunOutcome::Returned);
     let mut nodes = BTreeMap::new();
     for node in profile.nodes().filter(|node| node.calls > 0) {
         let name = |what: &&What| match what {
@@ -548,7 +548,8 @@ fn spans_in_a_hoisted_span_are_hoisted_too() {
         ]
     };
     let twice = once(&tags[..5].join(",")).into_iter().chain(once(&tags[5..].join(",")));
-    let (profile, _) = folded(&ticking([Enter(main)].into_iter().chain(twice).chain([Exit(main)])), &Ending::Returned);
+    let (profile, _) =
+        folded(&ticking([Enter(main)].into_iter().chain(twice).chain([Exit(main)])), &RunOutcome::Returned);
     let nodes: Vec<_> = profile.nodes().filter(|n| n.calls > 0).collect();
     let counts: Vec<_> = nodes.iter().map(|n| (profile.path_to(n).len(), n.calls, n.own, n.tags.len())).collect();
     // main, the helper, s in main, t in s, and what was called in t.

@@ -4,11 +4,11 @@
 
 use std::path::Path;
 
-use wasmtrace::export::{Look, Sink, Subject, Summary, Tree};
+use wasmtrace::export::{Look, RunInfo, Sink, Summary, Tree};
 use wasmtrace::runtime::{Config, Invoke, Stdio};
 use wasmtrace::trace::Event;
-use wasmtrace::trace::fold::Fold;
 use wasmtrace::trace::profile::Profile;
+use wasmtrace::trace::span_builder::SpanBuilder;
 use wasmtrace::{Options, instrument, label, module};
 
 const TICK: u64 = 1_000;
@@ -20,9 +20,9 @@ fn tree(program: &str, config: Config, min_share: f64) -> String {
     let hooked = instrument(&original, &Options::default()).unwrap().wasm;
     let module = module::parse(&hooked).unwrap();
     let labels = label::probes(&module).labels;
-    let subject = Subject { program: program.to_owned(), labels, ..Default::default() };
+    let subject = RunInfo { program: program.to_owned(), labels, ..Default::default() };
 
-    let (mut fold, mut profile, mut now) = (Fold::new(), Profile::new(), 0);
+    let (mut fold, mut profile, mut now) = (SpanBuilder::new(), Profile::new(), 0);
     let outcome = wasmtrace::runtime::run(&hooked, &config, |events| {
         for event in events {
             now += TICK;

@@ -46,8 +46,8 @@ impl Program {
 
     /// With the Observe set, exiting what is open before it leaves.
     pub fn balanced(&self) -> Vec<u8> {
-        let balance_exit = rewrite::BalanceExit::Always;
-        self.hooked_as(rewrite::Options { restore: false, balance_exit, ..Default::default() })
+        let close_on_exit = rewrite::CloseOnExit::Always;
+        self.hooked_as(rewrite::Options { restore: false, close_on_exit, ..Default::default() })
     }
 
     fn hooked_as(&self, rewrite: rewrite::Options) -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use wasmtime::{Extern, Instance, Val};
-use wasmtrace::trace::{Ending, EventKind};
+use wasmtrace::trace::{EventKind, RunOutcome};
 use wast::token::Id;
 use wast::{QuoteWat, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 
@@ -288,10 +288,10 @@ impl Stage {
                 return values::expect(&mut self.world, results, values);
             }
             (Ended::Otherwise(call), Expected::Trap(message)) => {
-                matches!(&call.ending, Ending::Trapped(trap) if is_reason(&trap.code, message))
+                matches!(&call.ending, RunOutcome::Trapped(trap) if is_reason(&trap.code, message))
             }
             (Ended::Otherwise(call), Expected::Exception) => {
-                matches!(&call.ending, Ending::Trapped(trap) if trap.code == "exception")
+                matches!(&call.ending, RunOutcome::Trapped(trap) if trap.code == "exception")
             }
             (Ended::NotLinked(_), Expected::Unlinkable) => true,
             _ => false,
@@ -304,7 +304,7 @@ impl Ended {
     fn told(&self) -> String {
         match self {
             Ended::Returned(values) => format!("returned {values:?}"),
-            Ended::Otherwise(Call { ending: Ending::Trapped(trap), .. }) => format!("trapped: {}", trap.code),
+            Ended::Otherwise(Call { ending: RunOutcome::Trapped(trap), .. }) => format!("trapped: {}", trap.code),
             Ended::Otherwise(call) => format!("ended: {:?}", call.ending),
             Ended::NotLinked(why) => format!("was not linked: {why}"),
         }

@@ -7,7 +7,7 @@ use arbtest::arbitrary::{self, Unstructured};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use wasm_smith::Config;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
-use wasmtrace::rewrite::{BalanceExit, Rewritten};
+use wasmtrace::rewrite::{CloseOnExit, Rewritten};
 use wasmtrace::{ErrorKind, Options, instrument, strip, verify};
 
 pub static ONE: LazyLock<ThreadPool> = LazyLock::new(|| pool(1));
@@ -34,13 +34,13 @@ pub struct Hooked {
 
 /// With this hook set, or with the one that fits every module where this one does not.
 pub fn hooked_with(wasm: &[u8], hooks: HookSet) -> Rewritten {
-    hooked_and_balanced(wasm, hooks, BalanceExit::Never)
+    hooked_and_balanced(wasm, hooks, CloseOnExit::Never)
 }
 
 /// With that said of how it leaves, too.
-fn hooked_and_balanced(wasm: &[u8], hooks: HookSet, balance_exit: BalanceExit) -> Rewritten {
+fn hooked_and_balanced(wasm: &[u8], hooks: HookSet, close_on_exit: CloseOnExit) -> Rewritten {
     let options = |hooks| {
-        let rewrite = wasmtrace::rewrite::Options { hooks, balance_exit, ..Default::default() };
+        let rewrite = wasmtrace::rewrite::Options { hooks, close_on_exit, ..Default::default() };
         Options { rewrite, ..Default::default() }
     };
     match instrument(wasm, &options(hooks)) {
@@ -59,10 +59,10 @@ pub fn a_random_module_is_hooked(u: &mut Unstructured<'_>) -> arbitrary::Result<
     Ok((module, hooked))
 }
 
-pub const BALANCES: [BalanceExit; 2] = [BalanceExit::Never, BalanceExit::Always];
+pub const BALANCES: [CloseOnExit; 2] = [CloseOnExit::Never, CloseOnExit::Always];
 
 /// The theorem, of a valid module without hooks and with one hook set.
-pub fn a_module_is_hooked(wasm: &[u8], set: HookSet, balance: BalanceExit) -> Hooked {
+pub fn a_module_is_hooked(wasm: &[u8], set: HookSet, balance: CloseOnExit) -> Hooked {
     let mut nothing = Options::default();
     nothing.select.push("-**").unwrap();
     assert!(instrument(wasm, &nothing).unwrap().wasm == wasm, "an empty plan changes something");
@@ -70,7 +70,7 @@ pub fn a_module_is_hooked(wasm: &[u8], set: HookSet, balance: BalanceExit) -> Ho
     let hooked = || hooked_and_balanced(wasm, set, balance);
     let [out, again] = [&ONE, &SEVERAL].map(|threads| threads.install(hooked));
     assert!(out.wasm == again.wasm, "the number of threads makes a difference");
-    let checked = verify::check(wasm, &out.wasm).unwrap();
+    let checked = verify::verify(wasm, &out.wasm).unwrap();
     if out.manifest.is_some() {
         assert!(strip(&out.wasm).unwrap() == wasm, "strip gives something else");
     }

@@ -7,8 +7,8 @@ use wasmtrace::ErrorKind;
 use wasmtrace::hook::{HookSet, Manifest, Probe, ProbeId};
 use wasmtrace::label::{Label, Source};
 use wasmtrace::trace::context::Context;
-use wasmtrace::trace::recording::{Block, End, Header, Reader, Writer};
-use wasmtrace::trace::{Ending, Event, EventKind, Level, Manual, Misuse, Trap};
+use wasmtrace::trace::recording::{Block, Footer, Header, Reader, Writer};
+use wasmtrace::trace::{Event, EventKind, Level, Manual, Misuse, RunOutcome, Trap};
 
 pub fn header(clock: &str) -> Header {
     let label = Label {
@@ -40,9 +40,9 @@ pub fn header(clock: &str) -> Header {
     }
 }
 
-pub fn end() -> End {
+pub fn end() -> Footer {
     let trap = Trap { code: "unreachable".to_owned(), message: "wasm `unreachable`".to_owned(), frames: vec![3, 9] };
-    End { ending: Ending::Trapped(trap), duration: 12_345 }
+    Footer { ending: RunOutcome::Trapped(trap), duration: 12_345 }
 }
 
 pub fn written(clock: &str, events: &[Event], blocks_of: usize) -> Vec<u8> {
@@ -92,8 +92,8 @@ pub fn anything(u: &mut Unstructured<'_>) -> arbitrary::Result<Vec<Event>> {
             13..=22 => EventKind::Exit(id),
             23 => EventKind::ExitInnermost,
             24 => EventKind::Unwound(id),
-            25 => EventKind::Folded(id, u.arbitrary()?),
-            26 => EventKind::Drift(u.arbitrary()?),
+            25 => EventKind::Elided(id, u.arbitrary()?),
+            26 => EventKind::ClockGap(u.arbitrary()?),
             27 => EventKind::MemoryGrow(u.arbitrary()?),
             _ => EventKind::Manual(Box::new(match u.int_in_range(0..=5)? {
                 0 => Manual::SpanEnter(text(u)?),
@@ -118,7 +118,7 @@ pub fn a_recording_is_read_as_it_was_written(u: &mut Unstructured<'_>) -> arbitr
     let (back, block, error) = read(&bytes);
     assert!(error.is_none(), "{error:?}");
     assert_eq!(back, events);
-    assert_eq!(block, Some(Block::End(end())));
+    assert_eq!(block, Some(Block::Footer(end())));
 
     let cut = u.int_in_range(0..=bytes.len() - 1)?;
     let (back, block, error) = read(&bytes[..cut]);

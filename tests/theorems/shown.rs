@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbtest::arbitrary::{self, Unstructured};
 use serde_json::Value;
-use wasmtrace::export::{Chrome, Flat, Folded, Look, OtlpJson, Sink, Sort, Subject, Summary, Tree};
+use wasmtrace::export::{Chrome, Flat, Folded, Look, OtlpJson, RunInfo, Sink, Sort, Summary, Tree};
 use wasmtrace::hook::ProbeId;
 use wasmtrace::label::{Label, Source, printable};
-use wasmtrace::trace::fold::{Change, Fold, What};
 use wasmtrace::trace::profile::Profile;
-use wasmtrace::trace::{Ending, Event, EventKind, Manual, Trap};
+use wasmtrace::trace::span_builder::{Change, SpanBuilder, What};
+use wasmtrace::trace::{Event, EventKind, Manual, RunOutcome, Trap};
 
 /// What terminals obey, what turns text around, what ends a line or a frame, and what looks like JSON or a tag.
 pub const HOSTILE: [&str; 12] = [
@@ -44,13 +44,13 @@ pub fn anything_is_shown_as_what_it_is(u: &mut Unstructured<'_>) -> arbitrary::R
         let label = Label { name: name.into(), file, line, source: Source::NameSection, language: None };
         labels.insert(ProbeId(id), label);
     }
-    let subject = Subject { program: text(u)?, labels, ..Default::default() };
+    let subject = RunInfo { program: text(u)?, labels, ..Default::default() };
     let ending = match u.int_in_range(0..=4)? {
-        0 => Ending::Returned,
-        1 => Ending::Exited(u.arbitrary()?),
-        2 => Ending::Trapped(Trap { code: text(u)?, message: text(u)?, frames: vec![u.int_in_range(0..=5)?, 0] }),
-        3 => Ending::Interrupted(u.arbitrary()?),
-        _ => Ending::Unknown,
+        0 => RunOutcome::Returned,
+        1 => RunOutcome::Exited(u.arbitrary()?),
+        2 => RunOutcome::Trapped(Trap { code: text(u)?, message: text(u)?, frames: vec![u.int_in_range(0..=5)?, 0] }),
+        3 => RunOutcome::Interrupted(u.arbitrary()?),
+        _ => RunOutcome::Unknown,
     };
     let mut events = super::recording::anything(u)?;
     for event in &mut events {
@@ -66,7 +66,7 @@ pub fn anything_is_shown_as_what_it_is(u: &mut Unstructured<'_>) -> arbitrary::R
 }
 
 /// The theorem, of these events.
-pub fn assert_shown(subject: &Subject, events: &[Event], ending: &Ending) {
+pub fn assert_shown(subject: &RunInfo, events: &[Event], ending: &RunOutcome) {
     let mut written = [const { Vec::new() }; 5];
     let [chrome, folded, otlp, tree, flat] = &mut written;
     let look = Look { min_share: 0.0, sort: Sort::Total, color: false };
@@ -77,7 +77,7 @@ pub fn assert_shown(subject: &Subject, events: &[Event], ending: &Ending) {
         Box::new(Tree::new(tree, look)),
         Box::new(Flat::new(flat, look)),
     ];
-    let (mut fold, mut profile, mut spans) = (Fold::new(), Profile::new(), Spans::default());
+    let (mut fold, mut profile, mut spans) = (SpanBuilder::new(), Profile::new(), Spans::default());
     {
         let mut tell = |change: &Change<'_>| {
             spans.change(change);
@@ -132,7 +132,7 @@ pub fn is_hostile(c: char) -> bool {
 }
 
 /// One JSON array in which the spans begin and end, by names that are the guest's.
-fn assert_chrome(text: &str, subject: &Subject, spans: &Spans) {
+fn assert_chrome(text: &str, subject: &RunInfo, spans: &Spans) {
     let events: Vec<Value> = serde_json::from_str(text).expect("one JSON array");
     let of = |kinds: [&'static str; 2]| -> Vec<&Value> {
         events.iter().filter(|event| kinds.iter().any(|kind| event["ph"] == *kind)).collect()

@@ -49,7 +49,7 @@
 //! i32.const 0  i32.const 0  i32.load $b ACTIVATION  i32.const 1  i32.add  local.tee $a  i32.store $b ACTIVATION
 //! ```
 //!
-//! Wherever an exception may have brought it, it writes an event of the kind `landed` with that number (modulo 2^29) in place of
+//! Wherever an exception may have brought it, it writes an event of the kind `caught` with that number (modulo 2^29) in place of
 //! a function's: all calls above it are crossed. Ordinary branches reach some of these places too; then there are none. Who
 //! reads the events counts those of the kind `catching` likewise. A function that catches and is not hooked writes `catching`
 //! with [`NOBODY`] for a function: that call is numbered, and not a call. Other functions pay nothing for exceptions. (The road
@@ -96,14 +96,14 @@ pub enum Kind {
     /// It returns, or calls another in its place.
     Exit = 1,
     /// An exception has been caught. Not a function's, but the number of the call that goes on.
-    Landed = 2,
+    Caught = 2,
     /// It is entered, and catches exceptions: the call has a number.
     Catching = 3,
     /// A leaf function was entered and left. Only in the set `buffer`.
     Leaf = LEAF | 2,
 }
 
-/// Tells [`Kind::Leaf`] from [`Kind::Landed`].
+/// Tells [`Kind::Leaf`] from [`Kind::Caught`].
 pub const LEAF: u32 = 1 << 31;
 
 /// Upper bound of function numbers in words. Engines accept at most 1,000,000 functions.
@@ -123,7 +123,7 @@ pub fn meaning(word: u32) -> (ProbeId, Kind) {
         0 => Kind::Enter,
         1 => Kind::Exit,
         2 if is_leaf(word) => return (ProbeId((word & !LEAF) >> 2), Kind::Leaf),
-        2 => Kind::Landed,
+        2 => Kind::Caught,
         _ => Kind::Catching,
     };
     (ProbeId(word >> 2), kind)

@@ -15,13 +15,13 @@ pub enum ErrorKind {
     /// Hooking would pass an implementation limit of WebAssembly engines: select fewer functions.
     Limit,
     /// A file beside the module (a source map, a debug file) is not that module's: give the right one, or none.
-    Companion,
+    Sidecar,
     /// A selection rule cannot be read: mend the rule.
     Rule,
     /// The hooks cannot be taken out again: the Manifest is missing, damaged, or was written without what that needs.
     Restore,
     /// The hooked module does not do what the original does: its check failed.
-    Check,
+    Verify,
     /// The module could not be set up to run (missing imports, a missing export, an engine that refuses it).
     Run,
     /// The recording is damaged, or of a version that is not known: what stands before the offset is sound.

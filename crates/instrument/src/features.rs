@@ -28,7 +28,7 @@ fn narrow(valid: &dyn Fn(WasmFeatures) -> bool, needed: &mut WasmFeatures, candi
 
 /// The features that a hooked module needs and the original does not: none, but that a module with `try_table` needs
 /// reference types for the `exnref` that its wrappers throw on, one that exits its open calls before it leaves for the tables that
-/// it keeps them in, and one with a buffer beside a memory several memories.
+/// it keeps them in, and one with a buffer sidecars a memory several memories.
 pub fn added(original: &[u8], hooked: &[u8]) -> Vec<&'static str> {
     let (before, after) = (needed(original), needed(hooked));
     let parsed = [original, hooked].map(|bytes| crate::module::parse(bytes).ok());
@@ -36,9 +36,9 @@ pub fn added(original: &[u8], hooked: &[u8]) -> Vec<&'static str> {
         module.imported_funcs().iter().any(|import| import.module == wasmtrace_abi::hook::RECORDER)
     });
     let [tables, more_tables] = parsed.map(|module| module.map_or(0, |module| module.table_count()));
-    let balanced = more_tables == tables + crate::hooks::exit_guard::TABLES;
+    let guarded = more_tables == tables + crate::hooks::exit_guard::TABLES;
     let declared = |f: &&str| match *f {
-        "REFERENCE_TYPES" => before.contains(&"EXCEPTIONS") || balanced,
+        "REFERENCE_TYPES" => before.contains(&"EXCEPTIONS") || guarded,
         "MULTI_MEMORY" => has_buffer,
         _ => false,
     };

@@ -12,7 +12,7 @@ pub(crate) mod trampoline;
 pub(crate) mod wrapper;
 
 use buffer::Buffer;
-use exit_guard::{Balance, CLOSING, LEAVE, OPENING, SETTLE};
+use exit_guard::{CLOSING, ExitGuard, LEAVE, OPENING, SETTLE};
 use frame::Frame;
 use roles::Role;
 
@@ -22,7 +22,7 @@ pub(crate) struct HookCode {
     write: Write,
     memory_grow: u32,
     /// The function that exits all calls that are open, where there is one.
-    balance: Option<u32>,
+    exit_guard: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,33 +43,33 @@ impl HookCode {
         if set.has_buffer() {
             let threshold = set == HookSet::Threshold;
             let write = Write::Buffer(Buffer { memory, flush: first, threshold });
-            HookCode { write, memory_grow: first + 1, balance: None }
+            HookCode { write, memory_grow: first + 1, exit_guard: None }
         } else {
             let write = Write::Calls { enter: first, exit: first + 1, leave: first + 1 };
-            HookCode { write, memory_grow: first + 2, balance: None }
+            HookCode { write, memory_grow: first + 2, exit_guard: None }
         }
     }
 
-    /// The same by way of functions that keep the calls that are open (see [`wasmtrace_instrument::rewrite::balance`]), from index `first` on, and
+    /// The same by way of functions that keep the calls that are open (see [`wasmtrace_instrument::rewrite::exit_guard`]), from index `first` on, and
     /// the module's spans if it opens any.
-    pub(crate) fn balanced(self, first: u32, spans: bool) -> Self {
+    pub(crate) fn guarded(self, first: u32, spans: bool) -> Self {
         let leave = if spans { LEAVE } else { 1 };
         let write = Write::Calls { enter: first, exit: first + 1, leave: first + leave };
-        HookCode { write, balance: Some(first + 2), ..self }
+        HookCode { write, exit_guard: Some(first + 2), ..self }
     }
 
     /// What stands before the module is left for good, if that is told: every call that is open is exited.
-    pub(crate) fn balance(&self) -> Vec<u8> {
+    pub(crate) fn exit_guard(&self) -> Vec<u8> {
         let mut code = Vec::new();
-        if let Some(balance) = self.balance {
-            InstructionSink::new(&mut code).call(balance);
+        if let Some(exit_guard) = self.exit_guard {
+            InstructionSink::new(&mut code).call(exit_guard);
         }
         code
     }
 
     /// The function that exits all calls that are open, where there is one.
     pub(crate) fn exits_all(&self) -> Option<u32> {
-        self.balance
+        self.exit_guard
     }
 
     /// The function that is told of `memory.grow`.
@@ -80,10 +80,10 @@ impl HookCode {
     /// What stands around the call of an imported function that has a role: what is open is exited before one that leaves, a span
     /// that was opened is kept, and one is closed only if the host may hear of it.
     pub(crate) fn around(&self, role: Role) -> (Vec<u8>, Vec<u8>) {
-        let (Some(_), Write::Calls { enter, .. }) = (self.balance, self.write) else { return Default::default() };
+        let (Some(_), Write::Calls { enter, .. }) = (self.exit_guard, self.write) else { return Default::default() };
         let (mut before, mut behind) = (Vec::new(), Vec::new());
         match role {
-            Role::Leaves => before = self.balance(),
+            Role::Leaves => before = self.exit_guard(),
             Role::Opens => _ = InstructionSink::new(&mut before).call(enter + OPENING),
             // call $closing  if  …  call $settle  end
             Role::Closes => {
@@ -94,9 +94,9 @@ impl HookCode {
         (before, behind)
     }
 
-    /// Whether a function that catches says so where it does ([`HookCode::landed`]). Where it cannot, each function that an
+    /// Whether a function that catches says so where it does ([`HookCode::caught`]). Where it cannot, each function that an
     /// exception crosses has to tell.
-    pub(crate) fn tells_landings(&self) -> bool {
+    pub(crate) fn reports_catches(&self) -> bool {
         matches!(self.write, Write::Buffer(_))
     }
 
@@ -108,7 +108,7 @@ impl HookCode {
         }
     }
 
-    /// How many labels ENTER and EXIT open and close inside of themselves. Of LANDED it is as many as of ENTER.
+    /// How many labels ENTER and EXIT open and close inside of themselves. Of CAUGHT it is as many as of ENTER.
     pub(crate) fn labels(&self) -> (u32, u32) {
         match self.write {
             Write::Calls { .. } => (0, 0),
@@ -159,10 +159,10 @@ impl HookCode {
     }
 
     /// It may have caught an exception. Nothing where functions tell for themselves that they are crossed.
-    pub(crate) fn landed(&self, frame: Frame) -> Vec<u8> {
+    pub(crate) fn caught(&self, frame: Frame) -> Vec<u8> {
         match &self.write {
             Write::Calls { .. } => Vec::new(),
-            Write::Buffer(buffer) => buffer.landed(frame),
+            Write::Buffer(buffer) => buffer.caught(frame),
         }
     }
 
@@ -175,8 +175,8 @@ impl HookCode {
 }
 
 /// What the functions are called that are there for the hooks. (Not those that are many.)
-pub(crate) fn hook_names(hooks: HookSet, imported: u32, balance: Option<&Balance>) -> Vec<(u32, String)> {
+pub(crate) fn hook_names(hooks: HookSet, imported: u32, exit_guard: Option<&ExitGuard>) -> Vec<(u32, String)> {
     let imports = hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name));
-    let own = balance.into_iter().flat_map(Balance::names);
+    let own = exit_guard.into_iter().flat_map(ExitGuard::names);
     (imported..).zip(imports).chain(own).collect()
 }

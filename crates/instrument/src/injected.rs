@@ -20,14 +20,14 @@ fn manifest(module: &Module<'_>) -> Option<Manifest> {
     holds.then_some(manifest)
 }
 
-/// The functions that are hooked, ascending, by the module's Manifest; an imported one in place of its shim. `None` where there is
+/// The functions that are hooked, ascending, by the module's Manifest; an imported one in place of its trampoline. `None` where there is
 /// no Manifest, or one of before another tool changed the module.
 pub fn hooked(module: &Module<'_>) -> Option<Vec<FuncIdx>> {
     let manifest = manifest(module)?;
     let own = (module.imported_funcs().len() - manifest.hooks.imports().len()) as u32;
-    // A shim calls one import that is no hook: the one that it is for.
-    let behind = |shim: FuncIdx| {
-        let operators = module.body_reader(shim).get_operators_reader().ok()?;
+    // A trampoline calls one import that is no hook: the one that it is for.
+    let behind = |trampoline: FuncIdx| {
+        let operators = module.body_reader(trampoline).get_operators_reader().ok()?;
         operators.into_iter().find_map(|operator| match operator {
             Ok(Operator::Call { function_index }) if function_index < own => Some(FuncIdx(function_index)),
             _ => None,
@@ -42,27 +42,27 @@ pub fn hooked(module: &Module<'_>) -> Option<Vec<FuncIdx>> {
     Some(hooked)
 }
 
-/// The functions with a body that are there for the hooks alone, ascending: shims around imported functions, and those that exit
+/// The functions with a body that are there for the hooks alone, ascending: trampolines around imported functions, and those that exit
 /// what is open (thunks among them). None where there is no Manifest, or one of before another tool changed the module.
 ///
-/// Of a module that was hooked without what restoring needs, a shim is known if it is hooked.
-pub fn of_hooks(module: &Module<'_>) -> Vec<FuncIdx> {
+/// Of a module that was hooked without what restoring needs, a trampoline is known if it is hooked.
+pub fn injected_functions(module: &Module<'_>) -> Vec<FuncIdx> {
     let Some(manifest) = manifest(module) else { return Vec::new() };
     let (count, imported) = (module.func_count(), module.imported_funcs().len() as u32);
-    let is_shim = |func: u32| {
+    let is_trampoline = |func: u32| {
         let probe = manifest.probes.binary_search_by_key(&func, |probe| probe.id.0);
         probe.is_ok_and(|found| manifest.probes[found].label.source == Source::Import)
     };
     let noted = Restore::of(module, &manifest).and_then(Result::ok).map(|restore| {
-        let behind = restore.balance.map_or(0, |(functions, _)| functions);
-        count.saturating_sub(behind.saturating_add(restore.shims.len() as u32))
+        let behind = restore.exit_guard.map_or(0, |(functions, _)| functions);
+        count.saturating_sub(behind.saturating_add(restore.trampolines.len() as u32))
     });
     let named = || {
         let names = names::function_names(module, count, &mut Vec::new());
         (imported..count).rev().find(|func| names.get(*func as usize) == Some(&Some("wasmtrace.enter")))
     };
     let first = noted.or_else(named).unwrap_or(count);
-    (imported..count).filter(|func| *func >= first || is_shim(*func)).map(FuncIdx).collect()
+    (imported..count).filter(|func| *func >= first || is_trampoline(*func)).map(FuncIdx).collect()
 }
 
 /// Whether a module imports hooks of any generation, or says by its Manifest that it is hooked.

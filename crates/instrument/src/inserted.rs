@@ -5,7 +5,7 @@ use std::ops::Range;
 use wasmparser::OperatorsReader;
 
 use crate::hooks::HookCode;
-use crate::hooks::catch_sites::Landings;
+use crate::hooks::catch_sites::CatchSites;
 use crate::hooks::frame::Frame;
 use crate::module::{FuncIdx, Module};
 use wasmtrace_abi::hook::{HOOK_SETS, ProbeId};
@@ -50,9 +50,9 @@ impl<'m> Inserted<'m> {
             locals = locals.saturating_add(last);
         }
         let start = locals_reader.original_position();
-        let catches = code.tells_landings() && Landings::of(self.module, func).is_some();
+        let catches = code.reports_catches() && CatchSites::of(self.module, func).is_some();
         // The hooks' locals are the last group, with one of their scratch perhaps.
-        let local = locals.saturating_sub(if code.tells_landings() { last } else { 0 });
+        let local = locals.saturating_sub(if code.reports_catches() { last } else { 0 });
         let frame = |id| Frame { id, local, catches, is_leaf: false };
         let frames = [frame(Some(ProbeId(func.0))), frame(None)];
         let frame = frames.into_iter().find(|frame| {
@@ -60,7 +60,7 @@ impl<'m> Inserted<'m> {
             !enter.is_empty() && file[start..].starts_with(&enter)
         })?;
         let of_leaf = code.exit(Frame { is_leaf: true, ..frame });
-        let hooks = [code.enter(frame), code.exit(frame), of_leaf, code.leave(frame), code.landed(frame)];
+        let hooks = [code.enter(frame), code.exit(frame), of_leaf, code.leave(frame), code.caught(frame)];
         let mut operators = OperatorsReader::new(locals_reader.get_binary_reader());
         let (mut found, mut behind) = (Vec::new(), start);
         while !operators.eof() {

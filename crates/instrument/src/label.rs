@@ -10,7 +10,7 @@
 //!
 //! File and line come from DWARF whatever gives the name; where there is none, from the source map: those of the function's
 //! first segment, which is near its declaration, unless that is of a function that was inlined. Names and DWARF of a debug
-//! file ([`crate::sidecar`]) stand for those that the module has not. A module that carries our [`Manifest`] takes
+//! file ([`crate::sidecar`]) stand for those that the module has not. A module that relocates our [`Manifest`] takes
 //! names, files and lines of hooked functions from there: all of that was read when it was hooked.
 
 use crate::warning::{Warning, WarningKind};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::module::names::function_names;
 use crate::module::{FuncIdx, Module};
-use crate::sidecar::Beside;
+use crate::sidecar::Sidecars;
 use wasmtrace_abi::hook::{OBSERVE_API, OBSERVE_OLD, ProbeId};
 use wasmtrace_abi::label::{Label, Source};
 use wasmtrace_abi::manifest::{Manifest, Probes};
@@ -55,14 +55,14 @@ impl Labels {
 
 /// Finds the label of every function. Never fails: a source that is damaged gives what it holds and a warning.
 pub fn label(module: &Module<'_>) -> Labels {
-    label_beside(module, &Beside::default())
+    label_with(module, &Sidecars::default())
 }
 
-/// The same, with what the files beside the module say.
-pub fn label_beside(module: &Module<'_>, beside: &Beside<'_>) -> Labels {
+/// The same, with what the files sidecars the module say.
+pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
     let mut warnings = Vec::new();
     let mut names = function_names(module, module.func_count(), &mut warnings);
-    if let Some(file) = &beside.debug_file {
+    if let Some(file) = &sidecars.debug_file {
         let others = function_names(file, module.func_count(), &mut warnings);
         names.resize(names.len().max(others.len()), None);
         for (name, other) in names.iter_mut().zip(others) {
@@ -78,7 +78,7 @@ pub fn label_beside(module: &Module<'_>, beside: &Beside<'_>) -> Labels {
     #[cfg(feature = "dwarf-labels")]
     if manifest.is_none() {
         debug = dwarf::subprograms(module, module, &mut warnings);
-        if let Some(file) = &beside.debug_file {
+        if let Some(file) = &sidecars.debug_file {
             for (func, subprogram) in dwarf::subprograms(module, file, &mut warnings) {
                 debug.entry(func).or_insert(subprogram);
             }
@@ -86,7 +86,7 @@ pub fn label_beside(module: &Module<'_>, beside: &Beside<'_>) -> Labels {
     }
     let mut places = HashMap::new();
     if manifest.is_none()
-        && let Some(map) = &beside.source_map
+        && let Some(map) = &sidecars.source_map
     {
         places = map.functions(module);
     }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The stages are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
-//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`verify::check`] proves of an output that it
+//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`verify::verify`] proves of an output that it
 //! is its input plus hooks, and [`strip`] gives the input back, byte for byte.
 //!
 //! ```
@@ -13,7 +13,7 @@
 //!
 //! let wasm = b"\0asm\x01\0\0\0";
 //! let hooked = instrument(wasm, &Options::default())?;
-//! assert_eq!(verify::check(wasm, &hooked.wasm)?.hooked, 0);
+//! assert_eq!(verify::verify(wasm, &hooked.wasm)?.hooked, 0);
 //! assert_eq!(strip(&hooked.wasm)?, wasm);
 //! # Ok::<(), wasmtrace_abi::error::Error>(())
 //! ```
@@ -52,9 +52,9 @@ pub struct Options {
     pub select: select::Rules,
     /// What is written.
     pub rewrite: rewrite::Options,
-    /// The files beside the module.
-    pub companions: sidecar::Companions,
-    /// Hook a module that carries hooks already: ours are taken out first, anybody else's stay.
+    /// The files sidecars the module.
+    pub sidecar: sidecar::SidecarFiles,
+    /// Hook a module that relocates hooks already: ours are taken out first, anybody else's stay.
     pub force: bool,
     /// Leave the validation of bodies to others ([`module::ParseOptions::validate`]).
     pub no_validate: bool,
@@ -63,7 +63,7 @@ pub struct Options {
 /// Hooks the functions of a module: the whole compiler.
 ///
 /// # Errors
-/// Those of [`module::parse`], [`sidecar::Companions::read`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`] unless `options.force`.
+/// Those of [`module::parse`], [`sidecar::SidecarFiles::read`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`] unless `options.force`.
 pub fn instrument(bytes: &[u8], options: &Options) -> Result<rewrite::Rewritten> {
     instrument_with(bytes, options, |module| Ok(module.to_vec()))
 }
@@ -97,20 +97,20 @@ pub fn instrument_with<W, E: From<Error>>(
             return instrument_with(&strip(bytes)?, options, write);
         }
     }
-    let beside = options.companions.read(&module)?;
-    let labels = label::label_beside(&module, &beside);
+    let sidecars = options.sidecar.read(&module)?;
+    let labels = label::label_with(&module, &sidecars);
     let plan = select::select(&module, &labels, &options.select);
     let checked = |output: &rewrite::Unwritten<'_>| {
         #[cfg(debug_assertions)]
         if module.is_validated()
-            && let Err(e) = verify::check(bytes, &output.to_vec())
+            && let Err(e) = verify::verify(bytes, &output.to_vec())
         {
             panic!("the output fails its own check: {e}");
         }
         write(output)
     };
-    let mut rewritten = rewrite::rewrite_with(&module, &beside, &labels, &plan, &options.rewrite, checked)?;
-    let before = beside.warnings.into_iter().chain(labels.warnings).chain(plan.warnings);
+    let mut rewritten = rewrite::rewrite_with(&module, &sidecars, &labels, &plan, &options.rewrite, checked)?;
+    let before = sidecars.warnings.into_iter().chain(labels.warnings).chain(plan.warnings);
     rewritten.warnings.splice(0..0, before);
     Ok(rewritten)
 }

@@ -1,4 +1,4 @@
-//! Sections that name files beside the module, and the one that tells builds apart.
+//! Sections that name files sidecars the module, and the one that tells builds apart.
 
 use wasmparser::BinaryReader;
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
@@ -15,7 +15,7 @@ pub const BUILD_ID: &str = "build_id";
 /// How warnings end that tell of a link whose file was not given, or will not be written.
 pub(crate) const LINK_LEFT_OUT: &str = "the link to it is left out";
 
-/// What becomes of a section that names a file beside the module.
+/// What becomes of a section that names a file sidecars the module.
 #[derive(Debug, Clone)]
 pub(crate) enum Link {
     /// It is left out.
@@ -58,7 +58,7 @@ pub fn named_in<'a>(wasm: &'a [u8], section: &str) -> Option<&'a str> {
     reader.eof().then_some(url)
 }
 
-/// Whether a module that has not been read carries a Manifest.
+/// Whether a module that has not been read relocates a Manifest.
 pub fn is_hooked_by_us(wasm: &[u8]) -> bool {
     custom_of(wasm, MANIFEST_SECTION).is_some()
 }

@@ -5,4 +5,4 @@ mod offsets;
 
 pub(crate) use funcs::FuncMap;
 pub use offsets::OffsetMap;
-pub(crate) use offsets::{BodyMap, Growth, Place};
+pub(crate) use offsets::{BodyMap, Insertion, Place};

@@ -1,4 +1,4 @@
-//! Custom sections that speak of functions or of places in the code, carried across the rewriting, by section name.
+//! Custom sections that speak of functions or of places in the code, relocated across the rewriting, by section name.
 
 use sha2::Digest;
 use wasm_encoder::Encode;
@@ -22,15 +22,15 @@ pub(crate) mod producers;
 pub(crate) mod sourcemap;
 pub(crate) mod target_features;
 
-/// What is known of the rewriting when custom sections are carried.
+/// What is known of the rewriting when custom sections are relocated.
 #[derive(Debug)]
-pub(crate) struct Carrying<'c, 'a> {
+pub(crate) struct Relocation<'c, 'a> {
     pub(crate) module: &'c Module<'a>,
     pub(crate) naming: Naming<'c>,
     pub(crate) offsets: &'c OffsetMap,
     /// What becomes of the debug information.
     pub(crate) dwarf: Dwarf,
-    /// What becomes of the sections that name files beside the module.
+    /// What becomes of the sections that name files sidecars the module.
     pub(crate) links: Links,
     /// The source map that the module itself holds.
     pub(crate) source_map: Option<&'c SourceMap<'c>>,
@@ -44,7 +44,7 @@ pub(crate) struct Carrying<'c, 'a> {
 
 /// What becomes of a custom section.
 #[derive(Debug)]
-pub(crate) enum Carried {
+pub(crate) enum Relocated {
     /// It stays as it is.
     Raw,
     /// Its data (what follows its name) changes, in a way that [`names::restore`] inverts.
@@ -57,13 +57,18 @@ pub(crate) enum Carried {
     Dropped,
 }
 
-impl Carrying<'_, '_> {
-    /// Decides what becomes of a custom section. `seen_names` says whether an earlier `name` section was carried.
-    pub(crate) fn carry(&mut self, section: &Section<'_>, seen_names: bool, warnings: &mut Vec<Warning>) -> Carried {
-        let name = section.name.expect("only custom sections are carried");
+impl Relocation<'_, '_> {
+    /// Decides what becomes of a custom section. `seen_names` says whether an earlier `name` section was relocated.
+    pub(crate) fn relocate(
+        &mut self,
+        section: &Section<'_>,
+        seen_names: bool,
+        warnings: &mut Vec<Warning>,
+    ) -> Relocated {
+        let name = section.name.expect("only custom sections are relocated");
         match self.dwarf.take(section.whole.start) {
-            Some(Change::Patched(patches)) => return Carried::Patched(patches),
-            Some(Change::Dropped) => return Carried::Dropped,
+            Some(Change::Patched(patches)) => return Relocated::Patched(patches),
+            Some(Change::Dropped) => return Relocated::Dropped,
             None => {}
         }
         match name {
@@ -75,65 +80,65 @@ impl Carrying<'_, '_> {
                         section.whole.start
                     ),
                 ));
-                Carried::Dropped
+                Relocated::Dropped
             }
             "name" => {
-                let data = names::carry(self.module, &self.naming, Some(section));
+                let data = names::relocate(self.module, &self.naming, Some(section));
                 let minimal_name = section.data.start - section.contents.start == 1 + name.len();
                 let inverts = minimal_name
-                    && names::restore(&data, self.naming.shift, self.naming.outer_labels, self.naming.probes)
+                    && names::restore(&data, self.naming.func_map, self.naming.outer_labels, self.naming.probes)
                         .is_ok_and(|original| original == self.module.bytes()[section.data.clone()]);
-                if inverts { Carried::Names(data) } else { Carried::Data(data) }
+                if inverts { Relocated::Names(data) } else { Relocated::Data(data) }
             }
             "producers" => match producers::with_us(self.module, section, producers::VERSION) {
-                Some(data) => Carried::Data(data),
-                None => Carried::Raw,
+                Some(data) => Relocated::Data(data),
+                None => Relocated::Raw,
             },
             target_features::NAME => {
                 match target_features::with(&self.module.bytes()[section.data.clone()], self.features) {
-                    Some(data) => Carried::Data(data),
-                    None => Carried::Raw,
+                    Some(data) => Relocated::Data(data),
+                    None => Relocated::Raw,
                 }
             }
-            MANIFEST_SECTION => Carried::Dropped,
+            MANIFEST_SECTION => Relocated::Dropped,
             SOURCE_MAP | DEBUG_FILE => self.link(section, name, warnings),
             BUILD_ID => match &self.build_id {
-                Some(id) => Carried::Data(encoded(id)),
-                None => Carried::Raw,
+                Some(id) => Relocated::Data(encoded(id)),
+                None => Relocated::Raw,
             },
             _ if name.starts_with("metadata.code.") => {
-                match hints::carry(self.module, section, self.naming.shift, self.offsets) {
-                    Ok(data) => Carried::Data(data),
+                match hints::relocate(self.module, section, self.naming.func_map, self.offsets) {
+                    Ok(data) => Relocated::Data(data),
                     Err(e) => {
                         warnings.push(Warning::new(
                             WarningKind::Section,
                             format!(
-                                "the section {} cannot be carried and is left out: {}",
+                                "the section {} cannot be relocated and is left out: {}",
                                 printable(name),
                                 e.message()
                             ),
                         ));
-                        Carried::Dropped
+                        Relocated::Dropped
                     }
                 }
             }
-            _ => Carried::Raw,
+            _ => Relocated::Raw,
         }
     }
 
-    fn link(&self, section: &Section<'_>, name: &str, warnings: &mut Vec<Warning>) -> Carried {
+    fn link(&self, section: &Section<'_>, name: &str, warnings: &mut Vec<Warning>) -> Relocated {
         // Readers take the first.
         let is_first = self.module.custom(name).is_some_and(|first| first.whole == section.whole);
         let link = if name == SOURCE_MAP { &self.links.source_map } else { &self.links.debug_file };
         match link {
-            Link::Named(url) if is_first => Carried::Data(encoded(url.as_bytes())),
+            Link::Named(url) if is_first => Relocated::Data(encoded(url.as_bytes())),
             Link::Within if is_first => {
                 let (old, new) = (self.module.section(id::CODE), self.code_start);
                 let url = named_by(self.module, name);
                 match (self.source_map, url, old, new) {
                     (Some(map), Some(url), Some(old), Some(new)) => {
-                        let url = map.carry_data(url, self.offsets, (old.contents.start, new));
-                        Carried::Data(encoded(url.as_bytes()))
+                        let url = map.relocate_data(url, self.offsets, (old.contents.start, new));
+                        Relocated::Data(encoded(url.as_bytes()))
                     }
                     // How long it becomes would depend on where the code stands behind it, and the other way round.
                     _ => {
@@ -141,11 +146,11 @@ impl Carrying<'_, '_> {
                             WarningKind::Link,
                             format!("the source map stands before the code, and {LINK_LEFT_OUT}"),
                         ));
-                        Carried::Dropped
+                        Relocated::Dropped
                     }
                 }
             }
-            _ => Carried::Dropped,
+            _ => Relocated::Dropped,
         }
     }
 }

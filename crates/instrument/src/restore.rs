@@ -16,12 +16,12 @@ pub(crate) struct Restore {
     pub(crate) types_appended: u32,
     /// What stands around hooked bodies.
     pub(crate) wrapper: Wrapper,
-    /// The imported functions that have a shim, ascending; the shims are the last functions, in that order, but for those of …
-    pub(crate) shims: Vec<u32>,
+    /// The imported functions that have a trampoline, ascending; the trampolines are the last functions, in that order, but for those of …
+    pub(crate) trampolines: Vec<u32>,
     /// … [`crate::hooks::exit_guard`]: how many functions and element segments were appended for it, if it was asked for.
-    pub(crate) balance: Option<(u32, u32)>,
+    pub(crate) exit_guard: Option<(u32, u32)>,
     /// What became of the input's sections, in the order of the output (the Manifest itself left out).
-    pub(crate) fates: Vec<Fate>,
+    pub(crate) changes: Vec<SectionChange>,
     /// Bodies in which a width or a branch cannot be computed back, by ascending position in the code section.
     pub(crate) bodies: Vec<(u32, BodyRestore)>,
 }
@@ -31,7 +31,7 @@ const BALANCE_SINCE: u32 = 4;
 
 /// What became of one section.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Fate {
+pub(crate) enum SectionChange {
     /// Copied.
     Kept,
     /// Changed by rule; the widths are of LEBs that no rule computes back, by ordinal, the section's size first.
@@ -64,9 +64,9 @@ impl BodyRestore {
 impl Restore {
     /// The last part of a Manifest:
     /// ```text
-    /// types_appended wrapper:byte shims:vec(import) balance fates:vec(fate) bodies:vec(position, widths, vec(branch))
-    /// balance: 0 | 1 functions elements   (since version 4)
-    /// fate: 0 kept | 1 edited widths | 2 created | 3 replaced bytes | 4 dropped bytes | 5 patched widths script
+    /// types_appended wrapper:byte trampolines:vec(import) exit_guard changes:vec(change) bodies:vec(position, widths, vec(branch))
+    /// exit_guard: 0 | 1 functions elements   (since version 4)
+    /// change: 0 kept | 1 edited widths | 2 created | 3 replaced bytes | 4 dropped bytes | 5 patched widths script
     /// widths: vec(ordinal, width);   script: what takes the changes back (`debug/patch.rs`)
     /// ```
     pub(crate) fn encode(&self) -> RestoreData {
@@ -100,31 +100,31 @@ impl Restore {
     fn encode_to(&self, out: &mut Vec<u8>) {
         self.types_appended.encode(out);
         out.push(self.wrapper as u8);
-        self.shims.len().encode(out);
-        self.shims.iter().for_each(|s| s.encode(out));
-        out.push(self.balance.is_some() as u8);
-        if let Some((functions, elements)) = self.balance {
+        self.trampolines.len().encode(out);
+        self.trampolines.iter().for_each(|s| s.encode(out));
+        out.push(self.exit_guard.is_some() as u8);
+        if let Some((functions, elements)) = self.exit_guard {
             functions.encode(out);
             elements.encode(out);
         }
-        self.fates.len().encode(out);
-        for fate in &self.fates {
-            match fate {
-                Fate::Kept => out.push(0),
-                Fate::Edited(widths) => {
+        self.changes.len().encode(out);
+        for change in &self.changes {
+            match change {
+                SectionChange::Kept => out.push(0),
+                SectionChange::Edited(widths) => {
                     out.push(1);
                     encode_widths(widths, out);
                 }
-                Fate::Created => out.push(2),
-                Fate::Replaced(bytes) => {
+                SectionChange::Created => out.push(2),
+                SectionChange::Replaced(bytes) => {
                     out.push(3);
                     bytes.as_slice().encode(out);
                 }
-                Fate::Dropped(bytes) => {
+                SectionChange::Dropped(bytes) => {
                     out.push(4);
                     bytes.as_slice().encode(out);
                 }
-                Fate::Patched(widths, script) => {
+                SectionChange::Patched(widths, script) => {
                     out.push(5);
                     encode_widths(widths, out);
                     script.as_slice().encode(out);
@@ -158,21 +158,21 @@ fn read_restore(r: &mut BinaryReader<'_>, version: u32) -> Result<Restore> {
         types_appended: r.read_var_u32()?,
         wrapper: Wrapper::from_byte(r.read_u8()?)
             .ok_or_else(|| damaged("unknown wrapper", r.original_position() - 1))?,
-        shims: read_vec(r, |r| Ok(r.read_var_u32()?))?,
-        balance: match if version < BALANCE_SINCE { 0 } else { r.read_u8()? } {
+        trampolines: read_vec(r, |r| Ok(r.read_var_u32()?))?,
+        exit_guard: match if version < BALANCE_SINCE { 0 } else { r.read_u8()? } {
             0 => None,
             1 => Some((r.read_var_u32()?, r.read_var_u32()?)),
-            _ => return Err(damaged("neither balanced nor not", r.original_position() - 1)),
+            _ => return Err(damaged("neither guarded nor not", r.original_position() - 1)),
         },
-        fates: read_vec(r, |r| {
+        changes: read_vec(r, |r| {
             Ok(match r.read_u8()? {
-                0 => Fate::Kept,
-                1 => Fate::Edited(read_widths(r)?),
-                2 => Fate::Created,
-                3 => Fate::Replaced(read_bytes(r)?),
-                4 => Fate::Dropped(read_bytes(r)?),
-                5 => Fate::Patched(read_widths(r)?, read_bytes(r)?),
-                _ => return Err(damaged("unknown fate of a section", r.original_position() - 1)),
+                0 => SectionChange::Kept,
+                1 => SectionChange::Edited(read_widths(r)?),
+                2 => SectionChange::Created,
+                3 => SectionChange::Replaced(read_bytes(r)?),
+                4 => SectionChange::Dropped(read_bytes(r)?),
+                5 => SectionChange::Patched(read_widths(r)?, read_bytes(r)?),
+                _ => return Err(damaged("unknown change of a section", r.original_position() - 1)),
             })
         })?,
         bodies: read_vec(r, |r| {

@@ -4,7 +4,7 @@
 //! that has no reason to change does not. See `body` for what happens inside of a function, `splice` for numbers,
 //! `assemble` for sections, and [`crate::check`] for the proof that only hooks were added.
 
-use crate::hooks::exit_guard::Balance;
+use crate::hooks::exit_guard::ExitGuard;
 use crate::hooks::roles;
 use crate::hooks::wrapper::Wrapper;
 use crate::label::Labels;
@@ -13,10 +13,10 @@ use crate::links::{Link, build_id};
 use crate::mapping::OffsetMap;
 use crate::module::{FuncIdx, Module, ParseOptions, Site, parse_with};
 use crate::relocate::names::Naming;
-use crate::relocate::{Carrying, target_features};
+use crate::relocate::{Relocation, target_features};
 use crate::restore::Restore;
 use crate::select::{self, Plan};
-use crate::sidecar::Beside;
+use crate::sidecar::Sidecars;
 use crate::warning::{Warning, WarningKind};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::ProbeId;
@@ -34,7 +34,7 @@ pub(crate) mod splice;
 mod trampolines;
 mod types;
 
-pub use options::{BalanceExit, Options};
+pub use options::{CloseOnExit, Options};
 pub use output::Unwritten;
 
 use body::LeftOut;
@@ -71,17 +71,17 @@ pub struct Rewritten<W = Vec<u8>> {
 /// [`ErrorKind::Unsupported`] if the hook set has a buffer and the module a shared memory: several threads would write into
 /// the one buffer.
 pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Options) -> Result<Rewritten> {
-    rewrite_with(module, &Beside::default(), labels, plan, options, |module| Ok(module.to_vec()))
+    rewrite_with(module, &Sidecars::default(), labels, plan, options, |module| Ok(module.to_vec()))
 }
 
-/// The same, with the files beside the module, and written by `write`: to where it belongs, without being in memory meanwhile.
+/// The same, with the files sidecars the module, and written by `write`: to where it belongs, without being in memory meanwhile.
 /// What can be wrong with it is known before.
 ///
 /// # Errors
 /// Those of [`rewrite`], and those of `write`.
 pub fn rewrite_with<W, E: From<Error>>(
     module: &Module<'_>,
-    beside: &Beside<'_>,
+    sidecars: &Sidecars<'_>,
     labels: &Labels,
     plan: &Plan,
     options: &Options,
@@ -90,7 +90,7 @@ pub fn rewrite_with<W, E: From<Error>>(
     let (mut write, mut written) = (Some(write), None);
     let mut once = |module: &Unwritten<'_>| written = write.take().map(|write| write(module));
     let Rewritten { wasm: (), offsets, manifest, source_map, debug_file, selection, warnings } =
-        compile(module, beside, labels, plan, options, &mut once)?;
+        compile(module, sidecars, labels, plan, options, &mut once)?;
     let wasm = written.expect("what is right is written")?;
     Ok(Rewritten { wasm, offsets, manifest, source_map, debug_file, selection, warnings })
 }
@@ -98,7 +98,7 @@ pub fn rewrite_with<W, E: From<Error>>(
 /// Writes the module last, once.
 fn compile(
     module: &Module<'_>,
-    beside: &Beside<'_>,
+    sidecars: &Sidecars<'_>,
     labels: &Labels,
     plan: &Plan,
     options: &Options,
@@ -121,8 +121,8 @@ fn compile(
     if plan.is_empty() {
         return Ok(Rewritten { warnings, ..unchanged(module, selection, write) });
     }
-    let layout = match Layout::new(module, plan, options, options.balances(module)) {
-        Err(e) if options.balance_exit == BalanceExit::WhereItExits && options.balances(module) => {
+    let layout = match Layout::new(module, plan, options, options.guards_exits(module)) {
+        Err(e) if options.close_on_exit == CloseOnExit::WhereItExits && options.guards_exits(module) => {
             warnings.push(Warning::new(
                 WarningKind::Trace,
                 format!("calls that are open when it exits are not exited: {}", e.message()),
@@ -131,7 +131,7 @@ fn compile(
         }
         layout => layout?,
     };
-    if options.balance_exit != BalanceExit::Never && !options.hooks.has_buffer() && roles::never_closes(module) {
+    if options.close_on_exit != CloseOnExit::Never && !options.hooks.has_buffer() && roles::never_closes(module) {
         let what = "the module opens spans and closes none: a host that keeps calls and spans on one stack loses the trace (import \
                     span-exit too, and call it)";
         warnings.push(Warning::new(WarningKind::Trace, what.to_owned()));
@@ -144,10 +144,10 @@ fn compile(
         ));
     }
 
-    let shims = layout.shift.shims.iter().map(|import| FuncIdx(*import));
+    let trampolines = layout.func_map.trampolines.iter().map(|import| FuncIdx(*import));
     let mut appended: Vec<Vec<u8>> =
-        shims.map(|import| trampolines::body(module, import, plan.contains(import), &layout)).collect();
-    appended.extend(layout.balance.iter().flat_map(Balance::bodies));
+        trampolines.map(|import| trampolines::body(module, import, plan.contains(import), &layout)).collect();
+    appended.extend(layout.exit_guard.iter().flat_map(ExitGuard::bodies));
     // A hash has one long chain of steps, which no second core shortens.
     let (code, input_sha256) = crate::parallel::both(
         || Code::measure(module, plan, &layout, appended),
@@ -159,7 +159,7 @@ fn compile(
     for func in module.defined_funcs() {
         let name = || printable(&labels[func].name).into_owned();
         // Then calls that the exception crossed stay open until its caller is left.
-        let lost = match (plan.contains(func), layout.landings.contains_key(&func)) {
+        let lost = match (plan.contains(func), layout.catch_sites.contains_key(&func)) {
             (true, false) => "is not hooked",
             (true, true) => "is not hooked, and does not tell when it has caught an exception",
             (false, _) => "does not tell when it has caught an exception",
@@ -167,10 +167,10 @@ fn compile(
         match code.left_out.get(&func) {
             Some(LeftOut::TooLarge) => {
                 let name = name();
-                let exits_all = layout.balance.is_some()
+                let exits_all = layout.exit_guard.is_some()
                     && !module.is_shared(func)
                     && module.sites(func).any(|(_, site)| site == Site::Unreachable);
-                let lost = match (plan.contains(func) || layout.landings.contains_key(&func), exits_all) {
+                let lost = match (plan.contains(func) || layout.catch_sites.contains_key(&func), exits_all) {
                     (true, false) => format!("{name} {lost}"),
                     (true, true) => format!("{name} {lost}, nor exits what is open before it is `unreachable`"),
                     (false, true) => format!("{name} does not exit what is open before it is `unreachable`"),
@@ -198,43 +198,43 @@ fn compile(
             None => {}
         }
         if plan.contains(func) {
-            probes.push(Probe { id: ProbeId(layout.shift.place(func.0)), label: labels[func].clone() });
+            probes.push(Probe { id: ProbeId(layout.func_map.place(func.0)), label: labels[func].clone() });
         }
     }
 
     probes.extend(
         plan.imports()
-            .map(|import| Probe { id: ProbeId(layout.shift.reference(import.0)), label: labels[import].clone() }),
+            .map(|import| Probe { id: ProbeId(layout.func_map.reference(import.0)), label: labels[import].clone() }),
     );
 
-    let hook_names = crate::hooks::hook_names(options.hooks, layout.shift.imported, layout.balance.as_ref());
+    let hook_names = crate::hooks::hook_names(options.hooks, layout.func_map.imported, layout.exit_guard.as_ref());
     let offsets = &code.offsets;
-    let mut dwarf = crate::relocate::dwarf::carry(module, offsets);
+    let mut dwarf = crate::relocate::dwarf::relocate(module, offsets);
     warnings.append(&mut dwarf.warnings);
     let naming = Naming {
         func_count: module.func_count(),
-        shift: &layout.shift,
+        func_map: &layout.func_map,
         outer_labels: layout.code.labels().0 + layout.wrapper.labels(),
         inner_labels: &code.labels,
         probes: &probes,
         hook_names: &hook_names,
     };
-    let mut carrying = Carrying {
+    let mut relocation = Relocation {
         module,
         naming,
         offsets,
         dwarf,
-        links: beside.links(module, &mut warnings),
-        source_map: beside.source_map.as_ref(),
+        links: sidecars.links(module, &mut warnings),
+        source_map: sidecars.source_map.as_ref(),
         code_start: None,
         build_id: build_id(module).map(|id| crate::relocate::build_id(id, |see| code.show(see))),
-        features: &target_features::of_hooks(
-            layout.balance.is_some(),
+        features: &target_features::used_by_hooks(
+            layout.exit_guard.is_some(),
             layout.wrapper == Wrapper::TryTable && !probes.is_empty(),
             layout.buffer.is_some() && !module.memories().is_empty(),
         ),
     };
-    let (mut output, restore) = sections::assemble(&layout, &mut carrying, &code, options, &mut warnings)?;
+    let (mut output, restore) = sections::assemble(&layout, &mut relocation, &code, options, &mut warnings)?;
     let mut manifest = Manifest {
         hooks: options.hooks,
         buffer: layout.buffer.clone(),
@@ -247,16 +247,16 @@ fn compile(
     // It is in the module now, and may be large.
     manifest.restore = None;
     let unwritten = Unwritten::new(module.bytes(), Some(&code), &output);
-    let source_map = match (&carrying.links.source_map, &beside.source_map, carrying.code_start) {
+    let source_map = match (&relocation.links.source_map, &sidecars.source_map, relocation.code_start) {
         (Link::Named(_), Some(map), Some(new)) => {
             let old = module.section(crate::module::id::CODE).map_or(0, |code| code.contents.start);
-            Some(map.carry(offsets, (old, new)))
+            Some(map.relocate(offsets, (old, new)))
         }
         _ => None,
     };
-    let debug_file = match (&carrying.links.debug_file, &beside.debug_file) {
+    let debug_file = match (&relocation.links.debug_file, &sidecars.debug_file) {
         (Link::Named(_), Some(file)) => crate::module::code_of(&unwritten.to_vec())
-            .map(|code| debug_file::carry(file, code, &carrying, (labels, plan, options), &mut warnings)),
+            .map(|code| debug_file::relocate(file, code, &relocation, (labels, plan, options), &mut warnings)),
         _ => None,
     };
     let sections = ParseOptions { validate: false, ..Default::default() };

@@ -102,7 +102,7 @@ impl Plan {
         guess == Some(&func) || self.hooked.binary_search(&func).is_ok() || self.imports.binary_search(&func).is_ok()
     }
 
-    /// The imported functions that are hooked, through shims, by index.
+    /// The imported functions that are hooked, through trampolines, by index.
     pub fn imports(&self) -> impl Iterator<Item = FuncIdx> + '_ {
         self.imports.iter().copied()
     }
@@ -146,7 +146,7 @@ impl Plan {
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
-    /// Imported functions are hooked too, through shims; but never the hooks and the manual API.
+    /// Imported functions are hooked too, through trampolines; but never the hooks and the manual API.
     pub imports: bool,
     /// Functions of fewer operators are not hooked, unless they hold a loop.
     pub min_size: Option<u32>,
@@ -351,7 +351,7 @@ fn parse_range(text: &str) -> Option<std::ops::Range<u32>> {
 }
 
 /// What a rule can be held against, for one function; made once, whatever the number of rules.
-struct Subject<'s> {
+struct RunInfo<'s> {
     func: FuncIdx,
     label: &'s Label,
     demangled: OnceCell<Cow<'s, str>>,
@@ -360,7 +360,7 @@ struct Subject<'s> {
     size: Option<Size>,
 }
 
-impl Subject<'_> {
+impl RunInfo<'_> {
     /// Made when a rule asks: it costs more than the rule.
     fn demangled(&self) -> &str {
         self.demangled.get_or_init(|| self.label.demangled())
@@ -397,7 +397,7 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
     let mut plan = Plan { first_defined: module.imported_funcs().len() as u32, ..Default::default() };
     let mut matched = vec![false; rules.rules.len()];
     let first = module.imported_funcs().len();
-    // Without a function of its own a module calls nothing, and has no place for shims.
+    // Without a function of its own a module calls nothing, and has no place for trampolines.
     let imports = rules.imports && first < module.func_count() as usize;
     for (func, label) in labels.iter() {
         let import = module.imported_funcs().get(func.0 as usize);
@@ -408,7 +408,7 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
         if !hookable {
             continue;
         }
-        let subject = Subject {
+        let subject = RunInfo {
             func,
             label,
             demangled: OnceCell::new(),
@@ -437,7 +437,7 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
 }
 
 /// Whether a function is hooked, and why; `matched` learns which rules had a say.
-fn decide(subject: &Subject<'_>, rules: &Rules, start: bool, matched: &mut [bool]) -> (bool, Reason) {
+fn decide(subject: &RunInfo<'_>, rules: &Rules, start: bool, matched: &mut [bool]) -> (bool, Reason) {
     let (mut hooked, mut reason) = match is_manual_api(subject.label) {
         true => (false, Reason::Helper),
         false => (start, Reason::Default),

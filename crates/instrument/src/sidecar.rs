@@ -1,8 +1,8 @@
-//! Files that stand beside a module and speak of its code: a source map, and debug information that was taken out of it.
+//! Files that stand sidecars a module and speak of its code: a source map, and debug information that was taken out of it.
 //!
 //! A module names them in sections of its own: `sourceMappingURL` (ECMA-426, "Linking generated code to source maps") and
 //! `external_debug_info` (tool-conventions, "DWARF for WebAssembly"), each with a URL. The library opens no file: whoever
-//! calls it gives the [`Companions`], and gets those of the output in [`Rewritten`](crate::rewrite::Rewritten). A source
+//! calls it gives the [`SidecarFiles`], and gets those of the output in [`Rewritten`](crate::rewrite::Rewritten). A source
 //! map in a `data:` URL is in the module already, and needs nobody.
 //!
 //! A link whose file was not given is left out of the output, with a warning: to leave it would be to say of the hooked
@@ -19,19 +19,19 @@ use crate::relocate::sourcemap::{SourceMap, url};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::text::printable;
 
-/// The files beside a module.
+/// The files sidecars a module.
 #[derive(Debug, Clone, Default)]
-pub struct Companions {
+pub struct SidecarFiles {
     /// A source map, version 3.
-    pub source_map: Option<Companion>,
+    pub source_map: Option<SidecarFile>,
     /// A module with the debug information and the names of this one: it has the same code or, if it has none, the same
     /// `build_id`.
-    pub debug_file: Option<Companion>,
+    pub debug_file: Option<SidecarFile>,
 }
 
 /// One of them.
 #[derive(Debug, Clone, Default)]
-pub struct Companion {
+pub struct SidecarFile {
     /// What is in it.
     pub bytes: Vec<u8>,
     /// The URL by which the output is to name its own; without one it gives labels, and nothing is written of it.
@@ -40,9 +40,9 @@ pub struct Companion {
     pub if_it_fits: bool,
 }
 
-/// What has been read of the files beside a module.
+/// What has been read of the files sidecars a module.
 #[derive(Debug, Default)]
-pub struct Beside<'c> {
+pub struct Sidecars<'c> {
     pub(crate) source_map: Option<SourceMap<'c>>,
     source_map_link: Option<Link>,
     pub(crate) debug_file: Option<Module<'c>>,
@@ -51,32 +51,32 @@ pub struct Beside<'c> {
     pub warnings: Vec<Warning>,
 }
 
-impl Companions {
+impl SidecarFiles {
     /// Reads them. A source map that is damaged gives a warning and no more.
     ///
     /// # Errors
-    /// [`ErrorKind::Companion`](wasmtrace_abi::error::ErrorKind::Companion) if the debug file does not belong to the module.
-    pub fn read(&self, module: &Module<'_>) -> Result<Beside<'_>> {
-        let mut beside = Beside::default();
+    /// [`ErrorKind::Sidecar`](wasmtrace_abi::error::ErrorKind::Sidecar) if the debug file does not belong to the module.
+    pub fn read(&self, module: &Module<'_>) -> Result<Sidecars<'_>> {
+        let mut sidecars = Sidecars::default();
         let length = module.bytes().len();
         let url = named_by(module, SOURCE_MAP);
         let read = match (&self.source_map, url) {
             (Some(given), _) => {
-                beside.source_map_link = given.new_url.clone().map(Link::Named);
+                sidecars.source_map_link = given.new_url.clone().map(Link::Named);
                 Some(SourceMap::read(Cow::Borrowed(&given.bytes), length))
             }
             (None, Some(url)) if url::is_data(url) => {
-                beside.source_map_link = Some(Link::Within);
+                sidecars.source_map_link = Some(Link::Within);
                 Some(SourceMap::read_data(url, length))
             }
             (None, _) => None,
         };
         match read {
-            Some(Ok(map)) => beside.source_map = Some(map),
+            Some(Ok(map)) => sidecars.source_map = Some(map),
             Some(Err(e)) => {
-                beside.source_map_link = Some(Link::Gone);
+                sidecars.source_map_link = Some(Link::Gone);
                 let name = url.map_or_else(String::new, |url| format!(" {}", shown(url)));
-                beside.warnings.push(Warning::new(
+                sidecars.warnings.push(Warning::new(
                     WarningKind::Sidecar,
                     format!("the source map{name} cannot be read ({e}): {LINK_LEFT_OUT}, and no line is taken from it"),
                 ));
@@ -84,32 +84,32 @@ impl Companions {
             None => {}
         }
         if let Some(given) = &self.debug_file {
-            beside.debug_file_link = given.new_url.clone().map(Link::Named);
+            sidecars.debug_file_link = given.new_url.clone().map(Link::Named);
             let file = parse(&given.bytes).map_err(foreign);
             let file = match file.and_then(|file| belongs(module, &file).map(|()| file)) {
                 Err(e) if given.if_it_fits => {
-                    beside.debug_file_link = Some(Link::Gone);
-                    beside
+                    sidecars.debug_file_link = Some(Link::Gone);
+                    sidecars
                         .warnings
                         .push(Warning::new(WarningKind::Sidecar, format!("{e}: {LINK_LEFT_OUT}, and it is not read")));
-                    return Ok(beside);
+                    return Ok(sidecars);
                 }
                 file => file?,
             };
             if !file.sections().iter().any(|s| s.name.is_some_and(|name| name == "name" || name.starts_with(".debug_")))
             {
-                beside.warnings.push(Warning::new(
+                sidecars.warnings.push(Warning::new(
                     WarningKind::Sidecar,
                     "the debug file holds no debug information and no names".to_owned(),
                 ));
             }
-            beside.debug_file = Some(file);
+            sidecars.debug_file = Some(file);
         }
-        Ok(beside)
+        Ok(sidecars)
     }
 }
 
-impl Beside<'_> {
+impl Sidecars<'_> {
     /// What becomes of the links in the output.
     pub(crate) fn links(&self, module: &Module<'_>, warnings: &mut Vec<Warning>) -> Links {
         let mut link = |section, what: &str, given: bool, link: &Option<Link>| {
@@ -139,14 +139,14 @@ fn shown(url: &str) -> String {
 
 /// An error about a file that is another module's, or none.
 fn foreign(why: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Companion, format!("the debug file does not belong to the module: {why}"))
+    Error::new(ErrorKind::Sidecar, format!("the debug file does not belong to the module: {why}"))
 }
 
 /// Whether `file` speaks of the code of `module`: addresses are offsets in that code, so to take another build's would be
 /// to say something wrong of every function.
 ///
 /// # Errors
-/// [`ErrorKind::Companion`] if it does not, or if nothing shows that it does.
+/// [`ErrorKind::Sidecar`] if it does not, or if nothing shows that it does.
 fn belongs(module: &Module<'_>, file: &Module<'_>) -> Result<()> {
     let ids = (build_id(module), build_id(file));
     if let (Some(id), Some(other)) = ids

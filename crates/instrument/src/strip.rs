@@ -4,7 +4,7 @@ use wasm_encoder::Encode;
 use wasmparser::{Operator, OperatorsReader};
 
 use crate::hooks::HookCode;
-use crate::hooks::catch_sites::Landings;
+use crate::hooks::catch_sites::CatchSites;
 use crate::hooks::exit_guard::Spans;
 use crate::hooks::frame::Frame;
 use crate::hooks::wrapper::Wrapper;
@@ -12,9 +12,9 @@ use crate::hooks::{exit_guard, roles};
 use crate::mapping::FuncMap;
 use crate::module::{FuncIdx, Module, Section, id, parse};
 use crate::relocate::{names, patch};
-use crate::restore::{BodyRestore, Fate, Restore};
+use crate::restore::{BodyRestore, Restore, SectionChange};
 use crate::rewrite::body::{LOCALS, OPERATORS, SIZE, size_width_of};
-use crate::rewrite::splice::{self, Growth, Splice, Widths, write_leb};
+use crate::rewrite::splice::{self, SectionEdit, Splice, Widths, write_leb};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
@@ -48,7 +48,7 @@ pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
         return Err(changed(""));
     }
     // The Manifest is foreign data: a forged one could hold another program, and its hash.
-    crate::verify::check(&original, hooked).map_err(|e| {
+    crate::verify::verify(&original, hooked).map_err(|e| {
         Error::new(ErrorKind::Restore, format!("the Manifest does not belong to this module: {}", e.message()))
     })?;
     Ok(original)
@@ -76,59 +76,60 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
     if !module.imported_funcs()[own..].iter().zip(hooks).all(|(i, h)| i.module == h.module && i.name == h.name) {
         return Err(unexpected("the hooks' imports are not the last"));
     }
-    let shims = restore.shims.clone();
-    let (balance_functions, balance_elements) = restore.balance.unwrap_or_default();
-    let appended =
-        (shims.len() as u32).checked_add(balance_functions).filter(|n| *n as usize <= module.defined_funcs().len());
-    let Some(appended) = appended.filter(|_| shims.is_sorted()) else {
-        return Err(unexpected("the shims are gone"));
+    let trampolines = restore.trampolines.clone();
+    let (balance_functions, balance_elements) = restore.exit_guard.unwrap_or_default();
+    let appended = (trampolines.len() as u32)
+        .checked_add(balance_functions)
+        .filter(|n| *n as usize <= module.defined_funcs().len());
+    let Some(appended) = appended.filter(|_| trampolines.is_sorted()) else {
+        return Err(unexpected("the trampolines are gone"));
     };
-    let first_shim = module.func_count() - appended;
-    let shift = FuncMap { imported: own as u32, hooks: hooks.len() as u32, shims, first_shim };
+    let first_trampoline = module.func_count() - appended;
+    let func_map = FuncMap { imported: own as u32, hooks: hooks.len() as u32, trampolines, first_trampoline };
     let buffers = manifest.hooks.has_buffer() as i64;
     let memory = (module.memories().len() as u32)
         .checked_sub(buffers as u32)
         .ok_or_else(|| unexpected("the hooks' memory is gone"))?;
     let spans = Spans::closed_by(&roles::roles(module)).is_some();
-    let mut hook_code = HookCode::new(manifest.hooks, shift.imported, memory);
-    if restore.balance.is_some() {
-        hook_code = hook_code.balanced(module.func_count() - balance_functions, spans);
+    let mut hook_code = HookCode::new(manifest.hooks, func_map.imported, memory);
+    if restore.exit_guard.is_some() {
+        hook_code = hook_code.guarded(module.func_count() - balance_functions, spans);
     }
     let (tables, globals) =
-        if restore.balance.is_some() { (exit_guard::TABLES, exit_guard::globals(spans)) } else { (0, 0) };
+        if restore.exit_guard.is_some() { (exit_guard::TABLES, exit_guard::globals(spans)) } else { (0, 0) };
     let mut out = Vec::with_capacity(file.len());
     out.extend_from_slice(&file[..8]);
     let mut sections = module.sections().iter().filter(|s| s.name != Some(MANIFEST_SECTION));
-    for fate in &restore.fates {
-        if let Fate::Dropped(bytes) = fate {
+    for change in &restore.changes {
+        if let SectionChange::Dropped(bytes) = change {
             out.extend_from_slice(bytes);
             continue;
         }
         let section = sections.next().ok_or_else(|| unexpected("a section is gone"))?;
-        match fate {
-            Fate::Kept => out.extend_from_slice(&file[section.whole.clone()]),
-            Fate::Created => {}
-            Fate::Replaced(bytes) => out.extend_from_slice(bytes),
-            Fate::Dropped(_) => unreachable!("handled above"),
-            Fate::Patched(widths, script) => {
+        match change {
+            SectionChange::Kept => out.extend_from_slice(&file[section.whole.clone()]),
+            SectionChange::Created => {}
+            SectionChange::Replaced(bytes) => out.extend_from_slice(bytes),
+            SectionChange::Dropped(_) => unreachable!("handled above"),
+            SectionChange::Patched(widths, script) => {
                 let mut contents = file[section.contents.start..section.data.start].to_vec();
                 contents.extend(patch::restore(&file[section.data.clone()], script)?);
                 edited_back(section, &contents, widths, &mut out);
             }
-            Fate::Edited(widths) => {
+            SectionChange::Edited(widths) => {
                 let contents = match (section.id, section.name) {
                     (id::CUSTOM, Some("name")) => {
                         let mut contents = Vec::new();
                         "name".encode(&mut contents);
                         contents.extend(names::restore(
                             &file[section.data.clone()],
-                            &shift,
+                            &func_map,
                             restore.wrapper.labels() + hook_code.labels().0,
                             &manifest.probes,
                         )?);
                         contents
                     }
-                    (id::CODE, _) => code(module, section, manifest, restore, (&shift, &hook_code), widths)?,
+                    (id::CODE, _) => code(module, section, manifest, restore, (&func_map, &hook_code), widths)?,
                     _ => {
                         let entries = match section.id {
                             id::TYPE => -(restore.types_appended as i64),
@@ -140,8 +141,8 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
                             id::MEMORY | id::EXPORT => -buffers,
                             _ => 0,
                         };
-                        let growth = Growth { entries, bytes: Vec::new() };
-                        splice::section(file, section, &|f| shift.back(f), &growth, Widths::Recall(widths))?.0
+                        let growth = SectionEdit { entries, bytes: Vec::new() };
+                        splice::section(file, section, &|f| func_map.back(f), &growth, Widths::Recall(widths))?.0
                     }
                 };
                 edited_back(section, &contents, widths, &mut out);
@@ -168,13 +169,13 @@ fn code(
     section: &Section<'_>,
     manifest: &Manifest,
     restore: &Restore,
-    (shift, code): (&FuncMap, &HookCode),
+    (func_map, code): (&FuncMap, &HookCode),
     widths: &[(u32, u8)],
 ) -> Result<Vec<u8>> {
     let mut reader = module.reader(section.contents.clone());
     let count = reader.read_var_u32()?;
     let width = (reader.original_position() - section.contents.start) as u8;
-    let behind = shift.shims.len() as u32 + restore.balance.map_or(0, |(functions, _)| functions);
+    let behind = func_map.trampolines.len() as u32 + restore.exit_guard.map_or(0, |(functions, _)| functions);
     let before = count - behind;
     let mut out = Vec::new();
     write_leb(
@@ -192,7 +193,7 @@ fn code(
             let noted = restore.bodies.binary_search_by_key(&(position as u32), |(p, _)| *p);
             let noted = noted.map_or(&none, |found| &restore.bodies[found].1);
             let id = find(&manifest.probes, func);
-            body(module, func, (id, restore.wrapper), code, shift, noted, &mut out)?;
+            body(module, func, (id, restore.wrapper), code, func_map, noted, &mut out)?;
         }
         Ok(out)
     });
@@ -220,7 +221,7 @@ fn body(
     func: FuncIdx,
     (id, wrapper): (Option<ProbeId>, Wrapper),
     code: &HookCode,
-    shift: &FuncMap,
+    func_map: &FuncMap,
     noted: &BodyRestore,
     out: &mut Vec<u8>,
 ) -> Result<()> {
@@ -240,21 +241,21 @@ fn body(
     let memory_grow = code.memory_grow(locals.saturating_sub(1));
     let mut had_scratch = false;
     // One that is not hooked may have hooks nevertheless, if it catches exceptions.
-    let landings = if code.tells_landings() { Landings::of(module, func) } else { None };
+    let catch_sites = if code.reports_catches() { CatchSites::of(module, func) } else { None };
     // The last group holds the hooks' own and their scratch, if there is one of them.
-    let ours = if groups > 0 && code.tells_landings() { last_count } else { 0 };
+    let ours = if groups > 0 && code.reports_catches() { last_count } else { 0 };
     let local = locals.saturating_sub(ours);
-    let frame = Frame { id, local, catches: landings.is_some(), is_leaf: false };
+    let frame = Frame { id, local, catches: catch_sites.is_some(), is_leaf: false };
     let enter = code.enter(frame);
-    let marked = id.is_none() && landings.is_some() && file[start..].starts_with(&enter);
+    let marked = id.is_none() && catch_sites.is_some() && file[start..].starts_with(&enter);
     // The form of its exit tells whether it is a leaf function.
     let is_leaf = file[start..range.end - 1].ends_with(&code.exit(Frame { is_leaf: true, ..frame }));
     let frame = (id.is_some() || marked).then_some(Frame { is_leaf, ..frame });
-    let landings = landings.filter(|_| frame.is_some());
+    let catch_sites = catch_sites.filter(|_| frame.is_some());
     let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
-    let hooks = shift.imported..shift.imported + shift.hooks;
-    let balancing = shift.first_shim + shift.shims.len() as u32..module.func_count();
-    let (balance, exits_all) = (code.balance(), code.exits_all());
+    let hooks = func_map.imported..func_map.imported + func_map.hooks;
+    let guarding = func_map.first_trampoline + func_map.trampolines.len() as u32..module.func_count();
+    let (exit_guard, exits_all) = (code.exit_guard(), code.exits_all());
     // The function that each of the two operators before calls, if it does, the last one first. Hooks that may stand somewhere are
     // known by what they call, which the guest's own code cannot.
     let mut called: [Option<u32>; 2] = [None; 2];
@@ -272,7 +273,7 @@ fn body(
     splice.copy_to(start);
     splice.out.clear();
     let (exit, leave) = (frame.map(|frame| code.exit(frame)), frame.map(|frame| code.leave(frame)));
-    let landed = frame.map_or_else(Vec::new, |frame| code.landed(frame));
+    let caught = frame.map_or_else(Vec::new, |frame| code.caught(frame));
     let mut depth = 0u32;
     if frame.is_some() {
         let begin = start + enter.len();
@@ -292,9 +293,9 @@ fn body(
     while !operators.eof() {
         let (operator, at) = operators.read_with_offset()?;
         let next = operators.original_position();
-        if landings.as_ref().is_some_and(|landings| landings.is_at(at)) {
-            let behind = at + landed.len();
-            splice.remove(preceded_by(behind, &landed)?);
+        if catch_sites.as_ref().is_some_and(|catch_sites| catch_sites.is_at(at)) {
+            let behind = at + caught.len();
+            splice.remove(preceded_by(behind, &caught)?);
             while operators.original_position() < behind {
                 operators.read()?;
             }
@@ -309,14 +310,14 @@ fn body(
         };
         match operator {
             Operator::Call { function_index }
-                if hooks.contains(&function_index) || balancing.contains(&function_index) => {}
+                if hooks.contains(&function_index) || guarding.contains(&function_index) => {}
             Operator::Unreachable if called[0].is_some() && called[0] == exits_all => {
-                splice.remove(preceded_by(at, &balance)?);
+                splice.remove(preceded_by(at, &exit_guard)?);
             }
             Operator::Call { function_index }
             | Operator::ReturnCall { function_index }
             | Operator::RefFunc { function_index } => {
-                splice.number(at + 1..next, function_index, shift.back(function_index));
+                splice.number(at + 1..next, function_index, func_map.back(function_index));
             }
             Operator::Br { relative_depth } if frame.is_some() && relative_depth == depth => {
                 if noted.branches.binary_search(&to_wrapper).is_err() {
@@ -330,11 +331,11 @@ fn body(
             }
             Operator::End if depth > 0 => depth -= 1,
             Operator::End | Operator::CatchAll if depth == 0 && exit.is_some() => {
-                let lands_here = landings.as_ref().is_some_and(|landings| landings.is_at(next));
-                let landed: &[u8] = if lands_here { &landed } else { &[] };
+                let catches_here = catch_sites.as_ref().is_some_and(|catch_sites| catch_sites.is_at(next));
+                let caught: &[u8] = if catches_here { &caught } else { &[] };
                 let exit = exit.as_deref().unwrap_or_default();
                 let mut close = Vec::new();
-                wrapper.close([landed, exit], &mut close);
+                wrapper.close([caught, exit], &mut close);
                 if file[at..range.end - 1] != close {
                     return Err(unexpected(format!("function {} does not end in its exit", func.0)));
                 }

@@ -2,12 +2,12 @@
 //!
 //! Theorem: walk the original and the hooked module side by side. Sections are the same, in the same order, except that
 //! function indices of defined functions moved by the number of hook imports, types were appended, the hooks are
-//! imported, imported functions may be called through shims, a buffer of the hooks' own may have been added (a memory of
+//! imported, imported functions may be called through trampolines, a buffer of the hooks' own may have been added (a memory of
 //! fixed size behind the others, exported under a new name: an instruction of the original cannot name it, since it could
 //! not before, and stands there unchanged), and the sections `metadata.code.*` and `.debug_*` say what they said before of the
 //! moved functions and instructions. `name` and `producers` hold what follows from those of the original, byte for byte: hooked
 //! functions without a name are called what the Manifest calls them (if there is none, anything), and we are a producer, in any
-//! version. Types are appended that hooks use, and no others. Links to files beside the module (`sourceMappingURL`,
+//! version. Types are appended that hooks use, and no others. Links to files sidecars the module (`sourceMappingURL`,
 //! `external_debug_info`) may name others, be left out, or come into being if the Manifest knows of it: of what stands in those
 //! files nothing is said here. A tool that comes behind us and adds or changes any section is found out too.
 //!
@@ -17,16 +17,16 @@
 //! sets a function that catches exceptions tells so wherever one may have brought it: behind `catch` and `catch_all`, and at
 //! each label that a clause of a `try_table` names. (One that is not hooked may do so too: then it has neither exit nor id.)
 //!
-//! A module that exits its open calls before it is left for good has functions of its own behind its shims for that, two tables,
+//! A module that exits its open calls before it is left for good has functions of its own behind its trampolines for that, two tables,
 //! a global and segments, which nothing else names; hooks call those in place of the host's, and one of them stands before each
-//! `unreachable`, hooked or not, and in a shim of `proc_exit`, so that each of these ways out of the module is balanced. (But for
+//! `unreachable`, hooked or not, and in a trampoline of `proc_exit`, so that each of these ways out of the module is guarded. (But for
 //! functions that cannot call it, being shared, or that engines would not accept with it: those have none.)
 //!
 //! Every way out of such a body passes its exit: falling through reaches it behind the block; a branch to what was the
 //! function's label (in whatever instruction) lands on the block; a `return` has become such a branch; a tail call has
 //! its own. So the check needs no second list of ways out.
 //!
-//! It shares no code with the rewriting but the bytes of the hooks and how debug information is carried (across a map of
+//! It shares no code with the rewriting but the bytes of the hooks and how debug information is relocated (across a map of
 //! offsets that it draws for itself; what that gives is tested by a reader of another make), and does not read the Manifest to learn what was
 //! done; it only compares what the Manifest claims. Not wasmtime, no running: 0.1 s for 10 MB.
 
@@ -36,7 +36,7 @@ use wasm_encoder::BlockType;
 use wasmparser::{Operator, OperatorsReader};
 
 use crate::hooks::HookCode;
-use crate::hooks::exit_guard::Balance;
+use crate::hooks::exit_guard::ExitGuard;
 use crate::hooks::exit_guard::Spans;
 use crate::hooks::frame::Frame;
 use crate::hooks::roles;
@@ -45,7 +45,7 @@ use crate::hooks::wrapper::{self, Wrapper};
 use crate::limits::{MAX_BODY, MAX_LOCALS};
 use crate::links::build_id;
 use crate::mapping::FuncMap;
-use crate::mapping::{Growth, OffsetMap, Place};
+use crate::mapping::{Insertion, OffsetMap, Place};
 use crate::module::{FuncIdx, Module, id, parse};
 use crate::relocate::dwarf::{self, Dwarf};
 use crate::relocate::names::Naming;
@@ -62,11 +62,11 @@ mod operators;
 mod sections;
 
 use failure::fail;
-use operators::{Label, Walk, add_locals, calls, catches, is_tail_call, lands_behind, locals_of, opens_a_label};
+use operators::{Label, Walk, add_locals, calls, catches, catches_behind, is_tail_call, locals_of, opens_a_label};
 
 /// What the check found to be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
+pub struct Verified {
     /// How many functions have a body.
     pub functions: usize,
     /// How many of them are hooked.
@@ -78,11 +78,11 @@ pub struct Checked {
 /// Proves that `hooked` is `original` plus hooks.
 ///
 /// # Errors
-/// [`ErrorKind::Check`] with the offset in the hooked module where the two part; the errors of [`parse`] if one of them
+/// [`ErrorKind::Verify`] with the offset in the hooked module where the two part; the errors of [`parse`] if one of them
 /// is no module.
-pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
+pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
     if original == hooked {
-        return Ok(Checked { functions: parse(original)?.defined_funcs().len(), hooked: 0, memory_grows: 0 });
+        return Ok(Verified { functions: parse(original)?.defined_funcs().len(), hooked: 0, memory_grows: 0 });
     }
     let old = parse(original)?;
     let new = parse(hooked)?;
@@ -96,34 +96,43 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         return Err(fail(8, "functions were lost"));
     }
     let code = HookCode::new(set, from, old.memories().len() as u32);
-    let mut pair =
-        Pair { old: &old, new: &new, from, by, shims: Vec::new(), code, set, balance: None, roles: Vec::new() };
+    let mut pair = Pair {
+        old: &old,
+        new: &new,
+        from,
+        by,
+        trampolines: Vec::new(),
+        code,
+        set,
+        exit_guard: None,
+        roles: Vec::new(),
+    };
     pair.imports()?;
     let buffer = pair.buffer()?;
-    pair.balance = pair.balancing()?;
-    let behind = pair.balance.as_ref().map_or(new.func_count(), |balance| balance.first);
-    if pair.balance.is_some() {
+    pair.exit_guard = pair.guarding()?;
+    let behind = pair.exit_guard.as_ref().map_or(new.func_count(), |exit_guard| exit_guard.first);
+    if pair.exit_guard.is_some() {
         pair.roles = roles::roles(&old);
-        pair.code = code.balanced(behind, Spans::closed_by(&pair.roles).is_some());
+        pair.code = code.guarded(behind, Spans::closed_by(&pair.roles).is_some());
     }
-    let (mut shown, mut hooked_shims) = (Shown::default(), Vec::new());
-    for shim in old.func_count() + by..behind {
-        let (found, block_type) = pair.shim(FuncIdx(shim))?;
-        hooked_shims.extend(found.id);
-        pair.shims.push((found.import.0, shim));
+    let (mut shown, mut hooked_trampolines) = (Shown::default(), Vec::new());
+    for trampoline in old.func_count() + by..behind {
+        let (found, block_type) = pair.trampoline(FuncIdx(trampoline))?;
+        hooked_trampolines.extend(found.id);
+        pair.trampolines.push((found.import.0, trampoline));
         shown.block_types.extend(block_type);
         shown.around(found.import, found.id.map(|_| found.wrapper))?;
     }
-    if !pair.shims.is_sorted_by(|a, b| a.0 < b.0) {
-        return Err(fail(8, "the shims are not in the order of their imports"));
+    if !pair.trampolines.is_sorted_by(|a, b| a.0 < b.0) {
+        return Err(fail(8, "the trampolines are not in the order of their imports"));
     }
-    if !pair.roles.iter().all(|(import, _)| pair.shims.binary_search_by_key(import, |(of, _)| *of).is_ok()) {
+    if !pair.roles.iter().all(|(import, _)| pair.trampolines.binary_search_by_key(import, |(of, _)| *of).is_ok()) {
         return Err(fail(8, "a way out of the module, or a span of its own, passes what keeps calls"));
     }
 
     let manifest = new.manifest().transpose()?;
     let restore = manifest.as_ref().and_then(|manifest| Restore::of(&new, manifest)).transpose()?;
-    let mut checked = Checked { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
+    let mut checked = Verified { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
     let mut hooked_funcs = Vec::new();
     let first = old.imported_funcs().len();
     let lengths = old.defined_funcs().map(|func| old.body(func).len());
@@ -140,9 +149,9 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
         offsets.push(body.place.clone(), &body.growths);
         shown.add(func, body)?;
     }
-    hooked_funcs.extend(hooked_shims);
-    if let Some(balance) = &pair.balance
-        && !hooked_funcs.iter().all(|id| balance.ids.binary_search(id).is_ok())
+    hooked_funcs.extend(hooked_trampolines);
+    if let Some(exit_guard) = &pair.exit_guard
+        && !hooked_funcs.iter().all(|id| exit_guard.ids.binary_search(id).is_ok())
     {
         return Err(fail(8, "a function is hooked, and could not be exited when the module is left"));
     }
@@ -170,19 +179,19 @@ pub fn check(original: &[u8], hooked: &[u8]) -> Result<Checked> {
     };
     let naming = Naming {
         func_count: old.func_count(),
-        shift: &FuncMap {
+        func_map: &FuncMap {
             imported: from,
             hooks: by,
-            shims: pair.shims.iter().map(|(import, _)| *import).collect(),
-            first_shim: old.func_count() + by,
+            trampolines: pair.trampolines.iter().map(|(import, _)| *import).collect(),
+            first_trampoline: old.func_count() + by,
         },
         outer_labels: pair.code.labels().0 + shown.wrapper.map_or(0, Wrapper::labels),
         inner_labels: &shown.labels,
         probes,
-        hook_names: &crate::hooks::hook_names(set, from, pair.balance.as_ref()),
+        hook_names: &crate::hooks::hook_names(set, from, pair.exit_guard.as_ref()),
     };
     pair.links(&offsets)?;
-    let dwarf = dwarf::carry(&old, &offsets);
+    let dwarf = dwarf::relocate(&old, &offsets);
     pair.sections(&Expected {
         places: &shown.places,
         dwarf: &dwarf,
@@ -208,13 +217,13 @@ struct Pair<'p, 'a> {
     new: &'p Module<'a>,
     from: u32,
     by: u32,
-    /// Imported functions that have a shim, and the shims.
-    shims: Vec<(u32, u32)>,
+    /// Imported functions that have a trampoline, and the trampolines.
+    trampolines: Vec<(u32, u32)>,
     code: HookCode,
     set: HookSet,
     /// What exits all open calls before the module is left, if there is that.
-    balance: Option<Balance>,
-    /// The imported functions that have a shim for that.
+    exit_guard: Option<ExitGuard>,
+    /// The imported functions that have a trampoline for that.
     roles: Vec<(u32, Role)>,
 }
 
@@ -226,7 +235,7 @@ struct Body {
     places: Vec<(u32, u32)>,
     /// Where it was and is, and where bytes were added, as found here.
     place: Place,
-    growths: Vec<Growth>,
+    growths: Vec<Insertion>,
     /// What stands around it, and the index of the type that this gives, if it has one.
     wrapper: Option<Wrapper>,
     block_type: Option<u32>,
@@ -243,7 +252,7 @@ struct Shown {
     places: Vec<Vec<(u32, u32)>>,
     /// What stands around those that have hooks: the same around all.
     wrapper: Option<Wrapper>,
-    /// The types that this gives, and what stands in shims.
+    /// The types that this gives, and what stands in trampolines.
     block_types: BTreeSet<u32>,
     /// Labels that hooks open inside, by function.
     labels: HashMap<u32, Vec<u32>>,
@@ -292,15 +301,15 @@ impl Pair<'_, '_> {
 
     /// What a reference to a function became.
     fn moved(&self, func: u32) -> u32 {
-        match self.shims.binary_search_by_key(&func, |(import, _)| *import) {
-            Ok(found) => self.shims[found].1,
+        match self.trampolines.binary_search_by_key(&func, |(import, _)| *import) {
+            Ok(found) => self.trampolines[found].1,
             Err(_) => self.place(func),
         }
     }
 
     /// What may stand around bodies: where functions tell that they have caught an exception, no other catches it.
     fn wrappers(&self) -> impl Iterator<Item = Wrapper> + use<> {
-        let all = if self.code.tells_landings() { &wrapper::ALL[..1] } else { &wrapper::ALL };
+        let all = if self.code.reports_catches() { &wrapper::ALL[..1] } else { &wrapper::ALL };
         all.iter().copied()
     }
 
@@ -311,7 +320,7 @@ impl Pair<'_, '_> {
         let walk = Walk::new(self.new, new_func)?;
         let declared: u32 = locals_of(self.old, func)?.iter().map(|(count, _)| count).sum();
         let local = self.old.func_type(func).params().len() as u32 + declared;
-        let catches = self.code.tells_landings() && catches(self.old, func)?;
+        let catches = self.code.reports_catches() && catches(self.old, func)?;
         // One that is not hooked, but catches, may have told its number.
         let ids = [Some(ProbeId(new_func.0))].into_iter().chain(catches.then_some(None));
         let is_leaf = !catches && !calls(self.old, func)?;
@@ -366,10 +375,10 @@ impl Pair<'_, '_> {
         let local = self.old.func_type(func).params().len() as u32 + old.locals;
         let hook_locals = hooks.map_or(0, |(frame, ..)| self.code.locals(frame.catches));
         let grow = self.code.memory_grow(local + hook_locals);
-        let balance = self.code.balance();
+        let exit_guard = self.code.exit_guard();
         let exit = hooks.map_or_else(Vec::new, |(frame, ..)| self.code.exit(frame));
-        let landed =
-            hooks.filter(|(frame, ..)| frame.catches).map_or_else(Vec::new, |(frame, ..)| self.code.landed(frame));
+        let caught =
+            hooks.filter(|(frame, ..)| frame.catches).map_or_else(Vec::new, |(frame, ..)| self.code.caught(frame));
         let mut labels = vec![Label::default()];
         let may_lack = !has_hooks && (self.old.is_shared(func) || self.may_be_too_large(new_func)?);
         let (mut opened, mut hook_labels) = (0, Vec::new());
@@ -381,7 +390,7 @@ impl Pair<'_, '_> {
         let mut growths = Vec::new();
         let mut grown = |at: usize, by: usize, inserted: bool| {
             if by > 0 {
-                growths.push(Growth { at: (at - old_range.start) as u32, by: by as u32, inserted });
+                growths.push(Insertion { at: (at - old_range.start) as u32, by: by as u32, inserted });
             }
         };
         let first = old.at();
@@ -406,9 +415,9 @@ impl Pair<'_, '_> {
                 grown(old_at, leave.len(), true);
                 let labels = if leave.is_empty() { 0 } else { self.code.labels().1 };
                 hook_labels.extend(std::iter::repeat_n(opened, labels as usize));
-            } else if matches!(a, Operator::Unreachable) && (!may_lack || new.starts_with(&balance)) {
-                new.skip(&balance)?;
-                grown(old_at, balance.len(), true);
+            } else if matches!(a, Operator::Unreachable) && (!may_lack || new.starts_with(&exit_guard)) {
+                new.skip(&exit_guard)?;
+                grown(old_at, exit_guard.len(), true);
             } else if matches!(a, Operator::MemoryGrow { mem: 0 }) && new.starts_with(&grow) {
                 new.skip(&grow)?;
                 grown(old_at, grow.len(), true);
@@ -418,9 +427,9 @@ impl Pair<'_, '_> {
                 && depth == 0
                 && matches!(a, Operator::End)
             {
-                let landed = if labels[0].named { &landed[..] } else { &[] };
+                let caught = if labels[0].named { &caught[..] } else { &[] };
                 let mut close = Vec::new();
-                wrapper.close([landed, &exit], &mut close);
+                wrapper.close([caught, &exit], &mut close);
                 new.skip(&close)?;
                 grown(old_at, close.len(), true);
                 places.push(((old_at - old_range.start) as u32, (new.at() - new_range.start) as u32));
@@ -453,11 +462,11 @@ impl Pair<'_, '_> {
             }
             opened += opens_a_label(&a) as u32;
             // Wherever an exception may have brought the function, it tells.
-            let tells = new.starts_with(&landed);
-            if lands_behind(&a, &mut labels, tells).map_err(|what| fail(new.at(), what))? {
-                new.skip(&landed)?;
-                grown(a_end, landed.len(), true);
-                let labels = if landed.is_empty() { 0 } else { self.code.labels().0 };
+            let tells = new.starts_with(&caught);
+            if catches_behind(&a, &mut labels, tells).map_err(|what| fail(new.at(), what))? {
+                new.skip(&caught)?;
+                grown(a_end, caught.len(), true);
+                let labels = if caught.is_empty() { 0 } else { self.code.labels().0 };
                 hook_labels.extend(std::iter::repeat_n(opened, labels as usize));
             }
         }

@@ -11,9 +11,9 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
-use super::sent_spans::Already;
+use super::sent_spans::SentSpans;
 use wasmtrace_trace::context::mix;
-use wasmtrace_trace::fold::{Change, End, Span, What};
+use wasmtrace_trace::span_builder::{Change, Span, SpanEnd, What};
 
 /// The order in which spans survive: duration, depth, number.
 pub(super) type Rank = (u64, Reverse<usize>, Reverse<u64>);
@@ -26,7 +26,7 @@ pub(super) fn rank(duration: u64, depth: usize, number: u64) -> Rank {
 pub(super) struct Count<'a> {
     most: usize,
     /// What was sent while it was written.
-    already: &'a Already,
+    already: &'a SentSpans,
     /// How many spans there are.
     spans: u64,
     /// The first of them in the order, the last on top.
@@ -34,7 +34,7 @@ pub(super) struct Count<'a> {
 }
 
 impl<'a> Count<'a> {
-    pub(super) fn new(most: usize, already: &'a Already) -> Self {
+    pub(super) fn new(most: usize, already: &'a SentSpans) -> Self {
         Count { most, already, spans: 0, best: BinaryHeap::new() }
     }
 
@@ -104,7 +104,7 @@ pub(super) struct Sum {
     pub(super) start: u64,
     pub(super) end: u64,
     /// How they ended: those that returned say the least.
-    pub(super) how: End,
+    pub(super) how: SpanEnd,
     /// Those that all of them have.
     pub(super) tags: Vec<(String, String)>,
 }
@@ -123,7 +123,7 @@ impl Sum {
 /// The second look.
 pub(super) struct Kept<'a> {
     budget: Budget,
-    already: &'a Already,
+    already: &'a SentSpans,
     /// What is open, with its place.
     open: Vec<(u64, Place)>,
     sums: Vec<Sum>,
@@ -133,7 +133,7 @@ pub(super) struct Kept<'a> {
 }
 
 /// What becomes of a span that has ended.
-pub(super) enum Fate {
+pub(super) enum SpanDisposition {
     /// It is sent, in the span of this number.
     Alone(Option<u64>),
     /// Not as itself.
@@ -144,7 +144,7 @@ pub(super) enum Fate {
 const SUMS: usize = 2;
 
 impl<'a> Kept<'a> {
-    pub(super) fn new(budget: Budget, already: &'a Already) -> Self {
+    pub(super) fn new(budget: Budget, already: &'a SentSpans) -> Self {
         Kept { budget, already, open: Vec::new(), sums: Vec::new(), known: HashMap::new(), left_out: 0 }
     }
 
@@ -158,7 +158,7 @@ impl<'a> Kept<'a> {
                 Some(at) => Place::Merged(*at),
                 None if self.sums.len() >= SUMS * self.budget.most => Place::Nowhere,
                 None => {
-                    let (start, end, how) = (u64::MAX, 0, End::Returned);
+                    let (start, end, how) = (u64::MAX, 0, SpanEnd::Returned);
                     let (what, first) = (what.clone(), number);
                     self.known.insert((inside, what.clone()), self.sums.len());
                     self.sums.push(Sum { inside, what, first, count: 0, total: 0, start, end, how, tags: Vec::new() });
@@ -169,13 +169,13 @@ impl<'a> Kept<'a> {
         self.open.push((number, place));
     }
 
-    pub(super) fn closed(&mut self, span: &Span<'_>, depth: usize) -> Fate {
+    pub(super) fn closed(&mut self, span: &Span<'_>, depth: usize) -> SpanDisposition {
         if self.budget.alone.is_none() {
-            return Fate::Alone(span.parent);
+            return SpanDisposition::Alone(span.parent);
         }
         let (_, place) = self.open.remove(depth);
         match place {
-            Place::Alone(_) => Fate::Alone(alone_around(&self.open[..depth])),
+            Place::Alone(_) => SpanDisposition::Alone(alone_around(&self.open[..depth])),
             Place::Merged(at) => {
                 let sum = &mut self.sums[at];
                 if sum.count == 0 {
@@ -187,14 +187,14 @@ impl<'a> Kept<'a> {
                 sum.total += span.end - span.start;
                 sum.start = sum.start.min(span.start);
                 sum.end = sum.end.max(span.end);
-                if sum.how == End::Returned {
+                if sum.how == SpanEnd::Returned {
                     sum.how = span.how;
                 }
-                Fate::Merged
+                SpanDisposition::Merged
             }
             Place::Nowhere => {
                 self.left_out += 1;
-                Fate::Merged
+                SpanDisposition::Merged
             }
         }
     }

@@ -3,24 +3,24 @@
 use std::io::{self, Read};
 use std::time::Instant;
 
-use wasmtrace_trace::event::Ending;
+use wasmtrace_trace::event::RunOutcome;
 use wasmtrace_trace::export::metrics::Metrics;
 use wasmtrace_trace::export::otlp::Request;
 use wasmtrace_trace::export::spans::{Attribute, Spans, attribute};
-use wasmtrace_trace::export::{Encoding, Signal, Subject};
-use wasmtrace_trace::fold::{Change, Fold, Note, Span};
-use wasmtrace_trace::recording::{Block, End, Reader};
+use wasmtrace_trace::export::{Encoding, RunInfo, Signal};
+use wasmtrace_trace::recording::{Block, Footer, Reader};
+use wasmtrace_trace::span_builder::{Change, Note, Span, SpanBuilder};
 
-use crate::budget::{self, Budget, Fate, Kept, Sum};
-use crate::options::Order;
+use crate::budget::{self, Budget, Kept, SpanDisposition, Sum};
+use crate::options::ExportOptions;
 use crate::request::{Batch, is_full, subject};
-use crate::sender::Way;
-use crate::sent_spans::Already;
+use crate::sender::SignalSender;
+use crate::sent_spans::SentSpans;
 use crate::settings::{Exporter, Protocol, Settings};
 
 /// What was sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Delivered {
+pub struct Exported {
     /// The trace that it is in, in hex.
     pub trace: String,
     /// Spans, the run's own among them.
@@ -45,19 +45,19 @@ pub struct Delivered {
 ///
 /// # Errors
 /// In a sentence, why not all of it was taken. Sent again, the spans that were taken are the same ones.
-pub fn deliver<R: Read>(open: impl FnMut() -> io::Result<R>, order: &Order<'_>) -> Result<Delivered, String> {
-    deliver_rest(open, order, &Already::default())
+pub fn export<R: Read>(open: impl FnMut() -> io::Result<R>, order: &ExportOptions<'_>) -> Result<Exported, String> {
+    export_rest(open, order, &SentSpans::default())
 }
 
-/// The same of what was not sent while the recording was written ([`Underway`]).
+/// The same of what was not sent while the recording was written ([`IncrementalExport`]).
 ///
 /// # Errors
-/// Those of [`deliver`].
-pub fn deliver_rest<R: Read>(
+/// Those of [`export`].
+pub fn export_rest<R: Read>(
     mut open: impl FnMut() -> io::Result<R>,
-    order: &Order<'_>,
-    already: &Already,
-) -> Result<Delivered, String> {
+    order: &ExportOptions<'_>,
+    already: &SentSpans,
+) -> Result<Exported, String> {
     let mut read = || open().map_err(|e| e.to_string());
     let budget = match order.max_spans {
         0 => Budget::all(),
@@ -73,7 +73,7 @@ pub fn deliver_rest<R: Read>(
         }
     };
     let mut delivery: Option<Delivery<'_>> = None;
-    let mut delivered = Delivered::default();
+    let mut delivered = Exported::default();
     let mut budget = Some(budget);
     replay(read()?, order, |subject, step| {
         let delivery = match &mut delivery {
@@ -82,7 +82,7 @@ pub fn deliver_rest<R: Read>(
         };
         match step {
             Step::Change(change) => delivery.change(subject, change),
-            Step::End(ended) => {
+            Step::Footer(ended) => {
                 delivered = delivery.finish(subject, &ended)?;
                 Ok(())
             }
@@ -94,11 +94,11 @@ pub fn deliver_rest<R: Read>(
 /// What a recording says, step by step.
 enum Step<'s> {
     Change(&'s Change<'s>),
-    End(Ended<'s>),
+    Footer(Ended<'s>),
 }
 
 struct Ended<'s> {
-    ending: &'s Ending,
+    ending: &'s RunOutcome,
     duration: u64,
     calls: u64,
     /// It stops before the run did, and why.
@@ -108,12 +108,12 @@ struct Ended<'s> {
 /// Plays a recording, to its end or as far as it is sound.
 fn replay(
     input: impl Read,
-    order: &Order<'_>,
-    mut tell: impl FnMut(&Subject, Step<'_>) -> Result<(), String>,
+    order: &ExportOptions<'_>,
+    mut tell: impl FnMut(&RunInfo, Step<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut reader = Reader::open(io::BufReader::with_capacity(1 << 16, input)).map_err(|e| e.to_string())?;
     let subject = subject(reader.header(), order.settings, &order.resource);
-    let mut fold = Fold::new();
+    let mut fold = SpanBuilder::new();
     let mut events = Vec::new();
     let mut failed = Ok(());
     let (end, stops) = loop {
@@ -128,13 +128,13 @@ fn replay(
                 }
                 std::mem::replace(&mut failed, Ok(()))?;
             }
-            Ok(Block::End(end)) => break (Some(end), None),
+            Ok(Block::Footer(end)) => break (Some(end), None),
             Ok(Block::Stops) => break (None, Some("it stops before the run did".to_owned())),
             Err(e) => break (None, Some(e.to_string())),
         }
     };
-    let unknown = || End { ending: Ending::Unknown, duration: fold.last() };
-    let End { ending, duration } = end.or(order.end.clone()).unwrap_or_else(unknown);
+    let unknown = || Footer { ending: RunOutcome::Unknown, duration: fold.last() };
+    let Footer { ending, duration } = end.or(order.end.clone()).unwrap_or_else(unknown);
     let duration = duration.max(fold.last());
     fold.finish(duration, &ending, &mut |change| {
         if failed.is_ok() {
@@ -142,14 +142,14 @@ fn replay(
         }
     });
     failed?;
-    tell(&subject, Step::End(Ended { ending: &ending, duration, calls: fold.calls(), stops: stops.as_deref() }))
+    tell(&subject, Step::Footer(Ended { ending: &ending, duration, calls: fold.calls(), stops: stops.as_deref() }))
 }
 
 /// Spans, logs and metrics on their way.
 struct Delivery<'d> {
-    order: &'d Order<'d>,
+    order: &'d ExportOptions<'d>,
     kept: Kept<'d>,
-    already: &'d Already,
+    already: &'d SentSpans,
     /// How many spans have closed, and how many of them were sent while it ran.
     closed: u64,
     underway: u64,
@@ -160,9 +160,9 @@ struct Delivery<'d> {
     /// The same of its metrics.
     metrics: Option<Metrics>,
     /// One for each signal.
-    span_way: Way<'d>,
-    log_way: Way<'d>,
-    metric_way: Way<'d>,
+    span_way: SignalSender<'d>,
+    log_way: SignalSender<'d>,
+    metric_way: SignalSender<'d>,
 }
 
 fn encoding(exporter: &Exporter) -> Encoding {
@@ -173,7 +173,7 @@ fn encoding(exporter: &Exporter) -> Encoding {
 }
 
 impl<'d> Delivery<'d> {
-    fn begin(order: &'d Order<'d>, budget: Budget, already: &'d Already) -> Result<Self, String> {
+    fn begin(order: &'d ExportOptions<'d>, budget: Budget, already: &'d SentSpans) -> Result<Self, String> {
         let Settings { traces, logs, metrics, limits, .. } = order.settings;
         Ok(Delivery {
             order,
@@ -185,26 +185,26 @@ impl<'d> Delivery<'d> {
             batch: Batch::new(traces.protocol.value, *limits),
             logs: logs.enabled.value.then(|| Request::new(Signal::Logs, encoding(logs), *limits)),
             metrics: metrics.enabled.value.then(Metrics::default),
-            span_way: Way::new(traces, Signal::Traces, order),
-            log_way: Way::new(logs, Signal::Logs, order),
-            metric_way: Way::new(metrics, Signal::Metrics, order),
+            span_way: SignalSender::new(traces, Signal::Traces, order),
+            log_way: SignalSender::new(logs, Signal::Logs, order),
+            metric_way: SignalSender::new(metrics, Signal::Metrics, order),
         })
     }
 
     /// # Errors
     /// Why nothing of what is left will be taken.
-    fn change(&mut self, subject: &Subject, change: &Change<'_>) -> Result<(), String> {
+    fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> Result<(), String> {
         match change {
             Change::Opened { number, what, .. } => self.kept.opened(*number, what),
             Change::Closed { span, depth } => {
                 self.closed += 1;
                 match self.kept.closed(span, *depth) {
-                    Fate::Alone(_) if self.already.is_sent(span.number, self.closed) => {
+                    SpanDisposition::Alone(_) if self.already.is_sent(span.number, self.closed) => {
                         self.spans.forget(span.number);
                         self.underway += 1;
                     }
-                    Fate::Alone(parent) => self.span(subject, span, parent, Vec::new()),
-                    Fate::Merged => {}
+                    SpanDisposition::Alone(parent) => self.span(subject, span, parent, Vec::new()),
+                    SpanDisposition::Merged => {}
                 }
             }
             Change::Noted { at, span, note } => {
@@ -232,7 +232,7 @@ impl<'d> Delivery<'d> {
         if over { Err(self.failure().expect("something failed")) } else { Ok(()) }
     }
 
-    fn span(&mut self, subject: &Subject, span: &Span<'_>, parent: Option<u64>, more: Vec<Attribute>) {
+    fn span(&mut self, subject: &RunInfo, span: &Span<'_>, parent: Option<u64>, more: Vec<Attribute>) {
         let Delivery { spans, batch, .. } = self;
         spans.closed(subject, span, parent, more, |span| batch.span(subject, &span));
         if is_full(self.batch.size()) {
@@ -240,7 +240,7 @@ impl<'d> Delivery<'d> {
         }
     }
 
-    fn finish(&mut self, subject: &Subject, step: &Ended<'_>) -> Result<Delivered, String> {
+    fn finish(&mut self, subject: &RunInfo, step: &Ended<'_>) -> Result<Exported, String> {
         let (sums, merged, left_out) =
             std::mem::replace(&mut self.kept, Kept::new(Budget::all(), self.already)).finish();
         for (sum, inside) in &sums {
@@ -270,7 +270,7 @@ impl<'d> Delivery<'d> {
         said.splice(0..0, self.said());
         said.extend(step.stops.map(|stops| format!("the trace is incomplete: {stops}")));
         let already = &self.already.said;
-        Ok(Delivered {
+        Ok(Exported {
             trace: format!("{:032x}", self.spans.context(subject).trace),
             spans: (self.underway + self.span_way.taken()).saturating_sub(already.rejected()),
             underway: self.underway.saturating_sub(already.rejected()),
@@ -284,7 +284,7 @@ impl<'d> Delivery<'d> {
         })
     }
 
-    fn ways(&self) -> [&Way<'d>; 3] {
+    fn ways(&self) -> [&SignalSender<'d>; 3] {
         [&self.span_way, &self.log_way, &self.metric_way]
     }
 
@@ -324,12 +324,12 @@ impl<'d> Delivery<'d> {
         Some(parts.join("; "))
     }
 
-    fn send_spans(&mut self, subject: &Subject) {
+    fn send_spans(&mut self, subject: &RunInfo) {
         let (items, _) = self.batch.size();
         self.span_way.send(&self.batch.take(subject), items);
     }
 
-    fn send_logs(&mut self, subject: &Subject) {
+    fn send_logs(&mut self, subject: &RunInfo) {
         let Some(logs) = &mut self.logs else { return };
         let (items, _) = logs.size();
         if items > 0 {
@@ -338,7 +338,7 @@ impl<'d> Delivery<'d> {
     }
 
     /// How many metrics there are.
-    fn send_metrics(&mut self, subject: &Subject, duration: u64, said: &mut Vec<String>) -> u64 {
+    fn send_metrics(&mut self, subject: &RunInfo, duration: u64, said: &mut Vec<String>) -> u64 {
         let Some(metrics) = self.metrics.take() else { return 0 };
         let by_metric = metrics.by_metric();
         if metrics.left_out > 0 {

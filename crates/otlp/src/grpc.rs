@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::answer::{self, Again, Said, Trouble};
 use super::http::{USER_AGENT, gzip};
+use super::response::{self, Retry, Said, Trouble};
 use super::settings::{Exporter, without_secrets};
 use super::tls;
 use wasmtrace_trace::export::Signal;
@@ -84,16 +84,17 @@ impl Grpc {
         };
         let said = runtime.block_on(async { tokio::time::timeout(timeout, exchange).await });
         let said = said.unwrap_or_else(|_| {
-            Err(Trouble { again: Again::Unanswered, message: format!("{shown}: no answer within {timeout:.1?}") })
+            Err(Trouble { again: Retry::Unanswered, message: format!("{shown}: no answer within {timeout:.1?}") })
         });
         match said {
             Ok((kind, answer)) if kind.starts_with("application/grpc") => {
-                answer::of_success(signal, "application/grpc", &answer).map_err(|()| answer::no_collector(&self.shown))
+                response::of_success(signal, "application/grpc", &answer)
+                    .map_err(|()| response::no_collector(&self.shown))
             }
-            Ok(_) => Err(answer::no_collector(&self.shown)),
+            Ok(_) => Err(response::no_collector(&self.shown)),
             Err(trouble) => {
                 // A connection that failed once is not asked again.
-                if trouble.again == Again::Unanswered {
+                if trouble.again == Retry::Unanswered {
                     self.connection = None;
                 }
                 Err(trouble)
@@ -103,11 +104,11 @@ impl Grpc {
 }
 
 fn broken(e: h2::Error) -> Trouble {
-    Trouble { again: Again::Unanswered, message: format!("the connection failed: {e}") }
+    Trouble { again: Retry::Unanswered, message: format!("the connection failed: {e}") }
 }
 
 async fn connect(endpoint: &Uri, shown: &str, tls: Option<Arc<rustls::ClientConfig>>) -> Result<Sender, Trouble> {
-    let unreached = |e: std::io::Error| Trouble { again: Again::Unanswered, message: format!("{shown}: {e}") };
+    let unreached = |e: std::io::Error| Trouble { again: Retry::Unanswered, message: format!("{shown}: {e}") };
     let host = endpoint.host().expect("`Exporter::check` has seen that there is one");
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let port = endpoint.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
@@ -115,9 +116,9 @@ async fn connect(endpoint: &Uri, shown: &str, tls: Option<Arc<rustls::ClientConf
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return handshake(stream).await };
     let name = rustls::pki_types::ServerName::try_from(bare.to_owned())
-        .map_err(|e| Trouble { again: Again::Never, message: format!("{host}: {e}") })?;
+        .map_err(|e| Trouble { again: Retry::Never, message: format!("{host}: {e}") })?;
     let stream = tokio_rustls::TlsConnector::from(tls).connect(name, stream).await;
-    let stream = stream.map_err(|e| Trouble { again: Again::Never, message: format!("{shown}: TLS: {e}") })?;
+    let stream = stream.map_err(|e| Trouble { again: Retry::Never, message: format!("{shown}: TLS: {e}") })?;
     handshake(stream).await
 }
 
@@ -184,26 +185,26 @@ async fn exchange(
         Some(code) => {
             let details = unbase64(&text("grpc-status-details-bin").unwrap_or_default());
             let said = percent_decoded(&text("grpc-message").unwrap_or_default());
-            let (said, after) = answer::grpc_failure(&said, &details);
+            let (said, after) = response::grpc_failure(&said, &details);
             Err(Trouble { again: again(code, after), message: format!("the sink answers {}: {said}", name(code)) })
         }
         // Not gRPC: a proxy, or another server.
         None if matches!(head.status.as_u16(), 429 | 502 | 503 | 504) => {
-            Err(Trouble { again: Again::Later(None), message: format!("the sink answers {}", head.status) })
+            Err(Trouble { again: Retry::Later(None), message: format!("the sink answers {}", head.status) })
         }
         None => Err(Trouble {
-            again: Again::Never,
+            again: Retry::Never,
             message: format!("the sink answers, but not as a collector does (HTTP {})", head.status.as_u16()),
         }),
     }
 }
 
 /// Which answers may be others later (OTLP specification, "Failures").
-fn again(code: u32, after: Option<Duration>) -> Again {
+fn again(code: u32, after: Option<Duration>) -> Retry {
     match code {
-        1 | 4 | 10 | 11 | 14 | 15 => Again::Later(after),
-        8 if after.is_some() => Again::Later(after),
-        _ => Again::Never,
+        1 | 4 | 10 | 11 | 14 | 15 => Retry::Later(after),
+        8 if after.is_some() => Retry::Later(after),
+        _ => Retry::Never,
     }
 }
 

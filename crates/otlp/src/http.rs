@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::{self, Again, Said, Trouble};
+use super::response::{self, Retry, Said, Trouble};
 use super::settings::{Exporter, Protocol, without_secrets};
 use super::tls;
 use wasmtrace_trace::export::{Encoding, Signal};
@@ -88,23 +88,23 @@ impl Http {
         if status.is_success() {
             let answer = match answer {
                 Err(ureq::Error::BodyExceedsLimit(_)) => {
-                    return Err(answer::no_collector(&self.shown));
+                    return Err(response::no_collector(&self.shown));
                 }
                 answer => answer.map_err(|e| trouble(&self.shown, &e))?,
             };
             return match signal {
                 Some(signal) => {
-                    answer::of_success(signal, kind, &answer).map_err(|()| answer::no_collector(&self.shown))
+                    response::of_success(signal, kind, &answer).map_err(|()| response::no_collector(&self.shown))
                 }
                 None => Ok(Said::default()),
             };
         }
-        let said = answer::message(kind, &answer.unwrap_or_default());
+        let said = response::message(kind, &answer.unwrap_or_default());
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         let again = match status.as_u16() {
             // Seconds; the form that is a date is seldom, and then our own pace will do.
-            429 | 502 | 503 | 504 => Again::Later(after.trim().parse().ok().map(Duration::from_secs)),
-            _ => Again::Never,
+            429 | 502 | 503 | 504 => Retry::Later(after.trim().parse().ok().map(Duration::from_secs)),
+            _ => Retry::Never,
         };
         Err(Trouble { again, message: format!("{} answers {status}{said}", self.shown) })
     }
@@ -112,10 +112,10 @@ impl Http {
 
 fn trouble(url: &str, e: &ureq::Error) -> Trouble {
     let again = match e {
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => Again::Unanswered,
-        ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => Again::Unanswered,
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => Retry::Unanswered,
+        ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => Retry::Unanswered,
         // What is wrong with a URL, a header or a certificate stays wrong.
-        _ => Again::Never,
+        _ => Retry::Never,
     };
     let why = match e {
         ureq::Error::Io(io) => io.to_string(),

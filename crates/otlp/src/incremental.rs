@@ -2,7 +2,7 @@
 //!
 //! The recording grows, and is read as far as it goes, in windows. Spans that have closed since the last window are sent with the
 //! parents that they have, though these may still be open: their ids are known, and they come later. So the trace is one tree
-//! when the run is over, and what is sent then is the rest ([`super::deliver_rest`]): no span is sent twice that a sink has
+//! when the run is over, and what is sent then is the rest ([`super::export_rest`]): no span is sent twice that a sink has
 //! taken, and what a sink refuses on the way is left to the end.
 //!
 //! Of a budget, half at most is spent on the way, and in each window a thirty-second of what is left of that half: who
@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 use super::budget::{Rank, rank};
 use super::request::{Batch, is_full, subject};
 use super::sender::Sender;
-use super::sent_spans::Already;
+use super::sent_spans::SentSpans;
 use super::settings::Settings;
 use wasmtrace_trace::event::Event;
 use wasmtrace_trace::export::spans::Spans;
-use wasmtrace_trace::export::{Signal, Subject};
-use wasmtrace_trace::fold::{Change, End, Fold, Note, Span, What};
+use wasmtrace_trace::export::{RunInfo, Signal};
 use wasmtrace_trace::recording::{Block, Growing, Reader};
+use wasmtrace_trace::span_builder::{Change, Note, Span, SpanBuilder, SpanEnd, What};
 
 /// What is known of it while it is sent: for another thread.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +37,7 @@ pub struct Progress(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    already: Already,
+    already: SentSpans,
     /// No further request is to begin.
     ending: bool,
     /// What was sent has been asked for: what is taken now comes too late.
@@ -51,7 +51,7 @@ impl Progress {
     }
 
     /// Says what was sent, after [`Progress::end`]. A request that is still on its way counts as not sent.
-    pub fn ended(&self) -> Already {
+    pub fn ended(&self) -> SentSpans {
         let mut state = self.lock();
         (state.ending, state.ended) = (true, true);
         state.already.clone()
@@ -63,26 +63,33 @@ impl Progress {
 }
 
 /// A recording that grows, and is sent as it does.
-pub struct Underway {
+pub struct IncrementalExport {
     file: File,
     reader: Reader<BufReader<Growing<File>>>,
-    fold: Fold,
+    fold: SpanBuilder,
     events: Vec<Event>,
     sending: Sending,
 }
 
-impl std::fmt::Debug for Underway {
+impl std::fmt::Debug for IncrementalExport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Underway").field("sent", &self.sending.progress.lock().already.spans()).finish_non_exhaustive()
+        f.debug_struct("IncrementalExport")
+            .field("sent", &self.sending.progress.lock().already.spans())
+            .finish_non_exhaustive()
     }
 }
 
-impl Underway {
-    /// Of the recording at `path`, which has its header; with the budget of [`super::Order`].
+impl IncrementalExport {
+    /// Of the recording at `path`, which has its header; with the budget of [`super::ExportOptions`].
     ///
     /// # Errors
     /// In a sentence, why it cannot be read.
-    pub fn new(path: &Path, settings: &Settings, max_spans: usize, progress: Progress) -> Result<Underway, String> {
+    pub fn new(
+        path: &Path,
+        settings: &Settings,
+        max_spans: usize,
+        progress: Progress,
+    ) -> Result<IncrementalExport, String> {
         let open = || File::open(path).map_err(|e| e.to_string());
         let reader =
             Reader::open(BufReader::with_capacity(1 << 16, Growing::new(open()?))).map_err(|e| e.to_string())?;
@@ -104,7 +111,7 @@ impl Underway {
             within: Duration::ZERO,
             failed: None,
         };
-        Ok(Underway { file: open()?, reader, fold: Fold::new(), events: Vec::new(), sending })
+        Ok(IncrementalExport { file: open()?, reader, fold: SpanBuilder::new(), events: Vec::new(), sending })
     }
 
     /// Reads what was recorded until now, and sends what has closed in it: each request `within` that time.
@@ -112,7 +119,7 @@ impl Underway {
     /// # Errors
     /// In a sentence, why not all of that was taken; the next window is sent all the same.
     pub fn window(&mut self, within: Duration) -> Result<(), String> {
-        let Underway { file, reader, fold, events, sending } = self;
+        let IncrementalExport { file, reader, fold, events, sending } = self;
         // No further: a guest may write faster than a sink takes.
         let until = file.metadata().map_err(|e| e.to_string())?.len();
         sending.begin(within);
@@ -121,7 +128,7 @@ impl Underway {
                 Block::Events => {
                     events.iter().for_each(|event| fold.event(event, &mut |change| sending.change(change)))
                 }
-                Block::Stops | Block::End(_) => break,
+                Block::Stops | Block::Footer(_) => break,
             }
         }
         sending.choose(fold.last());
@@ -137,7 +144,7 @@ const WINDOWS: usize = 32;
 /// What becomes of what closes.
 struct Sending {
     settings: Settings,
-    subject: Subject,
+    subject: RunInfo,
     spans: Spans,
     batch: Batch,
     progress: Progress,
@@ -168,7 +175,7 @@ struct Candidate {
     what: What,
     start: u64,
     end: u64,
-    how: End,
+    how: SpanEnd,
     tags: Vec<(String, String)>,
     closed: u64,
 }
@@ -310,7 +317,7 @@ impl Sending {
         if state.ended {
             return;
         }
-        let Already { sent, closed, said, .. } = &mut state.already;
+        let SentSpans { sent, closed, said, .. } = &mut state.already;
         said.add(std::mem::take(&mut sender.said));
         for (number, place) in on_its_way {
             match closed.last_mut() {

@@ -5,12 +5,11 @@
 //! same spans (their ids follow from the recording).
 //!
 //! ```text
-//! recording ─Reader→ Events ─Fold→ Changes ─(budget)→ Spans ─encode→ requests ─Sender→ sink
+//! recording ─Reader→ Events ─SpanBuilder→ Changes ─(budget)→ Spans ─encode→ requests ─Sender→ sink
 //! ```
 //!
 //! The budget looks at the recording first, and so it is read twice where there is one; both times in bounded memory.
 
-mod answer;
 mod budget;
 mod exporter;
 mod grpc;
@@ -18,12 +17,13 @@ mod http;
 mod incremental;
 mod options;
 mod request;
+mod response;
 mod sender;
 mod sent_spans;
 pub mod settings;
 mod tls;
 
-pub use exporter::{Delivered, deliver, deliver_rest};
-pub use incremental::{Progress, Underway};
-pub use options::Order;
-pub use sent_spans::Already;
+pub use exporter::{Exported, export, export_rest};
+pub use incremental::{IncrementalExport, Progress};
+pub use options::ExportOptions;
+pub use sent_spans::SentSpans;

@@ -1,16 +1,16 @@
 //! Requests with spans, and what they are about.
 
 use wasmtrace_trace::export::otlp::Request;
-use wasmtrace_trace::export::spans::Told;
+use wasmtrace_trace::export::spans::ExportSpan;
 use wasmtrace_trace::export::zipkin::ZipkinRequest;
-use wasmtrace_trace::export::{Encoding, Limits, Signal, Subject};
+use wasmtrace_trace::export::{Encoding, Limits, RunInfo, Signal};
 use wasmtrace_trace::recording::Header;
 
 use crate::settings::{Protocol, Settings};
 
 /// What a recording is of, with the resource that is sent.
-pub(crate) fn subject(header: &Header, settings: &Settings, resource: &[(String, String)]) -> Subject {
-    let mut subject = Subject::from(header);
+pub(crate) fn subject(header: &Header, settings: &Settings, resource: &[(String, String)]) -> RunInfo {
+    let mut subject = RunInfo::from(header);
     let recorded = std::mem::take(&mut subject.resource);
     subject.resource = settings.resource.value.clone();
     for (key, value) in recorded.into_iter().chain(resource.iter().cloned()) {
@@ -35,7 +35,7 @@ impl Batch {
         }
     }
 
-    pub(crate) fn span(&mut self, subject: &Subject, span: &Told<'_>) {
+    pub(crate) fn span(&mut self, subject: &RunInfo, span: &ExportSpan<'_>) {
         match self {
             Batch::Otlp(request) => request.span(subject, span),
             Batch::Zipkin(request) => request.span(subject, span),
@@ -49,7 +49,7 @@ impl Batch {
         }
     }
 
-    pub(crate) fn take(&mut self, subject: &Subject) -> Vec<u8> {
+    pub(crate) fn take(&mut self, subject: &RunInfo) -> Vec<u8> {
         match self {
             Batch::Otlp(request) => request.take(subject),
             Batch::Zipkin(request) => request.take(),

@@ -3,10 +3,10 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::answer::{Again, Said, Trouble};
 use super::grpc::Grpc;
 use super::http::Http;
-use super::options::Order;
+use super::options::ExportOptions;
+use super::response::{Retry, Said, Trouble};
 use super::settings::{Exporter, Protocol};
 use wasmtrace_trace::export::Signal;
 
@@ -31,10 +31,10 @@ pub(super) struct Sender {
 }
 
 /// The requests of one signal, which is sent whatever becomes of the others.
-pub(super) struct Way<'w> {
+pub(super) struct SignalSender<'w> {
     exporter: &'w Exporter,
     signal: Signal,
-    order: &'w Order<'w>,
+    order: &'w ExportOptions<'w>,
     /// From the first request on.
     sender: Option<Sender>,
     /// How many items were in requests that were taken.
@@ -43,9 +43,9 @@ pub(super) struct Way<'w> {
     failed: Option<String>,
 }
 
-impl<'w> Way<'w> {
-    pub(super) fn new(exporter: &'w Exporter, signal: Signal, order: &'w Order<'w>) -> Self {
-        Way { exporter, signal, order, sender: None, items: 0, failed: None }
+impl<'w> SignalSender<'w> {
+    pub(super) fn new(exporter: &'w Exporter, signal: Signal, order: &'w ExportOptions<'w>) -> Self {
+        SignalSender { exporter, signal, order, sender: None, items: 0, failed: None }
     }
 
     /// Sends a request with so many items, if none has failed.
@@ -125,14 +125,14 @@ impl Sender {
                 Err(trouble) => trouble,
             };
             let wait = match again {
-                Again::Never => return Err(message),
-                Again::Unanswered if !self.answers && tries >= TRIES_UNANSWERED => return Err(message),
-                Again::Later(Some(after)) => after,
-                Again::Unanswered | Again::Later(None) => pause + jitter(pause),
+                Retry::Never => return Err(message),
+                Retry::Unanswered if !self.answers && tries >= TRIES_UNANSWERED => return Err(message),
+                Retry::Later(Some(after)) => after,
+                Retry::Unanswered | Retry::Later(None) => pause + jitter(pause),
             };
-            self.answers |= matches!(again, Again::Later(_));
+            self.answers |= matches!(again, Retry::Later(_));
             if wait >= self.left() {
-                let asked = matches!(again, Again::Later(Some(_)));
+                let asked = matches!(again, Retry::Later(Some(_)));
                 return Err(if asked { format!("{message}, and asks to wait {wait:.1?}") } else { message });
             }
             if wait >= LONG_PAUSE

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::answer::Said;
+use crate::response::Said;
 
 /// What of a recording was sent while it was written.
 #[derive(Debug, Clone, Default)]
-pub struct Already {
+pub struct SentSpans {
     /// The numbers of the spans that are sent as they are, now or when they close.
     pub(super) chosen: HashSet<u64>,
     /// Those of them that the sink has taken.
@@ -18,7 +18,7 @@ pub struct Already {
     pub(super) said: Said,
 }
 
-impl Already {
+impl SentSpans {
     /// Whether the sink has taken the span of this number, which is the one of that place in the order in which they closed.
     pub(super) fn is_sent(&self, number: u64, closed: u64) -> bool {
         self.is_sent_alone(number) || self.closed.iter().any(|range| range.contains(&closed))

@@ -7,7 +7,7 @@ use super::setup::{no_host_functions, not_linked, setup};
 use super::store::Host;
 use super::{ending, hooks, manual};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
-use wasmtrace_trace::event::Ending;
+use wasmtrace_trace::event::RunOutcome;
 
 /// A compiled module, and what its hooks need.
 pub(super) struct Unit {
@@ -23,7 +23,7 @@ pub(super) fn call(
     preloads: Vec<(String, Unit)>,
     main: &Unit,
     invoke: Option<&Invoke>,
-) -> Result<(Ending, Vec<String>)> {
+) -> Result<(RunOutcome, Vec<String>)> {
     for (name, unit) in &preloads {
         let instance = match instantiate(store, &mut linker, unit)? {
             Ok(instance) => instance,
@@ -42,9 +42,11 @@ pub(super) fn call(
     };
     let Some(invoke) = invoke else {
         return match instance.get_typed_func::<(), ()>(&mut *store, "_start") {
-            Ok(start) => Ok((start.call(&mut *store, ()).map_or_else(ending, |()| Ok(Ending::Returned))?, Vec::new())),
+            Ok(start) => {
+                Ok((start.call(&mut *store, ()).map_or_else(ending, |()| Ok(RunOutcome::Returned))?, Vec::new()))
+            }
             // A module with a start function has run by now.
-            Err(_) if instance.get_func(&mut *store, "_start").is_none() => Ok((Ending::Returned, Vec::new())),
+            Err(_) if instance.get_func(&mut *store, "_start").is_none() => Ok((RunOutcome::Returned, Vec::new())),
             Err(e) => Err(setup("`_start` is no entry function", e)),
         };
     };
@@ -53,7 +55,11 @@ pub(super) fn call(
 
 /// Makes an instance, with hooks and manual API of its own: the types of these differ from module to module, and so do
 /// the functions that their ids mean. The inner error is the ending of a guest that did not survive its start.
-fn instantiate(store: &mut Store<Host>, linker: &mut Linker<Host>, unit: &Unit) -> Result<Result<Instance, Ending>> {
+fn instantiate(
+    store: &mut Store<Host>,
+    linker: &mut Linker<Host>,
+    unit: &Unit,
+) -> Result<Result<Instance, RunOutcome>> {
     // In place of those of the module before.
     linker.allow_shadowing(true);
     hooks::add_to_linker(linker, &unit.module, &unit.needs, |host: &mut Host| &mut host.trace)
@@ -79,7 +85,7 @@ fn call_export(
     instance: &Instance,
     module: &Module,
     invoke: &Invoke,
-) -> Result<(Ending, Vec<String>)> {
+) -> Result<(RunOutcome, Vec<String>)> {
     let name = wasmtrace_abi::text::printable(&invoke.function).into_owned();
     let Some(function) = instance.get_func(&mut *store, &invoke.function) else {
         let functions: Vec<_> = module
@@ -102,7 +108,7 @@ fn call_export(
     let args = ty.params().zip(&invoke.args).map(|(ty, text)| argument(&ty, text)).collect::<Result<Vec<Val>>>()?;
     let mut results: Vec<Val> = ty.results().map(|ty| Val::default_for_ty(&ty).unwrap_or(Val::I32(0))).collect();
     match function.call(&mut *store, &args, &mut results) {
-        Ok(()) => Ok((Ending::Returned, results.iter().map(show).collect())),
+        Ok(()) => Ok((RunOutcome::Returned, results.iter().map(show).collect())),
         Err(e) => Ok((ending(e)?, Vec::new())),
     }
 }
@@ -143,6 +149,6 @@ fn show(value: &Val) -> String {
 }
 
 /// How the guest ended; an error that is none of the guest's comes back as ours.
-fn ending(e: wasmtime::Error) -> Result<Ending> {
+fn ending(e: wasmtime::Error) -> Result<RunOutcome> {
     ending::of_error(&e).ok_or_else(|| setup("the module cannot be instantiated", e))
 }

@@ -3,8 +3,8 @@
 //! The guest cannot read a clock by itself, only a word of its buffer. Two write it: the guest's own thread at each
 //! `flush`, and, where that is not enough, a thread that does nothing else.
 //!
-//! *Coarse*: flushes come so often that the word is fresh, some five microseconds old where calls are dense (the recorder
-//! sees to that, and `timeline` shares out what lies between them), and this thread only lowers the limit when there has been
+//! *Coarse*: flushes come so often that the word is fresh, some five microseconds old where calls are dense (the producer
+//! sees to that, and `time_model` shares out what lies between them), and this thread only lowers the limit when there has been
 //! none for 100 µs, so that the next event is given its time when it comes. It never writes the time, and so never takes a
 //! core from the guest. Where calls below a threshold are counted only, there are no flushes while a call runs, so there it
 //! writes the time as well, each 100 µs.

@@ -89,7 +89,7 @@ pub enum Stdio {
         /// Whether its output is thrown away.
         quiet: bool,
     },
-    /// Output is kept and handed back in the [`Outcome`](crate::Outcome).
+    /// Output is kept and handed back in the [`RunResult`](crate::RunResult).
     Capture {
         /// What the guest reads.
         stdin: Vec<u8>,

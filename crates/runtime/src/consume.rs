@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::clock::HANDOVER;
-use super::taker::Taker;
+use super::consumer::Consumer;
 use wasmtrace_trace::batch::{Batch, MarkKind};
 use wasmtrace_trace::event::Event;
-use wasmtrace_trace::timeline::Timeline;
+use wasmtrace_trace::time_model::TimeModel;
 
 /// Events that are consumed at a time, or a block more.
 const BATCH: usize = 16_384;
@@ -20,17 +20,17 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Turns a consumer of events into one of batches: each event gets a time.
 pub(super) fn with_times(mut consume_some: impl FnMut(&[Event])) -> impl FnMut(&Batch) {
-    let (mut timeline, mut events) = (Timeline::new(), Vec::new());
+    let (mut time_model, mut events) = (TimeModel::new(), Vec::new());
     move |batch| {
         events.clear();
-        timeline.events(batch, &mut events);
+        time_model.events(batch, &mut events);
         consume_some(&events);
     }
 }
 
 /// Consumes what is recorded until the guest is done: when the last event was, in nanoseconds.
-pub(super) fn consume_all(taker: Taker<'_>, consume_some: impl FnMut(&Batch)) -> u64 {
-    consume(taker, &AtomicI32::new(0), consume_some).last
+pub(super) fn consume_all(consumer: Consumer<'_>, consume_some: impl FnMut(&Batch)) -> u64 {
+    consume(consumer, &AtomicI32::new(0), consume_some).last
 }
 
 /// What came of consuming.
@@ -43,27 +43,31 @@ pub(super) struct Consumed {
 }
 
 /// Consumes events until the guest is done, or has not ended in time though it was asked to.
-pub(super) fn consume(mut taker: Taker<'_>, interrupt: &AtomicI32, mut consume: impl FnMut(&Batch)) -> Consumed {
+pub(super) fn consume(mut consumer: Consumer<'_>, interrupt: &AtomicI32, mut consume: impl FnMut(&Batch)) -> Consumed {
     let mut batch = Batch::default();
     let mut asked_to_end: Option<Instant> = None;
     let mut consumed = Instant::now();
-    let end = |taker: &Taker<'_>, abandoned| Consumed { abandoned, last: taker.last(), samples_lost: taker.lost() };
+    let end = |consumer: &Consumer<'_>, abandoned| Consumed {
+        abandoned,
+        last: consumer.last(),
+        samples_lost: consumer.lost(),
+    };
     loop {
         batch.clear();
-        taker.look();
-        taker.take(&mut batch, BATCH);
+        consumer.look();
+        consumer.take(&mut batch, BATCH);
         // A guest that goes on without a word is idle, however often it is interrupted.
         let idle = batch.words.is_empty() && batch.marks.iter().all(|mark| matches!(mark.kind, MarkKind::Sample(_)));
         if idle {
-            taker.peek(&mut batch, false);
+            consumer.peek(&mut batch, false);
         }
         if !batch.is_empty() || consumed.elapsed().as_nanos() as u64 > HANDOVER {
             consume(&batch);
             consumed = Instant::now();
         }
         if idle {
-            if taker.is_over() {
-                return end(&taker, false);
+            if consumer.is_over() {
+                return end(&consumer, false);
             }
             std::thread::sleep(IDLE);
         }
@@ -75,10 +79,10 @@ pub(super) fn consume(mut taker: Taker<'_>, interrupt: &AtomicI32, mut consume: 
             asked_to_end = Some(Instant::now());
         } else if since.is_some_and(|since| since.elapsed() > grace) {
             batch.clear();
-            taker.peek(&mut batch, true);
-            taker.stop(&mut batch);
+            consumer.peek(&mut batch, true);
+            consumer.stop(&mut batch);
             consume(&batch);
-            return end(&taker, true);
+            return end(&consumer, true);
         }
     }
 }

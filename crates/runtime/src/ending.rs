@@ -2,18 +2,18 @@
 
 use wasmtime_wasi::I32Exit;
 
-use super::recorder::Interrupted;
+use super::producer::Interrupted;
 use super::wasi::ProcExit;
-use wasmtrace_trace::event::{Ending, Trap};
+use wasmtrace_trace::event::{RunOutcome, Trap};
 
 /// What an error of the engine says of the guest; nothing if it is none of the guest's.
-pub(super) fn of_error(e: &wasmtime::Error) -> Option<Ending> {
+pub(super) fn of_error(e: &wasmtime::Error) -> Option<RunOutcome> {
     // Ours and wasmtime-wasi's.
     if let Some(code) = e.downcast_ref().map(|ProcExit(code)| code).or(e.downcast_ref().map(|I32Exit(code)| code)) {
-        return Some(Ending::Exited(*code));
+        return Some(RunOutcome::Exited(*code));
     }
     if let Some(Interrupted(signal)) = e.downcast_ref() {
-        return Some(Ending::Interrupted(*signal));
+        return Some(RunOutcome::Interrupted(*signal));
     }
     let backtrace = e.downcast_ref::<wasmtime::WasmBacktrace>();
     let frames = backtrace.map_or_else(Vec::new, |b| b.frames().iter().map(|f| f.func_index()).collect());
@@ -27,13 +27,13 @@ pub(super) fn of_error(e: &wasmtime::Error) -> Option<Ending> {
     } else {
         return None;
     };
-    Some(Ending::Trapped(Trap { code, message, frames }))
+    Some(RunOutcome::Trapped(Trap { code, message, frames }))
 }
 
 /// What the host itself failed of, while the guest had these frames.
-pub(super) fn of_host(e: &wasmtime::Error, frames: Vec<u32>) -> Ending {
+pub(super) fn of_host(e: &wasmtime::Error, frames: Vec<u32>) -> RunOutcome {
     let message = wasmtrace_abi::text::printable(&e.root_cause().to_string()).into_owned();
-    Ending::Trapped(Trap { code: "host_error".to_owned(), message, frames })
+    RunOutcome::Trapped(Trap { code: "host_error".to_owned(), message, frames })
 }
 
 fn snake_case(camel: &str) -> String {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use wasmtime::{Caller, Extern, ExternType, Linker, Module, WasmBacktrace};
 
 use super::buffer::Buffer;
-use super::recorder::Recorder;
-use super::store::{Trace, recorder};
+use super::producer::Producer;
+use super::store::{TraceSlot, producer};
 use wasmtrace_abi::buffer::{BLOCK, CURSOR, EXPORT, LIMIT, first_block};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::{FLUSH_OF_OLD, HookSet, ProbeId, RECORDER, is_hook_import};
@@ -45,7 +45,7 @@ pub(super) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     module: &Module,
     needs: &Needs,
-    trace: impl Fn(&mut T) -> &mut Trace + Copy + Send + Sync + 'static,
+    trace: impl Fn(&mut T) -> &mut TraceSlot + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
     let first = needs.first_probe;
     let mut defined = HashSet::new();
@@ -92,8 +92,12 @@ pub(super) fn add_to_linker<T: 'static>(
 
 /// An event of the Observe set.
 #[inline]
-fn push<T>(caller: &mut Caller<'_, T>, trace: impl Fn(&mut T) -> &mut Trace, kind: EventKind) -> wasmtime::Result<()> {
-    recorder(caller, trace)?.map_or(Ok(()), |recorder| recorder.push(kind))
+fn push<T>(
+    caller: &mut Caller<'_, T>,
+    trace: impl Fn(&mut T) -> &mut TraceSlot,
+    kind: EventKind,
+) -> wasmtime::Result<()> {
+    producer(caller, trace)?.map_or(Ok(()), |producer| producer.push(kind))
 }
 
 /// One of the functions that fill and empty the guest's buffer.
@@ -101,12 +105,12 @@ fn add_buffer_hook<T: 'static>(
     linker: &mut Linker<T>,
     needs: &Needs,
     name: &str,
-    trace: impl Fn(&mut T) -> &mut Trace + Copy + Send + Sync + 'static,
+    trace: impl Fn(&mut T) -> &mut TraceSlot + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
     if name == "memory-grow" {
         linker.func_wrap(RECORDER, name, move |mut caller: Caller<'_, T>, pages: u32| {
-            let heard = recorder(&mut caller, trace)?;
-            heard.map_or(Ok(()), |recorder| recorder.push_after_buffer(EventKind::MemoryGrow(pages), 0))
+            let heard = producer(&mut caller, trace)?;
+            heard.map_or(Ok(()), |producer| producer.push_after_buffer(EventKind::MemoryGrow(pages), 0))
         })?;
         return Ok(());
     }
@@ -114,14 +118,14 @@ fn add_buffer_hook<T: 'static>(
     let once = needs.once;
     let threshold = name == "flush-counted";
     linker.func_wrap(RECORDER, name, move |mut caller: Caller<'_, T>| -> wasmtime::Result<()> {
-        let Some(heard) = recorder(&mut caller, trace)? else { return unheard(&mut caller, &place) };
+        let Some(heard) = producer(&mut caller, trace)? else { return unheard(&mut caller, &place) };
         match heard.buffer().copied() {
             None if !heard.takes_buffers() => return Err(wasmtime::Error::msg(NO_BUFFERS)),
             None => begin(&mut caller, trace, (&place, functions, threshold))?,
             Some(_) if once => {}
             Some(buffer) => is_of_caller(&buffer, &mut caller, &place)?,
         }
-        recorder(&mut caller, trace)?.map_or(Ok(()), Recorder::flush)
+        producer(&mut caller, trace)?.map_or(Ok(()), Producer::flush)
     })?;
     Ok(())
 }
@@ -130,7 +134,7 @@ fn add_buffer_hook<T: 'static>(
 #[cold]
 fn begin<T>(
     caller: &mut Caller<'_, T>,
-    trace: impl Fn(&mut T) -> &mut Trace,
+    trace: impl Fn(&mut T) -> &mut TraceSlot,
     (place, functions, threshold): (&BufferPlace, u32, bool),
 ) -> wasmtime::Result<()> {
     let set = if threshold { HookSet::Threshold } else { HookSet::Buffer };
@@ -138,8 +142,8 @@ fn begin<T>(
     let Some((buffer, end)) = buffer_of(caller, place).filter(|_| room) else {
         return Err(wasmtime::Error::msg("the module has no buffer where its Manifest says that there is one"));
     };
-    let Some(recorder) = recorder(caller, trace)? else { return Ok(()) };
-    Ok(recorder.begin_buffer(buffer, (place.first_block, end), functions, threshold)?)
+    let Some(producer) = producer(caller, trace)? else { return Ok(()) };
+    Ok(producer.begin_buffer(buffer, (place.first_block, end), functions, threshold)?)
 }
 
 /// Two buffers have no order.
@@ -182,7 +186,7 @@ fn buffer_of<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> Option<(Buff
     }
     let blocks = bytes.checked_sub(place.first_block)? / BLOCK;
     let base = NonNull::new(memory.data_ptr(&*caller)).filter(|base| base.addr().get().is_multiple_of(8))?;
-    // SAFETY: the memory does not grow, so it does not move. Its store is the one that is recorded (`Trace::recorder` gives
+    // SAFETY: the memory does not grow, so it does not move. Its store is the one that is recorded (`Trace::producer` gives
     // nothing to others), and that is borrowed until everything that was given this is done with it (`ReadBeforeDrop`).
     let buffer = unsafe { Buffer::new(base, bytes) };
     (blocks >= 2).then_some((buffer, place.first_block + blocks * BLOCK))
@@ -221,7 +225,7 @@ fn buffer_place(wasm: &wasmtrace_instrument::module::Module<'_>) -> Result<Optio
     if !is_its_own(&place, wasm) {
         return Err(Error::new(
             ErrorKind::Run,
-            "the Manifest says that the module records into a memory that is not the recorder's alone: hook it anew",
+            "the Manifest says that the module records into a memory that is not the producer's alone: hook it anew",
         ));
     }
     Ok(Some((place, wasm.func_count())))

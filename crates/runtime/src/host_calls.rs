@@ -26,31 +26,31 @@ pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked
             CallHook::ReturningFromWasm => depth = depth.saturating_sub(1),
             CallHook::CallingHost | CallHook::ReturningFromHost => {}
         }
-        let Some(recorder) = store.data_mut().trace.recorder_of_run() else { return Ok(()) };
+        let Some(producer) = store.data_mut().trace.producer_of_run() else { return Ok(()) };
         match hook {
-            CallHook::CallingHost => recorder.enters_host(true),
+            CallHook::CallingHost => producer.enters_host(true),
             CallHook::ReturningFromWasm => {
-                recorder.enters_host(depth > 0);
+                producer.enters_host(depth > 0);
                 if depth == 0 {
-                    recorder.begins_or_ends();
+                    producer.begins_or_ends();
                 }
             }
             CallHook::CallingWasm | CallHook::ReturningFromHost => {
                 if depth == 1 && matches!(hook, CallHook::CallingWasm) {
-                    recorder.begins_or_ends();
+                    producer.begins_or_ends();
                 }
-                let took = recorder.in_host().filter(|_| !hooked).unwrap_or(0);
+                let took = producer.in_host().filter(|_| !hooked).unwrap_or(0);
                 random_number = random::after(random_number);
                 let weight = if took < EACH { EACH } else { took };
                 let at_random = (u64::from(random_number) * weight) >> 32;
                 if took > 0 && at_random < took {
                     let path = path(store.as_context_mut(), &firsts);
-                    if let Some(recorder) = store.data_mut().trace.recorder_of_run() {
-                        recorder.host_call(Sample { weight, cost: 0, place: Place::Host, path: Some(path) });
+                    if let Some(producer) = store.data_mut().trace.producer_of_run() {
+                        producer.host_call(Sample { weight, cost: 0, place: Place::Host, path: Some(path) });
                     }
                 }
-                if let Some(recorder) = store.data_mut().trace.recorder_of_run() {
-                    recorder.leaves_host();
+                if let Some(producer) = store.data_mut().trace.producer_of_run() {
+                    producer.leaves_host();
                 }
             }
         }

@@ -3,7 +3,6 @@
 //! The guest runs on a thread of its own, with a stack sized for it; the thread that calls [`run`] consumes the events
 //! as they come, in blocks. A module without hooks runs just the same, and records nothing.
 
-mod activations;
 mod buffer;
 mod cache;
 mod call;
@@ -11,26 +10,27 @@ mod channel;
 mod clock;
 mod config;
 mod consume;
+mod consumer;
+pub mod embed;
 mod ending;
 mod hooks;
 mod host_calls;
 mod manual;
 mod places;
+mod producer;
 mod progress;
 mod random;
-mod recorder;
 mod ring;
 mod run;
 mod sampler;
 mod setup;
 mod store;
-mod taker;
-pub mod tracing;
+mod unwinder;
 mod wasi;
 
 pub use cache::CodeCache;
 pub use clock::ClockMode;
 pub use config::{Config, DEFAULT_WASM_STACK, HOOKED_STACK, Invoke, Preload, Stdio};
-pub use run::{Outcome, run, run_batches};
-pub use store::Trace;
-pub use tracing::{Recorded, Tracing};
+pub use embed::{RecordedCalls, TracedModule};
+pub use run::{RunResult, run, run_batches};
+pub use store::TraceSlot;

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use wasmtime::{Caller, ExternType, Linker, Module, Val, ValType};
 
-use super::store::{Trace, recorder};
+use super::store::{TraceSlot, producer};
 use wasmtrace_abi::hook::{OBSERVE_API, OBSERVE_OLD};
 use wasmtrace_trace::event::{EventKind, Level, Manual, Misuse};
 
@@ -67,7 +67,7 @@ impl Api {
 pub(super) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     module: &Module,
-    trace: impl Fn(&mut T) -> &mut Trace + Copy + Send + Sync + 'static,
+    trace: impl Fn(&mut T) -> &mut TraceSlot + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
     let mut defined = HashSet::new();
     for import in module.imports() {
@@ -87,8 +87,8 @@ pub(super) fn add_to_linker<T: 'static>(
             for said in said(api, &mut caller, params).into_iter().flatten() {
                 let event = EventKind::Manual(Box::new(said));
                 let bytes = event.text_len();
-                if let Some(recorder) = recorder(&mut caller, trace)? {
-                    recorder.push_after_buffer(event, bytes)?;
+                if let Some(producer) = producer(&mut caller, trace)? {
+                    producer.push_after_buffer(event, bytes)?;
                 }
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! State shared by the recorder and the consumer: how many events the guest has written and handed over.
+//! State shared by the producer and the consumer: how many events the guest has written and handed over.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};

@@ -9,7 +9,7 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_instrument::injected::is_hooked;
 use wasmtrace_instrument::module::{ParseOptions, parse_with};
 use wasmtrace_trace::batch::Batch;
-use wasmtrace_trace::event::{Ending, Event};
+use wasmtrace_trace::event::{Event, RunOutcome};
 
 use crate::cache::CodeCache;
 use crate::call::{Unit, call};
@@ -18,10 +18,10 @@ use crate::clock::Clock;
 use crate::config::{Config, HOOKED_STACK};
 use crate::consume::{Consumed, consume, with_times};
 use crate::places::Places;
-use crate::recorder::Settings;
+use crate::producer::Settings;
 use crate::sampler::Samples;
 use crate::setup::{no_host_functions, setup};
-use crate::store::{self, Host, Trace};
+use crate::store::{self, Host, TraceSlot};
 use crate::{hooks, host_calls, wasi};
 
 /// Stack of the guest's thread beside what the guest uses itself: wasmtime and WASI run on it.
@@ -29,9 +29,9 @@ const HOST_STACK: usize = 4 << 20;
 
 /// What came of a run.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct RunResult {
     /// How it ended.
-    pub ending: Ending,
+    pub ending: RunOutcome,
     /// Nanoseconds from before instantiation to the end, without those for which the guest waited for `consume`.
     pub duration: u64,
     /// Nanoseconds for which it waited: they are in no event's time.
@@ -57,8 +57,8 @@ pub struct Outcome {
 ///
 /// # Errors
 /// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
-/// to call is missing. A guest that traps or exits is no error but an [`Ending`].
-pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> Result<Outcome> {
+/// to call is missing. A guest that traps or exits is no error but an [`RunOutcome`].
+pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> Result<RunResult> {
     run_batches(wasm, config, with_times(consume_some))
 }
 
@@ -66,7 +66,7 @@ pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> 
 ///
 /// # Errors
 /// Those of [`run`].
-pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch)) -> Result<Outcome> {
+pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch)) -> Result<RunResult> {
     // The engine validates what it compiles.
     let parse = |wasm| parse_with(wasm, &ParseOptions { validate: false, ..Default::default() });
     let main_wasm = parse(wasm)?;
@@ -102,7 +102,7 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     let clock = Arc::new(Clock::new());
     let min_duration = config.min_duration.as_nanos() as u64;
     let settings = Settings { mode: config.clock, min_duration, buffers: true, times: config.times };
-    let (mut recorder, mut taker) = channel(clock.clone(), config.interrupt.clone(), settings);
+    let (mut producer, mut consumer) = channel(clock.clone(), config.interrupt.clone(), settings);
     let mut not_sampled = None;
     if hooked && main.needs.buffer.is_none() {
         not_sampled = Some("each event of this module calls the host");
@@ -114,9 +114,9 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
         let modules = preloads.iter().map(|(_, unit)| unit.module.clone()).zip(&preload_wasms).zip(probes);
         let modules = modules.map(|((module, wasm), first)| (module, wasm, first));
         let places = Places::new(modules.chain([(main.module.clone(), &main_wasm, 0)]));
-        let samples = Samples::new(recorder.shared().clone(), places.texts(), !hooked);
+        let samples = Samples::new(producer.shared().clone(), places.texts(), !hooked);
         let firsts = places.firsts();
-        taker.sampled_by(samples.clone(), places, !hooked);
+        consumer.sampled_by(samples.clone(), places, !hooked);
         (samples, firsts)
     });
     let invoke = config.invoke.clone();
@@ -126,13 +126,13 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
         .name("guest".into())
         .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
         .spawn(move || {
-            let mut store = Store::new(&engine, Host { wasi, trace: Trace::default() });
+            let mut store = Store::new(&engine, Host { wasi, trace: TraceSlot::default() });
             let sampling = samples.as_ref().map(|(samples, _)| samples.start()).transpose();
             if let (Some((samples, firsts)), Ok(Some(_))) = (samples, &sampling) {
-                recorder.sampled_by(samples);
+                producer.sampled_by(samples);
                 host_calls::measure(&mut store, firsts, hooked);
             }
-            let until_read = store::begin(&mut store.as_context_mut(), |host| &mut host.trace, recorder)
+            let until_read = store::begin(&mut store.as_context_mut(), |host| &mut host.trace, producer)
                 .expect("nothing is recorded in a new store");
             let cpu = thread_cpu();
             let called = call(&mut store, linker, preloads, &main, invoke.as_ref());
@@ -145,15 +145,15 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
         })
         .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
 
-    let Consumed { abandoned, last, samples_lost } = consume(taker, &config.interrupt, consume_some);
+    let Consumed { abandoned, last, samples_lost } = consume(consumer, &config.interrupt, consume_some);
     let (called, end, guest_cpu, failed) = if abandoned {
         let signal = config.interrupt.load(Ordering::Relaxed).abs();
-        (Ok((Ending::Interrupted(signal), Vec::new())), clock.now(), None, None)
+        (Ok((RunOutcome::Interrupted(signal), Vec::new())), clock.now(), None, None)
     } else {
         guest.join().map_err(|_| Error::new(ErrorKind::Run, "the engine failed on the guest's thread"))?
     };
     let (ending, results) = called?;
-    Ok(Outcome {
+    Ok(RunResult {
         ending,
         duration: end.max(last),
         waited: clock.waited(),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use wasmparser::{Operator, Parser, Payload};
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest, OBSERVE, ProbeId, RECORDER};
 use wasmtrace::module::{self, FuncIdx};
-use wasmtrace::trace::fold::{Change, End, Fold, Irregular, Span, What};
-use wasmtrace::trace::{Ending, Event, EventKind};
+use wasmtrace::trace::span_builder::{Anomalies, Change, Span, SpanBuilder, SpanEnd, What};
+use wasmtrace::trace::{Event, EventKind, RunOutcome};
 
 use crate::host::{Call, Frame, World};
 
@@ -19,17 +19,17 @@ pub fn assert_balanced(hooked: &[u8], events: &[Event], call: &Call) {
 }
 
 /// The same without a look at the backtrace. Returns the functions that were open at the end, innermost first.
-pub fn assert_nested(hooked: &[u8], events: &[Event], ending: &Ending) -> Vec<u32> {
+pub fn assert_nested(hooked: &[u8], events: &[Event], ending: &RunOutcome) -> Vec<u32> {
     let open = assert_nested_if(catches(hooked), false, events, ending);
-    assert!(open.is_empty() || *ending != Ending::Returned, "{open:?} are open after a return");
+    assert!(open.is_empty() || *ending != RunOutcome::Returned, "{open:?} are open after a return");
     open
 }
 
 /// `unseen`: exceptions of other modules may cross calls of this one, which catches none and does not see it.
-fn assert_nested_if(catches: bool, unseen: bool, events: &[Event], ending: &Ending) -> Vec<u32> {
+fn assert_nested_if(catches: bool, unseen: bool, events: &[Event], ending: &RunOutcome) -> Vec<u32> {
     let mut open = Vec::new();
     let irregular = fold_into(events, ending, |span| {
-        if matches!(span.how, End::Exited | End::Trapped { .. }) {
+        if matches!(span.how, SpanEnd::Exited | SpanEnd::Trapped { .. }) {
             open.push(function(span.what));
         }
     });
@@ -80,10 +80,10 @@ impl Known {
             open.sort_unstable();
             frames.sort_unstable();
         }
-        let thrown = matches!(&call.ending, Ending::Trapped(trap) if trap.code == "exception");
+        let thrown = matches!(&call.ending, RunOutcome::Trapped(trap) if trap.code == "exception");
         let left = match &call.ending {
-            Ending::Exited(_) => true,
-            Ending::Trapped(trap) => trap.code.to_lowercase().starts_with("unreachable"),
+            RunOutcome::Exited(_) => true,
+            RunOutcome::Trapped(trap) => trap.code.to_lowercase().starts_with("unreachable"),
             _ => false,
         };
         if self.balanced && left {
@@ -113,10 +113,13 @@ pub fn assert_all_balanced(known: &[Arc<Known>], world: &World, call: &Call) {
         // What is caught in another instance crosses calls here unseen, unless they tell; they are closed when their caller is.
         let unseen = throws && (!known.catches || known.tells_landings);
         let of_one = assert_nested_if(known.catches, unseen, events, &call.ending);
-        assert!(of_one.is_empty() || unseen || call.ending != Ending::Returned, "{of_one:?} are open after a return");
+        assert!(
+            of_one.is_empty() || unseen || call.ending != RunOutcome::Returned,
+            "{of_one:?} are open after a return"
+        );
         open.entry(world.first_of_its_module(at)).or_default().push(of_one);
     }
-    if call.ending != Ending::Returned {
+    if call.ending != RunOutcome::Returned {
         for (first, open) in open {
             known[first].assert_open(open, call, !throws, |frame| frame.instance == first);
         }
@@ -126,18 +129,18 @@ pub fn assert_all_balanced(known: &[Arc<Known>], world: &World, call: &Call) {
 /// What is kept of a span.
 pub struct Closed {
     pub what: What,
-    pub how: End,
+    pub how: SpanEnd,
 }
 
 /// The spans of a run in the order in which they were closed, the one that encloses all last.
-pub fn fold(events: &[Event], ending: &Ending) -> (Vec<Closed>, Irregular) {
+pub fn fold(events: &[Event], ending: &RunOutcome) -> (Vec<Closed>, Anomalies) {
     let mut spans = Vec::new();
     let irregular = fold_into(events, ending, |span| spans.push(Closed { what: span.what.clone(), how: span.how }));
     (spans, irregular)
 }
 
-fn fold_into(events: &[Event], ending: &Ending, mut closed: impl FnMut(&Span<'_>)) -> Irregular {
-    let mut fold = Fold::new();
+fn fold_into(events: &[Event], ending: &RunOutcome, mut closed: impl FnMut(&Span<'_>)) -> Anomalies {
+    let mut fold = SpanBuilder::new();
     let mut tell = |change: &Change<'_>| {
         if let Change::Closed { span, .. } = change {
             closed(span);

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtrace::rewrite::Rewritten;
-use wasmtrace::trace::Ending;
+use wasmtrace::trace::RunOutcome;
 use wasmtrace::{WarningKind, module};
 
 use crate::balance::{assert_balanced, probes};
@@ -91,7 +91,7 @@ fn compare(wasm: &[u8], out: &Rewritten, second: bool, seen: &Runs) {
         let mut hooked = HOOKED.open_with_defaults(&hooked).expect("it can be instantiated without hooks");
         let (Some(before), Some(after)) = (plain.call(export), hooked.call(export)) else { continue };
         count(&seen.calls, 1);
-        count(&seen.traps, u64::from(after.ending != Ending::Returned));
+        count(&seen.traps, u64::from(after.ending != RunOutcome::Returned));
         count(&seen.events, hooked.events().len() as u64);
         executed |= !hooked.events().is_empty();
         if before.out_of_stack() {

@@ -12,7 +12,7 @@ use wasmtime::{
 };
 use wasmtrace::hook::{BufferPlace, MANIFEST_SECTION, Manifest, OBSERVE, ProbeId, RECORDER};
 use wasmtrace::module;
-use wasmtrace::trace::{Ending, Event, EventKind, Trap};
+use wasmtrace::trace::{Event, EventKind, RunOutcome, Trap};
 
 /// Stack for a module without hooks; one with hooks gets four times as much, as `runtime` does it. Small, so that both
 /// fit on the thread of a test.
@@ -97,7 +97,7 @@ enum OpenCall {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
     /// Of a trap: the code; neither message nor frames.
-    pub ending: Ending,
+    pub ending: RunOutcome,
     /// The values that were returned, floats by their bits.
     pub returned: Vec<String>,
     /// The WebAssembly frames of an end that was no return, innermost first.
@@ -343,10 +343,10 @@ impl World {
         let frames: Vec<Frame> =
             e.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |b| b.frames().iter().map(frame).collect());
         let trapped = |code: String| {
-            Ending::Trapped(Trap { code, message: String::new(), frames: frames.iter().map(|f| f.func).collect() })
+            RunOutcome::Trapped(Trap { code, message: String::new(), frames: frames.iter().map(|f| f.func).collect() })
         };
         let ending = if let Some(Exit(code)) = e.downcast_ref() {
-            Ending::Exited(*code)
+            RunOutcome::Exited(*code)
         } else if let Some(code) = e.downcast_ref::<TrapCode>() {
             trapped(format!("{code:?}"))
         } else if e.is::<wasmtime::ThrownException>() {
@@ -553,12 +553,12 @@ fn word(memory: &[u8], at: u32) -> u32 {
 
 impl Call {
     pub fn returned(returned: Vec<String>) -> Call {
-        Call { ending: Ending::Returned, returned, frames: Vec::new() }
+        Call { ending: RunOutcome::Returned, returned, frames: Vec::new() }
     }
 
     /// Whether the engine's stack ran out: the one end that hooks may bring about by themselves.
     pub fn out_of_stack(&self) -> bool {
-        matches!(&self.ending, Ending::Trapped(trap) if trap.code == format!("{:?}", TrapCode::StackOverflow))
+        matches!(&self.ending, RunOutcome::Trapped(trap) if trap.code == format!("{:?}", TrapCode::StackOverflow))
     }
 }
 

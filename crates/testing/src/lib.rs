@@ -1,7 +1,7 @@
 //! What the tests have in common: the corpus, a host, and what is compared.
 
 use wasmtrace::hook::{HOOK_SETS, HookSet};
-use wasmtrace::rewrite::{BalanceExit, Rewritten};
+use wasmtrace::rewrite::{CloseOnExit, Rewritten};
 use wasmtrace::{ErrorKind, Options, instrument, module, rewrite};
 
 #[cfg(feature = "host")]
@@ -34,7 +34,7 @@ pub fn hooked_with(wasm: &[u8], hooks: HookSet) -> wasmtrace::error::Result<Rewr
 
 /// With the Observe set, exiting what is open before it leaves.
 pub fn balanced(wasm: &[u8]) -> Rewritten {
-    let rewrite = rewrite::Options { balance_exit: BalanceExit::Always, ..Default::default() };
+    let rewrite = rewrite::Options { close_on_exit: CloseOnExit::Always, ..Default::default() };
     instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap()
 }
 

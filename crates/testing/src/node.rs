@@ -8,7 +8,7 @@ use serde_json::Value;
 use wasmtrace::hook::ProbeId;
 use wasmtrace::module;
 use wasmtrace::runtime::Invoke;
-use wasmtrace::trace::{Ending, Event, EventKind, Trap};
+use wasmtrace::trace::{Event, EventKind, RunOutcome, Trap};
 
 use crate::host::{Call, Frame};
 use crate::programs::Run;
@@ -187,12 +187,12 @@ fn call(run: &Value) -> Call {
     };
     let frames: Vec<Frame> = run["frames"].as_array().into_iter().flatten().map(frame).collect();
     let ending = if let Some(code) = run["exited"].as_i64() {
-        Ending::Exited(code as i32)
+        RunOutcome::Exited(code as i32)
     } else if let Some(message) = run["trapped"].as_str() {
         let frames = frames.iter().map(|frame| frame.func).collect();
-        Ending::Trapped(Trap { code: message.to_owned(), message: message.to_owned(), frames })
+        RunOutcome::Trapped(Trap { code: message.to_owned(), message: message.to_owned(), frames })
     } else {
-        Ending::Returned
+        RunOutcome::Returned
     };
     Call { ending, returned: texts(&run["returned"]), frames }
 }

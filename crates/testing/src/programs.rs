@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use wasmtrace::runtime::{self, Config, Invoke, Outcome, Stdio};
-use wasmtrace::trace::{Ending, Event};
+use wasmtrace::runtime::{self, Config, Invoke, RunResult, Stdio};
+use wasmtrace::trace::{Event, RunOutcome};
 
 use crate::{Case, corpus, files, programs};
 
@@ -118,12 +118,12 @@ impl Run {
     }
 
     /// Runs a module in this way, and holds against it what is known of the program.
-    pub fn of(&self, wasm: &[u8]) -> (Outcome, Vec<Event>) {
+    pub fn of(&self, wasm: &[u8]) -> (RunResult, Vec<Event>) {
         self.of_with(wasm, |_| {})
     }
 
     /// The same, with something set otherwise.
-    pub fn of_with(&self, wasm: &[u8], set: impl Fn(&mut Config)) -> (Outcome, Vec<Event>) {
+    pub fn of_with(&self, wasm: &[u8], set: impl Fn(&mut Config)) -> (RunResult, Vec<Event>) {
         let folder = self.folder();
         let mut config = Config {
             program: "program".to_owned(),
@@ -136,7 +136,7 @@ impl Run {
         set(&mut config);
         let (outcome, events) = run(wasm, &config);
         self.holds(&outcome.stdout, &outcome.stderr, &outcome.ending, &folder);
-        if let (Expected::Trap(message), Ending::Trapped(trap)) = (&self.end, &outcome.ending) {
+        if let (Expected::Trap(message), RunOutcome::Trapped(trap)) = (&self.end, &outcome.ending) {
             assert!(trap.message.contains(message), "{:?} trapped otherwise: {trap:?}", self.args);
         }
         (outcome, events)
@@ -152,16 +152,16 @@ impl Run {
     }
 
     /// Holds what came of a run against what is known of the program, whoever ran it: each engine has its own message for a trap.
-    pub fn holds(&self, stdout: &[u8], stderr: &[u8], ending: &Ending, folder: &TempDir) {
+    pub fn holds(&self, stdout: &[u8], stderr: &[u8], ending: &RunOutcome, folder: &TempDir) {
         let args = &self.args;
         assert_eq!(String::from_utf8_lossy(stdout), self.stdout, "stdout of {args:?}");
         if let Some(expected) = &self.stderr {
             assert_eq!(&String::from_utf8_lossy(stderr), expected, "stderr of {args:?}");
         }
         match (&self.end, ending) {
-            (Expected::Exit(0), Ending::Returned) => {}
-            (Expected::Exit(expected), Ending::Exited(code)) if *expected == i64::from(*code) => {}
-            (Expected::Trap(_), Ending::Trapped(_)) => assert_eq!(ending.exit_code(), 134),
+            (Expected::Exit(0), RunOutcome::Returned) => {}
+            (Expected::Exit(expected), RunOutcome::Exited(code)) if *expected == i64::from(*code) => {}
+            (Expected::Trap(_), RunOutcome::Trapped(_)) => assert_eq!(ending.exit_code(), 134),
             (_, ending) => panic!("{args:?} ended otherwise: {ending:?}"),
         }
         for (name, contents) in &self.files_after {
@@ -171,7 +171,7 @@ impl Run {
 }
 
 /// Runs a module and keeps all events. What a broken compiler makes may not end: it is cut off.
-pub fn run(wasm: &[u8], config: &Config) -> (Outcome, Vec<Event>) {
+pub fn run(wasm: &[u8], config: &Config) -> (RunResult, Vec<Event>) {
     let (done, watched) = channel::<()>();
     let interrupt = config.interrupt.clone();
     let watch = std::thread::spawn(move || {

@@ -3,7 +3,7 @@
 use wasmtrace::hook::ProbeId;
 use wasmtrace::module::{self, FuncIdx, Module};
 use wasmtrace::rewrite::Rewritten;
-use wasmtrace::trace::{Ending, Event, EventKind, Trap};
+use wasmtrace::trace::{Event, EventKind, RunOutcome, Trap};
 
 use crate::balance::probes;
 use crate::host::{Call, Frame, Session};
@@ -60,13 +60,13 @@ pub fn by_rank(out: &Rewritten, events: &[Event]) -> Vec<String> {
     seen
 }
 
-fn is_exception(ending: &Ending) -> bool {
-    matches!(ending, Ending::Trapped(trap) if trap.code == "exception")
+fn is_exception(ending: &RunOutcome) -> bool {
+    matches!(ending, RunOutcome::Trapped(trap) if trap.code == "exception")
 }
 
-fn without_frames(ending: &Ending) -> Ending {
+fn without_frames(ending: &RunOutcome) -> RunOutcome {
     match ending {
-        Ending::Trapped(trap) => Ending::Trapped(Trap { frames: Vec::new(), ..trap.clone() }),
+        RunOutcome::Trapped(trap) => RunOutcome::Trapped(Trap { frames: Vec::new(), ..trap.clone() }),
         other => other.clone(),
     }
 }
@@ -74,7 +74,7 @@ fn without_frames(ending: &Ending) -> Ending {
 /// The frames, without what wasmtime does not always know: where one load gives the address of the next it may compile both
 /// into one, and then reports the second where the first is out of bounds.
 fn comparable((mut frames, call): (Vec<Frame>, &Call)) -> Vec<Frame> {
-    if matches!(&call.ending, Ending::Trapped(trap) if trap.code == "MemoryOutOfBounds") {
+    if matches!(&call.ending, RunOutcome::Trapped(trap) if trap.code == "MemoryOutOfBounds") {
         frames.iter_mut().take(1).for_each(|innermost| innermost.offset = None);
     }
     frames

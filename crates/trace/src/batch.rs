@@ -2,7 +2,7 @@
 //!
 //! A word says that a function was entered or left ([`wasmtrace_abi::buffer::word`]), and nothing of when. What is known of
 //! time stands in marks: a [`Stamp`] wherever the guest called the host, a [`Sample`] wherever it was interrupted to see
-//! what it does. From words and stamps [`super::timeline`] estimates when each event happened; a call tree needs no such
+//! what it does. From words and stamps [`super::time_model`] estimates when each event happened; a call tree needs no such
 //! times and takes its shares from samples ([`super::calltree`]).
 
 use crate::event::{Event, EventKind};
@@ -140,7 +140,7 @@ pub fn events_of(words: &[u32]) -> u64 {
 pub fn said(word: u32) -> (EventKind, Option<EventKind>) {
     match meaning(word) {
         (id, Kind::Enter | Kind::Catching) => (EventKind::Enter(id), None),
-        (id, Kind::Exit | Kind::Landed) => (EventKind::Exit(id), None),
+        (id, Kind::Exit | Kind::Caught) => (EventKind::Exit(id), None),
         (id, Kind::Leaf) => (EventKind::Enter(id), Some(EventKind::Exit(id))),
     }
 }

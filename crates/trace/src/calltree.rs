@@ -19,10 +19,10 @@
 //! [`Accuracy::error`].
 
 use super::batch::{Batch, MarkKind, Place, Sample, Stamp, said};
-use super::fold::{Change, Fold, Irregular};
 use super::profile::{Profile, Times};
-use super::timeline::{Step, Timeline};
-use crate::event::Ending;
+use super::span_builder::{Anomalies, Change, SpanBuilder};
+use super::time_model::{Step, TimeModel};
+use crate::event::RunOutcome;
 use crate::event::{Event, EventKind};
 
 /// For so many nanoseconds all events have times.
@@ -56,9 +56,9 @@ const MOST_IN_HOOKS: f64 = 0.9;
 /// Builds a call tree.
 #[derive(Debug, Default)]
 pub struct CallTree {
-    fold: Fold,
+    fold: SpanBuilder,
     profile: Profile,
-    timeline: Timeline,
+    time_model: TimeModel,
     /// Whether events still have times.
     timing: Timing,
     events: u64,
@@ -143,8 +143,8 @@ impl CallTree {
     /// Takes a batch, and tells of each span that it opens and closes: every event is given its time.
     #[inline]
     pub fn spans(&mut self, batch: &Batch, mut tell: impl FnMut(&Change<'_>)) {
-        let CallTree { fold, profile, timeline, parts, since, host, pauses, accuracy, .. } = self;
-        timeline.batch(batch, |step| match step {
+        let CallTree { fold, profile, time_model, parts, since, host, pauses, accuracy, .. } = self;
+        time_model.batch(batch, |step| match step {
             Step::Event(event) => fold.event(event, &mut |change| {
                 profile.change(change);
                 tell(change);
@@ -165,7 +165,7 @@ impl CallTree {
     pub fn batch(&mut self, batch: &Batch) {
         if self.timing == Timing::Every {
             // Samples are in the tree by themselves.
-            self.timeline.fits(false);
+            self.time_model.fits(false);
             self.spans(batch, |_| {});
             let enough = self.events > TIMED_EVENTS || self.since.is_some_and(|at| at > TIMED_NANOS);
             if enough && self.parts[0].samples + self.accuracy.in_hooks >= LEAST_SAMPLES + self.accuracy.seen {
@@ -201,7 +201,7 @@ impl CallTree {
     /// Enters and exits without times.
     fn words(&mut self, mut words: &[u32]) {
         while !words.is_empty() {
-            let taken = match self.fold.is_irregular() {
+            let taken = match self.fold.has_anomalies() {
                 true => 0,
                 false => {
                     let (taken, calls) = self.profile.words(words, &mut self.low);
@@ -228,14 +228,14 @@ impl CallTree {
     }
 
     fn catch_up(&mut self) {
-        if !self.fold.is_irregular() {
+        if !self.fold.has_anomalies() {
             let low = self.low.min(self.profile.depth());
             self.fold.catch_up(low, self.profile.open_from(low), std::mem::take(&mut self.unsaid));
         }
     }
 
     /// Ends the run after `duration` nanoseconds, or with its last event, and settles all times.
-    pub fn finish(&mut self, ending: &Ending, duration: u64, mut tell: impl FnMut(&Change<'_>)) {
+    pub fn finish(&mut self, ending: &RunOutcome, duration: u64, mut tell: impl FnMut(&Change<'_>)) {
         let end = match self.timing {
             Timing::Every => duration.max(self.fold.last()),
             Timing::None => {
@@ -259,7 +259,7 @@ impl CallTree {
         self.accuracy.host = self.host;
         if self.accuracy.samples + self.accuracy.in_hooks == 0 {
             // What spans took is all that is known, but for calls of the host where there are no spans.
-            return self.share_out([1.0, 0.0, 0.0]);
+            return self.interpolate([1.0, 0.0, 0.0]);
         }
         let all = Part {
             guest: before.guest.saturating_add(since.guest),
@@ -293,7 +293,7 @@ impl CallTree {
         let rate = |nanos: f64, by: f64| if by >= 1.0 { nanos / by } else { 0.0 };
         // What no sample speaks of is shared out like the rest.
         let rest = if since.weight == 0 { guest[1] } else { 0.0 };
-        self.share_out([
+        self.interpolate([
             rate((guest[0] + rest) * prior, in_spans),
             rate((guest[0] + rest) * (1.0 - prior), before.weight as f64),
             rate(guest[1], since.weight as f64),
@@ -301,7 +301,7 @@ impl CallTree {
     }
 
     /// Gives each node its times: so much of what its spans took, and of what its samples weigh.
-    fn share_out(&mut self, rates: [f64; 3]) {
+    fn interpolate(&mut self, rates: [f64; 3]) {
         let sampled = self.accuracy.samples > 0;
         self.profile.settle(|node, measured| {
             let time = |spans: u64, of: fn(Times) -> u64| {
@@ -329,7 +329,7 @@ impl CallTree {
     }
 
     /// What was not as it should be.
-    pub fn irregular(&self) -> &Irregular {
+    pub fn irregular(&self) -> &Anomalies {
         self.fold.irregular()
     }
 

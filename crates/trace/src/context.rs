@@ -97,7 +97,7 @@ impl Context {
         }
     }
 
-    /// The id of the span with this number (see [`super::fold::Span::number`]); 0 is the run's own. No two numbers have
+    /// The id of the span with this number (see [`super::span_builder::Span::number`]); 0 is the run's own. No two numbers have
     /// the same, and none is 0.
     pub fn span(&self, number: u64) -> u64 {
         match self.run ^ mix(number) {

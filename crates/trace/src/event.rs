@@ -24,10 +24,10 @@ pub enum EventKind {
     Unwound(ProbeId),
     /// That many calls of a function, somewhere since the last such event, were too short or too deep to be kept; what
     /// they called is counted likewise. Totals stay exact.
-    Folded(ProbeId, u32),
+    Elided(ProbeId, u32),
     /// The clock had stood still for that many nanoseconds when it was set next, at this event: what happened since the
     /// event before may have happened at any time in between.
-    Drift(u64),
+    ClockGap(u64),
     /// `memory.grow` is about to be executed with this many pages, whatever comes of it.
     MemoryGrow(u32),
     /// The guest's own code speaks. Boxed: these are few, and the others are many.
@@ -145,7 +145,7 @@ impl Level {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub enum RunOutcome {
     /// The entry function returned.
     Returned,
     /// The guest asked to exit with this code.
@@ -169,27 +169,27 @@ pub struct Trap {
     pub frames: Vec<u32>,
 }
 
-impl Ending {
+impl RunOutcome {
     /// The exit code that a process has which ends like this: the guest's own, modulo 256 as Unix has it; 134 for a trap
     /// (as after `abort`); 128 and the signal's number after a signal.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Ending::Returned => 0,
-            Ending::Exited(code) => *code as u8,
-            Ending::Trapped(_) => 134,
-            Ending::Interrupted(signal) => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(u8::MAX)),
-            Ending::Unknown => 1,
+            RunOutcome::Returned => 0,
+            RunOutcome::Exited(code) => *code as u8,
+            RunOutcome::Trapped(_) => 134,
+            RunOutcome::Interrupted(signal) => 128u8.saturating_add(u8::try_from(*signal).unwrap_or(u8::MAX)),
+            RunOutcome::Unknown => 1,
         }
     }
 
     /// A few words for a person.
     pub fn describe(&self) -> String {
         match self {
-            Ending::Returned => "exit code 0".to_owned(),
-            Ending::Exited(code) => format!("exit code {code}"),
-            Ending::Trapped(trap) => format!("trap: {}", trap.message),
-            Ending::Interrupted(signal) => format!("ended by signal {signal}"),
-            Ending::Unknown => "the recording stops before the run did".to_owned(),
+            RunOutcome::Returned => "exit code 0".to_owned(),
+            RunOutcome::Exited(code) => format!("exit code {code}"),
+            RunOutcome::Trapped(trap) => format!("trap: {}", trap.message),
+            RunOutcome::Interrupted(signal) => format!("ended by signal {signal}"),
+            RunOutcome::Unknown => "the recording stops before the run did".to_owned(),
         }
     }
 }

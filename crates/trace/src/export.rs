@@ -8,10 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::calltree::Accuracy;
 use crate::context::{Context, Parent};
-use crate::event::Ending;
-use crate::fold::{Change, Irregular, What};
+use crate::event::RunOutcome;
 use crate::profile::Profile;
 use crate::recording::Header;
+use crate::span_builder::{Anomalies, Change, What};
 use wasmtrace_abi::hook::{HookSet, ProbeId};
 use wasmtrace_abi::label::Label;
 use wasmtrace_abi::manifest::{Manifest, Probe, Probes};
@@ -48,7 +48,7 @@ pub use tree::Tree;
 
 /// What a trace is about: what does not change while it is recorded.
 #[derive(Debug, Clone, Default)]
-pub struct Subject {
+pub struct RunInfo {
     /// The program's name, for a person.
     pub program: String,
     /// SHA-256 of the module before it was hooked, where that is known.
@@ -119,19 +119,19 @@ pub fn new_context(parent: Option<&Parent>, state: String) -> io::Result<Context
     Ok(Context::begin(parent, state, random))
 }
 
-impl Subject {
+impl RunInfo {
     /// A run of a hooked module that begins now: what is known of it by the module alone. Of one that records into a buffer,
     /// the clock is to be told too ([`Recording`]).
-    pub fn of(program: &str, probes: Probes) -> Subject {
+    pub fn of(program: &str, probes: Probes) -> RunInfo {
         let Probes { input_sha256, labels } = probes;
-        Subject { program: program.to_owned(), hash: input_sha256, labels, ..Subject::default() }.beginning_now()
+        RunInfo { program: program.to_owned(), hash: input_sha256, labels, ..RunInfo::default() }.beginning_now()
     }
 
     /// The same of a run that begins now: a module may be run many times.
     #[must_use]
-    pub fn beginning_now(self) -> Subject {
+    pub fn beginning_now(self) -> RunInfo {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
-        Subject { began, ..self }
+        RunInfo { began, ..self }
     }
 
     /// The name for a person: of a function, demangled, and `func[N]` if nothing is known of it; of a manual span, its own.
@@ -188,7 +188,7 @@ impl Subject {
     }
 }
 
-impl From<&Header> for Subject {
+impl From<&Header> for RunInfo {
     fn from(header: &Header) -> Self {
         let Header {
             program,
@@ -203,7 +203,7 @@ impl From<&Header> for Subject {
             stamped,
             not_sampled,
         } = header;
-        Subject {
+        RunInfo {
             program: program.clone(),
             hash: Some(manifest.input_sha256).filter(|hash| *hash != [0; 32]),
             began: *began,
@@ -226,13 +226,13 @@ impl From<&Header> for Subject {
 #[derive(Debug, Clone, Copy)]
 pub struct Summary<'s> {
     /// How it ended.
-    pub ending: &'s Ending,
+    pub ending: &'s RunOutcome,
     /// Nanoseconds it took.
     pub duration: u64,
     /// The call tree.
     pub profile: &'s Profile,
     /// What was not as it should be.
-    pub irregular: &'s Irregular,
+    pub irregular: &'s Anomalies,
     /// What the times of the call tree are worth.
     pub accuracy: Accuracy,
 }
@@ -249,10 +249,10 @@ pub trait Sink {
     }
 
     /// Takes one change.
-    fn change(&mut self, subject: &Subject, change: &Change<'_>) -> io::Result<()>;
+    fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> io::Result<()>;
 
     /// Takes the end: what was buffered is written out.
-    fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()>;
+    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()>;
 }
 
 /// The formats, with what is said of them on the command line.

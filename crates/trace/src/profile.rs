@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
-use super::fold::{Change, End, Note, Span, What};
+use super::span_builder::{Change, Note, Span, SpanEnd, What};
 use wasmtrace_abi::hook::ProbeId;
 
 mod callees;
@@ -238,7 +238,7 @@ impl Profile {
         if is_over {
             node.total += span.end - span.start;
         }
-        if span.how != End::Returned {
+        if span.how != SpanEnd::Returned {
             node.ended(span.how);
         }
         if depth < self.path.len() {
@@ -317,13 +317,13 @@ impl Profile {
 
 impl Node {
     #[cold]
-    fn ended(&mut self, how: End) {
+    fn ended(&mut self, how: SpanEnd) {
         match how {
-            End::Returned => {}
-            End::Unwound => self.unwound += 1,
-            End::Forgotten => self.forgotten += 1,
-            End::Exited | End::Interrupted | End::Unfinished => self.cut_off += 1,
-            End::Trapped { origin } => {
+            SpanEnd::Returned => {}
+            SpanEnd::Unwound => self.unwound += 1,
+            SpanEnd::Forgotten => self.forgotten += 1,
+            SpanEnd::Exited | SpanEnd::Interrupted | SpanEnd::Unfinished => self.cut_off += 1,
+            SpanEnd::Trapped { origin } => {
                 self.cut_off += 1;
                 self.trapped |= origin;
             }

@@ -1,7 +1,7 @@
 //! A recording: events on disk, as they come.
 //!
 //! `docs/recording-format.md` describes the format byte by byte. In short: a magic number, then blocks, each with its kind,
-//! its length and a checksum. The first holds the [`Header`], with the labels as a [`Manifest`]; the last the [`End`]; those
+//! its length and a checksum. The first holds the [`Header`], with the labels as a [`Manifest`]; the last the [`Footer`]; those
 //! in between hold events, one to two bytes each or less: a function is named by its slot in a small table of recent ones,
 //! a call that makes none and takes no time is one byte, and so are up to sixteen returns in a row. Times are written where
 //! they change; where events have none of their own, there are stamps between them. What was flushed can be read whatever becomes of the process, so a recording without an end is one of a
@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use wasm_encoder::Encode;
 
 use super::context::Context;
-use crate::event::{Ending, Event, EventKind, Manual, Trap};
+use crate::event::{Event, EventKind, Manual, RunOutcome, Trap};
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::Manifest;
 
@@ -126,9 +126,9 @@ pub struct Header {
 
 /// What is known after the last event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
+pub struct Footer {
     /// How the run ended.
-    pub ending: Ending,
+    pub ending: RunOutcome,
     /// Nanoseconds that it took.
     pub duration: u64,
 }
@@ -301,28 +301,28 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// Those of writing.
-    pub fn finish(mut self, end: &End) -> io::Result<W> {
+    pub fn finish(mut self, end: &Footer) -> io::Result<W> {
         self.end_block()?;
         let mut block = Vec::new();
         end.duration.encode(&mut block);
         match &end.ending {
-            Ending::Returned => block.push(0),
-            Ending::Exited(code) => {
+            RunOutcome::Returned => block.push(0),
+            RunOutcome::Exited(code) => {
                 block.push(1);
                 (*code as u32).encode(&mut block);
             }
-            Ending::Trapped(Trap { code, message, frames }) => {
+            RunOutcome::Trapped(Trap { code, message, frames }) => {
                 block.push(2);
                 cut(code).encode(&mut block);
                 cut(message).encode(&mut block);
                 frames.len().encode(&mut block);
                 frames.iter().for_each(|frame| frame.encode(&mut block));
             }
-            Ending::Interrupted(signal) => {
+            RunOutcome::Interrupted(signal) => {
                 block.push(3);
                 (*signal as u32).encode(&mut block);
             }
-            Ending::Unknown => block.push(4),
+            RunOutcome::Unknown => block.push(4),
         }
         write_block(&mut self.out, END, &block)?;
         self.out.flush()?;
@@ -408,11 +408,11 @@ impl<W: Write> Writer<W> {
                 self.number(op::UNWOUND, (*id).into());
             }
             EventKind::MemoryGrow(pages) => self.number(op::MEMORY_GROW, (*pages).into()),
-            EventKind::Folded(ProbeId(id), calls) => {
+            EventKind::Elided(ProbeId(id), calls) => {
                 self.number(op::FOLDED, (*id).into());
                 calls.encode(&mut self.block);
             }
-            EventKind::Drift(nanos) => self.number(op::DRIFT, *nanos),
+            EventKind::ClockGap(nanos) => self.number(op::DRIFT, *nanos),
             EventKind::Manual(manual) => match &**manual {
                 Manual::SpanEnter(name) => self.text(op::SPAN_ENTER, name),
                 Manual::SpanExit => self.block.push(op::SPAN_EXIT),

@@ -3,13 +3,13 @@
 use std::io::Write;
 
 use wasmtrace::label;
-use wasmtrace::runtime::Outcome;
-use wasmtrace::trace::Ending;
+use wasmtrace::runtime::RunResult;
+use wasmtrace::trace::RunOutcome;
 
 use crate::terminal::Global;
 
 /// Says of a run what its trace does not.
-pub(crate) fn show(outcome: &Outcome, shows_ending: bool, global: &Global) {
+pub(crate) fn show(outcome: &RunResult, shows_ending: bool, global: &Global) {
     for result in &outcome.results {
         // As wasmtime has it: the results of an invoked function are output.
         let _ = writeln!(std::io::stdout(), "{result}");
@@ -21,7 +21,7 @@ pub(crate) fn show(outcome: &Outcome, shows_ending: bool, global: &Global) {
         let waited = std::time::Duration::from_nanos(outcome.waited);
         global.say(&format!("the guest used {cpu:.2?} of CPU time, and waited {waited:.2?} for its trace to be taken"));
     }
-    if let Ending::Trapped(trap) = &outcome.ending
+    if let RunOutcome::Trapped(trap) = &outcome.ending
         && !shows_ending
     {
         let _ = writeln!(anstream::stderr(), "wasmtrace: the guest trapped: {}", label::printable(&trap.message));
@@ -29,7 +29,7 @@ pub(crate) fn show(outcome: &Outcome, shows_ending: bool, global: &Global) {
 }
 
 /// The exit code.
-pub(crate) fn leave(outcome: &Outcome, failed: bool) -> u8 {
+pub(crate) fn leave(outcome: &RunResult, failed: bool) -> u8 {
     let code = if failed { 125 } else { outcome.ending.exit_code() };
     if outcome.abandoned {
         // The guest's thread still runs; ending the process ends it.

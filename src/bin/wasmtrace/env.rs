@@ -4,9 +4,9 @@ use std::io::Write;
 
 use anyhow::Result;
 use serde_json::json;
-use wasmtrace::deliver::settings::{Exporter, Sampler, Setting, Settings, Target, without_secrets};
 use wasmtrace::export::json_text;
 use wasmtrace::label::printable;
+use wasmtrace::otlp::settings::{Exporter, Sampler, Setting, Settings, Target, without_secrets};
 
 use crate::sending::{SpoolArgs, settings};
 

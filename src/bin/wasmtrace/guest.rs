@@ -5,27 +5,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, Result};
-use wasmtrace::deliver::settings::Target;
-use wasmtrace::export::{Recording, SAMPLES, Subject};
+use wasmtrace::export::{Recording, RunInfo, SAMPLES};
 use wasmtrace::hook::{HookSet, Manifest, ProbeId};
 use wasmtrace::label;
 use wasmtrace::label::Label;
 use wasmtrace::label::lines::{Described, SourceLine, source_lines};
 use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{Module, ParseOptions, parse, parse_with};
-use wasmtrace::runtime::{Config, Outcome, Preload, Stdio};
-use wasmtrace::sidecar::Companions;
+use wasmtrace::otlp::settings::Target;
+use wasmtrace::runtime::{Config, Preload, RunResult, Stdio};
+use wasmtrace::sidecar::SidecarFiles;
 use wasmtrace::trace::EventKind;
 use wasmtrace::trace::batch::{Batch, MarkKind};
+use wasmtrace::trace::filter::Filter;
 use wasmtrace::trace::lines::{Lines, Sampled};
-use wasmtrace::trace::sieve::Sieve;
-use wasmtrace::trace::timeline::{Step, Timeline};
+use wasmtrace::trace::time_model::{Step, TimeModel};
 
-use crate::companions::CompanionArgs;
 use crate::files;
 use crate::guest_args::{GuestArgs, config};
 use crate::hooking::{Hooked, Hooking, hooked, nanos};
 use crate::sending::{self, Place, ResourceArgs};
+use crate::sidecar::SidecarArgs;
 use crate::terminal::Global;
 
 /// A module that is ready to run, and what is known of it.
@@ -33,18 +33,18 @@ pub(crate) struct Guest {
     name: String,
     main: Vec<u8>,
     config: Config,
-    pub(crate) subject: Subject,
+    pub(crate) subject: RunInfo,
     /// Functions of the manual API that another compiler hooked: a span, a tag or a log line belongs to what called them.
     silent: HashSet<ProbeId>,
-    sieve: Sieve,
-    timeline: Timeline,
+    filter: Filter,
+    time_model: TimeModel,
     input: Option<Input>,
 }
 
 /// What debug information speaks of: the module before it was hooked.
 struct Input {
     wasm: Vec<u8>,
-    companions: Companions,
+    sidecar: SidecarFiles,
     /// Where its code went, if it was hooked here.
     offsets: Option<OffsetMap>,
 }
@@ -68,19 +68,19 @@ impl Guest {
         let mut hooks = Hooking::of(args)?;
         // What one of several throws may cross another that knows no exceptions.
         let throws = |wasm: &Vec<u8>| parse(wasm).is_ok_and(|module| module.uses_exceptions());
-        hooks.crossed = !preloads.is_empty() && (throws(&wasm) || preloads.iter().any(throws));
+        hooks.foreign_exceptions = !preloads.is_empty() && (throws(&wasm) || preloads.iter().any(throws));
         config.clock = hooks.clock;
         config.min_duration = args.min_duration.unwrap_or_default();
         config.sample = args.sample || !(args.no_sample || args.is_unhooked());
-        let companions = args.companions.find(Some(args.module()), &wasm, global)?.companions;
-        let input = keeps_input.then(|| (wasm.clone(), companions.clone()));
+        let sidecar = args.sidecar.find(Some(args.module()), &wasm, global)?.sidecar;
+        let input = keeps_input.then(|| (wasm.clone(), sidecar.clone()));
         let labels = match args.is_unhooked() && args.sample {
-            true => Some(labels(&wasm, &companions, global).with_context(|| name.clone())?),
+            true => Some(labels(&wasm, &sidecar, global).with_context(|| name.clone())?),
             false => None,
         };
         let Hooked { wasm: main, offsets } =
-            hooked(args, wasm, companions, &hooks, global).with_context(|| name.clone())?;
-        let input = input.map(|(wasm, companions)| Input { wasm, companions, offsets });
+            hooked(args, wasm, sidecar, &hooks, global).with_context(|| name.clone())?;
+        let input = input.map(|(wasm, sidecar)| Input { wasm, sidecar, offsets });
         let module = parse_again(&main).with_context(|| name.clone())?;
         if args.invoke.is_none()
             && module.start().is_none()
@@ -97,8 +97,8 @@ impl Guest {
         let mut first_probe = module.func_count();
         for ((name, path), wasm) in args.preloads.iter().zip(preloads) {
             let context = || path.display().to_string();
-            let companions = CompanionArgs::default().find(Some(path), &wasm, global)?.companions;
-            let Hooked { wasm, .. } = hooked(args, wasm, companions, &hooks, global).with_context(context)?;
+            let sidecar = SidecarArgs::default().find(Some(path), &wasm, global)?.sidecar;
+            let Hooked { wasm, .. } = hooked(args, wasm, sidecar, &hooks, global).with_context(context)?;
             let module = parse_again(&wasm).with_context(context)?;
             let labels = label::probes(&module).labels;
             subject.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
@@ -114,11 +114,11 @@ impl Guest {
             () if !config.min_duration.is_zero() => Some("with --min-duration calls are only counted".to_owned()),
             () => None,
         };
-        let sieve = Sieve::new(subject.recording.min_duration, args.max_depth);
+        let filter = Filter::new(subject.recording.min_duration, args.max_depth);
         let is_stamped =
             module.manifest().and_then(Result::ok).is_some_and(|manifest| manifest.hooks == HookSet::Buffer);
-        subject.recording.stamped = is_stamped && silent.is_empty() && sieve.is_open();
-        Ok(Guest { name, main, config, subject, silent, sieve, timeline: Timeline::new(), input })
+        subject.recording.stamped = is_stamped && silent.is_empty() && filter.is_open();
+        Ok(Guest { name, main, config, subject, silent, filter, time_model: TimeModel::new(), input })
     }
 
     /// Puts the run into its trace, and tells the guest of it. What was asked for by `--env` stands above that.
@@ -139,12 +139,12 @@ impl Guest {
     /// The source lines of the instructions where samples were taken.
     pub(crate) fn lines(&self, sampled: &Sampled) -> Result<Lines> {
         let mut lines = Lines::default();
-        let Some(Input { wasm, companions, offsets }) = &self.input else { return Ok(lines) };
+        let Some(Input { wasm, sidecar, offsets }) = &self.input else { return Ok(lines) };
         let module = parse_again(wasm)?;
-        let beside = companions.read(&module)?;
+        let beside = sidecar.read(&module)?;
         let hooked = parse_again(&self.main)?;
         let moved = offsets.as_ref().zip(hooked.code_start());
-        let described = Described { module: &module, beside: &beside, moved };
+        let described = Described { module: &module, sidecars: &beside, moved };
         // Those of other modules have ids behind these.
         let own = hooked.func_count();
         let wanted = sampled.iter().map(|(at, _)| at).filter(|(id, _)| id.0 < own);
@@ -178,10 +178,10 @@ impl Guest {
     }
 
     /// Runs it. `consume` gets what is kept of what was recorded, and is called with nothing from time to time.
-    pub(crate) fn run(&mut self, times: Times, mut consume: impl FnMut(&Subject, &Batch)) -> Result<Outcome> {
+    pub(crate) fn run(&mut self, times: Times, mut consume: impl FnMut(&RunInfo, &Batch)) -> Result<RunResult> {
         on_signals(self.config.interrupt.clone())?;
-        let Guest { silent, sieve, subject, timeline, .. } = self;
-        let passes = silent.is_empty() && sieve.is_open();
+        let Guest { silent, filter, subject, time_model, .. } = self;
+        let passes = silent.is_empty() && filter.is_open();
         self.config.times = times == Times::OfEachEvent || !passes;
         let mut kept = Batch::default();
         let outcome = wasmtrace::runtime::run_batches(&self.main, &self.config, |batch| {
@@ -189,14 +189,14 @@ impl Guest {
                 return consume(subject, batch);
             }
             kept.clear();
-            timeline.batch(batch, |step| match step {
+            time_model.batch(batch, |step| match step {
                 Step::Event(event) => {
                     if let EventKind::Enter(probe) | EventKind::Exit(probe) | EventKind::Unwound(probe) = &event.kind
                         && silent.contains(probe)
                     {
                         return;
                     }
-                    sieve.event(event, &mut |event| kept.event(event.clone()));
+                    filter.event(event, &mut |event| kept.event(event.clone()));
                 }
                 Step::Sample(sample) => kept.mark(MarkKind::Sample(sample.clone())),
                 Step::Stamp(stamp) => kept.mark(MarkKind::Stamp(*stamp)),
@@ -205,17 +205,17 @@ impl Guest {
         })
         .with_context(|| self.name.clone())?;
         kept.clear();
-        sieve.finish(&mut |event| kept.event(event.clone()));
+        filter.finish(&mut |event| kept.event(event.clone()));
         consume(subject, &kept);
         Ok(outcome)
     }
 }
 
 /// What the functions of a module are called that is run as it is.
-fn labels(wasm: &[u8], companions: &Companions, global: &Global) -> Result<BTreeMap<ProbeId, Label>> {
+fn labels(wasm: &[u8], sidecar: &SidecarFiles, global: &Global) -> Result<BTreeMap<ProbeId, Label>> {
     let module = parse(wasm)?;
-    let beside = companions.read(&module)?;
-    let labels = label::label_beside(&module, &beside);
+    let beside = sidecar.read(&module)?;
+    let labels = label::label_with(&module, &beside);
     global.warn("", &beside.warnings);
     global.warn("", &labels.warnings);
     Ok(labels.iter().map(|(func, label)| (ProbeId(func.0), label.clone())).collect())
@@ -226,7 +226,7 @@ fn parse_again(wasm: &[u8]) -> wasmtrace::Result<Module<'_>> {
     parse_with(wasm, &ParseOptions { validate: false, ..Default::default() })
 }
 
-fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, hooks: &Hooking) -> Subject {
+fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, hooks: &Hooking) -> RunInfo {
     let program = args.module().file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy());
     let buffer = manifest.is_some_and(|m| m.hooks.has_buffer());
     let mut recording =
@@ -235,7 +235,7 @@ fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, h
         recording.clock = hooks.clock.name().to_owned();
         recording.resolution = hooks.clock.resolution();
     }
-    Subject { recording, ..Subject::of(&program, label::probes(module)) }
+    RunInfo { recording, ..RunInfo::of(&program, label::probes(module)) }
 }
 
 /// SIGINT and SIGTERM end the guest; what was recorded is still shown.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use wasmtrace::runtime::{CodeCache, Config, Invoke, Outcome};
+use wasmtrace::runtime::{CodeCache, Config, Invoke, RunResult};
 
-use crate::companions::CompanionArgs;
 use crate::instrument::Hooks;
 use crate::select::SelectArgs;
+use crate::sidecar::SidecarArgs;
 use crate::terminal::Global;
 
 #[derive(Debug, Clone, clap::Args)]
@@ -68,7 +68,7 @@ pub(crate) struct GuestArgs {
     #[command(flatten)]
     pub(crate) select: SelectArgs,
     #[command(flatten)]
-    pub(crate) companions: CompanionArgs,
+    pub(crate) sidecar: SidecarArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -90,7 +90,7 @@ impl GuestArgs {
     }
 
     /// Says that a run was not sampled, if that was asked for.
-    pub(crate) fn warn_of(&self, outcome: &Outcome, global: &Global) {
+    pub(crate) fn warn_of(&self, outcome: &RunResult, global: &Global) {
         if let Some(why) = outcome.not_sampled.as_ref().filter(|_| self.sample) {
             global.warn("", &[format!("--sample has no effect: {why}")]);
         }

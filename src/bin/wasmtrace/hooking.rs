@@ -7,7 +7,7 @@ use wasmtrace::hook::HookSet;
 use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::parse;
 use wasmtrace::runtime::ClockMode;
-use wasmtrace::sidecar::Companions;
+use wasmtrace::sidecar::SidecarFiles;
 use wasmtrace::{ErrorKind, Options, Warning, WarningKind, injected, rewrite};
 
 use crate::guest_args::{ClockArg, GuestArgs};
@@ -21,7 +21,7 @@ pub(crate) struct Hooking {
     pub(crate) by_default: bool,
     pub(crate) clock: ClockMode,
     /// Whether exceptions may cross a module that another one catches.
-    pub(crate) crossed: bool,
+    pub(crate) foreign_exceptions: bool,
 }
 
 impl Hooking {
@@ -69,7 +69,7 @@ impl Hooking {
             Some(HookSet::Buffer) if fine_enough || clock == ClockMode::Spin => Some(HookSet::Threshold),
             set => set,
         };
-        Ok(Hooking { set, by_default, clock, crossed: false })
+        Ok(Hooking { set, by_default, clock, foreign_exceptions: false })
     }
 }
 
@@ -99,7 +99,7 @@ impl From<Vec<u8>> for Hooked {
 pub(crate) fn hooked(
     args: &GuestArgs,
     wasm: Vec<u8>,
-    companions: Companions,
+    sidecar: SidecarFiles,
     hooks: &Hooking,
     global: &Global,
 ) -> Result<Hooked> {
@@ -108,9 +108,14 @@ pub(crate) fn hooked(
         let is_hooked = injected::is_hooked(&parse(&wasm)?);
         return if is_hooked { hooked_already(wasm) } else { Ok(wasm.into()) };
     };
-    let mut options = Options { select: args.select.rules()?, companions, ..Default::default() };
+    let mut options = Options { select: args.select.rules()?, sidecar, ..Default::default() };
     let mut with = |set| {
-        options.rewrite = rewrite::Options { hooks: set, restore: false, crossed: hooks.crossed, ..Default::default() };
+        options.rewrite = rewrite::Options {
+            hooks: set,
+            restore: false,
+            foreign_exceptions: hooks.foreign_exceptions,
+            ..Default::default()
+        };
         wasmtrace::instrument(&wasm, &options)
     };
     let rewritten = match with(set) {

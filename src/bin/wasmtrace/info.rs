@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     // Not before that, which reads the module once more.
     let labels = label(&module);
     global.warn("", &labels.warnings);
-    let of_hooks = injected::of_hooks(&module);
+    let of_hooks = injected::injected_functions(&module);
     let is_own = |func: &FuncIdx| module.is_defined(*func) && of_hooks.binary_search(func).is_err();
     let by = |source| labels.iter().filter(|(f, l)| is_own(f) && l.source == source).count();
     let (defined, imported) = (module.defined_funcs().len() - of_hooks.len(), module.imported_funcs().len());

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use wasmtrace::hook::HookSet;
-use wasmtrace::rewrite::{BalanceExit, Rewritten, Unwritten};
+use wasmtrace::rewrite::{CloseOnExit, Rewritten, Unwritten};
 use wasmtrace::{Options, verify};
 
-use crate::companions::{CompanionArgs, Places};
 use crate::files;
 use crate::select::SelectArgs;
+use crate::sidecar::{Places, SidecarArgs};
 use crate::terminal::Global;
 
 /// Write hooks into modules
@@ -42,8 +42,8 @@ pub(crate) struct Args {
     /// Without it, an Observe host loses the trace of a program that ends with an exit code or a panic, or whose own spans are still
     /// open when a function returns. Each call costs some more. `auto`: where the module imports `proc_exit` or opens spans itself.
     /// For `--hooks observe`; wasmtrace itself needs it not.
-    #[arg(long, value_name = "WHEN", default_value = "auto", default_missing_value = "always", num_args = 0..=1, require_equals = true)]
-    balance_exit: When,
+    #[arg(long, alias = "balance-exit", value_name = "WHEN", default_value = "auto", default_missing_value = "always", num_args = 0..=1, require_equals = true)]
+    close_on_exit: When,
     /// Hook a module that is hooked already: ours are taken out first, others stay
     #[arg(long)]
     force: bool,
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     select: SelectArgs,
     #[command(flatten)]
-    companions: CompanionArgs,
+    sidecar: SidecarArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -104,25 +104,25 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         |input: &&PathBuf| input.to_str().is_some_and(|name| <When as clap::ValueEnum>::from_str(name, false).is_ok());
     if let Some(when) = args.inputs.iter().find(|input| is_when(input) && !input.exists()) {
         let when = when.display();
-        bail!("there is no file `{when}`; if it is meant for --balance-exit, write --balance-exit={when}");
+        bail!("there is no file `{when}`; if it is meant for --close-on-exit, write --close-on-exit={when}");
     }
     if args.inputs.len() > 1 && args.out_dir.is_none() {
         bail!("several inputs need --out-dir");
     }
-    if args.inputs.len() > 1 && args.companions.is_given() {
+    if args.inputs.len() > 1 && args.sidecar.is_given() {
         bail!("--source-map and --debug-file are of one module: several inputs name theirs themselves");
     }
     let mut options = Options { select: args.select.rules()?, force: args.force, ..Default::default() };
     options.no_validate = args.no_validate;
     options.rewrite.hooks = args.hooks.set().unwrap_or_default();
     options.rewrite.restore = !args.no_restore;
-    options.rewrite.balance_exit = match args.balance_exit {
-        When::Auto => BalanceExit::WhereItExits,
-        When::Always => BalanceExit::Always,
-        When::Never => BalanceExit::Never,
+    options.rewrite.close_on_exit = match args.close_on_exit {
+        When::Auto => CloseOnExit::WhereItExits,
+        When::Always => CloseOnExit::Always,
+        When::Never => CloseOnExit::Never,
     };
-    if args.balance_exit == When::Always && args.hooks != Hooks::Observe {
-        bail!("--balance-exit is for --hooks observe: wasmtrace closes by itself what is open at the end");
+    if args.close_on_exit == When::Always && args.hooks != Hooks::Observe {
+        bail!("--close-on-exit is for --hooks observe: wasmtrace closes by itself what is open at the end");
     }
 
     let had_folder = args.out_dir.as_deref().is_none_or(Path::exists);
@@ -225,10 +225,10 @@ fn one(
             // What a hooked module names belongs to its hooks.
             let stripped = if args.force { wasmtrace::strip(wasm).ok() } else { None };
             let module = stripped.as_deref().unwrap_or(wasm);
-            let mut found = args.companions.find(input, module, global).with_context(name)?;
+            let mut found = args.sidecar.find(input, module, global).with_context(name)?;
             // Text has no offsets.
             places = found.name_after(output.as_deref().filter(|_| !args.text));
-            options.companions = found.companions;
+            options.sidecar = found.sidecar;
             let is_read_again = args.text || args.verify || args.report.is_some();
             let write = |module: &Unwritten<'_>| -> Result<Content> {
                 if is_read_again {
@@ -262,7 +262,7 @@ fn one(
         Content::Bytes(hooked) if args.verify || args.report.is_some() => {
             // `--force` may have hooked something else than what was read.
             let stripped = if args.force { wasmtrace::strip(hooked).ok() } else { None };
-            Some(verify::check(stripped.as_deref().unwrap_or(wasm), hooked).with_context(name)?)
+            Some(verify::verify(stripped.as_deref().unwrap_or(wasm), hooked).with_context(name)?)
         }
         _ => None,
     };

@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use wasmtrace::export::Subject;
+use wasmtrace::export::RunInfo;
 use wasmtrace::hook::ProbeId;
 use wasmtrace::label::printable;
-use wasmtrace::trace::fold::What;
+use wasmtrace::trace::span_builder::What;
 
 use crate::recordings::Replayed;
 
@@ -47,7 +47,7 @@ impl HotLines {
     }
 
     /// Writes the lines over all, and then those of each function; none below `min_share` of the samples.
-    pub(crate) fn write(&self, out: &mut impl Write, subject: &Subject, min_share: f64) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut impl Write, subject: &RunInfo, min_share: f64) -> io::Result<()> {
         if self.all == 0 {
             let why = subject.recording.not_sampled.as_deref().unwrap_or("no samples were taken");
             return writeln!(out, "\nno source lines: the run was not sampled ({})", printable(why));
@@ -95,7 +95,7 @@ impl HotLines {
     }
 
     /// One value for each line of each function.
-    pub(crate) fn json(&self, subject: &Subject) -> impl Iterator<Item = Value> {
+    pub(crate) fn json(&self, subject: &RunInfo) -> impl Iterator<Item = Value> {
         self.rows.iter().map(|row| {
             json!({
                 "file": &*row.file,

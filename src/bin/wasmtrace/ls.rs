@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use wasmtrace::injected::{self, of_hooks};
-use wasmtrace::label::{label_beside, printable};
+use wasmtrace::injected::{self, injected_functions};
+use wasmtrace::label::{label_with, printable};
 use wasmtrace::module::{FuncIdx, parse};
 use wasmtrace::select::{Reason, select, sizes};
 
-use crate::companions::CompanionArgs;
 use crate::files;
 use crate::select::SelectArgs;
+use crate::sidecar::SidecarArgs;
 use crate::terminal::Global;
 
 /// List functions: index, size, name, source, whether they are hooked, and the rule that decided
@@ -31,16 +31,16 @@ pub(crate) struct Args {
     #[command(flatten)]
     select: SelectArgs,
     #[command(flatten)]
-    companions: CompanionArgs,
+    sidecar: SidecarArgs,
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let wasm = files::read(args.input.as_deref())?;
     let name = files::name(args.input.as_deref());
     let module = parse(&wasm).with_context(|| name.clone())?;
-    let found = args.companions.find(args.input.as_deref(), &wasm, global)?;
-    let beside = found.companions.read(&module)?;
-    let labels = label_beside(&module, &beside);
+    let found = args.sidecar.find(args.input.as_deref(), &wasm, global)?;
+    let beside = found.sidecar.read(&module)?;
+    let labels = label_with(&module, &beside);
     let rules = args.select.rules()?;
     let plan = select(&module, &labels, &rules);
     let sizes = sizes(&module);
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
 
     let first = module.imported_funcs().len();
     // They are nobody's to see.
-    let of_hooks = of_hooks(&module);
+    let of_hooks = injected_functions(&module);
     let is_ours = |func: &FuncIdx| of_hooks.binary_search(func).is_ok();
     let rows = labels.iter().filter(|(func, _)| !is_ours(func)).map(|(func, label)| {
         let reason = hooked.is_none().then(|| match plan.reason(func) {

@@ -14,7 +14,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-mod companions;
 mod completions;
 mod convert;
 mod files;
@@ -26,6 +25,7 @@ mod memory;
 mod recordings;
 mod report;
 mod select;
+mod sidecar;
 #[cfg_attr(not(feature = "full"), allow(dead_code, reason = "the rest is for what runs programs"))]
 mod sinks;
 mod strip;
@@ -39,11 +39,15 @@ mod ending;
 #[cfg(feature = "full")]
 mod env;
 #[cfg(feature = "full")]
+mod export_job;
+#[cfg(feature = "full")]
 mod guest;
 #[cfg(feature = "full")]
 mod guest_args;
 #[cfg(feature = "full")]
 mod hooking;
+#[cfg(feature = "full")]
+mod incremental;
 #[cfg(feature = "full")]
 mod push;
 #[cfg(feature = "full")]
@@ -55,11 +59,7 @@ mod run;
 #[cfg(feature = "full")]
 mod sending;
 #[cfg(feature = "full")]
-mod shipment;
-#[cfg(feature = "full")]
 mod twice;
-#[cfg(feature = "full")]
-mod underway;
 #[cfg(feature = "full")]
 mod variables;
 

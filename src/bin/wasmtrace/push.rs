@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use wasmtrace::deliver::settings::Target;
 use wasmtrace::export::Destination;
+use wasmtrace::otlp::settings::Target;
 
+use crate::export_job::{Endpoint, ExportJob, say};
 use crate::recordings;
 use crate::sending::{self, ResourceArgs, SendArgs};
-use crate::shipment::{Receiver, Shipment, say};
 use crate::terminal::{Global, fail, one_line};
 
 /// Send a recording to a collector
@@ -58,26 +58,26 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     } else {
         &path
     };
-    let receiver = |target| Receiver { settings: sending::settings(&target), target, underway: None };
-    let receivers: Vec<Receiver> = targets.into_iter().map(receiver).collect();
-    sending::warn_of(&receivers, global);
+    let endpoint = |target| Endpoint { settings: sending::settings(&target), target, underway: None };
+    let endpoints: Vec<Endpoint> = targets.into_iter().map(endpoint).collect();
+    sending::warn_of(&endpoints, global);
     let mut warnings = Vec::new();
     let max_spans = args.send.max_spans(&mut warnings).value;
     let timeout = args.send.flush_timeout(&mut warnings).map(|set| set.value);
     global.warn("", &warnings);
-    let shipment =
-        Shipment { path, max_spans, end: None, resource: args.resource.attributes(), timeout, waits: Some(global) };
+    let export_job =
+        ExportJob { path, max_spans, end: None, resource: args.resource.attributes(), timeout, waits: Some(global) };
     let mut code = 0;
     let mut failed = |why: String| {
         code = 1;
         fail(&one_line(&anyhow!(why).context(path.display().to_string())));
     };
-    shipment.send(
-        receivers,
+    export_job.send(
+        endpoints,
         || false,
-        |receiver, sent| match sent {
+        |endpoint, sent| match sent {
             Ok(delivered) => {
-                say(&delivered, &receiver.settings, global);
+                say(&delivered, &endpoint.settings, global);
                 match delivered.rejected {
                     0 => global.warn("", &delivered.said),
                     _ => failed(delivered.said.join("; ")),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use wasmtrace::label::printable;
-use wasmtrace::trace::recording::{End, MAGIC};
+use wasmtrace::trace::recording::{Footer, MAGIC};
 
 use crate::ending::{leave, show};
 use crate::files;
@@ -60,7 +60,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         Ok(lines) => recorder.lines(&lines),
         Err(e) => global.warn("", &[format!("the recording has no source lines: {}", one_line(&e))]),
     }
-    let written = recorder.finish(End { ending: outcome.ending.clone(), duration: outcome.duration });
+    let written = recorder.finish(Footer { ending: outcome.ending.clone(), duration: outcome.duration });
     match &written {
         Ok(Written { events, bytes }) => {
             global.note(&format!("{name}: {events} events in {bytes} bytes"));

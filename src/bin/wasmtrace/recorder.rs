@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use wasmtrace::export::Subject;
+use wasmtrace::export::RunInfo;
 use wasmtrace::trace::batch::Batch;
 use wasmtrace::trace::lines::{Lines, Sampled};
-use wasmtrace::trace::recording::{End, Writer};
+use wasmtrace::trace::recording::{Footer, Writer};
 
 /// What is in the file is never older than this when a handover of events comes, at least four times a second.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -27,7 +27,7 @@ pub(crate) struct Written {
 }
 
 impl Recorder {
-    pub(crate) fn new(file: File, subject: &Subject) -> std::io::Result<Self> {
+    pub(crate) fn new(file: File, subject: &RunInfo) -> std::io::Result<Self> {
         let writer = Writer::new(Counted { file, bytes: 0 }, &subject.header())?;
         Ok(Recorder { writer: Ok(writer), events: 0, last: 0, flushed: Instant::now(), sampled: Sampled::default() })
     }
@@ -65,7 +65,7 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn finish(self, mut end: End) -> std::io::Result<Written> {
+    pub(crate) fn finish(self, mut end: Footer) -> std::io::Result<Written> {
         end.duration = end.duration.max(self.last);
         let Counted { bytes, .. } = self.writer?.finish(&end)?;
         Ok(Written { events: self.events, bytes })

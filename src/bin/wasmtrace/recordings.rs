@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
-use wasmtrace::export::Subject;
+use wasmtrace::export::RunInfo;
 use wasmtrace::label::printable;
-use wasmtrace::trace::Ending;
+use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::Batch;
 use wasmtrace::trace::calltree::CallTree;
-use wasmtrace::trace::fold::What;
 use wasmtrace::trace::lines::{Lines, Sampled};
-use wasmtrace::trace::recording::{Block, End, Reader};
+use wasmtrace::trace::recording::{Block, Footer, Reader};
+use wasmtrace::trace::span_builder::What;
 
 use crate::files;
 use crate::sinks::Pipeline;
@@ -27,12 +27,12 @@ pub(crate) struct Recording {
     name: String,
     path: PathBuf,
     reader: Reader<Box<dyn Read>>,
-    pub(crate) subject: Subject,
+    pub(crate) subject: RunInfo,
 }
 
 /// What all of it came to.
 pub(crate) struct Replayed {
-    pub(crate) end: End,
+    pub(crate) end: Footer,
     /// Why the rest was not read.
     pub(crate) damage: Option<anyhow::Error>,
     /// Where samples were taken, and in which lines that is.
@@ -54,7 +54,7 @@ impl Recording {
             Box::new(BufReader::with_capacity(1 << 16, File::open(path).with_context(|| name.clone())?))
         };
         let reader = Reader::open(input).with_context(|| name.clone())?;
-        let subject = Subject::from(reader.header());
+        let subject = RunInfo::from(reader.header());
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path }.to_owned();
         Ok(Recording { name, path, reader, subject })
     }
@@ -70,8 +70,9 @@ impl Recording {
         let mut last = 0;
         let mut sampled = Sampled::default();
         let replayed = |end, damage| Replayed { end, damage, lines: Lines::default(), sampled: Sampled::default() };
-        let stops =
-            |damage: Option<anyhow::Error>, last| replayed(End { ending: Ending::Unknown, duration: last }, damage);
+        let stops = |damage: Option<anyhow::Error>, last| {
+            replayed(Footer { ending: RunOutcome::Unknown, duration: last }, damage)
+        };
         let replayed = loop {
             match self.reader.batch(&mut batch) {
                 Ok(Block::Events) => {
@@ -79,7 +80,7 @@ impl Recording {
                     sampled.batch(&batch);
                     pipeline.batch(&self.subject, &batch);
                 }
-                Ok(Block::End(end)) => break replayed(end, None),
+                Ok(Block::Footer(end)) => break replayed(end, None),
                 Ok(Block::Stops) => {
                     let warning = format!("{}: it stops here: the run was killed, or is not over", self.name);
                     global.warn("", &[printable(&warning).into_owned()]);
@@ -106,7 +107,7 @@ pub(crate) fn hottest(path: &Path) -> Result<Vec<String>> {
     while reader.batch(&mut batch).with_context(name)? == Block::Events {
         tree.batch(&batch);
     }
-    let labels = Subject::from(reader.header()).labels;
+    let labels = RunInfo::from(reader.header()).labels;
     let mut functions: Vec<(u64, &str)> = Vec::new();
     for totals in tree.profile().by_function() {
         if let What::Call(probe) = totals.what

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
-use wasmtrace::export::{Flat, Look, Sink, Sort, Subject, Tree, hex};
-use wasmtrace::trace::Ending;
-use wasmtrace::trace::fold::{Irregular, What};
+use wasmtrace::export::{Flat, Look, RunInfo, Sink, Sort, Tree, hex};
+use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::profile::{Node, Totals};
-use wasmtrace::trace::recording::End;
+use wasmtrace::trace::recording::Footer;
+use wasmtrace::trace::span_builder::{Anomalies, What};
 
 use crate::lines::HotLines;
 use crate::recordings::Recording;
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
 }
 
 /// One JSON object, its rows one a line. They are written one by one: there may be hundreds of thousands.
-fn write_json(subject: &Subject, end: &End, pipeline: &Pipeline, lines: Option<&HotLines>) -> std::io::Result<()> {
+fn write_json(subject: &RunInfo, end: &Footer, pipeline: &Pipeline, lines: Option<&HotLines>) -> std::io::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let head = wasmtrace::export::json_text(&head(subject, end, pipeline));
     write!(out, "{},\n  \"functions\": [", head.trim_end().trim_end_matches('}').trim_end())?;
@@ -120,7 +120,7 @@ fn write_rows(out: &mut impl Write, rows: impl Iterator<Item = Value>) -> std::i
     write!(out, "\n  ")
 }
 
-fn head(subject: &Subject, end: &End, pipeline: &Pipeline) -> Value {
+fn head(subject: &RunInfo, end: &Footer, pipeline: &Pipeline) -> Value {
     let profile = pipeline.tree().profile();
     let accuracy = pipeline.tree().accuracy();
     let (drifts, drift_sum, drift_most) = profile.drifts();
@@ -157,21 +157,21 @@ fn head(subject: &Subject, end: &End, pipeline: &Pipeline) -> Value {
     })
 }
 
-fn ending(ending: &Ending) -> Value {
+fn ending(ending: &RunOutcome) -> Value {
     let mut value = match ending {
-        Ending::Returned => json!({ "kind": "returned" }),
-        Ending::Exited(code) => json!({ "kind": "exited", "code": code }),
-        Ending::Trapped(trap) => {
+        RunOutcome::Returned => json!({ "kind": "returned" }),
+        RunOutcome::Exited(code) => json!({ "kind": "exited", "code": code }),
+        RunOutcome::Trapped(trap) => {
             json!({ "kind": "trapped", "trap": trap.code, "message": trap.message, "frames": trap.frames })
         }
-        Ending::Interrupted(signal) => json!({ "kind": "interrupted", "signal": signal }),
-        Ending::Unknown => json!({ "kind": "unknown" }),
+        RunOutcome::Interrupted(signal) => json!({ "kind": "interrupted", "signal": signal }),
+        RunOutcome::Unknown => json!({ "kind": "unknown" }),
     };
     value["text"] = ending.describe().into();
     value
 }
 
-fn irregular(irregular: &Irregular, merged: u64) -> Value {
+fn irregular(irregular: &Anomalies, merged: u64) -> Value {
     let misuse: Map<String, Value> = irregular.misuse.iter().map(|(what, n)| ((*what).to_owned(), json!(n))).collect();
     json!({
         "stray_exits": irregular.stray_exits,
@@ -187,7 +187,7 @@ fn irregular(irregular: &Irregular, merged: u64) -> Value {
 }
 
 /// What a row is of: a function, or a span of the guest's own.
-fn named(subject: &Subject, what: &What) -> Map<String, Value> {
+fn named(subject: &RunInfo, what: &What) -> Map<String, Value> {
     let mut row = Map::new();
     row.insert("name".to_owned(), subject.name(what).into());
     match what {
@@ -197,7 +197,7 @@ fn named(subject: &Subject, what: &What) -> Map<String, Value> {
     row
 }
 
-fn function(subject: &Subject, f: &Totals) -> Value {
+fn function(subject: &RunInfo, f: &Totals) -> Value {
     let mut row = named(subject, &f.what);
     if let Some(label) = subject.label(&f.what) {
         row.insert("file".to_owned(), json!(subject.file(&f.what)));
@@ -217,7 +217,7 @@ fn function(subject: &Subject, f: &Totals) -> Value {
 
 /// Nodes come parents before children, each with the place of its parent in the list: a tree in a tree of values may be
 /// deeper than a reader of JSON goes.
-fn node(subject: &Subject, node: &Node) -> Value {
+fn node(subject: &RunInfo, node: &Node) -> Value {
     let mut row = named(subject, node.what.as_ref().expect("only the root is nothing"));
     // The root is not in the list.
     let parent = node.parent.map(|id| id.index()).and_then(|index| index.checked_sub(1));

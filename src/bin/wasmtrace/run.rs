@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use wasmtrace::export::{Destination, Format};
-use wasmtrace::trace::recording::End;
+use wasmtrace::trace::recording::Footer;
 
 use crate::ending::{leave, show};
 use crate::guest::{Guest, Times};
@@ -106,7 +106,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         failed = pipeline.sinks().report();
     }
     if let Some(spool) = spool {
-        let end = End { ending: outcome.ending.clone(), duration: outcome.duration };
+        let end = Footer { ending: outcome.ending.clone(), duration: outcome.duration };
         failed |= !spool.send(end, &interrupt, global);
     }
     Ok(leave(&outcome, failed && args.require_export))

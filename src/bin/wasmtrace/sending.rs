@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tempfile::NamedTempFile;
-use wasmtrace::deliver::settings::{Setting, Settings, Target, without_secrets};
-use wasmtrace::export::{Destination, Subject, new_context};
+use wasmtrace::export::{Destination, RunInfo, new_context};
+use wasmtrace::otlp::settings::{Setting, Settings, Target, without_secrets};
 use wasmtrace::trace::context::{self, Context, Parent};
-use wasmtrace::trace::recording::End;
+use wasmtrace::trace::recording::Footer;
 
+use crate::export_job::{Endpoint, ExportJob, say};
+use crate::incremental::{Pace, Sending};
 use crate::recorder::Recorder;
 use crate::recordings::EXTENSION;
-use crate::shipment::{Receiver, Shipment, say};
 use crate::terminal::Global;
-use crate::underway::{Pace, Sending};
 use crate::variables::{duration, number, typed_or};
 
 /// What the options are under in the help.
@@ -63,7 +63,7 @@ pub(crate) struct ResourceArgs {
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ContextArgs {
-    /// The span that the run is in (W3C Trace Context), instead of the variable TRACEPARENT's
+    /// The span that the run is in (W3C TraceSlot Context), instead of the variable TRACEPARENT's
     #[arg(help_heading = HEADING, long, value_name = "TRACEPARENT")]
     traceparent: Option<String>,
 }
@@ -227,7 +227,7 @@ impl Place {
 pub(crate) struct Spool {
     file: NamedTempFile,
     recorder: Recorder,
-    receivers: Vec<Receiver>,
+    endpoints: Vec<Endpoint>,
     pace: Pace,
 }
 
@@ -237,7 +237,7 @@ impl Spool {
         targets: Vec<Target>,
         sampled: bool,
         args: &SpoolArgs,
-        subject: &Subject,
+        subject: &RunInfo,
         global: &Global,
     ) -> Result<Option<Spool>> {
         if targets.is_empty() {
@@ -262,10 +262,10 @@ impl Spool {
         let begin = |target| {
             let settings = settings(&target);
             let underway = Sending::begin(file.path(), settings.clone(), pace);
-            Receiver { target, settings, underway }
+            Endpoint { target, settings, underway }
         };
-        let receivers = targets.into_iter().map(begin).collect();
-        Ok(Some(Spool { file, recorder, receivers, pace }))
+        let endpoints = targets.into_iter().map(begin).collect();
+        Ok(Some(Spool { file, recorder, endpoints, pace }))
     }
 
     pub(crate) fn recorder(&mut self) -> &mut Recorder {
@@ -273,18 +273,18 @@ impl Spool {
     }
 
     /// Sends what was recorded to all sinks; whether all of it arrived. What did not is kept.
-    pub(crate) fn send(self, end: End, interrupt: &AtomicI32, global: &Global) -> bool {
-        let Spool { file, recorder, receivers, pace } = self;
+    pub(crate) fn send(self, end: Footer, interrupt: &AtomicI32, global: &Global) -> bool {
+        let Spool { file, recorder, endpoints, pace } = self;
         let mut whole = true;
         if let Err(e) = recorder.finish(end.clone()) {
             whole = false;
             global.complain(&format!("the trace is incomplete: {}: {e}", file.path().display()));
         }
-        warn_of(&receivers, global);
+        warn_of(&endpoints, global);
         // The signal that ended the guest is not one that ends this.
         let before = interrupt.load(Ordering::Relaxed);
         let given_up = || interrupt.load(Ordering::Relaxed) != before;
-        let shipment = Shipment {
+        let export_job = ExportJob {
             path: file.path(),
             max_spans: pace.max_spans,
             end: Some(end),
@@ -293,14 +293,14 @@ impl Spool {
             waits: None,
         };
         let (mut sinks, mut hidden, mut reasons) = (String::new(), false, Vec::new());
-        shipment.send(receivers, given_up, |receiver, sent| match sent {
+        export_job.send(endpoints, given_up, |endpoint, sent| match sent {
             Ok(delivered) => {
-                say(&delivered, &receiver.settings, global);
+                say(&delivered, &endpoint.settings, global);
                 global.warn("", &delivered.said);
                 whole &= delivered.said.is_empty();
             }
             Err(why) => {
-                let (sink, hides) = typed(&receiver.target);
+                let (sink, hides) = typed(&endpoint.target);
                 sinks += &sink;
                 hidden |= hides;
                 reasons.extend(Some(why).filter(|why| !reasons.contains(why)));
@@ -323,9 +323,9 @@ impl Spool {
 }
 
 /// Warns of what could not be read in the environment, which is the same for all.
-pub(crate) fn warn_of(receivers: &[Receiver], global: &Global) {
+pub(crate) fn warn_of(endpoints: &[Endpoint], global: &Global) {
     let mut warnings: Vec<String> = Vec::new();
-    for warning in receivers.iter().flat_map(|receiver| &receiver.settings.warnings) {
+    for warning in endpoints.iter().flat_map(|endpoint| &endpoint.settings.warnings) {
         warnings.extend(Some(warning.clone()).filter(|warning| !warnings.contains(warning)));
     }
     global.warn("", &warnings);

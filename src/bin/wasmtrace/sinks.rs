@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 
 use anyhow::{Context, Result};
-use wasmtrace::export::{Chrome, Destination, FORMATS, Folded, Format, Look, OtlpJson, Sink, Subject, Summary, Tree};
+use wasmtrace::export::{Chrome, Destination, FORMATS, Folded, Format, Look, OtlpJson, RunInfo, Sink, Summary, Tree};
 use wasmtrace::label;
-use wasmtrace::trace::Ending;
+use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::Batch;
 use wasmtrace::trace::calltree::CallTree;
 
@@ -52,7 +52,7 @@ impl Pipeline {
         self.sinks.want_changes()
     }
 
-    pub(crate) fn batch(&mut self, subject: &Subject, batch: &Batch) {
+    pub(crate) fn batch(&mut self, subject: &RunInfo, batch: &Batch) {
         let Pipeline { tree, sinks } = self;
         match sinks.want_changes() {
             true => tree.spans(batch, |change| sinks.each(|sink| sink.change(subject, change))),
@@ -66,7 +66,7 @@ impl Pipeline {
     }
 
     /// Ends the run after `duration`, or with its last event.
-    pub(crate) fn finish(&mut self, subject: &Subject, ending: &Ending, duration: u64) {
+    pub(crate) fn finish(&mut self, subject: &RunInfo, ending: &RunOutcome, duration: u64) {
         let Pipeline { tree, sinks } = self;
         tree.finish(ending, duration, |change| sinks.each(|sink| sink.change(subject, change)));
         let duration = duration.max(tree.elapsed());

@@ -3,10 +3,10 @@
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
-use wasmtrace::export::{Destination, Format, Subject};
+use wasmtrace::export::{Destination, Format, RunInfo};
 use wasmtrace::hook::ProbeId;
-use wasmtrace::runtime::Outcome;
-use wasmtrace::trace::Ending;
+use wasmtrace::runtime::RunResult;
+use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::{Batch, Mark, MarkKind, Place, Sample};
 
 use crate::ending::{leave, show};
@@ -63,8 +63,8 @@ pub(crate) fn run(
     show(&timed, pipeline.sinks().shows_ending, global);
     if let Some(signal) = plain.interrupted() {
         global.warn("", &["interrupted: there is no second run, and no tree".to_owned()]);
-        let ending = Ending::Interrupted(signal);
-        return Ok(leave(&Outcome { ending, ..timed }, false));
+        let ending = RunOutcome::Interrupted(signal);
+        return Ok(leave(&RunResult { ending, ..timed }, false));
     }
     let mut words = Batch::default();
     let counted = hooked.run(Times::OfSamples, |subject, batch| {
@@ -106,7 +106,7 @@ impl Ids {
     }
 
     /// The samples of a batch, on paths of hooked functions.
-    fn batch(&self, batch: &Batch, subject: &Subject) -> Batch {
+    fn batch(&self, batch: &Batch, subject: &RunInfo) -> Batch {
         let kind = |kind: &MarkKind| match kind {
             MarkKind::Sample(sample) => {
                 let place = match sample.place {

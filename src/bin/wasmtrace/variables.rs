@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use wasmtrace::deliver::settings::Setting;
+use wasmtrace::otlp::settings::Setting;
 
 /// What was typed, or else what the variable says.
 pub(crate) fn typed_or<T>(

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
     let original = files::read(Some(&args.original))?;
     let hooked = files::read(Some(&args.hooked))?;
     wasmtrace::module::parse(&original).with_context(|| files::name(Some(&args.original)))?;
-    let checked = verify::check(&original, &hooked).with_context(|| files::name(Some(&args.hooked)))?;
+    let checked = verify::verify(&original, &hooked).with_context(|| files::name(Some(&args.hooked)))?;
     // Features come with hooks only if the hook set declares them; this one declares none.
     if let Some(new) = features::added(&original, &hooked).first() {
         bail!("the hooked module needs the feature {new}, and the original does not");
@@ -80,7 +80,7 @@ fn same_run(args: &Args, original: &[u8], hooked: &[u8]) -> Result<bool> {
     use std::io::{IsTerminal, Read};
     use std::path::Path;
 
-    use wasmtrace::runtime::{Config, Outcome, Stdio};
+    use wasmtrace::runtime::{Config, RunResult, Stdio};
 
     // `--` without arguments is not told from no `--` by clap; the command line says it.
     if args.args.is_none() && !std::env::args_os().any(|a| a == "--") {
@@ -101,7 +101,7 @@ fn same_run(args: &Args, original: &[u8], hooked: &[u8]) -> Result<bool> {
         let (host, guest) = dir.split_once("::").unwrap_or((dir, dir));
         config.dirs.push((host.into(), guest.to_owned()));
     }
-    let run = |path: &Path, wasm: &[u8]| -> Result<Outcome> {
+    let run = |path: &Path, wasm: &[u8]| -> Result<RunResult> {
         wasmtrace::runtime::run(wasm, &config, |_| ()).with_context(|| path.display().to_string())
     };
     let (a, b) = (run(&args.original, original)?, run(&args.hooked, hooked)?);

@@ -104,11 +104,11 @@ impl Buffer {
     }
 
     /// What a call writes where an exception may have brought it.
-    pub(super) fn landed(&self, frame: Frame) -> Vec<u8> {
+    pub(super) fn caught(&self, frame: Frame) -> Vec<u8> {
         // The low 29 bits of the number: the top bit is `LEAF`.
         let number = |code: &mut InstructionSink<'_>| {
             code.local_get(frame.local + 1).i32_const(3).i32_shl().i32_const(1).i32_shr_u();
-            code.i32_const(Kind::Landed as i32).i32_or();
+            code.i32_const(Kind::Caught as i32).i32_or();
         };
         written(|code| self.event(frame, number, code))
     }

@@ -2,7 +2,7 @@
 //!
 //! That is behind each `catch` and `catch_all` of the legacy proposal, and at each label that a clause of a `try_table` names:
 //! behind the `end` of a block, at the head of a loop, or, for the function's own label, where the body is left. There the
-//! buffer's hook sets write LANDED. Ordinary branches reach such labels too.
+//! buffer's hook sets write CAUGHT. Ordinary branches reach such labels too.
 //!
 //! The road not taken is a block of our own around each `try_table`, that only its exceptions reach: every branch inside of it
 //! would have to be renumbered, and it would need a type for each clause.
@@ -13,23 +13,23 @@ use crate::module::{FuncIdx, Module};
 
 /// The places in one body.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Landings {
-    /// Ascending: the offset in the file of each operator in front of which LANDED stands, and how many labels the body has opened
+pub(crate) struct CatchSites {
+    /// Ascending: the offset in the file of each operator in front of which CAUGHT stands, and how many labels the body has opened
     /// before it.
     pub(crate) before: Vec<(usize, u32)>,
     /// Whether a clause names the function's label.
     pub(crate) at_exit: bool,
 }
 
-/// One open label: where LANDED stands if it is a loop's, and whether a clause names it.
+/// One open label: where CAUGHT stands if it is a loop's, and whether a clause names it.
 struct Open {
     head: Option<(usize, u32)>,
     named: bool,
 }
 
-impl Landings {
+impl CatchSites {
     /// Those of a function; `None` if it catches nothing.
-    pub(crate) fn of(module: &Module<'_>, func: FuncIdx) -> Option<Landings> {
+    pub(crate) fn of(module: &Module<'_>, func: FuncIdx) -> Option<CatchSites> {
         if !module.exceptions(func).any {
             return None;
         }
@@ -72,10 +72,10 @@ impl Landings {
                     catches = true;
                 }
                 Operator::End | Operator::Delegate { .. } => {
-                    let closed = open.pop().expect("validated: blocks are balanced");
+                    let closed = open.pop().expect("validated: blocks are guarded");
                     if open.is_empty() {
                         before.sort_unstable();
-                        return catches.then_some(Landings { before, at_exit: closed.named });
+                        return catches.then_some(CatchSites { before, at_exit: closed.named });
                     }
                     if closed.named {
                         before.push(closed.head.unwrap_or((behind, opened)));
@@ -87,7 +87,7 @@ impl Landings {
         unreachable!("validated: the function's own block is closed")
     }
 
-    /// Whether LANDED stands in front of the operator at that offset.
+    /// Whether CAUGHT stands in front of the operator at that offset.
     pub(crate) fn is_at(&self, offset: usize) -> bool {
         self.before.binary_search_by_key(&offset, |(at, _)| *at).is_ok()
     }

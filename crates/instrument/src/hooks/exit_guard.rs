@@ -1,4 +1,4 @@
-//! A module that balances itself: before it leaves for good, every call that is open is exited.
+//! A module that guards_exits itself: before it leaves for good, every call that is open is exited.
 //!
 //! A host of the Observe ABI keeps a trace until its outermost call has been left, and `proc_exit` and `unreachable` (where a
 //! panic ends) leave none. So hooks call these functions, which are appended, in place of the host's:
@@ -17,7 +17,7 @@
 //!   global.get $depth  i32.eqz  if  return  end
 //!   global.get $depth  i32.const 1  i32.sub  global.set $depth
 //!   local.get $id  call $host_exit)
-//! (func $balance
+//! (func $exit_guard
 //!   loop $again
 //!     global.get $depth  i32.eqz  if  return  end
 //!     global.get $depth  i32.const 1  i32.sub  global.set $depth
@@ -30,7 +30,7 @@
 //!
 //! The ids of the open calls have to be kept somewhere, and not in the guest's memory: all of it, up to its size, belongs to the
 //! guest's allocator, and a second memory is more than hosts of WebAssembly 2.0 take. A table holds functions; so each id is one.
-//! Where the table cannot grow, calls beyond are left open. After `$balance` nothing is open, so a host whose `proc_exit` returns
+//! Where the table cannot grow, calls beyond are left open. After `$exit_guard` nothing is open, so a host whose `proc_exit` returns
 //! hears of no exit twice.
 //!
 //! Where the module opens spans itself there is more: see [`spans`].
@@ -41,11 +41,11 @@ mod indices;
 mod spans;
 mod stack;
 
-pub(crate) use indices::{Balance, CLOSE, CLOSING, LEAVE, OPENING, SETTLE, Spans};
+pub(crate) use indices::{CLOSE, CLOSING, ExitGuard, LEAVE, OPENING, SETTLE, Spans};
 use indices::{GLOBALS, GONE, NAMES, OWN_FUNCTIONS, SPAN_FUNCTIONS};
 use stack::{Step, body};
 
-/// What is appended to a module for it, beside the functions.
+/// What is appended to a module for it, sidecars the functions.
 pub(crate) const TABLES: u32 = 2;
 pub(crate) const fn globals(spans: bool) -> u32 {
     1 + if spans { GLOBALS } else { 0 }
@@ -57,7 +57,7 @@ const ROOM: u32 = 1024;
 /// A gap of so many functions without a thunk is not worth another segment: what stands in it is never looked at.
 const GAP: u32 = 16;
 
-impl Balance {
+impl ExitGuard {
     /// How many functions are appended where so many are hooked.
     pub(crate) fn functions(hooked: usize, spans: bool) -> usize {
         (OWN_FUNCTIONS + if spans { SPAN_FUNCTIONS } else { 0 }) as usize + hooked
@@ -65,7 +65,7 @@ impl Balance {
 
     /// How many of them are no thunks.
     pub(crate) fn own(&self) -> u32 {
-        Balance::functions(0, self.spans.is_some()) as u32
+        ExitGuard::functions(0, self.spans.is_some()) as u32
     }
 
     /// What they are called, but for the thunks, which are many.
@@ -77,7 +77,7 @@ impl Balance {
     /// The body of each function, with its size field.
     pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
         let mut bodies = match &self.spans {
-            None => vec![self.enter(), self.exit(), self.balance()],
+            None => vec![self.enter(), self.exit(), self.exit_guard()],
             Some(spans) => spans.bodies(self),
         };
         bodies.extend(self.ids.iter().map(|id| body(0, |code| _ = code.i32_const(id.0 as i32).call(self.host + 1))));
@@ -98,7 +98,7 @@ impl Balance {
         })
     }
 
-    fn balance(&self) -> Vec<u8> {
+    fn exit_guard(&self) -> Vec<u8> {
         body(0, |code| {
             code.loop_(BlockType::Empty);
             self.return_if_none_is_open(code);
@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn each_thunk_stands_at_its_id_and_a_wide_gap_begins_another_segment() {
         let ids = [7, 8, 10, 27, 100].map(ProbeId).to_vec();
-        let balance = Balance { first: 200, host: 4, table: 1, global: 2, plain: 0, ids, spans: None };
-        let (count, bytes) = balance.elements();
+        let exit_guard = ExitGuard { first: 200, host: 4, table: 1, global: 2, plain: 0, ids, spans: None };
+        let (count, bytes) = exit_guard.elements();
         let section = [vec![count as u8], bytes].concat();
         let reader = wasmparser::BinaryReader::new(&section, 0);
         let mut found = std::collections::BTreeMap::new();

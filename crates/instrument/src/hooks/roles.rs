@@ -4,7 +4,7 @@ use wasmtrace_abi::hook::{OBSERVE_API, OBSERVE_OLD};
 
 use crate::module::{FuncIdx, FuncImport, Module};
 
-/// What an imported function does to what is open; it has a shim for that.
+/// What an imported function does to what is open; it has a trampoline for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// It leaves the module for good.
@@ -15,7 +15,7 @@ pub(crate) enum Role {
     Closes,
 }
 
-/// The imported functions that have a role, ascending. (What a shared function calls has to be shared, and a shim is not.)
+/// The imported functions that have a role, ascending. (What a shared function calls has to be shared, and a trampoline is not.)
 pub(crate) fn roles(module: &Module<'_>) -> Vec<(u32, Role)> {
     let mut roles = all_roles(module);
     // Spans that nothing can close are not for us to close.

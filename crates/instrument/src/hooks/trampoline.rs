@@ -9,9 +9,9 @@ use super::roles::Role;
 use super::wrapper::Wrapper;
 use crate::module::FuncIdx;
 
-/// One shim.
+/// One trampoline.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shim {
+pub(crate) struct Trampoline {
     /// How many parameters the import has.
     pub(crate) params: u32,
     pub(crate) import: FuncIdx,
@@ -22,7 +22,7 @@ pub(crate) struct Shim {
     pub(crate) wrapper: Wrapper,
 }
 
-impl Shim {
+impl Trampoline {
     /// What stands in its body, its locals included. The check holds the output against it.
     pub(crate) fn operators(&self, code: &HookCode, block_type: BlockType) -> Vec<u8> {
         let frame = Frame { id: self.id, local: self.params, catches: false, is_leaf: false };

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use crate::mapping::OffsetMap;
 use crate::module::{Module, id};
-use crate::sidecar::Beside;
+use crate::sidecar::Sidecars;
 use wasmtrace_abi::hook::ProbeId;
 
-/// The module that debug information speaks of, with the files beside it.
+/// The module that debug information speaks of, with the files sidecars it.
 #[derive(Debug)]
 pub struct Described<'m> {
     /// The module.
     pub module: &'m Module<'m>,
-    /// What is beside it.
-    pub beside: &'m Beside<'m>,
+    /// What is sidecars it.
+    pub sidecars: &'m Sidecars<'m>,
     /// What became of its code, with where the code section's contents begin in what was run; `None` if it was run as it is.
     pub moved: Option<(&'m OffsetMap, usize)>,
 }
@@ -34,7 +34,7 @@ pub struct SourceLine {
 /// The lines of instructions: of each the function's probe, and its offset in the binary that was run. By DWARF, else by the
 /// source map.
 pub fn source_lines(described: &Described<'_>, wanted: impl Iterator<Item = (ProbeId, u32)>) -> Vec<SourceLine> {
-    let Described { module, beside, moved } = *described;
+    let Described { module, sidecars, moved } = *described;
     let Some(code) = module.section(id::CODE) else { return Vec::new() };
     let start = code.contents.start;
     let address = |offset: u32| match moved {
@@ -45,9 +45,9 @@ pub fn source_lines(described: &Described<'_>, wanted: impl Iterator<Item = (Pro
         wanted.filter_map(|(id, offset)| Some((address(offset)?, id, offset))).collect();
     wanted.sort_unstable();
     let mut addresses: Vec<u64> = wanted.iter().map(|(address, ..)| *address).collect();
-    let by_dwarf = dwarf_lines(beside.debug_file.as_ref().unwrap_or(module), &addresses);
+    let by_dwarf = dwarf_lines(sidecars.debug_file.as_ref().unwrap_or(module), &addresses);
     addresses.iter_mut().for_each(|address| *address += start as u64);
-    let by_map = beside.source_map.as_ref().map(|map| map.lines(&addresses));
+    let by_map = sidecars.source_map.as_ref().map(|map| map.lines(&addresses));
     let rows = wanted.into_iter().zip(by_dwarf).enumerate();
     let rows = rows.filter_map(|(i, ((_, id, offset), by_dwarf))| {
         let (file, line) = by_dwarf.or_else(|| by_map.as_ref()?[i].clone())?;

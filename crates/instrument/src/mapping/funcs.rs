@@ -1,6 +1,6 @@
 //! Where function indices go.
 
-/// How function indices move: hooks are imported behind the module's own imports, and shims of imported functions stand
+/// How function indices move: hooks are imported behind the module's own imports, and trampolines of imported functions stand
 /// behind its own functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FuncMap {
@@ -8,10 +8,10 @@ pub(crate) struct FuncMap {
     pub(crate) imported: u32,
     /// How many hooks are imported behind them: the others move by that.
     pub(crate) hooks: u32,
-    /// The imported functions that have a shim, ascending.
-    pub(crate) shims: Vec<u32>,
-    /// The index of the first shim; the others follow in order.
-    pub(crate) first_shim: u32,
+    /// The imported functions that have a trampoline, ascending.
+    pub(crate) trampolines: Vec<u32>,
+    /// The index of the first trampoline; the others follow in order.
+    pub(crate) first_trampoline: u32,
 }
 
 impl FuncMap {
@@ -20,17 +20,17 @@ impl FuncMap {
         if func < self.imported { func } else { func + self.hooks }
     }
 
-    /// What a reference to a function of the original becomes: the function, or its shim.
+    /// What a reference to a function of the original becomes: the function, or its trampoline.
     pub(crate) fn reference(&self, func: u32) -> u32 {
-        match self.shims.binary_search(&func) {
-            Ok(shim) => self.first_shim + shim as u32,
+        match self.trampolines.binary_search(&func) {
+            Ok(trampoline) => self.first_trampoline + trampoline as u32,
             Err(_) => self.place(func),
         }
     }
 
     /// The inverse of [`FuncMap::place`] and of [`FuncMap::reference`].
     pub(crate) fn back(&self, func: u32) -> u32 {
-        match func.checked_sub(self.first_shim).and_then(|shim| self.shims.get(shim as usize)) {
+        match func.checked_sub(self.first_trampoline).and_then(|trampoline| self.trampolines.get(trampoline as usize)) {
             Some(import) => *import,
             None if func < self.imported => func,
             None => func.saturating_sub(self.hooks),

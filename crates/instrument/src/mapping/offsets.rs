@@ -47,7 +47,7 @@ pub(crate) struct Edit {
 
 /// One place of a body, with how many bytes were added there alone.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Growth {
+pub(crate) struct Insertion {
     pub(crate) at: u32,
     pub(crate) by: u32,
     pub(crate) inserted: bool,
@@ -60,7 +60,7 @@ impl OffsetMap {
     }
 
     /// Adds the next body. `growths` come by ascending place; at one place insertions come first.
-    pub(crate) fn push(&mut self, place: Place, growths: &[Growth]) {
+    pub(crate) fn push(&mut self, place: Place, growths: &[Insertion]) {
         let first = self.edits.len() as u32;
         let mut total = 0;
         self.edits.extend(growths.iter().map(|growth| {
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn an_address_stops_before_what_was_inserted_and_an_instruction_after_it() {
-        let growths = [Growth { at: 1, by: 6, inserted: true }, Growth { at: 4, by: 1, inserted: false }];
+        let growths = [Insertion { at: 1, by: 6, inserted: true }, Insertion { at: 4, by: 1, inserted: false }];
         let mut map = OffsetMap::new((20, 47));
         map.push(Place { old: 10..20, new_start: 30, enter: None }, &growths);
         assert_eq!((map.address(11), map.instruction(11)), (Some(31), Some(37)));

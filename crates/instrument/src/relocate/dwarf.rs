@@ -1,11 +1,11 @@
-//! DWARF, carried across an [`OffsetMap`]: what it said of an instruction, it says of the instruction where that is now.
+//! DWARF, relocated across an [`OffsetMap`]: what it said of an instruction, it says of the instruction where that is now.
 //!
 //! Addresses are offsets from the start of the code section's contents (tool-conventions, "DWARF for WebAssembly"). Code is
 //! only ever added, which makes it simple: fields of fixed width are patched where they stand, so that offsets between
 //! sections hold; lists and line tables of variable width may grow, and the few offsets that lead there are patched. Nothing
 //! is decoded into a tree and encoded again.
 //!
-//! What cannot be carried is left out and named, unit by unit; a wrong address is never written. All of it is our own
+//! What cannot be relocated is left out and named, unit by unit; a wrong address is never written. All of it is our own
 //! reading: a library would say what an attribute is, but not where it stands.
 
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ mod units;
 
 use abbrev::{Abbrevs, Encoding};
 use context::{Context, OVERLAP};
-use cursor::{Cursor, Result, Uncarried};
+use cursor::{Cursor, Result, Unsupported};
 use lines::Lines;
 pub(crate) use sections::is_known;
 use sections::{INDEXES, NAMES, Name, Sections};
@@ -69,7 +69,7 @@ impl Dwarf {
 }
 
 /// Carries the debug sections of a module.
-pub(crate) fn carry(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
+pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
     let mut dwarf = Dwarf::default();
     let mut report = Report::default();
     let mut places = [None; NAMES.len()];
@@ -88,7 +88,7 @@ pub(crate) fn carry(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
     if places.iter().all(Option::is_none) {
         return dwarf;
     }
-    match carry_sections(&Sections { data }, offsets, &mut report) {
+    match relocate_sections(&Sections { data }, offsets, &mut report) {
         Ok(changes) => {
             if report.units_are_left_out {
                 let indexes = module.sections().iter().filter(|s| s.name.is_some_and(|name| INDEXES.contains(&name)));
@@ -116,7 +116,7 @@ pub(crate) fn carry(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
     dwarf
 }
 
-/// What is to be told of the carrying.
+/// What is to be told of the relocation.
 #[derive(Debug, Default)]
 struct Report {
     /// What was left out, and why.
@@ -149,7 +149,7 @@ impl List {
 
 impl Report {
     fn warnings(&self) -> Vec<Warning> {
-        let left_out = self.left_out.warning("debug information that cannot be carried is left out");
+        let left_out = self.left_out.warning("debug information that cannot be relocated is left out");
         let skeletons = "debug information in files of their own describes the original, and the links to it are cut";
         left_out.into_iter().chain(self.skeletons.warning(skeletons)).collect()
     }
@@ -158,11 +158,11 @@ impl Report {
 type Changes = Vec<Option<Change>>;
 
 /// Carries what has been found; an error where so much is wrong that nothing can be kept.
-fn carry_sections(
+fn relocate_sections(
     sections: &Sections<'_>,
     offsets: &OffsetMap,
     report: &mut Report,
-) -> Result<Changes, (Name, Uncarried)> {
+) -> Result<Changes, (Name, Unsupported)> {
     let of = |name| move |e| (name, e);
     let mut patches: [Patches; NAMES.len()] = Default::default();
     let mut left_out = Vec::new();
@@ -170,7 +170,7 @@ fn carry_sections(
     let mut addresses = Addresses::new(offsets);
     let programs = lines::programs(sections.get(Name::Line)).map_err(of(Name::Line))?;
     lines::open(&programs, &mut addresses);
-    let mut lines = lines::carry(&programs, &addresses);
+    let mut lines = lines::relocate(&programs, &addresses);
     for (at, e) in &lines.left_out {
         report.left_out.push(|| format!("the line table at {at:#x} of .debug_line: {} at {:#x}", e.what, e.at));
     }
@@ -190,12 +190,12 @@ fn carry_sections(
         wants_code: !sections.get(Name::Aranges).is_empty(),
     };
     let lengths = headers.iter().map(|header| header.end - header.start);
-    let carried = crate::parallel::map_each(lengths, |unit| units::carry(&context, &headers[unit]));
+    let relocated = crate::parallel::map_each(lengths, |unit| units::relocate(&context, &headers[unit]));
     if context.spent.load(Ordering::Relaxed) > context.most {
         return Err((Name::Info, OVERLAP));
     }
 
-    let units = || headers.iter().zip(&carried).filter_map(|(header, unit)| Some((header, unit.as_ref().ok()?)));
+    let units = || headers.iter().zip(&relocated).filter_map(|(header, unit)| Some((header, unit.as_ref().ok()?)));
     for name in [Name::Info, Name::Types] {
         let own = units().filter(|(header, _)| header.section == name);
         patches[name as usize].reserve(own.map(|(_, unit)| &unit.entries));
@@ -207,8 +207,8 @@ fn carry_sections(
     let mut references = Vec::new();
     let mut macros = Vec::new();
     let mut code = HashMap::new();
-    for (header, carried) in headers.iter().zip(carried) {
-        match carried {
+    for (header, relocated) in headers.iter().zip(relocated) {
+        match relocated {
             Ok(unit) => {
                 if unit.is_skeleton {
                     report.skeletons.push(|| dropped::name(sections, header));
@@ -233,19 +233,19 @@ fn carry_sections(
     patches[Name::Addr as usize] = carry_pool(sections.get(Name::Addr), pooled, &addresses).map_err(of(Name::Addr))?;
 
     let mut dropped = Vec::new();
-    let mut section = |name: Name, carried: Result<Patches>, patches: &mut Patches| match carried {
-        Ok(carried) => *patches = carried,
+    let mut section = |name: Name, relocated: Result<Patches>, patches: &mut Patches| match relocated {
+        Ok(relocated) => *patches = relocated,
         Err(e) => {
             let name = name.as_str();
             report.left_out.push(|| format!("the section {name}: {} at {:#x}", e.what, e.at));
             dropped.push(name);
         }
     };
-    let aranges = aranges::carry(sections.get(Name::Aranges), &code, &addresses);
+    let aranges = aranges::relocate(sections.get(Name::Aranges), &code, &addresses);
     section(Name::Aranges, aranges, &mut patches[Name::Aranges as usize]);
     let macros = carry_macros(sections.get(Name::Macro), macros, &lines);
     section(Name::Macro, macros, &mut patches[Name::Macro as usize]);
-    let frames = frames::carry(sections.get(Name::Frame), &addresses);
+    let frames = frames::relocate(sections.get(Name::Frame), &addresses);
     section(Name::Frame, frames, &mut patches[Name::Frame as usize]);
 
     NAMES
@@ -261,20 +261,20 @@ fn carry_sections(
         .collect()
 }
 
-/// Empties the units that cannot be carried, by name.
+/// Empties the units that cannot be relocated, by name.
 fn leave_out(
     sections: &Sections<'_>,
-    units: &[(&Header, Uncarried)],
+    units: &[(&Header, Unsupported)],
     patches: &mut [Patches; NAMES.len()],
     report: &mut Report,
-) -> Result<(), (Name, Uncarried)> {
+) -> Result<(), (Name, Unsupported)> {
     let abbrevs = sections.get(Name::Abbrev).len();
     for (header, e) in units {
         report.left_out.push(|| format!("the unit {}: {} at {:#x}", dropped::name(sections, header), e.what, e.at));
         let patches = &mut patches[header.section as usize];
         dropped::empty(sections, header, abbrevs as u64, patches)
             .filter(|()| abbrevs > 0)
-            .ok_or((header.section, Uncarried { at: header.start, what: e.what }))?;
+            .ok_or((header.section, Unsupported { at: header.start, what: e.what }))?;
     }
     if !units.is_empty() {
         report.units_are_left_out = true;
@@ -284,8 +284,8 @@ fn leave_out(
 }
 
 /// An error about bytes that would be written twice.
-fn conflict(name: Name) -> impl Fn(usize) -> (Name, Uncarried) {
-    move |at| (name, Uncarried { at, what: "two units read the same bytes differently" })
+fn conflict(name: Name) -> impl Fn(usize) -> (Name, Unsupported) {
+    move |at| (name, Unsupported { at, what: "two units read the same bytes differently" })
 }
 
 /// Lists that have become longer, and what leads to them.
@@ -293,7 +293,7 @@ fn settle_lists(
     context: &Context<'_>,
     references: &[(Name, Reference)],
     patches: &mut [Patches; NAMES.len()],
-) -> Result<(), (Name, Uncarried)> {
+) -> Result<(), (Name, Unsupported)> {
     let mut growths: [_; 2] = Default::default();
     for (i, name) in [Name::Rnglists, Name::Loclists].into_iter().enumerate() {
         let lists = &mut patches[name as usize];
@@ -324,7 +324,7 @@ fn carry_pool(data: &[u8], mut pooled: Vec<(u32, u8)>, addresses: &Addresses<'_>
         let address = Cursor::new(data, at as usize).number(size)?;
         let moved = addresses.map(address, &mut near);
         if moved > addresses::highest(size) {
-            return Err(Uncarried { at: at as usize, what: "an address that has no room to move" });
+            return Err(Unsupported { at: at as usize, what: "an address that has no room to move" });
         }
         if moved != address {
             patches.fixed(at as usize, size, moved);
@@ -346,7 +346,7 @@ fn read_abbrevs(section: &[u8], headers: &[Header]) -> Result<HashMap<(u64, Enco
         });
         // Tables may share their end, and then reading them all takes the square of their length.
         if read > 8 * section.len() + 4096 {
-            return Err(Uncarried { at: 0, what: "tables overlap" });
+            return Err(Unsupported { at: 0, what: "tables overlap" });
         }
     }
     Ok(tables)

@@ -13,21 +13,21 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 /// `(function, frequency)`.
 const CALL_TARGETS: &str = "metadata.code.call_targets";
 
-fn call_targets(data: &[u8], at: usize, shift: &FuncMap) -> Result<Vec<u8>> {
+fn call_targets(data: &[u8], at: usize, func_map: &FuncMap) -> Result<Vec<u8>> {
     let mut reader = wasmparser::BinaryReader::new(data, at);
     let mut out = Vec::new();
     while !reader.eof() {
-        shift.reference(reader.read_var_u32()?).encode(&mut out);
+        func_map.reference(reader.read_var_u32()?).encode(&mut out);
         reader.read_var_u32()?.encode(&mut out);
     }
     Ok(out)
 }
 
 /// The section's data with functions moved, and each note on the instruction that it was on before.
-pub(crate) fn carry(
+pub(crate) fn relocate(
     module: &Module<'_>,
     section: &Section<'_>,
-    shift: &FuncMap,
+    func_map: &FuncMap,
     offsets: &OffsetMap,
 ) -> Result<Vec<u8>> {
     let mut reader = module.reader(section.data.clone());
@@ -40,7 +40,7 @@ pub(crate) fn carry(
         if !module.is_defined(func) {
             return Err(Error::at(ErrorKind::Malformed, at, format!("function {} has no body", func.0)));
         }
-        shift.place(func.0).encode(&mut out);
+        func_map.place(func.0).encode(&mut out);
         let body = offsets.body(func.0 as usize - module.imported_funcs().len());
         let notes = reader.read_var_u32()?;
         notes.encode(&mut out);
@@ -58,7 +58,7 @@ pub(crate) fn carry(
             let len = reader.read_var_u32()? as usize;
             let data = reader.read_bytes(len)?;
             if section.name == Some(CALL_TARGETS) {
-                call_targets(data, at, shift)?.encode(&mut out);
+                call_targets(data, at, func_map)?.encode(&mut out);
             } else {
                 data.encode(&mut out);
             }

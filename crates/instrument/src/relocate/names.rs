@@ -27,7 +27,7 @@ const FIELDS: u8 = 10;
 pub(crate) struct Naming<'c> {
     /// How many functions the module has whose code it is.
     pub(crate) func_count: u32,
-    pub(crate) shift: &'c FuncMap,
+    pub(crate) func_map: &'c FuncMap,
     /// How many labels stand around the body of a hooked function.
     pub(crate) outer_labels: u32,
     /// Labels that hooks open further inside, by function: each by how many of the original's come before it.
@@ -39,14 +39,14 @@ pub(crate) struct Naming<'c> {
 }
 
 /// The data of the new `name` section; the module's own is `None` where it has none.
-pub(crate) fn carry(module: &Module<'_>, naming: &Naming<'_>, section: Option<&Section<'_>>) -> Vec<u8> {
+pub(crate) fn relocate(module: &Module<'_>, naming: &Naming<'_>, section: Option<&Section<'_>>) -> Vec<u8> {
     // What a damaged or second section holds counts too: the names have been read that way for the labels.
     let old = crate::module::names::function_names(module, naming.func_count, &mut Vec::new());
-    let last_own = naming.shift.place(naming.func_count);
+    let last_own = naming.func_map.place(naming.func_count);
     let last = naming.hook_names.iter().map(|(func, _)| *func).chain(naming.probes.last().map(|p| p.id.0));
     let mut functions = vec![None; last.fold(last_own, u32::max) as usize + 1];
     for (func, name) in (0..).zip(old) {
-        functions[naming.shift.place(func) as usize] = name;
+        functions[naming.func_map.place(func) as usize] = name;
     }
     for (func, name) in naming.hook_names {
         functions[*func as usize] = Some(name);
@@ -57,7 +57,7 @@ pub(crate) fn carry(module: &Module<'_>, naming: &Naming<'_>, section: Option<&S
     }
     let functions = (0..).zip(functions).filter_map(|(func, name)| Some((func, name?))).collect::<Vec<_>>();
     let data = section.map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
-    let label_shift = |func: u32| naming.probes.binary_search_by_key(&naming.shift.place(func), |p| p.id.0).is_ok();
+    let label_shift = |func: u32| naming.probes.binary_search_by_key(&naming.func_map.place(func), |p| p.id.0).is_ok();
     let mut out = Vec::new();
     let mut written = false;
     // Subsections come by ascending id; the functions' stands where it stood, else in its order.
@@ -69,7 +69,7 @@ pub(crate) fn carry(module: &Module<'_>, naming: &Naming<'_>, section: Option<&S
         match id {
             FUNCTIONS => {}
             LOCALS | LABELS => {
-                let shift = |func| naming.shift.place(func);
+                let func_map = |func| naming.func_map.place(func);
                 let by = |func, label| match id == LABELS {
                     true => {
                         let outer = if label_shift(func) { naming.outer_labels } else { 0 };
@@ -80,7 +80,7 @@ pub(crate) fn carry(module: &Module<'_>, naming: &Naming<'_>, section: Option<&S
                     false => 0,
                 };
                 // A damaged subsection is left out: the label stage has warned of it.
-                if let Ok(moved) = indirect(contents, shift, by) {
+                if let Ok(moved) = indirect(contents, func_map, by) {
                     write_subsection(id, &moved, &mut out);
                 }
             }
@@ -95,9 +95,9 @@ pub(crate) fn carry(module: &Module<'_>, naming: &Naming<'_>, section: Option<&S
     out
 }
 
-/// The inverse of [`carry`] for a `name` section of canonical form: what stood in the input, if that had that form too.
-pub(crate) fn restore(data: &[u8], shift: &FuncMap, outer_labels: u32, probes: &[Probe]) -> Result<Vec<u8>> {
-    let hooks = shift.imported..shift.imported + shift.hooks;
+/// The inverse of [`relocate`] for a `name` section of canonical form: what stood in the input, if that had that form too.
+pub(crate) fn restore(data: &[u8], func_map: &FuncMap, outer_labels: u32, probes: &[Probe]) -> Result<Vec<u8>> {
+    let hooks = func_map.imported..func_map.imported + func_map.hooks;
     let probe = |func: u32| probes.binary_search_by_key(&func, |p| p.id.0).ok().map(|i| &probes[i]);
     let mut out = Vec::new();
     for (id, contents) in subsections(data) {
@@ -107,17 +107,17 @@ pub(crate) fn restore(data: &[u8], shift: &FuncMap, outer_labels: u32, probes: &
                 let mut kept: Vec<(u32, &str)> = names
                     .into_iter()
                     .filter(|(func, _)| {
-                        let ours = hooks.contains(func) || *func >= shift.first_shim && probe(*func).is_none();
+                        let ours = hooks.contains(func) || *func >= func_map.first_trampoline && probe(*func).is_none();
                         !ours && probe(*func).is_none_or(|p| p.label.source == Source::NameSection)
                     })
-                    .map(|(func, name)| (shift.back(func), name))
+                    .map(|(func, name)| (func_map.back(func), name))
                     .collect();
                 kept.sort_by_key(|(func, _)| *func);
                 write_functions(&kept, &mut out);
             }
             LOCALS | LABELS => {
                 let by = |func, _| if id == LABELS && probe(func).is_some() { -i64::from(outer_labels) } else { 0 };
-                write_subsection(id, &indirect(contents, |func| shift.back(func), by)?, &mut out);
+                write_subsection(id, &indirect(contents, |func| func_map.back(func), by)?, &mut out);
             }
             _ => write_subsection(id, contents, &mut out),
         }

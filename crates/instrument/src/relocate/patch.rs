@@ -324,7 +324,7 @@ impl Patches {
     }
 
     /// How much longer the data gets before each place where it changes its length: places behind, with the sum.
-    pub(crate) fn growth(&self) -> Growth {
+    pub(crate) fn growth(&self) -> SizeDelta {
         debug_assert!(self.sorted);
         let mut sum = 0i64;
         let mut steps = Vec::new();
@@ -335,7 +335,7 @@ impl Patches {
                 steps.push((patch.at, sum));
             }
         }
-        Growth { steps }
+        SizeDelta { steps }
     }
 
     /// The data as it is with the changes.
@@ -466,7 +466,7 @@ pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
                 let rest = &new[at..];
                 let width = rest.iter().position(|byte| byte & 0x80 == 0).ok_or_else(misfit)? + 1;
                 let bytes = take(&mut at, width).ok_or_else(misfit)?;
-                // One that was carried has ten bytes at most.
+                // One that was relocated has ten bytes at most.
                 let width = u8::try_from(width).map_err(|_| misfit())?;
                 write_leb(&mut out, leb(bytes).wrapping_sub(last_leb as u64), width);
             }
@@ -478,11 +478,11 @@ pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
 
 /// Where offsets into a section went.
 #[derive(Debug, Default)]
-pub(crate) struct Growth {
+pub(crate) struct SizeDelta {
     steps: Vec<(u32, i64)>,
 }
 
-impl Growth {
+impl SizeDelta {
     /// Where what began at `old` begins now.
     pub(crate) fn of(&self, old: u64) -> u64 {
         let before = self.steps.partition_point(|(at, _)| u64::from(*at) < old);

@@ -1,4 +1,4 @@
-//! Source maps (ECMA-426, version 3), carried across an [`OffsetMap`]: what one said of an instruction, it says of the
+//! Source maps (ECMA-426, version 3), relocated across an [`OffsetMap`]: what one said of an instruction, it says of the
 //! instruction where that is now.
 //!
 //! In the map of a module all is on one line, whose columns are offsets in the file. `mappings` is a list of segments, up to
@@ -115,7 +115,7 @@ impl<'m> SourceMap<'m> {
     }
 
     /// The map of the module where each code section's contents begin at these offsets of the files, before and after.
-    pub(crate) fn carry(&self, offsets: &OffsetMap, (old, new): (usize, usize)) -> Vec<u8> {
+    pub(crate) fn relocate(&self, offsets: &OffsetMap, (old, new): (usize, usize)) -> Vec<u8> {
         const READ: &str = "read before";
         let mut addresses = Addresses::new(offsets);
         let mut near = 0;
@@ -162,8 +162,8 @@ impl<'m> SourceMap<'m> {
     }
 
     /// The same as the `data:` URL that takes the place of this one.
-    pub(crate) fn carry_data(&self, url: &str, offsets: &OffsetMap, starts: (usize, usize)) -> String {
-        url::write_data(url, &self.carry(offsets, starts)).expect("it was read as such a URL")
+    pub(crate) fn relocate_data(&self, url: &str, offsets: &OffsetMap, starts: (usize, usize)) -> String {
+        url::write_data(url, &self.relocate(offsets, starts)).expect("it was read as such a URL")
     }
 
     /// For each function that it knows the file and the line, from 1, of its first segment.
@@ -352,16 +352,16 @@ impl<'t> Segments<'t> {
 
 /// A number of base64 digits, five bits each from the lowest, the first of which is the sign; 32 bits at most.
 fn read_vlq(text: &[u8], at: &mut usize) -> Result<i64> {
-    let (mut value, mut shift) = (0i64, 0);
+    let (mut value, mut func_map) = (0i64, 0);
     loop {
         let digit = text.get(*at).copied().and_then(url::digit).ok_or("what is no number stands in its `mappings`")?;
         *at += 1;
-        value |= i64::from(digit & 0x1f) << shift;
-        shift += 5;
+        value |= i64::from(digit & 0x1f) << func_map;
+        func_map += 5;
         if digit & 0x20 == 0 {
             break;
         }
-        if shift > 35 {
+        if func_map > 35 {
             return Err("a number in it is too large");
         }
     }

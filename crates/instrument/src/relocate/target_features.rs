@@ -13,9 +13,9 @@ const USED: u8 = b'+';
 const REQUIRED: u8 = b'=';
 
 /// What the hooks use, by the names that the section has for it. `rethrows`: what they catch they hold as a reference.
-pub(crate) fn of_hooks(balance: bool, rethrows: bool, second_memory: bool) -> Vec<&'static str> {
+pub(crate) fn used_by_hooks(exit_guard: bool, rethrows: bool, second_memory: bool) -> Vec<&'static str> {
     let used =
-        [(rethrows, "exception-handling"), (balance || rethrows, "reference-types"), (second_memory, "multimemory")];
+        [(rethrows, "exception-handling"), (exit_guard || rethrows, "reference-types"), (second_memory, "multimemory")];
     used.into_iter().filter(|(used, _)| *used).map(|(_, name)| name).collect()
 }
 
@@ -52,12 +52,12 @@ mod tests {
 
     #[test]
     fn what_is_used_is_named_once_and_what_is_damaged_stays() {
-        let more = of_hooks(true, false, true);
+        let more = used_by_hooks(true, false, true);
         assert_eq!(with(b"\x00", &more).unwrap(), b"\x02+\x0freference-types+\x0bmultimemory");
         assert_eq!(with(b"\x01-\x0bmultimemory", &more).unwrap(), b"\x02+\x0bmultimemory+\x0freference-types");
         assert_eq!(with(b"\x02=\x0bmultimemory+\x0freference-types", &more), None);
-        assert_eq!(with(b"\x01+\x0bmultimemory", &of_hooks(false, false, false)), None);
-        assert_eq!(of_hooks(false, true, false), ["exception-handling", "reference-types"]);
+        assert_eq!(with(b"\x01+\x0bmultimemory", &used_by_hooks(false, false, false)), None);
+        assert_eq!(used_by_hooks(false, true, false), ["exception-handling", "reference-types"]);
         for damaged in [&b""[..], b"\x02+\x04atom", b"\x01+\x09atom", b"\x00\x00"] {
             assert_eq!(with(damaged, &more), None, "{damaged:?}");
         }

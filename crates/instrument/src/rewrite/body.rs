@@ -15,16 +15,16 @@
 //!                                        )
 //! ```
 //!
-//! Where a function catches exceptions there is more: see `wrapper` and `landings`.
+//! Where a function catches exceptions there is more: see `wrapper` and `catch_sites`.
 //!
 //! Since the block takes the place of the function's label, every branch that named that label (`br`, `br_if`,
 //! `br_table`, `br_on_*`, a catch clause, `delegate`) names the block as it stands. The road not taken is an exit before
 //! each `return` and each branch to the function's label: it needs the operand types at each of them, and a conditional
 //! branch there needs a block of its own.
 
-use crate::hooks::catch_sites::Landings;
+use crate::hooks::catch_sites::CatchSites;
 use crate::mapping::FuncMap;
-use crate::mapping::Growth;
+use crate::mapping::Insertion;
 use wasm_encoder::BlockType;
 
 use super::splice::{Splice, Widths, minimal_width, put_leb};
@@ -52,13 +52,13 @@ pub(crate) struct BodyPlan<'p> {
     /// If there are hooks in it: the function's probe, if it has one, and its results as a block type.
     pub(crate) hooked: Option<(Option<ProbeId>, BlockType)>,
     /// Where the hooks tell that it has caught an exception.
-    pub(crate) landings: Option<&'p Landings>,
+    pub(crate) catch_sites: Option<&'p CatchSites>,
     /// What stands around a hooked body.
     pub(crate) wrapper: Wrapper,
     /// Whether `memory.grow` of memory 0 reports.
     pub(crate) memory_grow: bool,
     /// Whether all open calls are exited before `unreachable`, where the hooks can do that.
-    pub(crate) balance: bool,
+    pub(crate) exit_guard: bool,
 }
 
 /// Where bodies are written, one in the place of the other.
@@ -71,7 +71,7 @@ pub(crate) struct Scratch {
     /// The body, if it was written, without its size field.
     pub(crate) bytes: Vec<u8>,
     /// Where bytes were added, by ascending place.
-    pub(crate) growths: Vec<Growth>,
+    pub(crate) growths: Vec<Insertion>,
     /// What stands at the beginning of a body, at each of its exits, and at its end.
     pub(crate) opening: Vec<u8>,
     pub(crate) exit: Vec<u8>,
@@ -92,7 +92,7 @@ pub(crate) struct NewBody {
     pub(crate) left_out: Option<LeftOut>,
 }
 
-/// Why a body carries fewer hooks than it was meant to.
+/// Why a body relocates fewer hooks than it was meant to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeftOut {
     /// The body would be larger than engines accept: not hooked.
@@ -109,14 +109,22 @@ pub(crate) fn rewrite(
     func: FuncIdx,
     plan: &BodyPlan<'_>,
     code: &HookCode,
-    shift: &FuncMap,
+    func_map: &FuncMap,
     scratch: &mut Scratch,
 ) -> Result<NewBody> {
-    let new = write(module, func, plan, code, shift, scratch)?;
-    if scratch.size > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow || plan.balance) {
-        let bare =
-            BodyPlan { hooked: None, landings: None, wrapper: Wrapper::Block, memory_grow: false, balance: false };
-        return Ok(NewBody { left_out: Some(LeftOut::TooLarge), ..write(module, func, &bare, code, shift, scratch)? });
+    let new = write(module, func, plan, code, func_map, scratch)?;
+    if scratch.size > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow || plan.exit_guard) {
+        let bare = BodyPlan {
+            hooked: None,
+            catch_sites: None,
+            wrapper: Wrapper::Block,
+            memory_grow: false,
+            exit_guard: false,
+        };
+        return Ok(NewBody {
+            left_out: Some(LeftOut::TooLarge),
+            ..write(module, func, &bare, code, func_map, scratch)?
+        });
     }
     Ok(new)
 }
@@ -126,7 +134,7 @@ fn write(
     func: FuncIdx,
     plan: &BodyPlan<'_>,
     code: &HookCode,
-    shift: &FuncMap,
+    func_map: &FuncMap,
     scratch: &mut Scratch,
 ) -> Result<NewBody> {
     let file = module.bytes();
@@ -142,13 +150,16 @@ fn write(
 
     // Behind the function's own locals come those of its hooks, then that of `memory.grow`.
     let hook_local = locals as u32;
-    let catches = plan.landings.is_some();
+    let catches = plan.catch_sites.is_some();
     let is_leaf = !catches && is_leaf(module, func);
     let frame = plan.hooked.map(|(id, _)| Frame { id, local: hook_local, catches, is_leaf });
     let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
     if locals + u64::from(hook_locals) > MAX_LOCALS {
-        let bare = BodyPlan { hooked: None, landings: None, ..*plan };
-        return Ok(NewBody { left_out: Some(LeftOut::NoLocal), ..write(module, func, &bare, code, shift, scratch)? });
+        let bare = BodyPlan { hooked: None, catch_sites: None, ..*plan };
+        return Ok(NewBody {
+            left_out: Some(LeftOut::NoLocal),
+            ..write(module, func, &bare, code, func_map, scratch)?
+        });
     }
     let reports_growth = plan.memory_grow && module.sites(func).any(|(_, site)| site == Site::MemoryGrow);
     let has_room = reports_growth && locals + u64::from(hook_locals) < MAX_LOCALS;
@@ -163,9 +174,9 @@ fn write(
         code.exit_to(frame, &mut scratch.exit);
     }
     let exit = frame.map(|_| scratch.exit.as_slice());
-    let landed = frame.map_or_else(Vec::new, |frame| code.landed(frame));
-    let balance = if plan.balance { code.balance() } else { Vec::new() };
-    let (landed_labels, exit_labels) = (code.labels().0 as usize, code.labels().1 as usize);
+    let caught = frame.map_or_else(Vec::new, |frame| code.caught(frame));
+    let exit_guard = if plan.exit_guard { code.exit_guard() } else { Vec::new() };
+    let (caught_labels, exit_labels) = (code.labels().0 as usize, code.labels().1 as usize);
 
     let mut splice = Splice::new(file, range.start, Widths::Note(Vec::new()), OPERATORS);
     (splice.out, splice.edits) = (std::mem::take(&mut scratch.bytes), std::mem::take(&mut scratch.growths));
@@ -184,7 +195,7 @@ fn write(
         splice.remove(range.start..start);
         // Before every operator, so that even the first one's address moves.
         let by = (becomes - groups_width) as u32 + 2;
-        splice.edits.push(Growth { at: (start - range.start - 1) as u32, by, inserted: false });
+        splice.edits.push(Insertion { at: (start - range.start - 1) as u32, by, inserted: false });
     }
     if let (Some(frame), Some((id, block_type))) = (frame, plan.hooked) {
         scratch.opening.clear();
@@ -192,20 +203,20 @@ fn write(
         plan.wrapper.open(block_type, &mut scratch.opening);
         if id.is_none() {
             // The section `name` counts those around a body for functions with a probe alone.
-            labels.extend(std::iter::repeat_n(0, landed_labels + plan.wrapper.labels() as usize));
+            labels.extend(std::iter::repeat_n(0, caught_labels + plan.wrapper.labels() as usize));
         }
         splice.insert(start, &scratch.opening);
     }
-    let skips = scratch.measures && shift.shims.is_empty() && shift.hooks <= NEAR;
-    let mut landings = plan.landings.map_or(&[][..], |landings| &landings.before).iter().peekable();
-    let mut land = |up_to: usize, splice: &mut Splice<'_, '_>, labels: &mut Vec<u32>| {
-        while let Some((at, opened)) = landings.next_if(|(at, _)| *at <= up_to) {
-            splice.insert(*at, &landed);
-            labels.extend(std::iter::repeat_n(opened, landed_labels));
+    let skips = scratch.measures && func_map.trampolines.is_empty() && func_map.hooks <= NEAR;
+    let mut catch_sites = plan.catch_sites.map_or(&[][..], |catch_sites| &catch_sites.before).iter().peekable();
+    let mut report_catches = |up_to: usize, splice: &mut Splice<'_, '_>, labels: &mut Vec<u32>| {
+        while let Some((at, opened)) = catch_sites.next_if(|(at, _)| *at <= up_to) {
+            splice.insert(*at, &caught);
+            labels.extend(std::iter::repeat_n(opened, caught_labels));
         }
     };
     for (at, site) in module.sites(func) {
-        land(at, &mut splice, &mut labels);
+        report_catches(at, &mut splice, &mut labels);
         match (site, exit) {
             (Site::TailCall(opened) | Site::IndirectTailCall(opened), Some(exit)) if !exit.is_empty() => {
                 splice.insert(at, &frame.map_or_else(Vec::new, |frame| code.leave(frame)));
@@ -222,7 +233,7 @@ fn write(
                 branches.push(to_wrapper);
                 to_wrapper += 1;
             }
-            (Site::Unreachable, _) if !balance.is_empty() => splice.insert(at, &balance),
+            (Site::Unreachable, _) if !exit_guard.is_empty() => splice.insert(at, &exit_guard),
             (Site::MemoryGrow, _) if has_room => splice.insert(at, &code.memory_grow(pages)),
             _ => {}
         }
@@ -231,17 +242,17 @@ fn write(
             Site::Reference { may_widen: false } if skips => splice.skip_number(),
             Site::Reference { .. } | Site::TailCall(_) => {
                 let (func, width) = read_leb(&file[at + 1..]);
-                splice.number(at + 1..at + 1 + width, func, shift.reference(func));
+                splice.number(at + 1..at + 1 + width, func, func_map.reference(func));
             }
             _ => {}
         }
     }
     let last = range.end - 1;
-    land(last, &mut splice, &mut labels);
+    report_catches(last, &mut splice, &mut labels);
     if let Some(exit) = exit {
         scratch.closing.clear();
-        let lands_here = plan.landings.is_some_and(|landings| landings.at_exit);
-        plan.wrapper.close([if lands_here { &landed } else { &[] }, exit], &mut scratch.closing);
+        let catches_here = plan.catch_sites.is_some_and(|catch_sites| catch_sites.at_exit);
+        plan.wrapper.close([if catches_here { &caught } else { &[] }, exit], &mut scratch.closing);
         splice.insert(last, &scratch.closing);
     }
     splice.copy_to(range.end);

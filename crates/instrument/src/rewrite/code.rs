@@ -2,7 +2,7 @@
 //!
 //! How long each body becomes is known before the first byte of the output is written, since sizes stand before what they are of;
 //! then the bodies are made on all cores, some at a time, and go to where the output is written. Each body is spliced twice for
-//! that, which costs little beside its validation; to keep the bodies in between would be to have the code in memory once more.
+//! that, which costs little sidecars its validation; to keep the bodies in between would be to have the code in memory once more.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::body::{self, BodyPlan, LeftOut, NewBody, Scratch, size_width_of};
 use super::splice::{Widths, write_leb};
-use crate::mapping::{Growth, OffsetMap, Place};
+use crate::mapping::{Insertion, OffsetMap, Place};
 use crate::module::{FuncIdx, Module, id};
 use crate::restore::BodyRestore;
 use crate::rewrite::layout::Layout;
@@ -36,7 +36,7 @@ pub(super) struct Code<'c, 'a> {
     pub(super) restore: Vec<(u32, BodyRestore)>,
     /// Labels that hooks open inside of bodies, by function: each by how many of the original's come before it.
     pub(super) labels: HashMap<u32, Vec<u32>>,
-    /// The bodies that carry fewer hooks than they were meant to.
+    /// The bodies that relocate fewer hooks than they were meant to.
     pub(super) left_out: HashMap<FuncIdx, LeftOut>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Code<'c, 'a> {
 struct Measured {
     /// For each: its size, the width of its size field, where its entry hook stands, how many growths are its own.
     bodies: Vec<(u32, u8, Option<u32>, u32)>,
-    growths: Vec<Growth>,
+    growths: Vec<Insertion>,
     restore: Vec<(u32, BodyRestore)>,
     labels: Vec<(u32, Vec<u32>)>,
     left_out: Vec<(FuncIdx, LeftOut)>,
@@ -137,19 +137,19 @@ impl<'c, 'a> Code<'c, 'a> {
 
     fn body(&self, position: usize, scratch: &mut Scratch) -> Result<NewBody> {
         let (module, layout, func) = (self.module, self.layout, self.func(position));
-        let landings = layout.landings.get(&func);
-        let id = self.plan.contains(func).then(|| ProbeId(layout.shift.place(func.0)));
-        let has_hooks = id.is_some() || landings.is_some();
+        let catch_sites = layout.catch_sites.get(&func);
+        let id = self.plan.contains(func).then(|| ProbeId(layout.func_map.place(func.0)));
+        let has_hooks = id.is_some() || catch_sites.is_some();
         let hooked = has_hooks.then(|| (id, layout.block_types[&module.type_index(func)]));
         let is_shared = module.is_shared(func);
         let plan = BodyPlan {
             hooked,
-            landings,
+            catch_sites,
             wrapper: layout.wrapper,
             memory_grow: layout.memory_grow && !is_shared,
-            balance: !is_shared,
+            exit_guard: !is_shared,
         };
-        body::rewrite(module, func, &plan, &layout.code, &layout.shift, scratch)
+        body::rewrite(module, func, &plan, &layout.code, &layout.func_map, scratch)
     }
 
     /// How long all of it is, size fields included.
@@ -186,8 +186,8 @@ fn with_field((size, width): (u32, u8)) -> usize {
     size as usize + width as usize
 }
 
-/// The code section's count with the shims in it, and its width: the number of ordinal 1, if there are any.
-pub(super) fn code_count(count: usize, width: u8, shims: usize, widths: &mut Widths<'_>) -> (u32, u8) {
-    let new = (count + shims) as u32;
-    (new, if shims == 0 { width } else { widths.of(1, count as u32, width, new) })
+/// The code section's count with the trampolines in it, and its width: the number of ordinal 1, if there are any.
+pub(super) fn code_count(count: usize, width: u8, trampolines: usize, widths: &mut Widths<'_>) -> (u32, u8) {
+    let new = (count + trampolines) as u32;
+    (new, if trampolines == 0 { width } else { widths.of(1, count as u32, width, new) })
 }

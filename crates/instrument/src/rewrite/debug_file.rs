@@ -5,23 +5,23 @@ use wasm_encoder::Encode;
 use crate::label::Labels;
 use crate::links::{Link, Links};
 use crate::module::{Module, id};
-use crate::relocate::{Carried, Carrying, dwarf};
+use crate::relocate::{Relocated, Relocation, dwarf};
 use crate::rewrite::options::Options;
 use crate::rewrite::rewrite;
 use crate::select::Plan;
 use crate::warning::{Warning, WarningKind};
 
 /// The debug file of the output, whose code section's contents are `code`.
-pub(super) fn carry(
+pub(super) fn relocate(
     file: &Module<'_>,
     code: &[u8],
-    carrying: &Carrying<'_, '_>,
+    relocation: &Relocation<'_, '_>,
     (labels, plan, options): (&Labels, &Plan, &Options),
     warnings: &mut Vec<Warning>,
 ) -> Vec<u8> {
     // What has the same code is hooked the same way, and belongs to the output as it belonged to the input.
-    let same_functions = file.func_count() == carrying.naming.func_count
-        && file.imported_funcs().len() as u32 == carrying.naming.shift.imported
+    let same_functions = file.func_count() == relocation.naming.func_count
+        && file.imported_funcs().len() as u32 == relocation.naming.func_map.imported
         && file.section(id::CODE).is_some();
     if same_functions && let Ok(hooked) = rewrite(file, labels, plan, options) {
         let new = crate::module::code_of(&hooked.wasm);
@@ -31,24 +31,24 @@ pub(super) fn carry(
             return hooked.wasm;
         }
     }
-    let mut dwarf = dwarf::carry(file, carrying.offsets);
+    let mut dwarf = dwarf::relocate(file, relocation.offsets);
     warnings.extend(dwarf.warnings.drain(..).map(in_debug_file));
-    let mut of_file = Carrying {
+    let mut of_file = Relocation {
         module: file,
         dwarf,
         links: Links { source_map: Link::Gone, debug_file: Link::Gone },
-        build_id: carrying.build_id.clone(),
-        ..*carrying
+        build_id: relocation.build_id.clone(),
+        ..*relocation
     };
     let mut out = file.bytes()[..8].to_vec();
     let mut seen_names = false;
     for section in file.sections().iter() {
         let Some(name) = section.name else { continue };
-        let data = match of_file.carry(section, seen_names, warnings) {
-            Carried::Raw => file.bytes()[section.data.clone()].to_vec(),
-            Carried::Names(data) | Carried::Data(data) => data,
-            Carried::Patched(patches) => patches.apply(&file.bytes()[section.data.clone()]),
-            Carried::Dropped => continue,
+        let data = match of_file.relocate(section, seen_names, warnings) {
+            Relocated::Raw => file.bytes()[section.data.clone()].to_vec(),
+            Relocated::Names(data) | Relocated::Data(data) => data,
+            Relocated::Patched(patches) => patches.apply(&file.bytes()[section.data.clone()]),
+            Relocated::Dropped => continue,
         };
         seen_names |= name == "name";
         let mut contents = Vec::with_capacity(name.len() + data.len() + 2);

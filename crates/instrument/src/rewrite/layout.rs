@@ -9,12 +9,12 @@ use wasmtrace_abi::hook::{HookSet, ProbeId};
 use wasmtrace_abi::manifest::BufferPlace;
 
 use super::options::Options;
-use super::splice::Growth;
+use super::splice::SectionEdit;
 use super::types::Types;
 use crate::hooks::HookCode;
-use crate::hooks::catch_sites::Landings;
+use crate::hooks::catch_sites::CatchSites;
 use crate::hooks::exit_guard::Spans;
-use crate::hooks::exit_guard::{self, Balance};
+use crate::hooks::exit_guard::{self, ExitGuard};
 use crate::hooks::roles::{self, Role};
 use crate::hooks::wrapper::Wrapper;
 use crate::limits::{
@@ -27,22 +27,22 @@ use crate::select::Plan;
 /// Everything about a rewriting that is decided before the first body: which indices move where, which types are added.
 #[derive(Debug)]
 pub(super) struct Layout {
-    pub(super) shift: FuncMap,
+    pub(super) func_map: FuncMap,
     pub(super) code: HookCode,
     pub(super) wrapper: Wrapper,
     /// The functions that tell where they have caught an exception, hooked or not, if the hook set has an event for that.
-    pub(super) landings: BTreeMap<FuncIdx, Landings>,
+    pub(super) catch_sites: BTreeMap<FuncIdx, CatchSites>,
     /// Whether `memory.grow` is hooked: memory 0 exists and is addressed by i32.
     pub(super) memory_grow: bool,
     /// The block type of each hooked function's results, by the function's type.
     pub(super) block_types: BTreeMap<u32, BlockType>,
     /// What is appended to sections, by their id.
-    pub(super) appended: BTreeMap<u8, Growth>,
+    pub(super) appended: BTreeMap<u8, SectionEdit>,
     /// Where the buffer is, if the hook set has one.
     pub(super) buffer: Option<BufferPlace>,
-    /// What balances the module, if it does that.
-    pub(super) balance: Option<Balance>,
-    /// The imported functions that have a shim for that, ascending.
+    /// What guards_exits the module, if it does that.
+    pub(super) exit_guard: Option<ExitGuard>,
+    /// The imported functions that have a trampoline for that, ascending.
     pub(super) roles: Vec<(u32, Role)>,
 }
 
@@ -60,25 +60,25 @@ fn limit(what: &str, has: usize, more: usize, most: usize) -> Result<()> {
 }
 
 impl Layout {
-    pub(super) fn new(module: &Module<'_>, plan: &Plan, options: &Options, balances: bool) -> Result<Self> {
+    pub(super) fn new(module: &Module<'_>, plan: &Plan, options: &Options, guards_exits: bool) -> Result<Self> {
         let hooks = options.hooks;
         let imports = hooks.imports();
-        let roles = if balances { roles::roles(module) } else { Vec::new() };
+        let roles = if guards_exits { roles::roles(module) } else { Vec::new() };
         let closed_by = Spans::closed_by(&roles);
-        let mut shims: Vec<u32> =
+        let mut trampolines: Vec<u32> =
             plan.imports().map(|func| func.0).chain(roles.iter().map(|(func, _)| *func)).collect();
-        shims.sort_unstable();
-        shims.dedup();
-        let balancing = if balances { Balance::functions(plan.len(), closed_by.is_some()) } else { 0 };
-        let functions = imports.len() + shims.len() + balancing;
+        trampolines.sort_unstable();
+        trampolines.dedup();
+        let guarding = if guards_exits { ExitGuard::functions(plan.len(), closed_by.is_some()) } else { 0 };
+        let functions = imports.len() + trampolines.len() + guarding;
         limit("functions", module.func_count() as usize, functions, MAX_FUNCTIONS)?;
         limit("imports", module.import_count(), imports.len(), MAX_IMPORTS)?;
 
         let first = module.imported_funcs().len() as u32;
         let hook_count = imports.len() as u32;
-        let first_shim = module.func_count() + hook_count;
-        let first_behind = first_shim + shims.len() as u32;
-        let shift = FuncMap { imported: first, hooks: hook_count, shims, first_shim };
+        let first_trampoline = module.func_count() + hook_count;
+        let first_behind = first_trampoline + trampolines.len() as u32;
+        let func_map = FuncMap { imported: first, hooks: hook_count, trampolines, first_trampoline };
         let mut types = Types::of(module);
         let mut appended = BTreeMap::new();
         let mut new_imports = Vec::new();
@@ -88,82 +88,85 @@ impl Layout {
             new_imports.push(0x00); // a function
             types.import(import.takes_i32).encode(&mut new_imports);
         }
-        appended.insert(id::IMPORT, Growth { entries: i64::from(hook_count), bytes: new_imports });
+        appended.insert(id::IMPORT, SectionEdit { entries: i64::from(hook_count), bytes: new_imports });
         let mut new_functions = Vec::new();
-        for import in &shift.shims {
+        for import in &func_map.trampolines {
             module.type_index(FuncIdx(*import)).encode(&mut new_functions);
         }
 
         let mut code = HookCode::new(hooks, first, module.memories().len() as u32);
-        let balance = balances.then(|| Balance {
+        let exit_guard = guards_exits.then(|| ExitGuard {
             first: first_behind,
             host: first,
             table: module.table_count(),
             global: module.global_count(),
             plain: types.import(false),
-            ids: probes(&shift, plan),
+            ids: probes(&func_map, plan),
             spans: closed_by.map(|close| Spans { close, answers: types.answer() }),
         });
-        if let Some(balance) = &balance {
-            code = code.balanced(balance.first, balance.spans.is_some());
-            let (segments, elements) = balance.elements();
+        if let Some(exit_guard) = &exit_guard {
+            code = code.guarded(exit_guard.first, exit_guard.spans.is_some());
+            let (segments, elements) = exit_guard.elements();
             limit("tables", module.table_count() as usize, exit_guard::TABLES as usize, MAX_TABLES)?;
             limit(
                 "globals",
                 module.global_count() as usize,
-                exit_guard::globals(balance.spans.is_some()) as usize,
+                exit_guard::globals(exit_guard.spans.is_some()) as usize,
                 MAX_GLOBALS,
             )?;
             limit("element segments", module.element_count() as usize, segments as usize, MAX_ELEMENTS)?;
-            new_functions.extend(balance.types(types.import(true)));
-            appended.insert(id::TABLE, Growth { entries: exit_guard::TABLES.into(), bytes: balance.tables() });
+            new_functions.extend(exit_guard.types(types.import(true)));
+            appended.insert(id::TABLE, SectionEdit { entries: exit_guard::TABLES.into(), bytes: exit_guard.tables() });
             appended.insert(
                 id::GLOBAL,
-                Growth { entries: exit_guard::globals(balance.spans.is_some()).into(), bytes: balance.globals() },
+                SectionEdit {
+                    entries: exit_guard::globals(exit_guard.spans.is_some()).into(),
+                    bytes: exit_guard.globals(),
+                },
             );
-            appended.insert(id::ELEMENT, Growth { entries: segments.into(), bytes: elements });
+            appended.insert(id::ELEMENT, SectionEdit { entries: segments.into(), bytes: elements });
         }
         let functions = functions - imports.len();
-        appended.insert(id::FUNCTION, Growth { entries: functions as i64, bytes: new_functions });
+        appended.insert(id::FUNCTION, SectionEdit { entries: functions as i64, bytes: new_functions });
 
         let buffer = match hooks.has_buffer() {
             true => {
                 limit("memories", module.memories().len(), 1, MAX_MEMORIES)?;
                 limit("exports", module.all_exports().len(), 1, MAX_EXPORTS)?;
                 let place = buffer_place(module, hooks, first_behind)?;
-                appended.insert(id::MEMORY, Growth { entries: 1, bytes: buffer_memory(place.first_block) });
+                appended.insert(id::MEMORY, SectionEdit { entries: 1, bytes: buffer_memory(place.first_block) });
                 let export = buffer_export(&place.export, module.memories().len() as u32);
-                appended.insert(id::EXPORT, Growth { entries: 1, bytes: export });
+                appended.insert(id::EXPORT, SectionEdit { entries: 1, bytes: export });
                 Some(place)
             }
             false => None,
         };
 
-        let (wrapper, landings) = match code.tells_landings() {
-            true => (Wrapper::Block, landings(module)),
+        let (wrapper, catch_sites) = match code.reports_catches() {
+            true => (Wrapper::Block, catch_sites(module)),
             false => match Wrapper::of(module) {
-                Wrapper::Block if options.crossed => (Wrapper::TryTable, BTreeMap::new()),
+                Wrapper::Block if options.foreign_exceptions => (Wrapper::TryTable, BTreeMap::new()),
                 own => (own, BTreeMap::new()),
             },
         };
         let mut block_types = BTreeMap::new();
         let throwing_imports = plan.imports().filter(|_| wrapper != Wrapper::Block);
-        for func in plan.iter().chain(landings.keys().copied()).chain(throwing_imports) {
+        for func in plan.iter().chain(catch_sites.keys().copied()).chain(throwing_imports) {
             block_types.entry(module.type_index(func)).or_insert_with(|| types.block(module.func_type(func).results()));
         }
         limit("types", types.before, types.new.len(), MAX_TYPES)?;
-        appended.insert(id::TYPE, Growth { entries: types.new.len() as i64, bytes: types.new.concat() });
+        appended.insert(id::TYPE, SectionEdit { entries: types.new.len() as i64, bytes: types.new.concat() });
         appended.retain(|_, growth| growth.entries != 0);
         Ok(Layout {
-            shift,
+            func_map,
             code,
             wrapper,
-            landings,
+            catch_sites,
             memory_grow: module.memories().first().is_some_and(|m| !m.memory64),
             block_types,
             appended,
             buffer,
-            balance,
+            exit_guard,
             roles,
         })
     }
@@ -182,9 +185,9 @@ impl Layout {
 }
 
 /// Where which functions may have caught an exception. A shared one cannot tell.
-fn landings(module: &Module<'_>) -> BTreeMap<FuncIdx, Landings> {
+fn catch_sites(module: &Module<'_>) -> BTreeMap<FuncIdx, CatchSites> {
     let funcs = module.with_exceptions().map(|(func, _)| func).filter(|func| !module.is_shared(*func));
-    funcs.filter_map(|func| Some((func, Landings::of(module, func)?))).collect()
+    funcs.filter_map(|func| Some((func, CatchSites::of(module, func)?))).collect()
 }
 
 /// Where the buffer is in a module that will have so many functions.
@@ -221,7 +224,7 @@ fn buffer_export(name: &str, memory: u32) -> Vec<u8> {
 }
 
 /// The probes of a plan, ascending: hooked functions where they went, hooked imports where their trampolines are.
-fn probes(shift: &FuncMap, plan: &Plan) -> Vec<ProbeId> {
-    let own = plan.iter().map(|func| shift.place(func.0));
-    own.chain(plan.imports().map(|import| shift.reference(import.0))).map(ProbeId).collect()
+fn probes(func_map: &FuncMap, plan: &Plan) -> Vec<ProbeId> {
+    let own = plan.iter().map(|func| func_map.place(func.0));
+    own.chain(plan.imports().map(|import| func_map.reference(import.0))).map(ProbeId).collect()
 }

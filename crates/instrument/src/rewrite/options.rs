@@ -13,17 +13,17 @@ pub struct Options {
     /// Whether the Manifest holds what [`crate::strip`] needs. Costs a few bytes, unless sections that no rule inverts are large.
     pub restore: bool,
     /// When the module itself exits the calls that are open, before it is left for good.
-    pub balance_exit: BalanceExit,
+    pub close_on_exit: CloseOnExit,
     /// Whether exceptions cross this module that another one catches, so that each function has to be left by them even if nothing
     /// here catches any. In the Observe set; it takes the feature, so the engine has to have it. For modules that are run together.
-    pub crossed: bool,
+    pub foreign_exceptions: bool,
 }
 
 /// When a module exits all calls that are open before it is left through `proc_exit` or `unreachable`, so that a host which knows
 /// nothing of those gets a complete trace; and its spans, if it opens any, which then end in an order that such a host takes. In
 /// the Observe set alone: the runtime here closes what is open. Each call costs some more, and each hooked function a dozen bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BalanceExit {
+pub enum CloseOnExit {
     /// Not at all.
     #[default]
     Never,
@@ -35,16 +35,16 @@ pub enum BalanceExit {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { hooks: HookSet::Observe, restore: true, balance_exit: BalanceExit::Never, crossed: false }
+        Options { hooks: HookSet::Observe, restore: true, close_on_exit: CloseOnExit::Never, foreign_exceptions: false }
     }
 }
 
 impl Options {
-    pub(super) fn balances(&self, module: &Module<'_>) -> bool {
-        let wanted = match self.balance_exit {
-            BalanceExit::Never => false,
-            BalanceExit::WhereItExits => !roles::roles(module).is_empty(),
-            BalanceExit::Always => true,
+    pub(super) fn guards_exits(&self, module: &Module<'_>) -> bool {
+        let wanted = match self.close_on_exit {
+            CloseOnExit::Never => false,
+            CloseOnExit::WhereItExits => !roles::roles(module).is_empty(),
+            CloseOnExit::Always => true,
         };
         wanted && !self.hooks.has_buffer()
     }

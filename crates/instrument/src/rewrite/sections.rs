@@ -4,12 +4,12 @@ use wasm_encoder::Encode;
 
 use super::code::{Code, code_count};
 use super::output::Output;
-use super::splice::{self, Growth, Widths, write_leb};
+use super::splice::{self, SectionEdit, Widths, write_leb};
 use crate::module::order::{stands_before_created, stands_behind};
 use crate::module::{Section, id};
 use crate::relocate::patch::Patches;
-use crate::relocate::{Carried, Carrying, describes_original, encoded, names, producers};
-use crate::restore::{Fate, Restore};
+use crate::relocate::{Relocated, Relocation, describes_original, encoded, names, producers};
+use crate::restore::{Restore, SectionChange};
 use crate::rewrite::layout::Layout;
 use crate::rewrite::options::Options;
 use crate::warning::{Warning, WarningKind};
@@ -19,30 +19,31 @@ use wasmtrace_abi::manifest::MANIFEST_SECTION;
 /// Puts everything together but the Manifest, and notes what taking the hooks out again will need.
 pub(super) fn assemble(
     layout: &Layout,
-    carrying: &mut Carrying<'_, '_>,
+    relocation: &mut Relocation<'_, '_>,
     code: &Code<'_, '_>,
     options: &Options,
     warnings: &mut Vec<Warning>,
 ) -> Result<(Output, Option<Restore>)> {
-    let module = carrying.module;
+    let module = relocation.module;
     let file = module.bytes();
     let mut out = Output::default();
     out.input(0..8);
-    let shims = layout.shift.shims.clone();
+    let trampolines = layout.func_map.trampolines.clone();
     let entries = |id: u8| layout.appended.get(&id).map_or(0, |growth| growth.entries as u32);
-    let balance = layout.balance.as_ref();
-    let balance = balance.map(|_| (entries(id::FUNCTION) - shims.len() as u32, entries(id::ELEMENT)));
+    let exit_guard = layout.exit_guard.as_ref();
+    let exit_guard = exit_guard.map(|_| (entries(id::FUNCTION) - trampolines.len() as u32, entries(id::ELEMENT)));
     let types_appended = entries(id::TYPE);
     let bodies = code.restore.clone();
-    let mut restore = Restore { types_appended, wrapper: layout.wrapper, shims, balance, bodies, ..Default::default() };
+    let mut restore =
+        Restore { types_appended, wrapper: layout.wrapper, trampolines, exit_guard, bodies, ..Default::default() };
     let (mut seen_names, mut seen_producers) = (false, false);
     let created = layout.created(module);
-    let nothing = Growth::default();
+    let nothing = SectionEdit::default();
     let mut stale = Vec::new();
 
     for section in module.sections() {
         if !seen_names && stands_before_created(module, section, "name") {
-            write_names(carrying, &mut out, &mut restore);
+            write_names(relocation, &mut out, &mut restore);
             seen_names = true;
         }
         if !seen_producers && stands_before_created(module, section, "producers") {
@@ -50,27 +51,27 @@ pub(super) fn assemble(
             seen_producers = true;
         }
         let growth = layout.appended.get(&section.id).unwrap_or(&nothing);
-        let fate = if let Some(name) = section.name {
-            match carrying.carry(section, seen_names, warnings) {
-                Carried::Raw => {
+        let change = if let Some(name) = section.name {
+            match relocation.relocate(section, seen_names, warnings) {
+                Relocated::Raw => {
                     if describes_original(name) {
                         stale.push(name);
                     }
                     copy(section, &mut out)
                 }
-                Carried::Names(data) => edited(section, [encoded(name.as_bytes()), data], Vec::new(), &mut out),
-                Carried::Data(data) => {
+                Relocated::Names(data) => edited(section, [encoded(name.as_bytes()), data], Vec::new(), &mut out),
+                Relocated::Data(data) => {
                     edited(section, [encoded(name.as_bytes()), data], Vec::new(), &mut out);
-                    Fate::Replaced(file[section.whole.clone()].to_vec())
+                    SectionChange::Replaced(file[section.whole.clone()].to_vec())
                 }
-                Carried::Patched(patches) => patched(file, section, patches, options.restore, &mut out),
-                Carried::Dropped => Fate::Dropped(file[section.whole.clone()].to_vec()),
+                Relocated::Patched(patches) => patched(file, section, patches, options.restore, &mut out),
+                Relocated::Dropped => SectionChange::Dropped(file[section.whole.clone()].to_vec()),
             }
         } else if section.id == id::CODE {
-            write_code(file, section, code, &mut out, &mut carrying.code_start)
+            write_code(file, section, code, &mut out, &mut relocation.code_start)
         } else if growth.entries != 0 || splice::holds_indices(section.id) {
             let (contents, widths) =
-                splice::section(file, section, &|f| layout.shift.reference(f), growth, Widths::Note(Vec::new()))?;
+                splice::section(file, section, &|f| layout.func_map.reference(f), growth, Widths::Note(Vec::new()))?;
             if contents == file[section.contents.clone()] {
                 copy(section, &mut out)
             } else {
@@ -79,23 +80,23 @@ pub(super) fn assemble(
         } else {
             copy(section, &mut out)
         };
-        restore.fates.push(fate);
+        restore.changes.push(change);
         seen_names |= section.name == Some("name");
         seen_producers |= section.name == Some("producers");
 
         for (new, contents) in &created {
             if section.id != id::CUSTOM && stands_behind(module, section, *new) {
                 write_section(*new, [Vec::new(), contents.clone()], &mut out);
-                restore.fates.push(Fate::Created);
+                restore.changes.push(SectionChange::Created);
             }
         }
     }
-    for (name, url) in carrying.links.named().filter(|(name, _)| module.custom(name).is_none()) {
+    for (name, url) in relocation.links.named().filter(|(name, _)| module.custom(name).is_none()) {
         write_custom(name, encoded(url.as_bytes()), &mut out);
-        restore.fates.push(Fate::Created);
+        restore.changes.push(SectionChange::Created);
     }
     if !seen_names {
-        write_names(carrying, &mut out, &mut restore);
+        write_names(relocation, &mut out, &mut restore);
     }
     if !seen_producers {
         write_producers(&mut out, &mut restore);
@@ -113,15 +114,15 @@ pub(super) fn assemble(
 }
 
 /// Writes the section where the module has none.
-fn write_names(carrying: &Carrying<'_, '_>, out: &mut Output, restore: &mut Restore) {
-    write_custom("name", names::carry(carrying.module, &carrying.naming, None), out);
-    restore.fates.push(Fate::Created);
+fn write_names(relocation: &Relocation<'_, '_>, out: &mut Output, restore: &mut Restore) {
+    write_custom("name", names::relocate(relocation.module, &relocation.naming, None), out);
+    restore.changes.push(SectionChange::Created);
 }
 
 /// The same.
 fn write_producers(out: &mut Output, restore: &mut Restore) {
     write_custom("producers", producers::only_us(producers::VERSION), out);
-    restore.fates.push(Fate::Created);
+    restore.changes.push(SectionChange::Created);
 }
 
 /// Appends the Manifest: it stands at the end.
@@ -129,23 +130,23 @@ pub(super) fn add_manifest(manifest: Vec<u8>, out: &mut Output) {
     write_custom(MANIFEST_SECTION, manifest, out);
 }
 
-fn copy(section: &Section<'_>, out: &mut Output) -> Fate {
+fn copy(section: &Section<'_>, out: &mut Output) -> SectionChange {
     out.input(section.whole.clone());
-    Fate::Kept
+    SectionChange::Kept
 }
 
 /// Writes a changed section; its size field follows the rule for numbers, with ordinal 0.
-fn edited(section: &Section<'_>, contents: [Vec<u8>; 2], noted: Vec<(u32, u8)>, out: &mut Output) -> Fate {
+fn edited(section: &Section<'_>, contents: [Vec<u8>; 2], noted: Vec<(u32, u8)>, out: &mut Output) -> SectionChange {
     let mut widths = Widths::Note(noted);
     out.bytes(header(section, contents.iter().map(Vec::len).sum(), &mut widths));
     contents.into_iter().for_each(|part| out.bytes(part));
     let mut noted = widths.into_noted();
     noted.sort_unstable();
-    Fate::Edited(noted)
+    SectionChange::Edited(noted)
 }
 
 /// Writes a section whose data is patched, behind its name as it stands.
-fn patched(file: &[u8], section: &Section<'_>, patches: Patches, restore: bool, out: &mut Output) -> Fate {
+fn patched(file: &[u8], section: &Section<'_>, patches: Patches, restore: bool, out: &mut Output) -> SectionChange {
     let data = &file[section.data.clone()];
     let name = section.contents.start..section.data.start;
     let mut widths = Widths::Note(Vec::new());
@@ -154,7 +155,7 @@ fn patched(file: &[u8], section: &Section<'_>, patches: Patches, restore: bool, 
     out.input(name);
     let script = if restore { patches.script(data) } else { Vec::new() };
     out.patched(section.data.clone(), patches, length);
-    Fate::Patched(widths.into_noted(), script)
+    SectionChange::Patched(widths.into_noted(), script)
 }
 
 /// A section's id and size.
@@ -173,7 +174,7 @@ fn write_code(
     code: &Code<'_, '_>,
     out: &mut Output,
     start: &mut Option<usize>,
-) -> Fate {
+) -> SectionChange {
     let mut reader = wasmparser::BinaryReader::new(&file[section.contents.clone()], section.contents.start);
     let count = reader.read_var_u32().expect("validated: the code section has a count");
     let width = (reader.original_position() - section.contents.start) as u8;
@@ -188,7 +189,7 @@ fn write_code(
     out.code(length);
     let mut noted = widths.into_noted();
     noted.sort_unstable();
-    Fate::Edited(noted)
+    SectionChange::Edited(noted)
 }
 
 fn write_custom(name: &str, data: Vec<u8>, out: &mut Output) {

@@ -87,7 +87,7 @@ pub(crate) struct Splice<'a, 'w> {
     /// How many bytes have been written, or counted.
     pub(crate) len: usize,
     pub(crate) out: Vec<u8>,
-    pub(crate) edits: Vec<mapping::Growth>,
+    pub(crate) edits: Vec<mapping::Insertion>,
     pub(crate) widths: Widths<'w>,
     ordinal: u32,
 }
@@ -127,7 +127,7 @@ impl<'a, 'w> Splice<'a, 'w> {
     pub(crate) fn insert(&mut self, at: usize, bytes: &[u8]) {
         self.copy_to(at);
         self.write(bytes);
-        self.edits.push(mapping::Growth { at: (at - self.start) as u32, by: bytes.len() as u32, inserted: true });
+        self.edits.push(mapping::Insertion { at: (at - self.start) as u32, by: bytes.len() as u32, inserted: true });
     }
 
     /// Writes `bytes` for what stands in `old`. Grows or keeps the length; [`Splice::remove`] is for the way back.
@@ -136,7 +136,7 @@ impl<'a, 'w> Splice<'a, 'w> {
         self.write(bytes);
         self.copied = old.end;
         if bytes.len() > old.len() {
-            self.edits.push(mapping::Growth {
+            self.edits.push(mapping::Insertion {
                 at: (old.start - self.start) as u32,
                 by: (bytes.len() - old.len()) as u32,
                 inserted: false,
@@ -169,7 +169,7 @@ impl<'a, 'w> Splice<'a, 'w> {
         self.write(&bytes[..becomes as usize]);
         self.copied = leb.end;
         if becomes > width {
-            self.edits.push(mapping::Growth {
+            self.edits.push(mapping::Insertion {
                 at: leb.start.saturating_sub(self.start) as u32,
                 by: (becomes - width) as u32,
                 inserted: false,
@@ -180,7 +180,7 @@ impl<'a, 'w> Splice<'a, 'w> {
 
 /// What happens to a section's count and end, besides the indices in it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Growth {
+pub(crate) struct SectionEdit {
     /// Added to the section's count; negative on the way back, when that many entries go from the end.
     pub(crate) entries: i64,
     /// Appended to the section.
@@ -198,7 +198,7 @@ pub(crate) fn section<'w>(
     file: &[u8],
     section: &Section<'_>,
     moved: &dyn Fn(u32) -> u32,
-    growth: &Growth,
+    growth: &SectionEdit,
     widths: Widths<'w>,
 ) -> Result<(Vec<u8>, Widths<'w>)> {
     let contents = section.contents.clone();

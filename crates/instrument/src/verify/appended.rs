@@ -6,10 +6,10 @@ use wasm_encoder::{BlockType, Encode};
 use wasmparser::{CompositeInnerType, Operator};
 
 use super::{Pair, Shown, Walk};
-use crate::hooks::exit_guard::{self, Balance, Spans};
+use crate::hooks::exit_guard::{self, ExitGuard, Spans};
 use crate::hooks::frame::Frame;
 use crate::hooks::roles;
-use crate::hooks::trampoline::Shim;
+use crate::hooks::trampoline::Trampoline;
 use crate::hooks::wrapper::Wrapper;
 use crate::module::{FuncIdx, Module, id};
 use crate::verify::failure::fail;
@@ -21,35 +21,36 @@ use wasmtrace_abi::manifest::BufferPlace;
 impl Pair<'_, '_> {
     /// What a function behind the original's stands for: its body is just the hooks around a call of an import with its own
     /// parameters. And the index of the type of the block in it, if it has one.
-    pub(super) fn shim(&self, shim: FuncIdx) -> Result<(Shim, Option<u32>)> {
-        let range = self.new.body(shim);
+    pub(super) fn trampoline(&self, trampoline: FuncIdx) -> Result<(Trampoline, Option<u32>)> {
+        let range = self.new.body(trampoline);
         let body = &self.new.bytes()[range.clone()];
-        let params = self.new.func_type(shim).params().len() as u32;
-        let enter = self.code.enter(Frame { id: Some(ProbeId(shim.0)), local: params, catches: false, is_leaf: false });
-        let opening = Walk::new(self.new, shim)?.at() + enter.len();
-        let (block_type, index) = self.block_type(shim, opening).unwrap_or((BlockType::Empty, None));
-        let mut operators = self.new.body_reader(shim).get_operators_reader()?;
+        let params = self.new.func_type(trampoline).params().len() as u32;
+        let enter =
+            self.code.enter(Frame { id: Some(ProbeId(trampoline.0)), local: params, catches: false, is_leaf: false });
+        let opening = Walk::new(self.new, trampoline)?.at() + enter.len();
+        let (block_type, index) = self.block_type(trampoline, opening).unwrap_or((BlockType::Empty, None));
+        let mut operators = self.new.body_reader(trampoline).get_operators_reader()?;
         while !operators.eof() {
-            // The one call that is no hook's says which import the shim is for; then all of it must be as shims are.
+            // The one call that is no hook's says which import the trampoline is for; then all of it must be as trampolines are.
             if let Operator::Call { function_index: import } = operators.read()?
                 && import < self.from
-                && self.old.type_index(FuncIdx(import)) == self.new.type_index(shim)
+                && self.old.type_index(FuncIdx(import)) == self.new.type_index(trampoline)
             {
                 let role = roles::role_of(&self.roles, FuncIdx(import));
-                let of = |id, wrapper| Shim { params, import: FuncIdx(import), id, role, wrapper };
-                let hooked = self.wrappers().map(|wrapper| of(Some(ProbeId(shim.0)), wrapper));
+                let of = |id, wrapper| Trampoline { params, import: FuncIdx(import), id, role, wrapper };
+                let hooked = self.wrappers().map(|wrapper| of(Some(ProbeId(trampoline.0)), wrapper));
                 let bare = role.is_some().then(|| of(None, Wrapper::Block));
                 let mut all = hooked.chain(bare);
-                if let Some(found) = all.find(|shim| shim.operators(&self.code, block_type) == body) {
+                if let Some(found) = all.find(|trampoline| trampoline.operators(&self.code, block_type) == body) {
                     return Ok((found, index.filter(|_| found.wrapper != Wrapper::Block)));
                 }
             }
         }
-        Err(fail(range.start, format!("function {} is neither the original's nor a shim", shim.0)))
+        Err(fail(range.start, format!("function {} is neither the original's nor a trampoline", trampoline.0)))
     }
 
     /// What exits all open calls, if the module has that: the last functions, with what was appended for them, and nothing else.
-    pub(super) fn balancing(&self) -> Result<Option<Balance>> {
+    pub(super) fn guarding(&self) -> Result<Option<ExitGuard>> {
         let (old, new) = (self.old, self.new);
         let counts = |m: &Module<'_>| (m.table_count(), m.global_count());
         let closed_by = Spans::closed_by(&roles::roles(old));
@@ -73,7 +74,7 @@ impl Pair<'_, '_> {
         ids.reverse();
         let at = new.section(id::CODE).map_or(8, |s| s.contents.end);
         let differs = || fail(at, "the functions that exit open calls are not what they should be");
-        let own = Balance::functions(0, closed_by.is_some()) as u32;
+        let own = ExitGuard::functions(0, closed_by.is_some()) as u32;
         let first = (new.func_count() - ids.len() as u32).checked_sub(own).ok_or_else(differs)?;
         if first < old.func_count() + self.by || !ids.is_sorted_by(|a, b| a < b) {
             return Err(differs());
@@ -90,25 +91,25 @@ impl Pair<'_, '_> {
         let (table, global) = (old.table_count(), old.global_count());
         let spans =
             closed_by.map(|close| Spans { close, answers: new.type_index(FuncIdx(first + exit_guard::CLOSING)) });
-        let balance = Balance { first, host: self.from, table, global, plain, ids, spans };
+        let exit_guard = ExitGuard { first, host: self.from, table, global, plain, ids, spans };
         let stands = |(func, body): (u32, &Vec<u8>)| {
             // All of it behind its size: an end of it may be a body too, one that does nothing.
             let mut written = wasmparser::BinaryReader::new(body, 0);
             let whole = written.read_var_u32().map(|_| &body[written.original_position()..]);
             typed(func) && whole.is_ok_and(|whole| *whole == new.bytes()[new.body(FuncIdx(func))])
         };
-        if !(first..).zip(&balance.bodies()).all(stands) {
+        if !(first..).zip(&exit_guard.bodies()).all(stands) {
             return Err(differs());
         }
-        let (segments, elements) = balance.elements();
+        let (segments, elements) = exit_guard.elements();
         for (section, entries, bytes) in [
-            (id::TABLE, exit_guard::TABLES, balance.tables()),
-            (id::GLOBAL, globals, balance.globals()),
+            (id::TABLE, exit_guard::TABLES, exit_guard.tables()),
+            (id::GLOBAL, globals, exit_guard.globals()),
             (id::ELEMENT, segments, elements),
         ] {
             self.appended(section, entries, &bytes)?;
         }
-        Ok(Some(balance))
+        Ok(Some(exit_guard))
     }
 
     /// What is appended to the types is types of the hooks' functions, and of blocks around bodies: plain ones, and no others.

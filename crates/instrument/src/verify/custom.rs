@@ -7,7 +7,7 @@ use crate::links::{DEBUG_FILE, SOURCE_MAP};
 use crate::module::names::function_names;
 use crate::module::{FuncIdx, Section};
 use crate::relocate::{encoded, names, producers};
-use crate::restore::Fate;
+use crate::restore::SectionChange;
 use crate::verify::failure::fail;
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::hook::ProbeId;
@@ -42,7 +42,10 @@ impl Pair<'_, '_> {
         if let Some(extra) = sections.next() {
             return Err(fail(extra.whole.start, "a section was added"));
         }
-        match expected.restore.map(|restore| restore.fates.iter().filter(|fate| **fate == Fate::Created).count()) {
+        match expected
+            .restore
+            .map(|restore| restore.changes.iter().filter(|change| **change == SectionChange::Created).count())
+        {
             Some(noted) if noted != created => Err(fail(8, "a section was added that the Manifest does not know")),
             _ => Ok(()),
         }
@@ -60,7 +63,7 @@ impl Pair<'_, '_> {
             return Err(fail(at, format!("the section {name} is not where it should be")));
         };
         match name {
-            NAME => self.holds(section, &names::carry(self.old, expected.naming, None)),
+            NAME => self.holds(section, &names::relocate(self.old, expected.naming, None)),
             _ => self.holds(section, &producers::only_us(self.version(section))),
         }
     }
@@ -92,9 +95,9 @@ impl Pair<'_, '_> {
     pub(super) fn labels(&self, manifest: &Manifest) -> Result<()> {
         let labels = crate::label::label(self.old);
         for probe in &manifest.probes {
-            // Shims are the last functions, in the order of their imports.
-            let func = match self.shims.binary_search_by_key(&probe.id.0, |(_, shim)| *shim) {
-                Ok(found) => FuncIdx(self.shims[found].0),
+            // Trampolines are the last functions, in the order of their imports.
+            let func = match self.trampolines.binary_search_by_key(&probe.id.0, |(_, trampoline)| *trampoline) {
+                Ok(found) => FuncIdx(self.trampolines[found].0),
                 Err(_) => FuncIdx(probe.id.0 - self.by),
             };
             let source = labels[func].source;

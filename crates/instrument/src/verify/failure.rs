@@ -3,5 +3,5 @@
 use wasmtrace_abi::error::{Error, ErrorKind};
 
 pub(super) fn fail(offset: usize, what: impl Into<String>) -> Error {
-    Error::at(ErrorKind::Check, offset, what)
+    Error::at(ErrorKind::Verify, offset, what)
 }

@@ -27,11 +27,11 @@ impl Pair<'_, '_> {
                 continue;
             }
             let start = |m: &crate::module::Module<'_>| m.section(id::CODE).map_or(0, |code| code.contents.start);
-            let carried = named_by(self.old, name).filter(|_| name == SOURCE_MAP).and_then(|old| {
+            let relocated = named_by(self.old, name).filter(|_| name == SOURCE_MAP).and_then(|old| {
                 let map = SourceMap::read_data(old, self.old.bytes().len()).ok()?;
-                Some(map.carry_data(old, offsets, (start(self.old), start(self.new))))
+                Some(map.relocate_data(old, offsets, (start(self.old), start(self.new))))
             });
-            if carried.as_deref() != Some(url) {
+            if relocated.as_deref() != Some(url) {
                 return Err(fail(at, "a source map in the module that does not follow the code"));
             }
         }

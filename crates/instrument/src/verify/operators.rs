@@ -15,8 +15,8 @@ pub(super) struct Label {
     pub(super) named: bool,
 }
 
-/// Follows the labels of a body past one operator. Returns whether LANDED stands behind it, where `tells` says that it could.
-pub(super) fn lands_behind(
+/// Follows the labels of a body past one operator. Returns whether CAUGHT stands behind it, where `tells` says that it could.
+pub(super) fn catches_behind(
     operator: &Operator<'_>,
     labels: &mut Vec<Label>,
     tells: bool,
@@ -40,7 +40,7 @@ pub(super) fn lands_behind(
         }
         Operator::Catch { .. } | Operator::CatchAll => return Ok(true),
         Operator::End | Operator::Delegate { .. } => {
-            let closed = labels.pop().expect("validated: blocks are balanced");
+            let closed = labels.pop().expect("validated: blocks are guarded");
             return Ok(closed.named && closed.told.is_none());
         }
         _ => {}

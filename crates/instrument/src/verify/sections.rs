@@ -19,12 +19,12 @@ impl Pair<'_, '_> {
     /// Compares everything but bodies.
     pub(super) fn sections(&self, expected: &Expected<'_>) -> Result<()> {
         let Expected { places, dwarf, .. } = expected;
-        // What came into being holds what was appended to nothing, which `imports`, `buffer` and `balancing` have looked at.
-        let balances = self.balance.is_some();
+        // What came into being holds what was appended to nothing, which `imports`, `buffer` and `guarding` have looked at.
+        let guards_exits = self.exit_guard.is_some();
         let grows = |id| match id {
             id::IMPORT => true,
             id::MEMORY | id::EXPORT => self.set.has_buffer(),
-            id::TABLE | id::GLOBAL | id::ELEMENT => balances,
+            id::TABLE | id::GLOBAL | id::ELEMENT => guards_exits,
             _ => false,
         };
         let created = |s: &&Section<'_>| grows(s.id) && self.old.section(s.id).is_none();
@@ -77,7 +77,7 @@ impl Pair<'_, '_> {
                 id::CUSTOM if a.name == Some(target_features::NAME) => self.features(a, b, expected.rethrows)?,
                 id::CUSTOM if a.name == Some(BUILD_ID) => self.build_id(a, b)?,
                 id::CUSTOM if a.name == Some(NAME) => {
-                    self.holds(b, &names::carry(self.old, expected.naming, Some(a)))?;
+                    self.holds(b, &names::relocate(self.old, expected.naming, Some(a)))?;
                 }
                 id::CUSTOM if a.name == Some(PRODUCERS) => self.producers(a, b)?,
                 id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA => self.entries(a, b)?,
@@ -91,7 +91,7 @@ impl Pair<'_, '_> {
     /// What the module uses is named as before, and what hooks use among it.
     fn features(&self, a: &Section<'_>, b: &Section<'_>, rethrows: bool) -> Result<()> {
         let second_memory = self.set.has_buffer() && !self.old.memories().is_empty();
-        let hooks = target_features::of_hooks(self.balance.is_some(), rethrows, second_memory);
+        let hooks = target_features::used_by_hooks(self.exit_guard.is_some(), rethrows, second_memory);
         let (before, after) = (&self.old.bytes()[a.data.clone()], &self.new.bytes()[b.data.clone()]);
         match target_features::with(before, &hooks) {
             Some(named) if named != *after => Err(fail(b.whole.start, "other features are named than are used")),
@@ -147,7 +147,7 @@ impl Pair<'_, '_> {
         section: &Section<'_>,
         same: impl Fn(X, Y) -> Result<bool>,
     ) -> Result<()> {
-        match self.balance {
+        match self.exit_guard {
             None => zip(x, y, section, same),
             Some(_) => {
                 let count = x.count() as usize;

@@ -6,8 +6,8 @@ use arbtest::arbtest;
 
 use super::*;
 use crate::event::Manual;
-use crate::fold::What;
 use crate::profile::Node;
+use crate::span_builder::What;
 use wasmtrace_abi::buffer::{Kind, word};
 use wasmtrace_abi::hook::ProbeId;
 
@@ -62,7 +62,7 @@ fn samples_give_exact_shares_and_calls_of_the_host_are_exact() {
     batch.words.extend([exit(C), exit(B), exit(A)]);
     batch.mark(stamp(1_500_000_000, 0));
     tree.batch(&batch);
-    tree.finish(&Ending::Returned, 1_500_000_000, |_| {});
+    tree.finish(&RunOutcome::Returned, 1_500_000_000, |_| {});
     let rest = |nanos: u64| nanos / 10; // the rest is in hooks: ten times what samples say, so the most that is taken off
     assert_eq!(
         times(&tree),
@@ -89,7 +89,7 @@ fn a_sample_before_the_word_of_an_entry_belongs_to_the_call_that_is_entered() {
     batch.words.extend([enter(B), exit(B), exit(A)]);
     batch.mark(stamp(2_000, 0));
     tree.batch(&batch);
-    tree.finish(&Ending::Returned, 2_000, |_| {});
+    tree.finish(&RunOutcome::Returned, 2_000, |_| {});
     assert_eq!(times(&tree), [(vec![1], 1_000, 2_000), (vec![1, 2], 1_000, 1_000)]);
 }
 
@@ -106,7 +106,7 @@ fn totals_of_recursive_functions_count_a_sample_once() {
     batch.words.push(exit(A));
     batch.mark(stamp(2_000, 0));
     tree.batch(&batch);
-    tree.finish(&Ending::Returned, 2_000, |_| {});
+    tree.finish(&RunOutcome::Returned, 2_000, |_| {});
     assert_eq!(times(&tree), [(vec![1], 1_000, 2_000), (vec![1, 2], 1_000, 1_000)]);
 }
 
@@ -124,7 +124,7 @@ fn what_steps_take_on_average_counts_like_so_many_samples() {
         batch.event(Event { at: 1_000_000, kind: EventKind::Exit(A) });
         batch.mark(stamp(1_000_000, 0));
         tree.batch(&batch);
-        tree.finish(&Ending::Returned, 1_000_000, |_| {});
+        tree.finish(&RunOutcome::Returned, 1_000_000, |_| {});
         let estimated = tree.profile().nodes().map(|node| node.estimated).collect::<Vec<_>>();
         (times(&tree)[1].1, estimated)
     };
@@ -147,7 +147,7 @@ fn without_samples_every_event_has_a_time() {
         }
     }
     tree.batch(&batch);
-    tree.finish(&Ending::Returned, 0, |_| {});
+    tree.finish(&RunOutcome::Returned, 0, |_| {});
     assert_eq!(tree.profile().total(), (TIMED_EVENTS + 10) / 2 * 1_000);
     assert_eq!(tree.accuracy(), Accuracy::default());
 }
@@ -169,7 +169,7 @@ fn what_is_open_when_times_end_keeps_its_time() {
     batch.words.extend([exit(B), exit(A)]);
     batch.mark(stamp(2 * TIMED_NANOS, 0));
     tree.batch(&batch);
-    tree.finish(&Ending::Returned, 2 * TIMED_NANOS, |_| {});
+    tree.finish(&RunOutcome::Returned, 2 * TIMED_NANOS, |_| {});
     let rows = times(&tree);
     assert!(rows[0].1 > 5_000_000, "A ran for 11 ms before it called B: {rows:?}");
     assert!(rows.iter().map(|row| row.1).sum::<u64>().abs_diff(rows[0].2) < 10, "{rows:?}");
@@ -240,9 +240,9 @@ use arbtest::arbitrary;
 #[test]
 fn words_alone_give_the_tree_that_events_give() {
     let ending = |number: u8| match number {
-        0 => Ending::Returned,
-        1 => Ending::Exited(1),
-        _ => Ending::Unknown,
+        0 => RunOutcome::Returned,
+        1 => RunOutcome::Exited(1),
+        _ => RunOutcome::Unknown,
     };
     arbtest(|u| {
         let (mut by_words, mut by_events) = (CallTree::counting(), CallTree::new());

@@ -10,8 +10,8 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::json::{Encoded, json_line, string};
-use super::{Sink, Subject, Summary};
-use crate::fold::{Change, End, Note, What};
+use super::{RunInfo, Sink, Summary};
+use crate::span_builder::{Change, Note, SpanEnd, What};
 
 /// Writes Chrome Trace Event JSON.
 pub struct Chrome<W: Write> {
@@ -47,7 +47,7 @@ impl<W: Write> Chrome<W> {
 }
 
 /// `"name":…,"args":{…}` of a function.
-fn encode(subject: &Subject, what: &What) -> String {
+fn encode(subject: &RunInfo, what: &What) -> String {
     let label = subject.label(what);
     let args = match what {
         What::Call(probe) => json!({
@@ -70,7 +70,7 @@ impl std::fmt::Display for Micros {
 }
 
 impl<W: Write> Sink for Chrome<W> {
-    fn change(&mut self, subject: &Subject, change: &Change<'_>) -> io::Result<()> {
+    fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> io::Result<()> {
         match change {
             Change::Opened { number, what, at } => {
                 self.now = *at;
@@ -102,13 +102,13 @@ impl<W: Write> Sink for Chrome<W> {
                 }
                 write!(self.out, "\"pid\":1,\"tid\":1,\"ts\":{}", Micros(span.end))?;
                 let ended = match span.how {
-                    End::Returned => None,
-                    End::Unwound => Some("unwound"),
-                    End::Forgotten => Some("forgotten"),
-                    End::Exited => Some("exit"),
-                    End::Trapped { .. } => Some("trap"),
-                    End::Interrupted => Some("interrupted"),
-                    End::Unfinished => Some("unfinished"),
+                    SpanEnd::Returned => None,
+                    SpanEnd::Unwound => Some("unwound"),
+                    SpanEnd::Forgotten => Some("forgotten"),
+                    SpanEnd::Exited => Some("exit"),
+                    SpanEnd::Trapped { .. } => Some("trap"),
+                    SpanEnd::Interrupted => Some("interrupted"),
+                    SpanEnd::Unfinished => Some("unfinished"),
                 };
                 if ended.is_some() || !span.tags.is_empty() {
                     let tags: serde_json::Map<_, _> =
@@ -132,7 +132,7 @@ impl<W: Write> Sink for Chrome<W> {
         }
     }
 
-    fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
+    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         self.event(json!({
             "ph": "M", "pid": 1, "tid": 1, "name": "process_name", "args": { "name": subject.program },
         }))?;

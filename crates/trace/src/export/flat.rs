@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::io::{self, Write};
 
 use super::text::{Look, Numbers, Sort, footnotes, heading, row};
-use super::{Sink, Subject, Summary};
-use crate::fold::Change;
+use super::{RunInfo, Sink, Summary};
 use crate::profile::Totals;
+use crate::span_builder::Change;
 
 /// Writes a line for each function.
 pub struct Flat<W: Write> {
@@ -32,11 +32,11 @@ impl<W: Write> Sink for Flat<W> {
         false // the call tree of the summary has it all
     }
 
-    fn change(&mut self, _: &Subject, _: &Change<'_>) -> io::Result<()> {
+    fn change(&mut self, _: &RunInfo, _: &Change<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
+    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         let Look { min_share, sort, .. } = self.look;
         let style = self.look.style();
         heading(&mut self.out, style, subject, summary)?;

@@ -3,9 +3,9 @@
 
 use std::io::{self, Write};
 
-use super::{Sink, Subject, Summary};
-use crate::fold::Change;
+use super::{RunInfo, Sink, Summary};
 use crate::profile::NodeId;
+use crate::span_builder::Change;
 use wasmtrace_abi::text::printable;
 
 /// Behind so many bytes of a path, what is called is counted in the frame where the path ends.
@@ -34,11 +34,11 @@ impl<W: Write> Sink for Folded<W> {
         false // the call tree of the summary has it all
     }
 
-    fn change(&mut self, _: &Subject, _: &Change<'_>) -> io::Result<()> {
+    fn change(&mut self, _: &RunInfo, _: &Change<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
+    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         let profile = summary.profile;
         // Depth first, with the path so far: to put each together from its beginning takes as long as all of them are.
         let mut path = String::new();

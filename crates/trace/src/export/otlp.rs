@@ -7,9 +7,9 @@
 
 use std::collections::HashMap;
 
-use super::Subject;
+use super::RunInfo;
 use super::metrics::{Kind, Point, Series};
-use super::spans::{self, Attribute, Event, Limits, Told, Value};
+use super::spans::{self, Attribute, Event, ExportSpan, Limits, Value};
 use crate::context::Context;
 use crate::event::Level;
 use wasmtrace_abi::hook::ProbeId;
@@ -93,7 +93,7 @@ impl Request {
         })
     }
 
-    pub fn span(&mut self, subject: &Subject, span: &Told<'_>) {
+    pub fn span(&mut self, subject: &RunInfo, span: &ExportSpan<'_>) {
         either!(self, written => written.span(subject, span));
     }
 
@@ -111,7 +111,7 @@ impl Request {
     }
 
     /// The whole of it; it is empty again afterwards.
-    pub fn take(&mut self, subject: &Subject) -> Vec<u8> {
+    pub fn take(&mut self, subject: &RunInfo) -> Vec<u8> {
         either!(self, written => written.take(subject))
     }
 }
@@ -132,7 +132,7 @@ impl<W: Wire> Written<W> {
         Written { signal, limits, items: W::empty(), count: 0, known: HashMap::new(), known_bytes: 0 }
     }
 
-    fn take(&mut self, subject: &Subject) -> Vec<u8> {
+    fn take(&mut self, subject: &RunInfo) -> Vec<u8> {
         let [resources, scopes, items] = self.signal.fields();
         let mut w = W::empty();
         let inside = |w: &mut W| {
@@ -154,7 +154,7 @@ impl<W: Wire> Written<W> {
         std::mem::take(w.bytes_mut())
     }
 
-    fn span(&mut self, subject: &Subject, span: &Told<'_>) {
+    fn span(&mut self, subject: &RunInfo, span: &ExportSpan<'_>) {
         self.count += 1;
         let limits = &self.limits;
         let describe = |w: &mut W| {

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use super::otlp::{Encoding, Request, Signal};
 use super::spans::{Limits, Spans, attribute};
-use super::{Sink, Subject, Summary};
-use crate::fold::Change;
+use super::{RunInfo, Sink, Summary};
+use crate::span_builder::Change;
 
 /// Spans a line.
 const BATCH: usize = 512;
@@ -38,7 +38,7 @@ impl<W: Write> OtlpJson<W> {
         Ok(OtlpJson { out, spans: Spans::new(limits)?, line })
     }
 
-    fn write_line(&mut self, subject: &Subject) -> io::Result<()> {
+    fn write_line(&mut self, subject: &RunInfo) -> io::Result<()> {
         let mut line = self.line.take(subject);
         line.push(b'\n');
         self.out.write_all(&line)
@@ -46,7 +46,7 @@ impl<W: Write> OtlpJson<W> {
 }
 
 impl<W: Write> Sink for OtlpJson<W> {
-    fn change(&mut self, subject: &Subject, change: &Change<'_>) -> io::Result<()> {
+    fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> io::Result<()> {
         let OtlpJson { spans, line, .. } = self;
         if spans.change(subject, change, |span| line.span(subject, &span)).is_none() {
             return Ok(());
@@ -55,7 +55,7 @@ impl<W: Write> Sink for OtlpJson<W> {
         if count >= BATCH || bytes >= LONGEST_LINE { self.write_line(subject) } else { Ok(()) }
     }
 
-    fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
+    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         let OtlpJson { spans, line, .. } = self;
         let calls = vec![attribute("wasm.call.count", summary.profile.calls())];
         spans.finish(subject, summary.ending, summary.duration, calls, |span| line.span(subject, &span));

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 
-use super::Subject;
+use super::RunInfo;
 use crate::context::Context;
-use crate::event::Ending;
-use crate::fold::{Change, End, Note, Span, What};
+use crate::event::RunOutcome;
+use crate::span_builder::{Change, Note, Span, SpanEnd, What};
 use wasmtrace_abi::demangle::without_arguments;
 use wasmtrace_abi::hook::ProbeId;
 
@@ -71,7 +71,7 @@ impl Event {
 
 /// A span as a backend knows it.
 #[derive(Debug)]
-pub struct Told<'t> {
+pub struct ExportSpan<'t> {
     pub context: &'t Context,
     pub id: u64,
     /// The span that it is in; the host's, for the run's own.
@@ -93,7 +93,7 @@ pub struct Told<'t> {
     pub failure: Option<Cow<'static, str>>,
 }
 
-impl Told<'_> {
+impl ExportSpan<'_> {
     /// The function, if name and attributes are those of all its calls: to be encoded once.
     pub fn plain(&self) -> Option<ProbeId> {
         match self.what {
@@ -104,7 +104,7 @@ impl Told<'_> {
 }
 
 /// The name of a span, and the attributes that follow from what it is of.
-pub fn about(subject: &Subject, what: &What) -> (String, Vec<Attribute>) {
+pub fn about(subject: &RunInfo, what: &What) -> (String, Vec<Attribute>) {
     let name = subject.name(what);
     let mut list = Vec::new();
     if let What::Call(probe) = what {
@@ -119,7 +119,7 @@ pub fn about(subject: &Subject, what: &What) -> (String, Vec<Attribute>) {
 }
 
 /// What ran, as the attributes of OpenTelemetry's resource: what was told to us stands above what we know ourselves.
-pub fn resource(subject: &Subject) -> Vec<Attribute> {
+pub fn resource(subject: &RunInfo) -> Vec<Attribute> {
     let mut list = vec![
         attribute("service.name", subject.program.as_str()),
         attribute("process.executable.name", subject.program.as_str()),
@@ -179,12 +179,17 @@ impl Spans {
         Ok(Spans { fallback, limits, events: HashMap::new(), waiting: 0, dropped: HashMap::new() })
     }
 
-    pub fn context<'c>(&'c self, subject: &'c Subject) -> &'c Context {
+    pub fn context<'c>(&'c self, subject: &'c RunInfo) -> &'c Context {
         subject.context.as_ref().unwrap_or(&self.fallback)
     }
 
     /// Takes a change that happened, and tells of the span that it ended.
-    pub fn change<T>(&mut self, subject: &Subject, change: &Change<'_>, tell: impl FnOnce(Told<'_>) -> T) -> Option<T> {
+    pub fn change<T>(
+        &mut self,
+        subject: &RunInfo,
+        change: &Change<'_>,
+        tell: impl FnOnce(ExportSpan<'_>) -> T,
+    ) -> Option<T> {
         match change {
             Change::Opened { .. } => None,
             Change::Closed { span, .. } => Some(self.closed(subject, span, span.parent, Vec::new(), tell)),
@@ -198,23 +203,23 @@ impl Spans {
     /// A span has ended; `parent` is the number of the one that it is told to be in.
     pub fn closed<T>(
         &mut self,
-        subject: &Subject,
+        subject: &RunInfo,
         span: &Span<'_>,
         parent: Option<u64>,
         more: Vec<Attribute>,
-        tell: impl FnOnce(Told<'_>) -> T,
+        tell: impl FnOnce(ExportSpan<'_>) -> T,
     ) -> T {
         let (events, dropped_events) = self.events(span.number, None);
         let context = self.context(subject);
         let failure = match span.how {
-            End::Returned | End::Forgotten | End::Exited => None,
-            End::Unwound => Some("an exception crossed the call"),
-            End::Trapped { origin: true } => Some("the program trapped here"),
-            End::Trapped { origin: false } => Some("the program trapped in a callee"),
-            End::Interrupted => Some("the run was ended from outside"),
-            End::Unfinished => Some("the recording stops here"),
+            SpanEnd::Returned | SpanEnd::Forgotten | SpanEnd::Exited => None,
+            SpanEnd::Unwound => Some("an exception crossed the call"),
+            SpanEnd::Trapped { origin: true } => Some("the program trapped here"),
+            SpanEnd::Trapped { origin: false } => Some("the program trapped in a callee"),
+            SpanEnd::Interrupted => Some("the run was ended from outside"),
+            SpanEnd::Unfinished => Some("the recording stops here"),
         };
-        tell(Told {
+        tell(ExportSpan {
             context,
             id: context.span(span.number),
             parent: Some(context.span(parent.unwrap_or(0))),
@@ -231,7 +236,7 @@ impl Spans {
     }
 
     /// Keeps what happened at a moment in the span with that number.
-    pub fn noted(&mut self, subject: &Subject, at: u64, number: u64, note: &Note<'_>) {
+    pub fn noted(&mut self, subject: &RunInfo, at: u64, number: u64, note: &Note<'_>) {
         let (name, attributes) = match note {
             Note::MemoryGrow(pages) => ("memory.grow", vec![attribute("wasm.memory.grow.pages", *pages)]),
             Note::Metric(line) => ("metric", vec![attribute("metric.statsd", *line)]),
@@ -267,11 +272,11 @@ impl Spans {
     /// The run is over: tells of its own span.
     pub fn finish<T>(
         &mut self,
-        subject: &Subject,
-        ending: &Ending,
+        subject: &RunInfo,
+        ending: &RunOutcome,
         duration: u64,
         more: Vec<Attribute>,
-        tell: impl FnOnce(Told<'_>) -> T,
+        tell: impl FnOnce(ExportSpan<'_>) -> T,
     ) -> T {
         let end = subject.began.saturating_add(duration);
         let code = ending.exit_code();
@@ -280,7 +285,7 @@ impl Spans {
             attribute("process.exit.code", u32::from(code)),
         ];
         let mut exception = None;
-        if let Ending::Trapped(trap) = ending {
+        if let RunOutcome::Trapped(trap) = ending {
             list.push(attribute("error.type", trap.code.as_str()));
             let attributes = vec![
                 attribute("exception.type", trap.code.as_str()),
@@ -294,7 +299,7 @@ impl Spans {
         list.extend(more);
         let (events, dropped_events) = self.events(0, exception);
         let context = self.context(subject);
-        tell(Told {
+        tell(ExportSpan {
             context,
             id: context.run,
             parent: context.parent,
@@ -312,7 +317,7 @@ impl Spans {
 }
 
 /// One name a line, innermost first.
-fn stacktrace(subject: &Subject, frames: &[u32]) -> String {
+fn stacktrace(subject: &RunInfo, frames: &[u32]) -> String {
     let mut text = String::new();
     for frame in frames {
         if !text.is_empty() {

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::{Recording, SAMPLES, Subject, Summary};
+use super::{Recording, RunInfo, SAMPLES, Summary};
 use crate::calltree::Accuracy;
-use crate::event::Ending;
-use crate::fold::What;
+use crate::event::RunOutcome;
 use crate::profile::Profile;
+use crate::span_builder::What;
 use wasmtrace_abi::demangle::without_arguments;
 use wasmtrace_abi::text::printable;
 
@@ -89,7 +89,7 @@ pub(super) fn short(text: &str, longest: usize) -> String {
 }
 
 /// The name of a row.
-pub(super) fn name(subject: &Subject, what: &What) -> String {
+pub(super) fn name(subject: &RunInfo, what: &What) -> String {
     let name = subject.name(what);
     match what {
         What::Call(_) => short(without_arguments(&name), LONGEST_NAME),
@@ -98,7 +98,7 @@ pub(super) fn name(subject: &Subject, what: &What) -> String {
 }
 
 /// What was run, and how it ended.
-pub(super) fn heading(out: &mut impl Write, style: Style, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
+pub(super) fn heading(out: &mut impl Write, style: Style, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
     let Style { bold, dim, reset, .. } = style;
     let (calls, functions) = (summary.profile.calls(), summary.profile.functions());
     let accuracy = summary.accuracy;
@@ -139,7 +139,7 @@ pub(super) struct Numbers {
 pub(super) fn row(
     out: &mut impl Write,
     style: Style,
-    subject: &Subject,
+    subject: &RunInfo,
     what: &What,
     numbers: Numbers,
     indent: usize,
@@ -163,15 +163,15 @@ pub(super) fn row(
 }
 
 /// Whether calls that were open at the end are marked: a program that exits leaves all of them open, always.
-pub(super) fn marks_open(ending: &Ending) -> bool {
-    matches!(ending, Ending::Interrupted(_) | Ending::Unknown)
+pub(super) fn marks_open(ending: &RunOutcome) -> bool {
+    matches!(ending, RunOutcome::Interrupted(_) | RunOutcome::Unknown)
 }
 
 /// What is to be known of the trace as a whole.
 pub(super) fn footnotes(
     out: &mut impl Write,
     style: Style,
-    subject: &Subject,
+    subject: &RunInfo,
     summary: &Summary<'_>,
 ) -> io::Result<()> {
     let Style { dim, red, reset, .. } = style;
@@ -226,7 +226,7 @@ pub(super) fn footnotes(
 const FEW: u64 = 30;
 
 /// Where the times come from, and what they are worth.
-fn times(subject: &Subject, summary: &Summary<'_>) -> String {
+fn times(subject: &RunInfo, summary: &Summary<'_>) -> String {
     let Accuracy { samples, seen, in_hooks, host, .. } = summary.accuracy;
     let Recording { clock, resolution, not_sampled, stamped, .. } = &subject.recording;
     let host = if host > 0 { format!("; {} in host calls, exact", duration(host)) } else { String::new() };
@@ -258,7 +258,7 @@ fn times(subject: &Subject, summary: &Summary<'_>) -> String {
 }
 
 /// What --min-duration and --max-depth left out.
-fn counted_only(subject: &Subject, profile: &Profile) -> Option<String> {
+fn counted_only(subject: &RunInfo, profile: &Profile) -> Option<String> {
     let mut folded: Vec<_> = profile.folded().iter().map(|(probe, calls)| (*calls, *probe)).collect();
     if folded.is_empty() {
         return None;

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::io::{self, Write};
 
 use super::text::{Look, Numbers, footnotes, heading, marks_open, row, short};
-use super::{Sink, Subject, Summary};
-use crate::fold::{Change, What};
+use super::{RunInfo, Sink, Summary};
 use crate::profile::{Node, NodeId, Profile};
+use crate::span_builder::{Change, What};
 
 /// Writes the call tree.
 pub struct Tree<W: Write> {
@@ -63,11 +63,11 @@ impl<W: Write> Sink for Tree<W> {
         false // the call tree of the summary has it all
     }
 
-    fn change(&mut self, _: &Subject, _: &Change<'_>) -> io::Result<()> {
+    fn change(&mut self, _: &RunInfo, _: &Change<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    fn finish(&mut self, subject: &Subject, summary: &Summary<'_>) -> io::Result<()> {
+    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         let profile = summary.profile;
         let style = self.look.style();
         heading(&mut self.out, style, subject, summary)?;

@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::Subject;
+use super::RunInfo;
 use super::json::json_line;
-use super::spans::{self, Attribute, Limits, Told, Value};
+use super::spans::{self, Attribute, ExportSpan, Limits, Value};
 
 /// A request that is being written: a list of spans.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl ZipkinRequest {
         ZipkinRequest { spans: Vec::new(), bytes: 0, limits }
     }
 
-    pub fn span(&mut self, subject: &Subject, span: &Told<'_>) {
+    pub fn span(&mut self, subject: &RunInfo, span: &ExportSpan<'_>) {
         let (name, mut list) = spans::about(subject, span.what);
         list.extend(span.tags.iter().map(|(key, value)| (key.clone().into(), value.as_str().into())));
         list.extend(span.more.iter().cloned());

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::fold::What;
+use super::super::span_builder::What;
 use super::Profile;
 use super::node::{Measured, NO_FUNCTION, Node, NodeId, ROOT, Times};
 use wasmtrace_abi::hook::ProbeId;

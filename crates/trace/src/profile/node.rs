@@ -1,6 +1,6 @@
 //! A node of a call tree, and what it took.
 
-use crate::fold::What;
+use crate::span_builder::What;
 
 /// Index of a node in its [`Profile`](super::Profile).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

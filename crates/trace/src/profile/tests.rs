@@ -1,17 +1,17 @@
 //! A call tree of events.
 
-use super::super::fold::Fold;
+use super::super::span_builder::SpanBuilder;
 use super::*;
-use crate::event::{Ending, Event, EventKind, Manual};
+use crate::event::{Event, EventKind, Manual, RunOutcome};
 
 fn profile(kinds: Vec<EventKind>) -> Profile {
-    let mut fold = Fold::new();
+    let mut fold = SpanBuilder::new();
     let mut profile = Profile::new();
     let end = kinds.len() as u64 - 1;
     for (at, kind) in kinds.into_iter().enumerate() {
         fold.event(&Event { at: at as u64, kind }, &mut |c| profile.change(c));
     }
-    fold.finish(end, &Ending::Returned, &mut |c| profile.change(c));
+    fold.finish(end, &RunOutcome::Returned, &mut |c| profile.change(c));
     profile
 }
 

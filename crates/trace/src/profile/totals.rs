@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::fold::What;
+use super::super::span_builder::What;
 use super::Profile;
 use wasmtrace_abi::hook::ProbeId;
 

@@ -1,6 +1,6 @@
 //! The loop in which the time goes while a program runs that calls a lot.
 
-use super::super::fold::{MAX_CALLS, What};
+use super::super::span_builder::{MAX_CALLS, What};
 use super::{Profile, ROOT};
 use wasmtrace_abi::buffer::{Kind, is_leaf, meaning};
 use wasmtrace_abi::hook::ProbeId;
@@ -10,7 +10,7 @@ impl Profile {
     /// the innermost call, or that opens more calls than are followed. Says how many words those are, and how many of them began a
     /// call, and lowers `low` to the least number of spans that were open meanwhile.
     ///
-    /// This is [`Fold`](super::super::fold::Fold) and [`Profile::change`] at once, for what nearly all of a program's events are.
+    /// This is [`SpanBuilder`](super::super::span_builder::SpanBuilder) and [`Profile::change`] at once, for what nearly all of a program's events are.
     pub(crate) fn words(&mut self, words: &[u32], low: &mut usize) -> (usize, u64) {
         let mut at = self.path.last().copied().unwrap_or(ROOT);
         let (mut calls, mut least) = (0, *low);

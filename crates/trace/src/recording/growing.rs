@@ -61,9 +61,9 @@ mod tests {
     use std::io::Cursor;
     use std::rc::Rc;
 
-    use super::super::{Block, End, Header, Reader, Writer};
+    use super::super::{Block, Footer, Header, Reader, Writer};
     use super::*;
-    use crate::event::{Ending, Event, EventKind};
+    use crate::event::{Event, EventKind, RunOutcome};
     use wasmtrace_abi::hook::{HookSet, ProbeId};
     use wasmtrace_abi::manifest::Manifest;
 
@@ -116,7 +116,7 @@ mod tests {
             writer.event(event).unwrap();
             writer.flush().unwrap();
         }
-        let end = End { ending: Ending::Returned, duration: 30 };
+        let end = Footer { ending: RunOutcome::Returned, duration: 30 };
         let whole = writer.finish(&end).unwrap();
         let head = 17 + u32::from_le_bytes(whole[9..13].try_into().unwrap()) as usize;
 
@@ -129,7 +129,7 @@ mod tests {
             file.0.borrow_mut().get_mut().push(*byte);
             match reader.block(&mut some).unwrap() {
                 Block::Events => read.append(&mut some),
-                Block::End(end) => ended = Some(end),
+                Block::Footer(end) => ended = Some(end),
                 Block::Stops => {}
             }
         }

@@ -5,14 +5,14 @@ use std::io::{self, Read};
 use wasmparser::BinaryReader;
 
 use super::{
-    END, EVENTS, End, HEADER, Header, LINES, MAGIC, MOST_BYTES, MOST_EVENTS, MOST_LINES, MOST_TEXT, OLDEST_VERSION,
+    END, EVENTS, Footer, HEADER, Header, LINES, MAGIC, MOST_BYTES, MOST_EVENTS, MOST_LINES, MOST_TEXT, OLDEST_VERSION,
     SLOTS, State, VERSION, checksum, op,
 };
 use crate::batch::{Batch, MarkKind, Place, Sample, Stamp};
 use crate::context::Context;
-use crate::event::{Ending, Event, EventKind, Level, Manual, Misuse, Trap};
+use crate::event::{Event, EventKind, Level, Manual, Misuse, RunOutcome, Trap};
 use crate::lines::Lines;
-use crate::timeline::Timeline;
+use crate::time_model::TimeModel;
 use wasmtrace_abi::buffer::{FUNCTIONS, Kind, word};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::ProbeId;
@@ -31,7 +31,7 @@ pub struct Reader<R: Read> {
     offset: usize,
     times: Times,
     /// Gives events times, where that is asked for.
-    timeline: Timeline,
+    time_model: TimeModel,
     batch: Batch,
     lines: Lines,
     done: bool,
@@ -54,7 +54,7 @@ pub enum Block {
     /// Events; there may be more.
     Events,
     /// The end of the run.
-    End(End),
+    Footer(Footer),
     /// The recording stops here, without an end: the process was killed, or still runs.
     Stops,
 }
@@ -95,7 +95,7 @@ impl<R: Read> Reader<R> {
             state: State::new(),
             offset,
             times,
-            timeline: Timeline::new(),
+            time_model: TimeModel::new(),
             batch: Batch::default(),
             lines: Lines::default(),
             done: false,
@@ -129,7 +129,7 @@ impl<R: Read> Reader<R> {
         let mut batch = std::mem::take(&mut self.batch);
         let read = self.batch(&mut batch);
         if matches!(read, Ok(Block::Events)) {
-            self.timeline.events(&batch, events);
+            self.time_model.events(&batch, events);
         }
         self.batch = batch;
         read
@@ -169,7 +169,7 @@ impl<R: Read> Reader<R> {
                     within(at, &contents, |r| read_lines(r, &mut self.lines))?;
                     self.done = false;
                 }
-                END => return Ok(Block::End(within(at, &contents, end)?)),
+                END => return Ok(Block::Footer(within(at, &contents, end)?)),
                 _ => return Err(damaged(at - 9, "a block of a kind that is not known here")),
             }
         }
@@ -282,12 +282,12 @@ fn resource(r: &mut BinaryReader<'_>) -> Result<Vec<(String, String)>> {
     Ok(resource)
 }
 
-fn end(r: &mut BinaryReader<'_>) -> Result<End> {
+fn end(r: &mut BinaryReader<'_>) -> Result<Footer> {
     let duration = r.read_var_u64()?;
     let at = r.original_position();
     let ending = match r.read_u8()? {
-        0 => Ending::Returned,
-        1 => Ending::Exited(r.read_var_u32()? as i32),
+        0 => RunOutcome::Returned,
+        1 => RunOutcome::Exited(r.read_var_u32()? as i32),
         2 => {
             let (code, message) = (text(r)?, text(r)?);
             let count = r.read_var_u32()?;
@@ -295,13 +295,13 @@ fn end(r: &mut BinaryReader<'_>) -> Result<End> {
             for _ in 0..count {
                 frames.push(r.read_var_u32()?);
             }
-            Ending::Trapped(Trap { code, message, frames })
+            RunOutcome::Trapped(Trap { code, message, frames })
         }
-        3 => Ending::Interrupted(r.read_var_u32()? as i32),
-        4 => Ending::Unknown,
+        3 => RunOutcome::Interrupted(r.read_var_u32()? as i32),
+        4 => RunOutcome::Unknown,
         _ => return Err(damaged(at, "an ending that is not known here")),
     };
-    Ok(End { ending, duration })
+    Ok(Footer { ending, duration })
 }
 
 fn text(r: &mut BinaryReader<'_>) -> Result<String> {
@@ -386,8 +386,8 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
                 push(EventKind::ExitInnermost);
             }
             op::MEMORY_GROW => push(EventKind::MemoryGrow(r.read_var_u32()?)),
-            op::FOLDED => push(EventKind::Folded(ProbeId(r.read_var_u32()?), r.read_var_u32()?)),
-            op::DRIFT => push(EventKind::Drift(r.read_var_u64()?)),
+            op::FOLDED => push(EventKind::Elided(ProbeId(r.read_var_u32()?), r.read_var_u32()?)),
+            op::DRIFT => push(EventKind::ClockGap(r.read_var_u64()?)),
             op::SPAN_ENTER => push(manual(Manual::SpanEnter(text(r)?))),
             op::SPAN_EXIT => push(manual(Manual::SpanExit)),
             op::TAGS => push(manual(Manual::Tags(text(r)?))),

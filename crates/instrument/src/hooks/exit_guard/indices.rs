@@ -9,8 +9,8 @@ pub(super) const OWN_FUNCTIONS: u32 = 3;
 
 /// The indices that are used, and the calls that are kept.
 #[derive(Debug, Clone)]
-pub(crate) struct Balance {
-    /// `$enter`; `$exit`, `$balance`, those for spans and the thunks follow.
+pub(crate) struct ExitGuard {
+    /// `$enter`; `$exit`, `$exit_guard`, those for spans and the thunks follow.
     pub(crate) first: u32,
     /// The host's `enter`; its `exit` follows.
     pub(crate) host: u32,

@@ -47,7 +47,7 @@
 //!
 //! Beyond what the table holds nothing is known, and each exit is taken for one of the innermost.
 
-use super::indices::{Balance, CALLS, CLOSE, CLOSED, LEAVE, OPEN, SETTLE, SPAN_FUNCTIONS, Spans, TELL};
+use super::indices::{CALLS, CLOSE, CLOSED, ExitGuard, LEAVE, OPEN, SETTLE, SPAN_FUNCTIONS, Spans, TELL};
 use super::stack::{Step, body};
 use wasm_encoder::{BlockType, HeapType, InstructionSink};
 
@@ -58,7 +58,7 @@ impl Spans {
     }
 
     /// The body of each function that is no thunk, with its size field.
-    pub(super) fn bodies(&self, balance: &Balance) -> Vec<Vec<u8>> {
+    pub(super) fn bodies(&self, exit_guard: &ExitGuard) -> Vec<Vec<u8>> {
         let own = [
             Spans::leave,
             Spans::opening,
@@ -66,158 +66,158 @@ impl Spans {
             Spans::settle,
             Spans::tell,
             Spans::close,
-            |_: &Spans, _: &Balance| body(0, |_| ()),
+            |_: &Spans, _: &ExitGuard| body(0, |_| ()),
         ];
-        let mut bodies = vec![self.enter(balance), self.exit(balance), self.balance(balance)];
-        bodies.extend(own.map(|body| body(self, balance)));
+        let mut bodies = vec![self.enter(exit_guard), self.exit(exit_guard), self.exit_guard(exit_guard)];
+        bodies.extend(own.map(|body| body(self, exit_guard)));
         bodies
     }
 
-    fn enter(&self, balance: &Balance) -> Vec<u8> {
+    fn enter(&self, exit_guard: &ExitGuard) -> Vec<u8> {
         body(0, |code| {
-            balance.write_enter(code);
-            count(balance, CALLS, Step::Add, code);
+            exit_guard.write_enter(code);
+            count(exit_guard, CALLS, Step::Add, code);
         })
     }
 
-    fn exit(&self, balance: &Balance) -> Vec<u8> {
+    fn exit(&self, exit_guard: &ExitGuard) -> Vec<u8> {
         body(1, |code| {
-            let calls = balance.global + CALLS;
+            let calls = exit_guard.global + CALLS;
             code.global_get(calls).i32_const(1).i32_eq().i32_eqz().if_(BlockType::Empty);
-            code.local_get(0).call(balance.first + LEAVE).return_().end();
+            code.local_get(0).call(exit_guard.first + LEAVE).return_().end();
             // Where there is no call in the table, all of it is others'.
             code.loop_(BlockType::Empty);
-            code.local_get(1).global_get(balance.global).i32_lt_u().if_(BlockType::Empty);
-            code.local_get(1).table_size(balance.stack()).i32_lt_u().if_(BlockType::Empty);
-            code.local_get(1).table_get(balance.stack()).ref_is_null().if_(BlockType::Empty);
+            code.local_get(1).global_get(exit_guard.global).i32_lt_u().if_(BlockType::Empty);
+            code.local_get(1).table_size(exit_guard.stack()).i32_lt_u().if_(BlockType::Empty);
+            code.local_get(1).table_get(exit_guard.stack()).ref_is_null().if_(BlockType::Empty);
             code.local_get(1).i32_const(2).i32_add().local_set(1);
             code.br(3).end().end().end().end();
             code.i32_const(0).global_set(calls);
-            code.local_get(1).call(balance.first + CLOSE).call(balance.first + SETTLE);
+            code.local_get(1).call(exit_guard.first + CLOSE).call(exit_guard.first + SETTLE);
         })
     }
 
-    fn leave(&self, balance: &Balance) -> Vec<u8> {
+    fn leave(&self, exit_guard: &ExitGuard) -> Vec<u8> {
         body(1, |code| {
-            return_if_none(balance, CALLS, code);
-            count(balance, CALLS, Step::Subtract, code);
-            code.global_get(balance.global).table_size(balance.stack());
+            return_if_none(exit_guard, CALLS, code);
+            count(exit_guard, CALLS, Step::Subtract, code);
+            code.global_get(exit_guard.global).table_size(exit_guard.stack());
             code.i32_gt_u().if_(BlockType::Empty);
-            balance.add(Step::Subtract, code);
-            code.local_get(0).call(balance.host + 1).else_();
-            find(balance, 1, Wanted::Call, code);
-            wait(balance, 1, code);
-            code.end().call(balance.first + SETTLE);
+            exit_guard.add(Step::Subtract, code);
+            code.local_get(0).call(exit_guard.host + 1).else_();
+            find(exit_guard, 1, Wanted::Call, code);
+            wait(exit_guard, 1, code);
+            code.end().call(exit_guard.first + SETTLE);
         })
     }
 
-    fn opening(&self, balance: &Balance) -> Vec<u8> {
-        let stack = balance.stack();
+    fn opening(&self, exit_guard: &ExitGuard) -> Vec<u8> {
+        let stack = exit_guard.stack();
         body(1, |code| {
-            code.global_get(balance.global).table_size(stack).i32_le_u().if_(BlockType::Empty);
-            code.loop_(BlockType::Empty).global_get(balance.global + CLOSED).if_(BlockType::Empty);
-            balance.add(Step::Subtract, code);
-            code.global_get(balance.global).table_get(stack).ref_is_null().i32_eqz();
+            code.global_get(exit_guard.global).table_size(stack).i32_le_u().if_(BlockType::Empty);
+            code.loop_(BlockType::Empty).global_get(exit_guard.global + CLOSED).if_(BlockType::Empty);
+            exit_guard.add(Step::Subtract, code);
+            code.global_get(exit_guard.global).table_get(stack).ref_is_null().i32_eqz();
             code.if_(BlockType::Empty).local_get(0);
-            waits(balance, code);
+            waits(exit_guard, code);
             code.i32_eqz().i32_add().local_set(0).end();
-            code.call(balance.first + TELL).br(1).end().end();
-            code.call(balance.first + SETTLE);
+            code.call(exit_guard.first + TELL).br(1).end().end();
+            code.call(exit_guard.first + SETTLE);
             code.loop_(BlockType::Empty).local_get(0).if_(BlockType::Empty);
             code.local_get(0).i32_const(1).i32_sub().local_set(0);
-            balance.push(code, |code| _ = code.i32_const(balance.thunks() as i32).table_get(balance.table));
+            exit_guard.push(code, |code| _ = code.i32_const(exit_guard.thunks() as i32).table_get(exit_guard.table));
             code.br(1).end().end().end();
-            balance.push(code, |code| _ = code.ref_null(HeapType::FUNC));
-            count(balance, OPEN, Step::Add, code);
+            exit_guard.push(code, |code| _ = code.ref_null(HeapType::FUNC));
+            count(exit_guard, OPEN, Step::Add, code);
         })
     }
 
-    fn closing(&self, balance: &Balance) -> Vec<u8> {
+    fn closing(&self, exit_guard: &ExitGuard) -> Vec<u8> {
         body(1, |code| {
-            code.global_get(balance.global + OPEN).i32_eqz().if_(BlockType::Empty);
+            code.global_get(exit_guard.global + OPEN).i32_eqz().if_(BlockType::Empty);
             code.i32_const(0).return_().end();
-            count(balance, OPEN, Step::Subtract, code);
-            code.global_get(balance.global).table_size(balance.stack());
+            count(exit_guard, OPEN, Step::Subtract, code);
+            code.global_get(exit_guard.global).table_size(exit_guard.stack());
             code.i32_gt_u().if_(BlockType::Empty);
-            balance.add(Step::Subtract, code);
+            exit_guard.add(Step::Subtract, code);
             code.i32_const(1).return_().end();
-            find(balance, 0, Wanted::Span, code);
-            code.local_get(0).global_get(balance.global).i32_const(2).i32_sub().i32_eq();
-            code.if_(BlockType::Empty).local_get(0).global_set(balance.global);
+            find(exit_guard, 0, Wanted::Span, code);
+            code.local_get(0).global_get(exit_guard.global).i32_const(2).i32_sub().i32_eq();
+            code.if_(BlockType::Empty).local_get(0).global_set(exit_guard.global);
             code.i32_const(1).return_().end();
-            wait(balance, 0, code);
-            count(balance, CLOSED, Step::Add, code);
+            wait(exit_guard, 0, code);
+            count(exit_guard, CLOSED, Step::Add, code);
             code.i32_const(0);
         })
     }
 
-    fn settle(&self, balance: &Balance) -> Vec<u8> {
-        let stack = balance.stack();
+    fn settle(&self, exit_guard: &ExitGuard) -> Vec<u8> {
+        let stack = exit_guard.stack();
         body(0, |code| {
             code.loop_(BlockType::Empty);
-            balance.return_if_none_is_open(code);
-            code.global_get(balance.global).table_size(stack);
+            exit_guard.return_if_none_is_open(code);
+            code.global_get(exit_guard.global).table_size(stack);
             code.i32_gt_u().if_(BlockType::Empty).return_().end();
-            code.global_get(balance.global).i32_const(1).i32_sub().table_get(stack);
+            code.global_get(exit_guard.global).i32_const(1).i32_sub().table_get(stack);
             code.ref_is_null().if_(BlockType::Empty).return_().end();
-            balance.add(Step::Subtract, code);
-            code.call(balance.first + TELL).br(0).end();
+            exit_guard.add(Step::Subtract, code);
+            code.call(exit_guard.first + TELL).br(0).end();
         })
     }
 
-    fn balance(&self, balance: &Balance) -> Vec<u8> {
+    fn exit_guard(&self, exit_guard: &ExitGuard) -> Vec<u8> {
         body(0, |code| {
-            code.i32_const(0).global_set(balance.global + CALLS);
-            code.i32_const(0).call(balance.first + CLOSE);
-            code.i32_const(0).global_set(balance.global + OPEN);
+            code.i32_const(0).global_set(exit_guard.global + CALLS);
+            code.i32_const(0).call(exit_guard.first + CLOSE);
+            code.i32_const(0).global_set(exit_guard.global + OPEN);
         })
     }
 
-    fn close(&self, balance: &Balance) -> Vec<u8> {
+    fn close(&self, exit_guard: &ExitGuard) -> Vec<u8> {
         body(0, |code| {
-            code.loop_(BlockType::Empty).global_get(balance.global).local_get(0);
+            code.loop_(BlockType::Empty).global_get(exit_guard.global).local_get(0);
             code.i32_le_u().if_(BlockType::Empty).return_().end();
-            balance.add(Step::Subtract, code);
-            code.global_get(balance.global).table_size(balance.stack());
-            code.i32_lt_u().if_(BlockType::Empty).call(balance.first + TELL).end();
+            exit_guard.add(Step::Subtract, code);
+            code.global_get(exit_guard.global).table_size(exit_guard.stack());
+            code.i32_lt_u().if_(BlockType::Empty).call(exit_guard.first + TELL).end();
             code.br(0).end();
         })
     }
 
-    fn tell(&self, balance: &Balance) -> Vec<u8> {
-        let stack = balance.stack();
+    fn tell(&self, exit_guard: &ExitGuard) -> Vec<u8> {
+        let stack = exit_guard.stack();
         body(1, |code| {
-            waits(balance, code);
+            waits(exit_guard, code);
             code.local_set(0);
-            code.global_get(balance.global).i32_const(1).i32_add().ref_null(HeapType::FUNC);
+            code.global_get(exit_guard.global).i32_const(1).i32_add().ref_null(HeapType::FUNC);
             code.table_set(stack);
-            code.global_get(balance.global).table_get(stack);
+            code.global_get(exit_guard.global).table_get(stack);
             code.ref_is_null().if_(BlockType::Empty);
             code.local_get(0).if_(BlockType::Empty);
-            count(balance, CLOSED, Step::Subtract, code);
+            count(exit_guard, CLOSED, Step::Subtract, code);
             code.else_();
-            count(balance, OPEN, Step::Subtract, code);
+            count(exit_guard, OPEN, Step::Subtract, code);
             code.end().call(self.close).else_();
-            balance.call_what_was_popped(code);
+            exit_guard.call_what_was_popped(code);
             code.end();
         })
     }
 }
 
 /// One more or one less of what that global counts.
-fn count(balance: &Balance, global: u32, by: Step, code: &mut InstructionSink<'_>) {
-    let global = balance.global + global;
+fn count(exit_guard: &ExitGuard, global: u32, by: Step, code: &mut InstructionSink<'_>) {
+    let global = exit_guard.global + global;
     code.global_get(global).i32_const(1);
     by.write(code).global_set(global);
 }
 
-fn return_if_none(balance: &Balance, global: u32, code: &mut InstructionSink<'_>) {
-    code.global_get(balance.global + global).i32_eqz().if_(BlockType::Empty).return_().end();
+fn return_if_none(exit_guard: &ExitGuard, global: u32, code: &mut InstructionSink<'_>) {
+    code.global_get(exit_guard.global + global).i32_eqz().if_(BlockType::Empty).return_().end();
 }
 
 /// Whether the exit of what was popped has waited.
-fn waits(balance: &Balance, code: &mut InstructionSink<'_>) {
-    code.global_get(balance.global).i32_const(1).i32_add().table_get(balance.stack());
+fn waits(exit_guard: &ExitGuard, code: &mut InstructionSink<'_>) {
+    code.global_get(exit_guard.global).i32_const(1).i32_add().table_get(exit_guard.stack());
     code.ref_is_null().i32_eqz();
 }
 
@@ -229,9 +229,9 @@ enum Wanted {
 }
 
 /// Makes the local the slot of the innermost that does not wait. If there is none, the function returns, of a span with 0.
-fn find(balance: &Balance, local: u32, what: Wanted, code: &mut InstructionSink<'_>) {
-    let stack = balance.stack();
-    code.global_get(balance.global).local_set(local).loop_(BlockType::Empty);
+fn find(exit_guard: &ExitGuard, local: u32, what: Wanted, code: &mut InstructionSink<'_>) {
+    let stack = exit_guard.stack();
+    code.global_get(exit_guard.global).local_set(local).loop_(BlockType::Empty);
     code.local_get(local).i32_eqz().if_(BlockType::Empty);
     if what == Wanted::Span {
         code.i32_const(0);
@@ -248,7 +248,7 @@ fn find(balance: &Balance, local: u32, what: Wanted, code: &mut InstructionSink<
 }
 
 /// Writes down that the exit of the slot in the local waits.
-fn wait(balance: &Balance, local: u32, code: &mut InstructionSink<'_>) {
+fn wait(exit_guard: &ExitGuard, local: u32, code: &mut InstructionSink<'_>) {
     code.local_get(local).i32_const(1).i32_add();
-    code.i32_const(0).table_get(balance.table).table_set(balance.stack());
+    code.i32_const(0).table_get(exit_guard.table).table_set(exit_guard.stack());
 }

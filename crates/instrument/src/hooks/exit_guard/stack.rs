@@ -2,9 +2,9 @@
 
 use wasm_encoder::{BlockType, Encode, HeapType, InstructionSink};
 
-use super::indices::Balance;
+use super::indices::ExitGuard;
 
-impl Balance {
+impl ExitGuard {
     pub(super) fn stack(&self) -> u32 {
         self.table + 1
     }

@@ -24,7 +24,7 @@ pub(crate) enum Site {
 /// How many labels have been opened in the body before a place.
 pub(crate) type Opened = u32;
 
-/// How far function indices move at most, but for those of imports with shims.
+/// How far function indices move at most, but for those of imports with trampolines.
 pub(crate) const NEAR: u32 = 16;
 
 /// Bits of a place's first number that say what is there; the others are how far it is from the one before.
@@ -91,15 +91,15 @@ impl<'s> Sites<'s> {
 
     #[cold]
     fn long_number(&mut self) -> Option<u64> {
-        let (mut value, mut shift) = (0, 0);
+        let (mut value, mut func_map) = (0, 0);
         loop {
             let (first, rest) = self.bytes.split_first()?;
             self.bytes = rest;
-            value |= u64::from(first & 0x7f) << shift;
+            value |= u64::from(first & 0x7f) << func_map;
             if first & 0x80 == 0 {
                 return Some(value);
             }
-            shift += 7;
+            func_map += 7;
         }
     }
 }

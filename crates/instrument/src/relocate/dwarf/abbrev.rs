@@ -1,4 +1,4 @@
-//! Abbreviations: which attributes an entry has and in what form, read once a table, with everything that carrying does not
+//! Abbreviations: which attributes an entry has and in what form, read once a table, with everything that relocation does not
 //! look at folded into steps over it.
 
 use super::cursor::{Cursor, Result};
@@ -86,7 +86,7 @@ pub(super) enum Step {
     Over(u32),
     /// Over an attribute of variable size.
     Skip { form: u64 },
-    /// An attribute that carrying looks at.
+    /// An attribute that relocation looks at.
     Look { attribute: u64, form: u64 },
 }
 

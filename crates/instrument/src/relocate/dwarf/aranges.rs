@@ -4,12 +4,12 @@
 
 use std::collections::HashMap;
 
-use super::cursor::{Cursor, Result, Uncarried};
+use super::cursor::{Cursor, Result, Unsupported};
 use crate::relocate::addresses::{Addresses, highest, is_tombstone};
 use crate::relocate::patch::Patches;
 
-/// Carries the section. `code` says where each unit that was carried has code, by the unit's offset.
-pub(super) fn carry(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addresses<'_>) -> Result<Patches> {
+/// Carries the section. `code` says where each unit that was relocated has code, by the unit's offset.
+pub(super) fn relocate(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addresses<'_>) -> Result<Patches> {
     let mut patches = Patches::default();
     let mut cursor = Cursor::new(data, 0);
     let mut near = 0;
@@ -46,7 +46,7 @@ pub(super) fn carry(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addresse
             let moved = addresses.map(from, &mut near);
             let longer = addresses.map(to, &mut near) - moved;
             if moved > highest(size) || longer > highest(size) {
-                return Err(Uncarried { at, what: "an address that has no room to move" });
+                return Err(Unsupported { at, what: "an address that has no room to move" });
             }
             patches.fixed(at, size, moved);
             patches.fixed(at + usize::from(size), size, longer);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::abbrev::{Abbrevs, Encoding};
-use super::cursor::{Result, Uncarried};
+use super::cursor::{Result, Unsupported};
 use super::lines::Lines;
 use super::sections::{Name, Sections};
 use super::tables::Table;
@@ -26,12 +26,12 @@ pub(super) struct Context<'c> {
 
 impl Context<'_> {
     pub(super) fn abbrevs(&self, at: u64, encoding: Encoding) -> Result<&Abbrevs> {
-        self.abbrevs[&(at, encoding)].as_ref().map_err(Uncarried::clone)
+        self.abbrevs[&(at, encoding)].as_ref().map_err(Unsupported::clone)
     }
 
     pub(super) fn tables(&self, name: Name) -> Result<&[Table]> {
         let tables = &self.tables[(name == Name::Loclists) as usize];
-        tables.as_ref().map(Vec::as_slice).map_err(Uncarried::clone)
+        tables.as_ref().map(Vec::as_slice).map_err(Unsupported::clone)
     }
 
     /// Where the line table went that began at that offset.
@@ -45,4 +45,4 @@ impl Context<'_> {
     }
 }
 
-pub(super) const OVERLAP: Uncarried = Uncarried { at: 0, what: "lists overlap" };
+pub(super) const OVERLAP: Unsupported = Unsupported { at: 0, what: "lists overlap" };

@@ -1,13 +1,13 @@
 //! Reading debug information: numbers of fixed and of variable width, little-endian as everything in a module is.
 
-/// Why a part of the debug information cannot be carried: where in its section, and what is there.
+/// Why a part of the debug information cannot be relocated: where in its section, and what is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Uncarried {
+pub(crate) struct Unsupported {
     pub(crate) at: usize,
     pub(crate) what: &'static str,
 }
 
-pub(super) type Result<T, E = Uncarried> = std::result::Result<T, E>;
+pub(super) type Result<T, E = Unsupported> = std::result::Result<T, E>;
 
 /// A place in a section.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn fail<T>(&self, what: &'static str) -> Result<T> {
-        Err(Uncarried { at: self.at, what })
+        Err(Unsupported { at: self.at, what })
     }
 
     /// That there are not more units or programs than a compiler would make of so much data: what is kept of each takes more than
@@ -71,20 +71,20 @@ impl<'a> Cursor<'a> {
 
     /// An unsigned LEB128, padded or not.
     pub(super) fn uleb(&mut self) -> Result<u64> {
-        let (mut value, mut shift) = (0u64, 0);
+        let (mut value, mut func_map) = (0u64, 0);
         loop {
             let byte = self.u8()?;
             let bits = u64::from(byte & 0x7f);
-            match shift {
-                0..63 => value |= bits << shift,
-                63 if bits <= 1 => value |= bits << shift,
+            match func_map {
+                0..63 => value |= bits << func_map,
+                63 if bits <= 1 => value |= bits << func_map,
                 _ if bits == 0 => {}
                 _ => return self.fail("a number of more than 64 bits"),
             }
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
-            shift = (shift + 7).min(64);
+            func_map = (func_map + 7).min(64);
         }
     }
 

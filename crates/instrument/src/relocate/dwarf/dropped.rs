@@ -1,4 +1,4 @@
-//! A unit that cannot be carried is left out, in a way that moves nothing: its place stays, and holds one entry that says
+//! A unit that cannot be relocated is left out, in a way that moves nothing: its place stays, and holds one entry that says
 //! nothing, of an abbreviation behind all others.
 
 use super::abbrev::{Abbrevs, Encoding, Step, dw};

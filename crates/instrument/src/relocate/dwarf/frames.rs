@@ -2,7 +2,7 @@
 //! does all the same (a machine of its own, an interpreter) gives functions by address and length, and steps in them by how
 //! far the next is.
 
-use super::cursor::{Cursor, Result, Uncarried};
+use super::cursor::{Cursor, Result, Unsupported};
 use crate::relocate::addresses::{Addresses, Near, highest, is_tombstone};
 use crate::relocate::patch::Patches;
 
@@ -22,7 +22,7 @@ struct Entry {
 }
 
 /// Carries the section.
-pub(super) fn carry(data: &[u8], addresses: &Addresses<'_>) -> Result<Patches> {
+pub(super) fn relocate(data: &[u8], addresses: &Addresses<'_>) -> Result<Patches> {
     let mut patches = Patches::default();
     let mut cursor = Cursor::new(data, 0);
     let mut near = 0;
@@ -82,7 +82,7 @@ fn function(
     if is_tombstone(from, size) {
         return Ok(());
     }
-    let no_room = |at| Err(Uncarried { at, what: "an address that has no room to move" });
+    let no_room = |at| Err(Unsupported { at, what: "an address that has no room to move" });
     let Some(to) = from.checked_add(length) else { return no_room(at) };
     let moved = addresses.map(from, near);
     let longer = addresses.map(to, near) - moved;
@@ -157,7 +157,7 @@ fn operands(cursor: &mut Cursor<'_>, code: u8) -> Result<()> {
 /// Writes the lengths of entries anew that have grown, and where their common entries are.
 fn settle(entries: &[Entry], mut patches: Patches) -> Result<Patches> {
     if let Err(at) = patches.settle() {
-        return Err(Uncarried { at, what: "entries overlap" });
+        return Err(Unsupported { at, what: "entries overlap" });
     }
     let growth = patches.growth();
     for entry in entries {
@@ -179,12 +179,12 @@ fn settle(entries: &[Entry], mut patches: Patches) -> Result<Patches> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{Growth, OffsetMap, Place};
+    use crate::mapping::{Insertion, OffsetMap, Place};
 
     #[test]
     fn steps_become_as_long_as_the_code_is_and_what_points_behind_them_follows() {
         // A body at 10 with 7 bytes before its first operator, and 60 more before its 30th byte.
-        let growths = [(1, 7), (30, 60)].map(|(at, by)| Growth { at, by, inserted: true });
+        let growths = [(1, 7), (30, 60)].map(|(at, by)| Insertion { at, by, inserted: true });
         let mut map = OffsetMap::new((100, 177));
         map.push(Place { old: 10..100, new_start: 20, enter: None }, &growths);
         let common = |at: u8| [12, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 3, 0, 1, 0x7f, at, 0x0c, 1, 4];
@@ -200,7 +200,7 @@ mod tests {
         let new =
             [&common(0)[..], &function(22, 0, 20, 157, &new_steps), &dead, &common(1), &function(12, 58, 20, 157, &[])];
         let (old, new) = (old.concat(), new.concat());
-        let mut patches = carry(&old, &Addresses::new(&map)).unwrap();
+        let mut patches = relocate(&old, &Addresses::new(&map)).unwrap();
         patches.settle().unwrap();
         assert_eq!(patches.apply(&old), new);
         assert_eq!(crate::relocate::patch::restore(&new, &patches.script(&old)).unwrap(), old);

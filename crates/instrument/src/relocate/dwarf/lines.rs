@@ -4,9 +4,9 @@
 //! opcode that writes the second an `advance_pc` is inserted, and only where they are. No row comes or goes. Addresses that
 //! are set are patched in place.
 
-use super::cursor::{Cursor, Result, Uncarried};
+use super::cursor::{Cursor, Result, Unsupported};
 use crate::relocate::addresses::{Addresses, highest, is_tombstone};
-use crate::relocate::patch::{Growth, Patches};
+use crate::relocate::patch::{Patches, SizeDelta};
 
 const ADVANCE_PC: u8 = 2;
 const SET_ADDRESS: u8 = 2; // of the extended opcodes
@@ -48,15 +48,15 @@ enum Op {
     },
 }
 
-/// The section, carried.
+/// The section, relocated.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     pub(super) patches: Patches,
     /// Where programs begin, and where that went.
     pub(super) starts: Vec<u64>,
-    pub(super) growth: Growth,
-    /// Programs that could not be carried, by where they begin, and why.
-    pub(super) left_out: Vec<(usize, Uncarried)>,
+    pub(super) growth: SizeDelta,
+    /// Programs that could not be relocated, by where they begin, and why.
+    pub(super) left_out: Vec<(usize, Unsupported)>,
 }
 
 /// The programs of the section; an error if their lengths do not add up.
@@ -155,7 +155,7 @@ impl Program<'_> {
         let Ok(header) = &self.header else { return Vec::new() };
         let (mut address, mut alive, mut near) = (0u64, true, 0);
         let mut found = Vec::new();
-        // What cannot be read to its end is not carried, and then nothing depends on what is found here.
+        // What cannot be read to its end is not relocated, and then nothing depends on what is found here.
         let _ = self.walk(header, |op| {
             match op {
                 Op::Advance(by) => address = address.wrapping_add(by),
@@ -179,9 +179,9 @@ impl Program<'_> {
         found
     }
 
-    /// What changes so that every row has the address of before, carried.
-    fn carry(&self, addresses: &Addresses<'_>) -> Result<Patches> {
-        let header = self.header.as_ref().map_err(Uncarried::clone)?;
+    /// What changes so that every row has the address of before, relocated.
+    fn relocate(&self, addresses: &Addresses<'_>) -> Result<Patches> {
+        let header = self.header.as_ref().map_err(Unsupported::clone)?;
         let mut patches = Patches::default();
         // The address that the program has as it was, and that it would have now.
         let (mut old, mut new, mut alive, mut width, mut near) = (0u64, 0u64, true, 4, 0);
@@ -193,7 +193,7 @@ impl Program<'_> {
                     alive = !is_tombstone(address, size);
                     let moved = if alive { addresses.map(address, &mut near) } else { address };
                     if moved > highest(size) {
-                        return Err(Uncarried { at, what: "an address that has no room to move" });
+                        return Err(Unsupported { at, what: "an address that has no room to move" });
                     }
                     if moved != address {
                         patches.fixed(at, size, moved);
@@ -217,7 +217,7 @@ impl Program<'_> {
                             }
                         }
                         if moved > highest(width) {
-                            return Err(Uncarried { at, what: "an address that has no room to move" });
+                            return Err(Unsupported { at, what: "an address that has no room to move" });
                         }
                         new = moved;
                     }
@@ -231,7 +231,7 @@ impl Program<'_> {
         Ok(patches)
     }
 
-    /// What leaves no row, since none can be carried: the files stay, if they can be read.
+    /// What leaves no row, since none can be relocated: the files stay, if they can be read.
     fn emptied(&self) -> Patches {
         let mut patches = Patches::default();
         match &self.header {
@@ -265,11 +265,11 @@ pub(super) fn open(programs: &[Program<'_>], addresses: &mut Addresses<'_>) {
 }
 
 /// Carries all programs.
-pub(super) fn carry(programs: &[Program<'_>], addresses: &Addresses<'_>) -> Lines {
+pub(super) fn relocate(programs: &[Program<'_>], addresses: &Addresses<'_>) -> Lines {
     let mut lines = Lines::default();
     let lengths = programs.iter().map(|p| p.end - p.start);
-    let carried = crate::parallel::map_each(lengths, |program| programs[program].carry(addresses));
-    for (program, result) in programs.iter().zip(carried) {
+    let relocated = crate::parallel::map_each(lengths, |program| programs[program].relocate(addresses));
+    for (program, result) in programs.iter().zip(relocated) {
         let mut patches = result.unwrap_or_else(|e| {
             lines.left_out.push((program.start, e));
             program.emptied()

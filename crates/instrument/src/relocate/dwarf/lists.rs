@@ -2,7 +2,7 @@
 //! are patched where they stand; `.debug_rnglists` and `.debug_loclists` of DWARF 5, where lengths and offsets may need
 //! more bytes than they had. How the bytes of a list are to be read depends on the unit that refers to it.
 
-use super::cursor::{Cursor, Result, Uncarried};
+use super::cursor::{Cursor, Result, Unsupported};
 use super::sections::Name;
 use super::units::{Kind, Unit};
 use crate::relocate::addresses::highest;
@@ -61,7 +61,7 @@ impl Unit<'_> {
         }
     }
 
-    /// Offsets from a base, carried; `None` where they stand for nothing.
+    /// Offsets from a base, relocated; `None` where they stand for nothing.
     fn offsets(&mut self, base: u64, begin: u64, end: u64, kind: Kind) -> Option<(u64, u64)> {
         let top = highest(self.encoding.address_size);
         let (from, to) = (base.wrapping_add(begin) & top, base.wrapping_add(end) & top);
@@ -77,7 +77,7 @@ impl Unit<'_> {
 
     /// A list of DWARF 5; gives its end.
     fn list_of_5(&mut self, kind: Kind, name: Name, at: u64) -> Result<usize> {
-        let unfit = |at: usize| Uncarried { at, what: "a list lies in no table" };
+        let unfit = |at: usize| Unsupported { at, what: "a list lies in no table" };
         let start = usize::try_from(at).unwrap_or(usize::MAX);
         let tables = self.context.tables(name)?;
         let table = tables[..tables.partition_point(|t| t.start <= start)].last().ok_or_else(|| unfit(start))?;

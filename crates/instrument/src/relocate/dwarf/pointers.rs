@@ -3,7 +3,7 @@
 //! the same, and in `.debug_addr` they stand side by side.
 
 use super::abbrev::dw;
-use super::cursor::{Cursor, Result, Uncarried};
+use super::cursor::{Cursor, Result, Unsupported};
 use super::units::Unit;
 use crate::relocate::addresses::highest;
 
@@ -33,7 +33,7 @@ impl Unit<'_> {
                 Ok(())
             }
             None if self.context.addresses.begins_a_body(address) => {
-                Err(Uncarried { at, what: "an address that may be one of code or of data" })
+                Err(Unsupported { at, what: "an address that may be one of code or of data" })
             }
             None => Ok(()),
         }

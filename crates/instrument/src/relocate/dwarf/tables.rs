@@ -1,7 +1,7 @@
 //! Tables of lists in DWARF 5: a header, offsets of lists, and the lists.
 
 use super::cursor::{Cursor, Result};
-use crate::relocate::patch::{Growth, Patches};
+use crate::relocate::patch::{Patches, SizeDelta};
 
 /// One table of lists in DWARF 5: a header, offsets of lists, and lists.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(super) fn tables(data: &[u8]) -> Result<Vec<Table>> {
 }
 
 /// Writes the lengths of tables, and offsets in them, anew where lists have become longer.
-pub(super) fn settle_tables(data: &[u8], tables: &[Table], growth: &Growth, patches: &mut Patches) -> Result<()> {
+pub(super) fn settle_tables(data: &[u8], tables: &[Table], growth: &SizeDelta, patches: &mut Patches) -> Result<()> {
     for table in tables {
         let length_field = if table.offset_size == 8 { 12 } else { 4 };
         let length = (table.end - table.start - length_field) as u64;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::abbrev::{Abbrevs, Encoding, Step, block, dw, takes_location};
 use super::context::Context;
-use super::cursor::{Cursor, Result, Uncarried};
+use super::cursor::{Cursor, Result, Unsupported};
 use super::sections::Name;
 use crate::relocate::addresses::{Near, highest, is_tombstone};
 use crate::relocate::patch::Patches;
@@ -91,9 +91,9 @@ pub(super) struct Reference {
     pub(super) offset: u64,
 }
 
-/// What carrying one unit comes to.
+/// What relocation one unit comes to.
 #[derive(Debug, Default)]
-pub(super) struct Carried {
+pub(super) struct Relocated {
     /// Of the section that the unit is in.
     pub(super) entries: Patches,
     /// Of the four sections of lists (see [`Name::list`]).
@@ -123,7 +123,7 @@ pub(super) struct Unit<'c> {
     near: Near,
     /// Lists that have been walked.
     pub(super) seen: HashSet<(Name, u64)>,
-    pub(super) out: Carried,
+    pub(super) out: Relocated,
 }
 
 /// What has to be known of an entry before its lengths can be written.
@@ -149,8 +149,8 @@ const STEPS_PER_BYTE: usize = 64;
 const TOO_MANY_STEPS: &str = "far more attributes than bytes";
 
 /// Carries one unit.
-pub(super) fn carry(context: &Context<'_>, header: &Header) -> Result<Carried> {
-    let rest = header.rest.as_ref().map_err(Uncarried::clone)?;
+pub(super) fn relocate(context: &Context<'_>, header: &Header) -> Result<Relocated> {
+    let rest = header.rest.as_ref().map_err(Unsupported::clone)?;
     let abbrevs = context.abbrevs(rest.abbrevs, rest.encoding)?;
     let mut unit = Unit {
         context,
@@ -162,7 +162,7 @@ pub(super) fn carry(context: &Context<'_>, header: &Header) -> Result<Carried> {
         list_bases: [None; 2],
         near: 0,
         seen: HashSet::new(),
-        out: Carried::default(),
+        out: Relocated::default(),
     };
     let mut cursor = Cursor::new(&context.sections.get(header.section)[..header.end], rest.entries);
     unit.read_bases(&mut cursor.clone())?;
@@ -217,7 +217,7 @@ impl<'c> Unit<'c> {
     ) -> Result<()> {
         let value = new(self);
         if value > highest(width) {
-            return Err(Uncarried { at, what: "an address that has no room to move" });
+            return Err(Unsupported { at, what: "an address that has no room to move" });
         }
         if value != old {
             self.out.lists[name.list()].fixed(at, width, value);
@@ -225,7 +225,7 @@ impl<'c> Unit<'c> {
         Ok(())
     }
 
-    /// The address of code at that index of the pool, which will be carried there.
+    /// The address of code at that index of the pool, which will be relocated there.
     pub(super) fn pooled_code(&mut self, index: u64) -> Result<u64> {
         let (at, address) = self.pooled(index)?;
         if !self.is_tombstone(address) {
@@ -240,7 +240,7 @@ impl<'c> Unit<'c> {
         let at = at.and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
         match Cursor::new(self.context.sections.get(Name::Addr), at).number(size) {
             Ok(address) => Ok((at, address)),
-            Err(_) => Err(Uncarried { at, what: "an address that is not in .debug_addr" }),
+            Err(_) => Err(Unsupported { at, what: "an address that is not in .debug_addr" }),
         }
     }
 
@@ -349,7 +349,7 @@ impl<'c> Unit<'c> {
                 let value = cursor.number(width)?;
                 if !self.context.sections.get(Name::Line).is_empty() {
                     let Some(moved) = self.context.line_table(value) else {
-                        return Err(Uncarried { at, what: "no line table begins at the offset" });
+                        return Err(Unsupported { at, what: "no line table begins at the offset" });
                     };
                     self.patch(at, width, value, |_| moved)?;
                 }
@@ -359,7 +359,7 @@ impl<'c> Unit<'c> {
                 self.list_at(Kind::Ranges, cursor, width)?;
             }
             // From the address of a scope that may be any of those around.
-            (dw::AT_START_SCOPE, _) => return Err(Uncarried { at, what: "a scope that begins at a constant" }),
+            (dw::AT_START_SCOPE, _) => return Err(Unsupported { at, what: "a scope that begins at a constant" }),
             (dw::AT_RNGLISTS_BASE | dw::AT_LOCLISTS_BASE, Some(width)) => {
                 let into = if attribute == dw::AT_RNGLISTS_BASE { Name::Rnglists } else { Name::Loclists };
                 let offset = cursor.number(width)?;
@@ -395,7 +395,7 @@ impl<'c> Unit<'c> {
             }
             (dw::AT_TYPE, _) => entry.ty = self.reference(form, cursor)?,
             (_, Some(_)) if form == dw::FORM_SEC_OFFSET => {
-                return Err(Uncarried { at, what: "an offset into an unknown section" });
+                return Err(Unsupported { at, what: "an offset into an unknown section" });
             }
             _ => {}
         }
@@ -453,13 +453,13 @@ impl<'c> Unit<'c> {
     fn constant(&mut self, constant: &Constant, low: Option<u64>, tag: u64) -> Result<()> {
         let Constant { at, form, width, value } = *constant;
         let Some(low) = low else {
-            return Err(Uncarried { at, what: "a length without an address" });
+            return Err(Unsupported { at, what: "a length without an address" });
         };
         if self.is_tombstone(low) {
             return Ok(());
         }
         let Some(end) = low.checked_add(value) else {
-            return Err(Uncarried { at, what: "a length that reaches past all addresses" });
+            return Err(Unsupported { at, what: "a length that reaches past all addresses" });
         };
         if tag == dw::TAG_SUBPROGRAM || tag == dw::TAG_COMPILE_UNIT {
             self.note_code(low, end);
@@ -471,7 +471,7 @@ impl<'c> Unit<'c> {
             _ => u32::from(width) * 8,
         };
         if bits < 64 && longer >> bits != 0 {
-            return Err(Uncarried { at, what: "a length that has no room to grow" });
+            return Err(Unsupported { at, what: "a length that has no room to grow" });
         }
         if longer == value {
             return Ok(());
@@ -488,7 +488,7 @@ impl<'c> Unit<'c> {
     pub(super) fn patch(&mut self, at: usize, width: u8, old: u64, new: impl FnOnce(&mut Self) -> u64) -> Result<()> {
         let value = new(self);
         if value > highest(width) {
-            return Err(Uncarried { at, what: "an address that has no room to move" });
+            return Err(Unsupported { at, what: "an address that has no room to move" });
         }
         if value != old {
             self.out.entries.fixed(at, width, value);

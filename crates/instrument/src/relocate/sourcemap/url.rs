@@ -100,7 +100,7 @@ fn encode_percent(data: &[u8], out: &mut String) {
     }
 }
 
-/// The URL of a file that stands beside whoever names it.
+/// The URL of a file that stands sidecars whoever names it.
 pub fn url_of_file(name: &str) -> String {
     let mut url = String::new();
     encode_percent(name.as_bytes(), &mut url);

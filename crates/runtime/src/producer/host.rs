@@ -6,10 +6,10 @@ use super::super::clock::HANDOVER;
 use super::super::progress::Shared;
 use super::super::ring::Item;
 use super::super::sampler::Samples;
-use super::Recorder;
+use super::Producer;
 use wasmtrace_trace::batch::{Sample, Stamp};
 
-impl Recorder {
+impl Producer {
     /// What both ends know.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared

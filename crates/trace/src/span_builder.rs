@@ -3,14 +3,14 @@
 //! # Calls
 //! An exit ends the innermost open call if that is of the same function. If it is of another one, an exception crossed
 //! the calls in between (hooks of this set do not see that): the innermost open call of the same function is looked
-//! for, and the calls above it are closed as [`End::Unwound`]. If there is none, the exit is counted as stray and closes
+//! for, and the calls above it are closed as [`SpanEnd::Unwound`]. If there is none, the exit is counted as stray and closes
 //! nothing.
 //!
 //! # Manual spans
 //! A manual span encloses what happens until it is closed, whatever function closes it. So one that is opened in a
 //! helper which returns is *hoisted*: the helper's call ends, the span stays, now a child of the helper's caller. And a
 //! call that is open when the span around it closes (the helper that closes it) becomes a child of what is around the
-//! span. One that nobody closes lives to the end of the run, and is then closed as [`End::Forgotten`].
+//! span. One that nobody closes lives to the end of the run, and is then closed as [`SpanEnd::Forgotten`].
 //!
 //! The *own time* of a span is its duration without that of the spans in it; where a helper and the span that it opened
 //! overlap, the time counts as the span's. Own times add up to the time spent in hooked functions, to the nanosecond.
@@ -20,7 +20,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::event::{Ending, Event, EventKind, Level, Manual};
+use crate::event::{Event, EventKind, Level, Manual, RunOutcome};
 use wasmtrace_abi::hook::ProbeId;
 
 mod elsewhere;
@@ -50,14 +50,14 @@ pub struct Span<'s> {
     /// Of its duration, the part that was not spent in spans inside of it.
     pub own: u64,
     /// How it ended.
-    pub how: End,
+    pub how: SpanEnd,
     /// The tags that the guest's own code put on it, in order.
     pub tags: &'s [(String, String)],
 }
 
 /// How a span ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum SpanEnd {
     /// The call returned, or the manual span was closed.
     Returned,
     /// An exception crossed the call.
@@ -126,7 +126,7 @@ pub enum Note<'c> {
 
 /// What was not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Irregular {
+pub struct Anomalies {
     /// Exits of functions that were not open.
     pub stray_exits: u64,
     /// Calls that were closed because one below them exited.
@@ -189,7 +189,7 @@ impl Open {
 
 /// The spans that are open, fed with events in order.
 #[derive(Debug, Default)]
-pub struct Fold {
+pub struct SpanBuilder {
     stack: Vec<Open>,
     last: u64,
     opened: u64,
@@ -198,12 +198,12 @@ pub struct Fold {
     manual: usize,
     /// Manual spans that were refused and not closed yet.
     refused_open: u64,
-    irregular: Irregular,
+    irregular: Anomalies,
     /// How often each function is open; counted from the first irregular exit on, so that a stray one costs no search.
     open: Option<HashMap<ProbeId, u32>>,
 }
 
-impl Fold {
+impl SpanBuilder {
     /// With nothing open.
     pub fn new() -> Self {
         Self::default()
@@ -224,7 +224,7 @@ impl Fold {
             {
                 let at = self.stack.len() - 1;
                 let (around, open) = self.stack.split_at_mut(at);
-                closed(&open[0], around, 0, (self.last, End::Returned), tell);
+                closed(&open[0], around, 0, (self.last, SpanEnd::Returned), tell);
                 self.stack.truncate(at);
             }
             _ => self.unusual(event, tell),
@@ -245,27 +245,27 @@ impl Fold {
                 }
                 self.open(Some(*probe), None, tell);
             }
-            EventKind::Exit(probe) => self.left(*probe, End::Returned, tell),
+            EventKind::Exit(probe) => self.left(*probe, SpanEnd::Returned, tell),
             EventKind::Unwound(probe) => {
                 self.irregular.unwound += 1;
-                self.left(*probe, End::Unwound, tell);
+                self.left(*probe, SpanEnd::Unwound, tell);
             }
             EventKind::ExitInnermost => match self.innermost_call() {
-                Some(at) => self.close(at, End::Returned, tell),
+                Some(at) => self.close(at, SpanEnd::Returned, tell),
                 None => self.irregular.stray_exits += 1,
             },
             EventKind::MemoryGrow(pages) => self.note(Note::MemoryGrow(*pages), tell),
-            EventKind::Folded(probe, calls) => {
+            EventKind::Elided(probe, calls) => {
                 self.calls += u64::from(*calls);
                 self.note(Note::Folded(*probe, *calls), tell);
             }
-            EventKind::Drift(nanos) => self.note(Note::Drift(*nanos), tell),
+            EventKind::ClockGap(nanos) => self.note(Note::Drift(*nanos), tell),
             EventKind::Manual(manual) => self.manual(manual, tell),
         }
     }
 
     /// The innermost open call of `probe` ends; those above it, if any, were crossed by an exception.
-    fn left(&mut self, probe: ProbeId, how: End, tell: &mut impl FnMut(&Change<'_>)) {
+    fn left(&mut self, probe: ProbeId, how: SpanEnd, tell: &mut impl FnMut(&Change<'_>)) {
         match self.innermost_call() {
             Some(at) if self.stack[at].call == Some(probe) => self.close(at, how, tell),
             _ => {
@@ -291,7 +291,7 @@ impl Fold {
             Manual::SpanExit if self.manual == 0 => self.irregular.stray_span_exits += 1,
             Manual::SpanExit => {
                 let innermost = self.stack.iter().rposition(|o| o.call.is_none());
-                self.close(innermost.expect("one is counted"), End::Returned, tell);
+                self.close(innermost.expect("one is counted"), SpanEnd::Returned, tell);
             }
             Manual::Tags(text) => {
                 let pairs: Vec<(String, String)> = text.split(',').filter(|p| !p.is_empty()).map(tag).collect();
@@ -358,12 +358,12 @@ impl Fold {
                 return Some(at);
             }
             self.irregular.unwound += 1;
-            self.close(at, End::Unwound, tell);
+            self.close(at, SpanEnd::Unwound, tell);
         }
     }
 
     /// Closes the open span at `at`, wherever in the stack it is.
-    fn close(&mut self, at: usize, how: End, tell: &mut impl FnMut(&Change<'_>)) {
+    fn close(&mut self, at: usize, how: SpanEnd, tell: &mut impl FnMut(&Change<'_>)) {
         let open = self.stack.remove(at);
         match open.call {
             None => self.manual -= 1,
@@ -380,30 +380,30 @@ impl Fold {
     }
 
     /// Whether something was left that was not open.
-    pub(super) fn is_irregular(&self) -> bool {
+    pub(super) fn has_anomalies(&self) -> bool {
         self.open.is_some()
     }
 
     /// Closes what is open at the end of the run, which is at `at` nanoseconds.
-    pub fn finish(&mut self, at: u64, ending: &Ending, tell: &mut impl FnMut(&Change<'_>)) {
+    pub fn finish(&mut self, at: u64, ending: &RunOutcome, tell: &mut impl FnMut(&Change<'_>)) {
         self.last = self.last.max(at);
         let mut innermost = true;
         while let Some(open) = self.stack.last() {
             let is_call = open.call.is_some();
             let how = match ending {
                 // Nothing is open after a return, unless exits were lost.
-                Ending::Returned if is_call => {
+                RunOutcome::Returned if is_call => {
                     self.irregular.unwound += 1;
-                    End::Unwound
+                    SpanEnd::Unwound
                 }
-                Ending::Returned => {
+                RunOutcome::Returned => {
                     self.irregular.forgotten += 1;
-                    End::Forgotten
+                    SpanEnd::Forgotten
                 }
-                Ending::Exited(_) => End::Exited,
-                Ending::Trapped(_) => End::Trapped { origin: is_call && std::mem::take(&mut innermost) },
-                Ending::Interrupted(_) => End::Interrupted,
-                Ending::Unknown => End::Unfinished,
+                RunOutcome::Exited(_) => SpanEnd::Exited,
+                RunOutcome::Trapped(_) => SpanEnd::Trapped { origin: is_call && std::mem::take(&mut innermost) },
+                RunOutcome::Interrupted(_) => SpanEnd::Interrupted,
+                RunOutcome::Unknown => SpanEnd::Unfinished,
             };
             self.close(self.stack.len() - 1, how, tell);
         }
@@ -420,14 +420,20 @@ impl Fold {
     }
 
     /// What was not as it should be.
-    pub fn irregular(&self) -> &Irregular {
+    pub fn irregular(&self) -> &Anomalies {
         &self.irregular
     }
 }
 
 /// A span ends, of which `outlived` nanoseconds are those of spans that do not.
 #[inline]
-fn closed(open: &Open, around: &mut [Open], outlived: u64, (end, how): (u64, End), tell: &mut impl FnMut(&Change<'_>)) {
+fn closed(
+    open: &Open,
+    around: &mut [Open],
+    outlived: u64,
+    (end, how): (u64, SpanEnd),
+    tell: &mut impl FnMut(&Change<'_>),
+) {
     let depth = around.len();
     let duration = end - open.start;
     let own = duration.saturating_sub(open.inside + outlived);

@@ -1,7 +1,7 @@
 //! Which calls an exception has crossed, once the function that caught it says that it goes on.
 //!
 //! Functions that catch are numbered as they are called, by the guest and here alike (see [`wasmtrace_abi::buffer`]). When one of
-//! them has landed, all calls above it are gone. So from the first of them on the open calls are followed; in a module that
+//! them has caught, all calls above it are gone. So from the first of them on the open calls are followed; in a module that
 //! catches nothing, and below the outermost call that does, there is nothing to follow.
 
 use wasmtrace_abi::buffer::NOBODY;
@@ -10,12 +10,12 @@ use wasmtrace_abi::hook::ProbeId;
 /// The guest's numbers are known modulo this.
 const NUMBERS: u64 = 1 << 29;
 
-/// Calls inside of so many are not followed, here as in [`wasmtrace_trace::fold`].
+/// Calls inside of so many are not followed, here as in [`wasmtrace_trace::span_builder`].
 const MOST_OPEN: usize = 1 << 20;
 
 /// The open calls, as far as an exception may cross them.
 #[derive(Debug, Default)]
-pub(super) struct Activations {
+pub(super) struct Unwinder {
     /// Calls, from the outermost that matters on.
     open: Vec<ProbeId>,
     /// How many calls are open inside of those.
@@ -36,7 +36,7 @@ struct Catching {
     hooked: bool,
 }
 
-impl Activations {
+impl Unwinder {
     /// Whether calls have to be told.
     #[inline]
     pub(super) fn follow(&self) -> bool {
@@ -108,7 +108,7 @@ impl Activations {
     }
 
     /// The call of that number goes on. Tells the calls that are gone, innermost first. False if there is no such call.
-    pub(super) fn landed(&mut self, number: u32, mut crossed: impl FnMut(ProbeId)) -> bool {
+    pub(super) fn caught(&mut self, number: u32, mut crossed: impl FnMut(ProbeId)) -> bool {
         // Of so many there may be some that were not noted.
         let Some(stay) = self.stay_with(number) else { return self.catching.len() >= MOST_OPEN };
         let gone = self.depth().saturating_sub(stay);
@@ -141,15 +141,15 @@ impl Activations {
 mod tests {
     use super::*;
 
-    fn crossed(activations: &mut Activations, number: u32) -> Vec<u32> {
+    fn crossed(unwinder: &mut Unwinder, number: u32) -> Vec<u32> {
         let mut crossed = Vec::new();
-        assert!(activations.landed(number, |id| crossed.push(id.0)));
+        assert!(unwinder.caught(number, |id| crossed.push(id.0)));
         crossed
     }
 
     #[test]
     fn the_call_that_goes_on_is_known_by_its_number_and_not_by_its_function() {
-        let mut a = Activations::default();
+        let mut a = Unwinder::default();
         a.entered(ProbeId(1));
         for _ in 0..3 {
             a.catching(ProbeId(2)); // numbers 1 to 3
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn one_that_is_not_hooked_leaves_open_what_was_when_it_was_called() {
-        let mut a = Activations::default();
+        let mut a = Unwinder::default();
         a.catching(ProbeId(1)); // 1
         for _ in 0..1000 {
             a.catching(NOBODY); // 2 to 1001, each of which returns
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_tail_call_stands_in_the_place_of_its_caller() {
-        let mut a = Activations::default();
+        let mut a = Unwinder::default();
         a.catching(ProbeId(1)); // 1
         a.catching(ProbeId(2)); // 2
         a.exited(ProbeId(2));
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn numbers_come_round() {
-        let mut a = Activations::default();
+        let mut a = Unwinder::default();
         a.catching(ProbeId(1)); // 1
         a.count = NUMBERS + 7;
         a.catching(ProbeId(2)); // 8, the second time
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn calls_that_are_too_deep_to_be_followed_are_counted() {
-        let mut a = Activations::default();
+        let mut a = Unwinder::default();
         a.catching(ProbeId(1)); // 1
         for _ in 0..MOST_OPEN {
             a.entered(ProbeId(2));
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn landing_costs_the_same_however_deep_the_calls_are() {
-        let mut a = Activations::default();
+        let mut a = Unwinder::default();
         for id in 0..500_000 {
             a.catching(ProbeId(id % 2));
             a.catching(NOBODY);
@@ -238,11 +238,11 @@ mod tests {
 
     #[test]
     fn what_no_hook_tells_does_no_harm() {
-        let mut a = Activations::default();
-        assert!(!a.landed(5, |_| {}));
+        let mut a = Unwinder::default();
+        assert!(!a.caught(5, |_| {}));
         a.exited(ProbeId(1));
         a.catching(ProbeId(1));
-        assert!(!a.landed(5, |_| {}));
+        assert!(!a.caught(5, |_| {}));
         a.entered(ProbeId(2));
         a.exited(ProbeId(9));
         assert!(!a.follow() && a.open.is_empty());

@@ -30,7 +30,7 @@ const UNKNOWN: u32 = u32::MAX;
 
 /// Gives each event of a stream of batches its time.
 #[derive(Debug)]
-pub struct Timeline {
+pub struct TimeModel {
     model: Model,
     /// The time of the last event.
     last: u64,
@@ -78,13 +78,13 @@ pub enum Step<'b> {
     Stamp(&'b Stamp),
 }
 
-impl Default for Timeline {
+impl Default for TimeModel {
     fn default() -> Self {
-        Timeline { model: Model::new(), last: 0, stamp: Stamp::default(), word: UNKNOWN, apart: Apart::default() }
+        TimeModel { model: Model::new(), last: 0, stamp: Stamp::default(), word: UNKNOWN, apart: Apart::default() }
     }
 }
 
-impl Timeline {
+impl TimeModel {
     /// One that has seen nothing.
     pub fn new() -> Self {
         Self::default()
@@ -141,7 +141,7 @@ impl Timeline {
             };
             match stamp {
                 Some(stamp) => {
-                    let stretch = Stretch {
+                    let stretch = Interval {
                         before: if self.stamp.before_event { UNKNOWN } else { self.word },
                         words: &words[from..to],
                         next: words.get(to).copied().unwrap_or(UNKNOWN),
@@ -150,7 +150,7 @@ impl Timeline {
                         end: stamp.called,
                         exact: stamp.before_event,
                     };
-                    self.model.share_out(&stretch, event);
+                    self.model.interpolate(&stretch, event);
                 }
                 // Nothing is known of what comes behind the last stamp.
                 None => words[from..to].iter().for_each(|word| event(*word, 0)),
@@ -200,7 +200,7 @@ fn other(mark: &MarkKind, last: &mut u64, tell: &mut impl FnMut(Step<'_>)) {
 
 /// Words between two stamps.
 #[derive(Debug, Clone, Copy)]
-struct Stretch<'s> {
+struct Interval<'s> {
     /// The word before the first, if the first did not happen at `begin`; else [`UNKNOWN`].
     before: u32,
     words: &'s [u32],
@@ -290,8 +290,8 @@ impl Model {
     }
 
     /// Tells `tell` the time of each event, in order and in whole ticks.
-    fn share_out(&mut self, stretch: &Stretch<'_>, mut tell: impl FnMut(u32, u64)) {
-        let Stretch { before, words, next, begin, over, end, exact } = *stretch;
+    fn interpolate(&mut self, stretch: &Interval<'_>, mut tell: impl FnMut(u32, u64)) {
+        let Interval { before, words, next, begin, over, end, exact } = *stretch;
         let Some((&first, rest)) = words.split_first() else { return };
         let first_tick = begin / TICK * TICK;
         if rest.is_empty() && before == UNKNOWN {
@@ -412,7 +412,7 @@ fn known(kinds: &[Kind; KINDS], from: u32, to: u32) -> u32 {
 /// A word that stands for events like this one: each exception that is caught has a word of its own.
 #[inline(always)]
 fn without_number(word: u32) -> u32 {
-    if word & 3 == EventWord::Landed as u32 { EventWord::Landed as u32 } else { word }
+    if word & 3 == EventWord::Caught as u32 { EventWord::Caught as u32 } else { word }
 }
 
 /// Where a kind of step is remembered; of two that fall together the last one measured is.
@@ -426,15 +426,15 @@ fn slot(from: u32, to: u32) -> usize {
 mod tests {
     use super::*;
 
-    fn times(timeline: &mut Model, stretch: Stretch<'_>) -> Vec<u64> {
+    fn times(time_model: &mut Model, stretch: Interval<'_>) -> Vec<u64> {
         let mut times = Vec::new();
-        timeline.share_out(&stretch, |_, at| times.push(at));
+        time_model.interpolate(&stretch, |_, at| times.push(at));
         times
     }
 
     /// Words between two events that called, the second of which is `next`.
-    fn between(words: &[u32], next: u32, begin: u64, (over, end): (u64, u64)) -> Stretch<'_> {
-        Stretch { before: UNKNOWN, words, next, begin, over, end, exact: true }
+    fn between(words: &[u32], next: u32, begin: u64, (over, end): (u64, u64)) -> Interval<'_> {
+        Interval { before: UNKNOWN, words, next, begin, over, end, exact: true }
     }
 
     /// To within a tick.
@@ -447,62 +447,62 @@ mod tests {
     }
 
     /// One step, exactly measured.
-    fn measured(timeline: &mut Model, from: u32, to: u32, nanos: u64) {
+    fn measured(time_model: &mut Model, from: u32, to: u32, nanos: u64) {
         let words = [from];
         let stretch = between(&words, to, 1000, (1000 + nanos, 1000 + nanos));
-        assert_eq!(times(timeline, stretch), [1000]);
+        assert_eq!(times(time_model, stretch), [1000]);
     }
 
     const OVERHEAD: u64 = 40;
 
     #[test]
     fn time_is_shared_out_by_what_steps_take() {
-        let mut timeline = Model::new();
+        let mut time_model = Model::new();
         for _ in 0..100 {
-            measured(&mut timeline, 1, 2, OVERHEAD + 9_000);
-            measured(&mut timeline, 2, 1, OVERHEAD);
+            measured(&mut time_model, 1, 2, OVERHEAD + 9_000);
+            measured(&mut time_model, 2, 1, OVERHEAD);
         }
         // Twice the time that the four steps are known for.
         let stretch = between(&[1, 2, 1, 2], 1, 0, (36_000, 36_000));
-        assert_close(times(&mut timeline, stretch), [0, 18_000, 18_000, 36_000]);
+        assert_close(times(&mut time_model, stretch), [0, 18_000, 18_000, 36_000]);
     }
 
     #[test]
     fn what_is_not_known_gets_what_is_left() {
-        let mut timeline = Model::new();
-        measured(&mut timeline, 2, 1, OVERHEAD);
-        measured(&mut timeline, 1, 2, OVERHEAD + 1_000);
+        let mut time_model = Model::new();
+        measured(&mut time_model, 2, 1, OVERHEAD);
+        measured(&mut time_model, 1, 2, OVERHEAD + 1_000);
         let stretch = between(&[1, 2, 5, 1], 2, 0, (12_000, 12_000));
-        assert_close(times(&mut timeline, stretch), [0, 1_000, 6_000, 11_000]);
+        assert_close(times(&mut time_model, stretch), [0, 1_000, 6_000, 11_000]);
         let nothing_known = between(&[5, 6, 7, 8], 5, 0, (4_000, 4_000));
-        assert_close(times(&mut timeline, nothing_known), [0, 1_000, 2_000, 3_000]);
+        assert_close(times(&mut time_model, nothing_known), [0, 1_000, 2_000, 3_000]);
     }
 
     #[test]
     fn the_step_in_which_a_guest_was_idle_gets_the_time() {
-        let mut timeline = Model::new();
+        let mut time_model = Model::new();
         for _ in 0..10 {
-            measured(&mut timeline, 1, 2, OVERHEAD + 1_000);
-            measured(&mut timeline, 2, 1, OVERHEAD);
+            measured(&mut time_model, 1, 2, OVERHEAD + 1_000);
+            measured(&mut time_model, 2, 1, OVERHEAD);
         }
         let stretch = between(&[1, 2, 1, 2], 1, 0, (150_000, 9_000_000));
-        assert_close(times(&mut timeline, stretch), [0, 1_000, 1_000, 2_000]);
+        assert_close(times(&mut time_model, stretch), [0, 1_000, 1_000, 2_000]);
         // Nor does a step that is not known take what the idle one took.
         let stretch = between(&[1, 2, 5, 2], 1, 0, (150_000, 9_000_000));
-        assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 4_000));
+        assert!(times(&mut time_model, stretch).into_iter().all(|at| at <= 4_000));
         // Known steps never reach into the time in which nothing happened.
         let stretch = between(&[1, 2, 1, 2], 1, 0, (200, 9_000_000));
-        assert!(times(&mut timeline, stretch).into_iter().all(|at| at <= 200));
+        assert!(times(&mut time_model, stretch).into_iter().all(|at| at <= 200));
     }
 
     #[test]
     fn times_never_leave_their_stretch() {
-        let mut timeline = Model::new();
-        measured(&mut timeline, 1, 1, 5);
+        let mut time_model = Model::new();
+        measured(&mut time_model, 1, 1, 5);
         for (begin, over, end) in [(0, 0, 0), (500, 100, 50), (1 << 60, (1 << 60) + 700, 1 << 61)] {
             let at = times(
-                &mut timeline,
-                Stretch { before: UNKNOWN, words: &[1; 1000], next: UNKNOWN, begin, over, end, exact: true },
+                &mut time_model,
+                Interval { before: UNKNOWN, words: &[1; 1000], next: UNKNOWN, begin, over, end, exact: true },
             );
             assert!(at.is_sorted() || begin > over, "{begin} {over} {end}");
             assert!(at.iter().all(|at| (begin.min(over) / TICK * TICK..=over.max(begin)).contains(at)));

@@ -1,21 +1,21 @@
 //! For a host that embeds wasmtime: its own engine, store, linker, WASI and functions, and what happens in the guest.
 //!
-//! A [`Tracing`] knows a hooked module; a [`Trace`] lies in the data of each store; [`Tracing::record`] is around the calls that
+//! A [`TracedModule`] knows a hooked module; a [`TraceSlot`] lies in the data of each store; [`TracedModule::record`] is around the calls that
 //! are to be recorded, as many as the host likes. Outside of it the hooks record nothing, but each event still calls the host.
 //!
 //! ```
 //! use wasmtime::{Engine, Linker, Module, Store};
-//! use wasmtrace_runtime::{Trace, Tracing};
+//! use wasmtrace_runtime::{TraceSlot, TracedModule};
 //!
 //! #[derive(Default)]
 //! struct State {
 //!     calls_of_host: u32,
-//!     trace: Trace,
+//!     trace: TraceSlot,
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let wasm = wat::parse_str(r#"(module (import "host" "ask" (func $ask)) (func (export "work") call $ask))"#)?;
-//! let tracing = Tracing::new(&wasm, &wasmtrace_instrument::Options::default())?;
+//! let tracing = TracedModule::new(&wasm, &wasmtrace_instrument::Options::default())?;
 //! let engine = Engine::default();
 //! let module = Module::new(&engine, tracing.wasm())?;
 //! let mut linker = Linker::new(&engine);
@@ -43,21 +43,21 @@
 //! A module of the Observe set calls the host at each event. One that records into a buffer does not: two other threads look
 //! into its memory, and nobody may drop the store meanwhile. `record` borrows the store for as long as they do, and gives what
 //! is called a context of it, which cannot be dropped or exchanged. A future can be forgotten, and its borrow with it: so
-//! [`Tracing::record_async`] takes modules of the Observe set alone.
+//! [`TracedModule::record_async`] takes modules of the Observe set alone.
 //!
 //! # What to know
 //! - A hooked frame is larger: where a guest recurses deeply, give the engine [`HOOKED_STACK`](super::HOOKED_STACK) times the
 //!   `max_wasm_stack`.
 //! - Each recording is a run with times of its own, which begin at 0. Several calls of one instance are several recordings, or
 //!   one, as the host has it; so are several instances, but for those with buffers, of which a recording takes one.
-//! - Stores are independent of each other: as many as one likes are recorded at a time, each on its thread, from one `Tracing`.
+//! - Stores are independent of each other: as many as one likes are recorded at a time, each on its thread, from one `TracedModule`.
 //! - A module that records into a buffer has one memory more: the pooling allocator's `max_memories_per_module`, and a limiter
 //!   that counts memories (`StoreLimitsBuilder::memories`), have to have room for it.
 //! - That memory (its export begins with `wasmtrace:buffer`) is the hooks' and the recording's: while a recording is on, other
 //!   threads write it, so a host that reads or writes it too has a data race.
-//! - A linker takes the hooks of one hooked module ([`Tracing::add_to_linker`]): several modules want several linkers.
+//! - A linker takes the hooks of one hooked module ([`TracedModule::add_to_linker`]): several modules want several linkers.
 //! - `consume` is called on a thread of its own, and what is recorded waits for it: the guest while it is slow, and the end of
-//!   the recording until it is through. With [`Tracing::record_async`] that is a thread of the executor: a `consume` that waits
+//!   the recording until it is through. With [`TracedModule::record_async`] that is a thread of the executor: a `consume` that waits
 //!   for a task of an executor with one thread waits for ever.
 //! - If an epoch callback (`Store::epoch_deadline_callback`) calls the guest, that call is recorded as a call of the function that was
 //!   interrupted.
@@ -73,23 +73,23 @@ use wasmtime::{AsContextMut, Linker, Module, StoreContextMut};
 use super::channel::channel;
 use super::clock::{Clock, ClockMode};
 use super::consume::{consume_all, with_times};
-use super::recorder::{Recorder, Settings};
+use super::consumer::Consumer;
+use super::producer::{Producer, Settings};
 use super::setup::setup;
-use super::store::{Trace, begin, end};
-use super::taker::Taker;
+use super::store::{TraceSlot, begin, end};
 use super::{ending, hooks, manual};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_instrument::Warning;
 use wasmtrace_trace::batch::Batch;
-use wasmtrace_trace::event::{Ending, Event};
-use wasmtrace_trace::recording::End;
+use wasmtrace_trace::event::{Event, RunOutcome};
+use wasmtrace_trace::recording::Footer;
 
 /// Value of the interrupt flag if the consumer panicked. It is no signal's number.
 const ABANDONED: i32 = i32::MAX;
 
 /// A module with hooks, for hosts that run it themselves.
 #[derive(Debug, Clone)]
-pub struct Tracing {
+pub struct TracedModule {
     wasm: Vec<u8>,
     warnings: Vec<Warning>,
     needs: hooks::Needs,
@@ -101,31 +101,31 @@ pub struct Tracing {
 
 /// What came of a recording.
 #[derive(Debug)]
-pub struct Recorded<R> {
+pub struct RecordedCalls<R> {
     /// What the calls gave.
     pub result: wasmtime::Result<R>,
     /// How the guest ended, as `result` has it: `proc_exit` of wasmtime's WASI is an exit, an error of the host's own a trap
     /// with the code `host_error`.
-    pub ending: Ending,
+    pub ending: RunOutcome,
     /// Nanoseconds from the beginning to the end, without those for which the guest waited for its events to be consumed.
     pub duration: u64,
     /// Nanoseconds for which it waited.
     pub waited: u64,
 }
 
-impl<R> Recorded<R> {
+impl<R> RecordedCalls<R> {
     /// What a recording ends with.
-    pub fn end(&self) -> End {
-        End { ending: self.ending.clone(), duration: self.duration }
+    pub fn end(&self) -> Footer {
+        Footer { ending: self.ending.clone(), duration: self.duration }
     }
 }
 
-impl Tracing {
+impl TracedModule {
     /// Hooks a module; one that is hooked already, by us or another compiler of the Observe SDK, is taken as it is.
     ///
     /// # Errors
     /// Those of [`wasmtrace_instrument::instrument`]; [`ErrorKind::Run`] if the module records into a buffer and does not say where it is.
-    pub fn new(wasm: &[u8], options: &wasmtrace_instrument::Options) -> Result<Tracing> {
+    pub fn new(wasm: &[u8], options: &wasmtrace_instrument::Options) -> Result<TracedModule> {
         let module = wasmtrace_instrument::module::parse(wasm)?;
         let (wasm, warnings) = if wasmtrace_instrument::injected::is_hooked(&module) && !options.force {
             (wasm.to_vec(), Vec::new())
@@ -134,7 +134,7 @@ impl Tracing {
             (hooked.wasm, hooked.warnings)
         };
         let needs = hooks::Needs::of(&wasmtrace_instrument::module::parse(&wasm)?, 0)?;
-        Ok(Tracing { wasm, warnings, needs, clock: ClockMode::default(), min_duration: Duration::ZERO })
+        Ok(TracedModule { wasm, warnings, needs, clock: ClockMode::default(), min_duration: Duration::ZERO })
     }
 
     /// The module with its hooks: to be compiled by the host's engine.
@@ -152,8 +152,8 @@ impl Tracing {
         self.needs.buffer.is_some()
     }
 
-    /// Gives the linker what `module`, which is [`Tracing::wasm`] compiled, imports: hooks and manual API. `trace` finds the
-    /// [`Trace`] in a store's data.
+    /// Gives the linker what `module`, which is [`TracedModule::wasm`] compiled, imports: hooks and manual API. `trace` finds the
+    /// [`TraceSlot`] in a store's data.
     ///
     /// Modules import hooks by the same names and types, so a linker has those of one hooked module: another one's are refused, as
     /// the linker refuses whatever is defined twice. Where it allows shadowing, they take the place of the first's.
@@ -164,7 +164,7 @@ impl Tracing {
         &self,
         linker: &mut Linker<T>,
         module: &Module,
-        trace: impl Fn(&mut T) -> &mut Trace + Copy + Send + Sync + 'static,
+        trace: impl Fn(&mut T) -> &mut TraceSlot + Copy + Send + Sync + 'static,
     ) -> Result<()> {
         hooks::add_to_linker(linker, module, &self.needs, trace)
             .and_then(|()| manual::add_to_linker(linker, module, trace))
@@ -177,21 +177,21 @@ impl Tracing {
     ///
     /// # Errors
     /// [`ErrorKind::Run`] if the store is being recorded already, or there is no thread. What becomes of the guest is in
-    /// [`Recorded`].
+    /// [`RecordedCalls`].
     ///
     /// # Panics
     /// If `calls` does; or if `consume` does: then the guest ends at its next event.
     pub fn record<S: AsContextMut, R>(
         &self,
         store: S,
-        trace: impl Fn(&mut S::Data) -> &mut Trace,
+        trace: impl Fn(&mut S::Data) -> &mut TraceSlot,
         consume: impl FnMut(&[Event]) + Send,
         calls: impl FnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
-    ) -> Result<Recorded<R>> {
+    ) -> Result<RecordedCalls<R>> {
         self.record_with(store, trace, false, || with_times(consume), calls)
     }
 
-    /// Like [`Tracing::record`], but `consume` gets batches, in which events have no times of their own. Use it for call trees
+    /// Like [`TracedModule::record`], but `consume` gets batches, in which events have no times of their own. Use it for call trees
     /// ([`CallTree::batch`](wasmtrace_trace::calltree::CallTree::batch)) and recordings
     /// ([`Writer::batch`](wasmtrace_trace::recording::Writer::batch)); it does less work for each event.
     ///
@@ -201,17 +201,17 @@ impl Tracing {
     ///
     /// ```
     /// # use wasmtime::{Engine, Linker, Module, Store};
-    /// # use wasmtrace_runtime::{Trace, Tracing};
+    /// # use wasmtrace_runtime::{TraceSlot, TracedModule};
     /// # use wasmtrace_trace::calltree::CallTree;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let wasm = wat::parse_str(r#"(module (func (export "work")))"#)?;
     /// let rewrite = wasmtrace_instrument::rewrite::Options { hooks: wasmtrace_abi::hook::HookSet::Buffer, ..Default::default() };
-    /// let tracing = Tracing::new(&wasm, &wasmtrace_instrument::Options { rewrite, ..Default::default() })?;
+    /// let tracing = TracedModule::new(&wasm, &wasmtrace_instrument::Options { rewrite, ..Default::default() })?;
     /// # let engine = Engine::default();
     /// # let module = Module::new(&engine, tracing.wasm())?;
     /// # let mut linker = Linker::new(&engine);
     /// # tracing.add_to_linker(&mut linker, &module, |trace| trace)?;
-    /// # let mut store = Store::new(&engine, Trace::default());
+    /// # let mut store = Store::new(&engine, TraceSlot::default());
     /// let mut tree = CallTree::new();
     /// let recorded = tracing.record_batches(
     ///     &mut store,
@@ -229,40 +229,40 @@ impl Tracing {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Tracing::record`].
+    /// Those of [`TracedModule::record`].
     ///
     /// # Panics
-    /// As [`Tracing::record`].
+    /// As [`TracedModule::record`].
     pub fn record_batches<S: AsContextMut, R>(
         &self,
         store: S,
-        trace: impl Fn(&mut S::Data) -> &mut Trace,
+        trace: impl Fn(&mut S::Data) -> &mut TraceSlot,
         consume: impl FnMut(&Batch) + Send,
         calls: impl FnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
-    ) -> Result<Recorded<R>> {
+    ) -> Result<RecordedCalls<R>> {
         self.record_with(store, trace, true, || consume, calls)
     }
 
     fn record_with<S: AsContextMut, R, C: FnMut(&Batch)>(
         &self,
         mut store: S,
-        trace: impl Fn(&mut S::Data) -> &mut Trace,
+        trace: impl Fn(&mut S::Data) -> &mut TraceSlot,
         looks: bool,
-        consumer: impl FnOnce() -> C + Send,
+        make_consume: impl FnOnce() -> C + Send,
         calls: impl FnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
-    ) -> Result<Recorded<R>> {
+    ) -> Result<RecordedCalls<R>> {
         let mut store = store.as_context_mut();
-        let (clock, recorder, mut taker, interrupt) = self.recorder(true);
+        let (clock, producer, mut consumer, interrupt) = self.producer(true);
         if looks {
-            taker.looks();
+            consumer.looks();
         }
         std::thread::scope(|scope| {
-            let until_read = begin(&mut store, &trace, recorder)?;
+            let until_read = begin(&mut store, &trace, producer)?;
             let consumer = std::thread::Builder::new()
                 .name("trace".into())
                 .spawn_scoped(scope, move || {
                     // Without a consumer, the guest ends at its next event.
-                    let consumed = catch_unwind(AssertUnwindSafe(|| consume_all(taker, consumer())));
+                    let consumed = catch_unwind(AssertUnwindSafe(|| consume_all(consumer, make_consume())));
                     consumed.unwrap_or_else(|panic| {
                         interrupt.store(ABANDONED, Ordering::Relaxed);
                         resume_unwind(panic)
@@ -285,26 +285,26 @@ impl Tracing {
     /// If the future is dropped, the recording ends there.
     ///
     /// # Errors
-    /// Those of [`Tracing::record`]; [`ErrorKind::Run`] if the module records into a buffer (see [above](self)).
+    /// Those of [`TracedModule::record`]; [`ErrorKind::Run`] if the module records into a buffer (see [above](self)).
     ///
     /// # Panics
     /// If `consume` does.
     pub async fn record_async<S: AsContextMut, R>(
         &self,
         mut store: S,
-        trace: impl Fn(&mut S::Data) -> &mut Trace,
+        trace: impl Fn(&mut S::Data) -> &mut TraceSlot,
         consume: impl FnMut(&[Event]) + Send + 'static,
         calls: impl AsyncFnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
-    ) -> Result<Recorded<R>> {
+    ) -> Result<RecordedCalls<R>> {
         if self.has_buffer() {
             return Err(Error::new(ErrorKind::Run, hooks::NO_BUFFERS));
         }
         let mut store = store.as_context_mut();
-        let (clock, recorder, taker, _) = self.recorder(false);
-        let until_read = begin(&mut store, &trace, recorder)?;
+        let (clock, producer, consumer, _) = self.producer(false);
+        let until_read = begin(&mut store, &trace, producer)?;
         let consumer = std::thread::Builder::new()
             .name("trace".into())
-            .spawn(move || consume_all(taker, with_times(consume)))
+            .spawn(move || consume_all(consumer, with_times(consume)))
             .map_err(no_thread)?;
         let result = calls(store.as_context_mut()).await;
         end(&mut store, &trace);
@@ -314,22 +314,22 @@ impl Tracing {
         Ok(recorded(result, duration.max(last), &clock))
     }
 
-    fn recorder(&self, buffers: bool) -> (Arc<Clock>, Recorder, Taker<'static>, Arc<AtomicI32>) {
+    fn producer(&self, buffers: bool) -> (Arc<Clock>, Producer, Consumer<'static>, Arc<AtomicI32>) {
         let clock = Arc::new(Clock::new());
         let min_duration = u64::try_from(self.min_duration.as_nanos()).unwrap_or(u64::MAX);
         let settings = Settings { mode: self.clock, min_duration, buffers, times: true };
         let interrupt = Arc::new(AtomicI32::new(0));
-        let (recorder, taker) = channel(clock.clone(), interrupt.clone(), settings);
-        (clock, recorder, taker, interrupt)
+        let (producer, consumer) = channel(clock.clone(), interrupt.clone(), settings);
+        (clock, producer, consumer, interrupt)
     }
 }
 
-fn recorded<R>(result: wasmtime::Result<R>, duration: u64, clock: &Clock) -> Recorded<R> {
+fn recorded<R>(result: wasmtime::Result<R>, duration: u64, clock: &Clock) -> RecordedCalls<R> {
     let ending = match &result {
-        Ok(_) => Ending::Returned,
+        Ok(_) => RunOutcome::Returned,
         Err(e) => ending::of_error(e).unwrap_or_else(|| ending::of_host(e, Vec::new())),
     };
-    Recorded { result, ending, duration, waited: clock.waited() }
+    RecordedCalls { result, ending, duration, waited: clock.waited() }
 }
 
 fn no_thread(e: std::io::Error) -> Error {

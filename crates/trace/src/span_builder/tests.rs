@@ -11,12 +11,12 @@ struct Kept {
     start: u64,
     end: u64,
     own: u64,
-    how: End,
+    how: SpanEnd,
     tags: Vec<(String, String)>,
 }
 
-fn fold(events: Vec<(u64, EventKind)>, ending: Ending) -> (Vec<Kept>, Irregular) {
-    let mut fold = Fold::new();
+fn fold(events: Vec<(u64, EventKind)>, ending: RunOutcome) -> (Vec<Kept>, Anomalies) {
+    let mut fold = SpanBuilder::new();
     let mut spans = Vec::new();
     let mut tell = |change: &Change<'_>| {
         if let Change::Closed { span, .. } = change {
@@ -50,24 +50,27 @@ fn name(span: &Kept) -> String {
 
 #[test]
 fn own_time_is_what_callees_leave() {
-    let (spans, irregular) = fold(vec![(0, Enter(A)), (2, Enter(B)), (5, Exit(B)), (9, Exit(A))], Ending::Returned);
+    let (spans, irregular) = fold(vec![(0, Enter(A)), (2, Enter(B)), (5, Exit(B)), (9, Exit(A))], RunOutcome::Returned);
     let seen: Vec<_> = spans.iter().map(|s| (name(s), s.own, s.parent)).collect();
     assert_eq!(seen, [("2".into(), 3, Some(1)), ("1".into(), 6, None)]);
-    assert_eq!(irregular, Irregular::default());
+    assert_eq!(irregular, Anomalies::default());
 }
 
 #[test]
 fn an_exit_closes_what_an_exception_left_open_above_it() {
     let events = vec![(0, Enter(A)), (1, Enter(B)), (2, Enter(B)), (3, Exit(A))];
-    let (spans, irregular) = fold(events, Ending::Returned);
-    assert_eq!(spans.iter().map(|s| s.how).collect::<Vec<_>>(), [End::Unwound, End::Unwound, End::Returned]);
+    let (spans, irregular) = fold(events, RunOutcome::Returned);
+    assert_eq!(
+        spans.iter().map(|s| s.how).collect::<Vec<_>>(),
+        [SpanEnd::Unwound, SpanEnd::Unwound, SpanEnd::Returned]
+    );
     assert_eq!((irregular.stray_exits, irregular.unwound), (0, 2));
 }
 
 #[test]
 fn an_exit_too_many_closes_nothing() {
     let events = vec![(0, Exit(B)), (1, Enter(A)), (2, Exit(B)), (3, Exit(A)), (4, Exit(A)), (5, close())];
-    let (spans, irregular) = fold(events, Ending::Returned);
+    let (spans, irregular) = fold(events, RunOutcome::Returned);
     assert_eq!(spans.len(), 1);
     assert_eq!((irregular.stray_exits, irregular.stray_span_exits, irregular.unwound), (3, 1, 0));
 }
@@ -75,8 +78,8 @@ fn an_exit_too_many_closes_nothing() {
 #[test]
 fn a_trap_closes_everything_and_names_the_innermost_call() {
     let trap = Trap { code: String::new(), message: String::new(), frames: Vec::new() };
-    let (spans, _) = fold(vec![(0, Enter(A)), (1, Enter(B)), (2, open("m"))], Ending::Trapped(trap));
-    let origins: Vec<_> = spans.iter().map(|s| s.how == End::Trapped { origin: true }).collect();
+    let (spans, _) = fold(vec![(0, Enter(A)), (1, Enter(B)), (2, open("m"))], RunOutcome::Trapped(trap));
+    let origins: Vec<_> = spans.iter().map(|s| s.how == SpanEnd::Trapped { origin: true }).collect();
     assert_eq!(origins, [false, true, false]);
 }
 
@@ -94,7 +97,7 @@ fn a_span_opened_and_closed_in_helpers_encloses_the_work_between() {
         (19, Exit(B)),
         (20, Exit(A)),
     ];
-    let (spans, irregular) = fold(events, Ending::Returned);
+    let (spans, irregular) = fold(events, RunOutcome::Returned);
     let seen: Vec<_> = spans.iter().map(|s| (name(s), s.parent, s.end - s.start)).collect();
     assert_eq!(
         seen,
@@ -107,7 +110,7 @@ fn a_span_opened_and_closed_in_helpers_encloses_the_work_between() {
         ]
     );
     assert_eq!(spans.iter().map(|s| s.own).sum::<u64>(), 20);
-    assert_eq!(irregular, Irregular::default());
+    assert_eq!(irregular, Anomalies::default());
 }
 
 #[test]
@@ -115,10 +118,10 @@ fn spans_that_are_never_closed_end_with_the_run_and_are_bounded() {
     let mut events = vec![(0, Enter(A))];
     events.extend((1..20_000).map(|at| (at, open("leak"))));
     events.push((30_000, Exit(A)));
-    let (spans, irregular) = fold(events, Ending::Returned);
+    let (spans, irregular) = fold(events, RunOutcome::Returned);
     assert_eq!(spans.len(), MAX_MANUAL + 1);
     assert_eq!((irregular.forgotten, irregular.refused), (MAX_MANUAL as u64, 19_999 - MAX_MANUAL as u64));
-    assert!(spans.iter().skip(1).all(|s| s.how == End::Forgotten && s.end == 30_000));
+    assert!(spans.iter().skip(1).all(|s| s.how == SpanEnd::Forgotten && s.end == 30_000));
 }
 
 #[test]
@@ -126,7 +129,7 @@ fn tags_belong_to_the_innermost_open_span() {
     let tags = |t: &str| EventKind::Manual(Box::new(Manual::Tags(t.to_owned())));
     let (spans, _) = fold(
         vec![(0, Enter(A)), (1, open("m")), (2, tags("k:v,x")), (3, close()), (4, tags("a:b:c"))],
-        Ending::Returned,
+        RunOutcome::Returned,
     );
     let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
     assert_eq!(spans[0].tags, [pair("k", "v"), pair("x", "")]);

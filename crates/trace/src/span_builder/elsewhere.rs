@@ -1,8 +1,8 @@
 //! Where calls are counted elsewhere for a while: words alone, in [`super::super::profile`].
 
-use super::{Fold, Open, What};
+use super::{Open, SpanBuilder, What};
 
-impl Fold {
+impl SpanBuilder {
     /// Takes calls that were entered and left elsewhere: `low` spans have been open all the time, and those behind them are what
     /// is open now. How many entries that were is added to the calls.
     pub(crate) fn catch_up<'w>(&mut self, low: usize, open: impl Iterator<Item = &'w What>, calls: u64) {

@@ -3,10 +3,10 @@
 //! A call is *short* if it ends within the least duration, and nothing kept happened in it: then all that it called was
 //! short too. Whether it is, is known at its end, so an ENTER waits until its call is old enough, ends, or something happens
 //! in it that is kept (a manual span, a log line, `memory.grow`, an exception that crosses it). What comes out is in order
-//! and nested as what went in; what was left out comes as [`EventKind::Folded`], so totals stay exact.
+//! and nested as what went in; what was left out comes as [`EventKind::Elided`], so totals stay exact.
 //!
 //! A guest with the hook set `threshold` leaves most short calls out by itself, and others not: those around which it handed
-//! its buffer over. Behind this sieve both are the same.
+//! its buffer over. Behind this filter both are the same.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use wasmtrace_abi::hook::ProbeId;
 
 /// Leaves calls out.
 #[derive(Debug)]
-pub struct Sieve {
+pub struct Filter {
     min_duration: u64,
     max_depth: usize,
     /// Calls that may turn out to be short, outermost first.
@@ -40,10 +40,10 @@ const SEARCH: usize = 4096;
 /// More open calls than this are not followed.
 const MAX_OPEN: usize = 4 << 20;
 
-impl Sieve {
+impl Filter {
     /// Leaves out calls of less than `min_duration` nanoseconds, and calls that are in `max_depth` others or more.
     pub fn new(min_duration: u64, max_depth: Option<u32>) -> Self {
-        Sieve {
+        Filter {
             min_duration,
             max_depth: max_depth.map_or(usize::MAX, |depth| depth as usize),
             waiting: Default::default(),
@@ -84,7 +84,7 @@ impl Sieve {
                 self.leave(Some(*probe));
                 pass(event);
             }
-            EventKind::Folded(..) | EventKind::Drift(_) => pass(event),
+            EventKind::Elided(..) | EventKind::ClockGap(_) => pass(event),
             EventKind::MemoryGrow(_) | EventKind::Manual(_) => {
                 self.release(pass);
                 pass(event);
@@ -193,46 +193,46 @@ impl Sieve {
         let mut counts: Vec<(ProbeId, u32)> = self.left_out.drain().collect();
         counts.sort_unstable();
         for (probe, calls) in counts {
-            pass(&Event { at: self.last, kind: EventKind::Folded(probe, calls) });
+            pass(&Event { at: self.last, kind: EventKind::Elided(probe, calls) });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::EventKind::{Enter, Exit, Folded, MemoryGrow};
+    use super::EventKind::{Elided, Enter, Exit, MemoryGrow};
     use super::*;
 
     const A: ProbeId = ProbeId(1);
     const B: ProbeId = ProbeId(2);
     const C: ProbeId = ProbeId(3);
 
-    fn sieved(mut sieve: Sieve, events: &[(u64, EventKind)]) -> Vec<(u64, EventKind)> {
+    fn sieved(mut filter: Filter, events: &[(u64, EventKind)]) -> Vec<(u64, EventKind)> {
         let mut passed = Vec::new();
         let mut pass = |event: &Event| passed.push((event.at, event.kind.clone()));
         for (at, kind) in events {
-            sieve.event(&Event { at: *at, kind: kind.clone() }, &mut pass);
+            filter.event(&Event { at: *at, kind: kind.clone() }, &mut pass);
         }
-        sieve.finish(&mut pass);
+        filter.finish(&mut pass);
         passed
     }
 
     #[test]
     fn short_calls_are_counted_and_long_ones_kept_with_their_times() {
         let events = [(0, Enter(A)), (1, Enter(B)), (5, Exit(B)), (6, Enter(C)), (20, Exit(C)), (21, Exit(A))];
-        let kept = [(0, Enter(A)), (6, Enter(C)), (20, Exit(C)), (21, Exit(A)), (21, Folded(B, 1))];
-        assert_eq!(sieved(Sieve::new(10, None), &events), kept);
+        let kept = [(0, Enter(A)), (6, Enter(C)), (20, Exit(C)), (21, Exit(A)), (21, Elided(B, 1))];
+        assert_eq!(sieved(Filter::new(10, None), &events), kept);
     }
 
     #[test]
     fn what_is_open_at_the_end_is_kept() {
-        assert_eq!(sieved(Sieve::new(10, None), &[(0, Enter(A)), (1, Enter(B))]), [(0, Enter(A)), (1, Enter(B))]);
+        assert_eq!(sieved(Filter::new(10, None), &[(0, Enter(A)), (1, Enter(B))]), [(0, Enter(A)), (1, Enter(B))]);
     }
 
     #[test]
     fn a_short_call_in_which_something_happens_is_kept() {
         let events = [(0, Enter(A)), (1, Enter(B)), (1, MemoryGrow(3)), (2, Exit(B)), (2, Exit(A))];
-        assert_eq!(sieved(Sieve::new(10, None), &events), events);
+        assert_eq!(sieved(Filter::new(10, None), &events), events);
     }
 
     #[test]
@@ -250,8 +250,8 @@ mod tests {
             (9, Exit(A)),
         ];
         let kept = [(0, Enter(A)), (1, Enter(B)), (6, Exit(B)), (7, Enter(B)), (8, Exit(B)), (9, Exit(A))];
-        let mut passed = sieved(Sieve::new(0, Some(2)), &events);
-        assert_eq!(passed.pop(), Some((9, Folded(C, 2))));
+        let mut passed = sieved(Filter::new(0, Some(2)), &events);
+        assert_eq!(passed.pop(), Some((9, Elided(C, 2))));
         assert_eq!(passed, kept);
     }
 
@@ -259,8 +259,8 @@ mod tests {
     fn an_exception_out_of_the_depth_does_not_hide_what_comes_after() {
         // C throws, and B is the next that is seen to end.
         let events = [(0, Enter(A)), (1, Enter(B)), (2, Enter(C)), (3, Exit(B)), (4, Enter(B)), (5, Exit(B))];
-        let mut passed = sieved(Sieve::new(0, Some(2)), &events);
-        assert_eq!(passed.pop(), Some((5, Folded(C, 1))));
+        let mut passed = sieved(Filter::new(0, Some(2)), &events);
+        assert_eq!(passed.pop(), Some((5, Elided(C, 1))));
         assert_eq!(
             passed,
             [events[0].clone(), events[1].clone(), events[3].clone(), events[4].clone(), events[5].clone()]
@@ -270,6 +270,6 @@ mod tests {
     #[test]
     fn one_that_is_open_lets_everything_through() {
         let events = [(0, Exit(A)), (0, Enter(A)), (0, Exit(A))];
-        assert_eq!(sieved(Sieve::new(0, None), &events), events);
+        assert_eq!(sieved(Filter::new(0, None), &events), events);
     }
 }

@@ -9,13 +9,13 @@ use wasmtrace_trace::export::Signal;
 /// A request was not taken.
 #[derive(Debug)]
 pub(super) struct Trouble {
-    pub(super) again: Again,
+    pub(super) again: Retry,
     pub(super) message: String,
 }
 
 /// Whether it makes sense to try once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum Retry {
     /// There was no answer: nobody is there, or somebody who says nothing that can be understood.
     Unanswered,
     /// In a while: as long as the sink says, if it does.
@@ -26,7 +26,7 @@ pub(super) enum Again {
 
 /// It answers, but not as a collector does.
 pub(super) fn no_collector(url: &str) -> Trouble {
-    Trouble { again: Again::Never, message: format!("{url} answers, but not as a collector does") }
+    Trouble { again: Retry::Never, message: format!("{url} answers, but not as a collector does") }
 }
 
 /// Of what a sink says, so much is shown.

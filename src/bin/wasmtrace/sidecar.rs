@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use wasmtrace::links::{DEBUG_FILE, SOURCE_MAP, is_hooked_by_us, named_in};
-use wasmtrace::sidecar::{Companion, Companions, file_of_url, url_of_file};
+use wasmtrace::sidecar::{SidecarFile, SidecarFiles, file_of_url, url_of_file};
 
 use crate::files;
 use crate::terminal::Global;
 
 /// `--source-map` and `--debug-file`.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub(crate) struct CompanionArgs {
+pub(crate) struct SidecarArgs {
     /// The module's source map [default: the file beside it that its `sourceMappingURL` names]
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     source_map: Option<PathBuf>,
@@ -26,12 +26,12 @@ const HEADING: &str = "Files beside the module";
 /// What was found beside an input.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) companions: Companions,
+    pub(crate) sidecar: SidecarFiles,
     source_map: Option<PathBuf>,
     debug_file: Option<PathBuf>,
 }
 
-impl CompanionArgs {
+impl SidecarArgs {
     pub(crate) fn is_given(&self) -> bool {
         self.source_map.is_some() || self.debug_file.is_some()
     }
@@ -46,13 +46,13 @@ impl CompanionArgs {
         let named = |section| if is_hooked_by_us(wasm) { None } else { beside(input, named_in(wasm, section)?) };
         if let Some(path) = &self.source_map {
             let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-            found.companions.source_map = Some(Companion { bytes, ..Default::default() });
+            found.sidecar.source_map = Some(SidecarFile { bytes, ..Default::default() });
             found.source_map = Some(path.clone());
         } else if let Some(path) = named(SOURCE_MAP) {
             match std::fs::read(&path) {
                 Ok(bytes) => {
                     global.say(&format!("lines are taken from {}, which the module names", path.display()));
-                    found.companions.source_map = Some(Companion { bytes, ..Default::default() });
+                    found.sidecar.source_map = Some(SidecarFile { bytes, ..Default::default() });
                     found.source_map = Some(path);
                 }
                 Err(e) => global.warn("", &[format!("{}: {e}", path.display())]),
@@ -60,13 +60,13 @@ impl CompanionArgs {
         }
         if let Some(path) = &self.debug_file {
             let bytes = files::read(Some(path))?;
-            found.companions.debug_file = Some(Companion { bytes, ..Default::default() });
+            found.sidecar.debug_file = Some(SidecarFile { bytes, ..Default::default() });
             found.debug_file = Some(path.clone());
         } else if let Some(path) = named(DEBUG_FILE) {
             match std::fs::read(&path) {
                 Ok(bytes) => {
                     global.note(&format!("debug information is taken from {}, which the module names", path.display()));
-                    found.companions.debug_file = Some(Companion { bytes, if_it_fits: true, ..Default::default() });
+                    found.sidecar.debug_file = Some(SidecarFile { bytes, if_it_fits: true, ..Default::default() });
                     found.debug_file = Some(path);
                 }
                 Err(e) => global.warn("", &[format!("{}: {e}", path.display())]),
@@ -96,13 +96,13 @@ impl Found {
         let mut places = Places::default();
         let output = output.filter(|path| *path != Path::new("-") && !files::is_device(path));
         let Some(output) = output else { return places };
-        let place = |companion: &mut Option<Companion>, read: &Option<PathBuf>, ending: &str| {
+        let place = |companion: &mut Option<SidecarFile>, read: &Option<PathBuf>, ending: &str| {
             let path = new_path(output, ending, read.as_deref());
             companion.as_mut()?.new_url = Some(url_of_file(path.file_name()?.to_str()?));
             Some(path)
         };
-        places.source_map = place(&mut self.companions.source_map, &self.source_map, "map");
-        places.debug_file = place(&mut self.companions.debug_file, &self.debug_file, "debug.wasm");
+        places.source_map = place(&mut self.sidecar.source_map, &self.source_map, "map");
+        places.debug_file = place(&mut self.sidecar.debug_file, &self.debug_file, "debug.wasm");
         places
     }
 }

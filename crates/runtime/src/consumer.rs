@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::activations::Activations;
 use super::clock::{Clock, ticks};
 use super::places::Places;
+use super::producer::foreign;
 use super::progress::{CLOSED, CLOSING, MOVING, OPEN, Shared, is_entry};
-use super::recorder::foreign;
 use super::ring::{Item, Written};
 use super::sampler::{RawSample, Samples};
+use super::unwinder::Unwinder;
 use wasmtrace_abi::buffer::{BLOCK, CURSOR, FUNCTIONS, Kind, NOBODY, TICK, is_leaf, is_unusual, meaning, word};
 use wasmtrace_trace::batch::{Batch, Mark, MarkKind, Stamp, apart, said};
 use wasmtrace_trace::event::{Event, EventKind};
@@ -25,7 +25,7 @@ const LONG_PAST: u64 = 1_000_000_000;
 
 /// The consumer's end.
 #[derive(Debug)]
-pub(super) struct Taker<'m> {
+pub(super) struct Consumer<'m> {
     clock: Arc<Clock>,
     ring: rtrb::Consumer<(u64, Item)>,
     shared: Arc<Shared>,
@@ -43,7 +43,7 @@ pub(super) struct Taker<'m> {
     words_taken: u64,
     events_taken: u64,
     words: Vec<u32>,
-    activations: Activations,
+    unwinder: Unwinder,
     /// Up to where the buffer was read though it was not handed over.
     peeked: Option<u32>,
     /// Nanoseconds for which an event has to lie in the buffer until it is read without being handed over.
@@ -53,7 +53,7 @@ pub(super) struct Taker<'m> {
 /// Where samples come from.
 #[derive(Debug)]
 struct Sampled<'m> {
-    /// Samples taken on the guest's thread. `None`: only this thread looks ([`Taker::looks`]).
+    /// Samples taken on the guest's thread. `None`: only this thread looks ([`Consumer::looks`]).
     samples: Option<Arc<Samples>>,
     places: Places<'m>,
     /// Whether samples have call paths.
@@ -67,7 +67,7 @@ const MOST_BETWEEN_LOOKS: u64 = 1_000_000;
 /// there is no room for them they count as lost.
 const MOST_PENDING: usize = 1 << 22;
 
-impl<'m> Taker<'m> {
+impl<'m> Consumer<'m> {
     /// The other end of `ring`, for a guest with that threshold.
     pub(super) fn new(
         clock: Arc<Clock>,
@@ -75,7 +75,7 @@ impl<'m> Taker<'m> {
         shared: Arc<Shared>,
         min_duration: u64,
     ) -> Self {
-        Taker {
+        Consumer {
             clock,
             ring,
             shared,
@@ -87,7 +87,7 @@ impl<'m> Taker<'m> {
             words_taken: 0,
             events_taken: 0,
             words: Vec::new(),
-            activations: Activations::default(),
+            unwinder: Unwinder::default(),
             peeked: None,
             // A call that is that old will be written down: the guest does not take it back.
             long_past: LONG_PAST.saturating_add(min_duration),
@@ -210,10 +210,10 @@ impl<'m> Taker<'m> {
         words.clear();
         buffer.load_words(from, to, &mut words);
         // Words about exceptions are translated, and words that no hook writes are rejected. All others are copied.
-        let plain = !self.activations.follow() && !words.iter().fold(false, |any, word| any | is_unusual(*word));
+        let plain = !self.unwinder.follow() && !words.iter().fold(false, |any, word| any | is_unusual(*word));
         let mut take = |some: &[u32], batch: &mut Batch| match plain {
             true => batch.words.extend_from_slice(some),
-            false => some.iter().for_each(|word| append(*word, &mut self.activations, batch)),
+            false => some.iter().for_each(|word| append(*word, &mut self.unwinder, batch)),
         };
         let behind = first + words.len() as u64;
         let (mut taken, mut last) = (0, first);
@@ -283,7 +283,7 @@ impl<'m> Taker<'m> {
                 self.last = self.last.max(now.saturating_sub(ago) * TICK);
             }
             let before = batch.words.len();
-            append(word, &mut self.activations, batch);
+            append(word, &mut self.unwinder, batch);
             // What is a word has a time here.
             if let Some(word) = batch.words.get(before).copied() {
                 batch.words.truncate(before);
@@ -384,7 +384,7 @@ impl<'m> Taker<'m> {
     }
 }
 
-impl Drop for Taker<'_> {
+impl Drop for Consumer<'_> {
     fn drop(&mut self) {
         if let Some(Sampled { samples: Some(samples), .. }) = &self.samples {
             samples.stop();
@@ -395,7 +395,7 @@ impl Drop for Taker<'_> {
 
 /// Appends what a word of the buffer says.
 #[inline]
-fn append(written: u32, activations: &mut Activations, batch: &mut Batch) {
+fn append(written: u32, unwinder: &mut Unwinder, batch: &mut Batch) {
     let (id, kind) = meaning(written);
     match kind {
         // No hook writes that.
@@ -403,23 +403,23 @@ fn append(written: u32, activations: &mut Activations, batch: &mut Batch) {
             batch.event(Event { at: 0, kind: foreign() });
         }
         Kind::Enter => {
-            activations.entered(id);
+            unwinder.entered(id);
             batch.words.push(written);
         }
         Kind::Exit => {
-            activations.exited(id);
+            unwinder.exited(id);
             batch.words.push(written);
         }
         Kind::Leaf => batch.words.push(written),
         Kind::Catching => {
-            activations.catching(id);
+            unwinder.catching(id);
             if id != NOBODY {
                 batch.words.push(word(id, Kind::Enter));
             }
         }
         // When that was, the events around it say.
-        Kind::Landed => {
-            if !activations.landed(id.0, |id| batch.event(Event { at: 0, kind: EventKind::Unwound(id) })) {
+        Kind::Caught => {
+            if !unwinder.caught(id.0, |id| batch.event(Event { at: 0, kind: EventKind::Unwound(id) })) {
                 batch.event(Event { at: 0, kind: foreign() });
             }
         }

@@ -1,7 +1,7 @@
 //! From the guest to the consumer: what hooks, buffer and manual API see, through a wait-free ring.
 //!
-//! The guest's end is the [`Recorder`] in the store: hooks of the Observe set push their events one by one; a buffer's
-//! events stay where the guest wrote them, and what is pushed is from where to where. The consumer's end, [`Taker`], reads
+//! The guest's end is the [`Producer`] in the store: hooks of the Observe set push their events one by one; a buffer's
+//! events stay where the guest wrote them, and what is pushed is from where to where. The consumer's end, [`Consumer`], reads
 //! all the time, so that what happened is seen even if the guest never comes back. When there is no room the guest waits:
 //! nothing is dropped, and memory is bounded.
 
@@ -39,7 +39,7 @@ const FULL_BLOCKS: Duration = Duration::from_micros(300);
 
 /// The guest's end.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(super) struct Producer {
     clock: Arc<Clock>,
     ring: rtrb::Producer<(u64, Item)>,
     shared: Arc<Shared>,
@@ -87,7 +87,7 @@ struct HostCalls {
     stamp: Option<(u64, Stamp)>,
 }
 
-impl Recorder {
+impl Producer {
     pub(super) fn new(
         clock: Arc<Clock>,
         ring: rtrb::Producer<(u64, Item)>,
@@ -95,7 +95,7 @@ impl Recorder {
         interrupt: Arc<AtomicI32>,
         settings: Settings,
     ) -> Self {
-        Recorder { clock, ring, shared, interrupt, settings, blocks: None, samples: None, host: HostCalls::default() }
+        Producer { clock, ring, shared, interrupt, settings, blocks: None, samples: None, host: HostCalls::default() }
     }
 
     /// Writes down what happened, now.
@@ -203,12 +203,12 @@ impl Recorder {
         Ok(())
     }
 
-    /// The buffer that [`Recorder::begin_buffer`] was called for.
+    /// The buffer that [`Producer::begin_buffer`] was called for.
     pub(super) fn buffer(&self) -> Option<&Buffer> {
         self.blocks.as_ref().map(|blocks| &blocks.buffer)
     }
 
-    /// Whether [`Recorder::begin_buffer`] may be called.
+    /// Whether [`Producer::begin_buffer`] may be called.
     pub(super) fn takes_buffers(&self) -> bool {
         self.settings.buffers
     }
@@ -239,7 +239,7 @@ impl Recorder {
         if new_block || lag > DRIFT || now.saturating_sub(blocks.last_handover) > HANDOVER {
             self.hand_over(now, over, true);
             if lag > DRIFT {
-                self.send(now, Item::Event(EventKind::Drift(lag)));
+                self.send(now, Item::Event(EventKind::ClockGap(lag)));
             }
         } else {
             self.send_stamp();
@@ -319,7 +319,7 @@ impl Recorder {
             let calls = buffer.load(COUNTERS + 4 * id);
             if calls > 0 {
                 buffer.store(COUNTERS + 4 * id, 0);
-                self.send(now, Item::Event(EventKind::Folded(ProbeId(id), calls)));
+                self.send(now, Item::Event(EventKind::Elided(ProbeId(id), calls)));
             }
         }
         if full {
@@ -362,7 +362,7 @@ fn ticks_of(nanos: u64) -> u32 {
 #[derive(Debug)]
 pub(super) struct ReadBeforeDrop(Arc<Shared>);
 
-impl Recorder {
+impl Producer {
     /// To be kept beside the store.
     pub(super) fn read_before_drop(&self) -> ReadBeforeDrop {
         ReadBeforeDrop(self.shared.clone())

@@ -4,7 +4,7 @@
 //! A call costs about as much as twenty events. How many events may pass until the next is decided at each: so many that it
 //! takes some [`FLUSH_EVERY`]. Where calls are rare each event has its call and its exact time; where they are dense a whole
 //! block passes. Then two events in a row call, so that what lies between them is known exactly: from such pairs the consumer
-//! learns how to share out the time between calls that are far apart (see [`wasmtrace_trace::timeline`]).
+//! learns how to share out the time between calls that are far apart (see [`wasmtrace_trace::time_model`]).
 //!
 //! A sampled guest flushes less often after 100 ms or a million events, because the average steps are known by then. If each event
 //! needs a time, it flushes every [`FLUSH_LATER`]. Otherwise it flushes when a block is full, and four times a second.

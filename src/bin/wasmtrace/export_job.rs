@@ -6,18 +6,18 @@ use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use wasmtrace::deliver::settings::{Settings, Target, without_secrets};
-use wasmtrace::deliver::{Delivered, Order, deliver_rest};
-use wasmtrace::trace::recording::End;
+use wasmtrace::otlp::settings::{Settings, Target, without_secrets};
+use wasmtrace::otlp::{ExportOptions, Exported, export_rest};
+use wasmtrace::trace::recording::Footer;
 
+use crate::incremental::Sending;
 use crate::terminal::Global;
-use crate::underway::Sending;
 
 /// What is sent, and until when.
-pub(crate) struct Shipment<'s> {
+pub(crate) struct ExportJob<'s> {
     pub(crate) path: &'s Path,
     pub(crate) max_spans: usize,
-    pub(crate) end: Option<End>,
+    pub(crate) end: Option<Footer>,
     pub(crate) resource: Vec<(String, String)>,
     /// How long it may take in all.
     pub(crate) timeout: Option<Duration>,
@@ -26,7 +26,7 @@ pub(crate) struct Shipment<'s> {
 }
 
 /// Where to.
-pub(crate) struct Receiver {
+pub(crate) struct Endpoint {
     pub(crate) target: Target,
     pub(crate) settings: Settings,
     /// What sends to it while the guest runs.
@@ -39,14 +39,14 @@ const GRACE: Duration = Duration::from_millis(500);
 /// How often we look whether we are asked to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
-impl Shipment<'_> {
+impl ExportJob<'_> {
     /// Sends it to all of them side by side, so that the time that one takes is not another's: each on a thread of its own,
     /// which is left behind if it does not end in time. `over` is told of each what came of it.
     pub(crate) fn send(
         &self,
-        mut receivers: Vec<Receiver>,
+        mut endpoints: Vec<Endpoint>,
         given_up: impl Fn() -> bool,
-        mut over: impl FnMut(&Receiver, Result<Delivered, String>),
+        mut over: impl FnMut(&Endpoint, Result<Exported, String>),
     ) {
         let began = Instant::now();
         let after = |time: Option<Duration>| time.and_then(|time| began.checked_add(time));
@@ -55,21 +55,21 @@ impl Shipment<'_> {
         let half = after(self.timeout.map(|timeout| timeout / 2));
         let (done, waiting) = mpsc::channel();
         let (waits, notes) = mpsc::channel();
-        let mut sending: BTreeSet<usize> = (0..receivers.len()).collect();
-        for (number, receiver) in receivers.iter_mut().enumerate() {
-            let (settings, underway) = (receiver.settings.clone(), receiver.underway.take());
+        let mut sending: BTreeSet<usize> = (0..endpoints.len()).collect();
+        for (number, endpoint) in endpoints.iter_mut().enumerate() {
+            let (settings, underway) = (endpoint.settings.clone(), endpoint.underway.take());
             let (path, resource, done) = (self.path.to_owned(), self.resource.clone(), done.clone());
             let (max_spans, end) = (self.max_spans, self.end.clone());
             let waits = self.waits.map(|_| waits.clone());
             let thread = move || {
                 let already = underway.map(|underway| underway.end(half)).unwrap_or_default();
-                let order = Order { settings: &settings, max_spans, deadline, end, resource, waits };
+                let order = ExportOptions { settings: &settings, max_spans, deadline, end, resource, waits };
                 // Nobody may be waiting any more.
-                let _ = done.send((number, deliver_rest(|| File::open(&path), &order, &already)));
+                let _ = done.send((number, export_rest(|| File::open(&path), &order, &already)));
             };
             if let Err(e) = std::thread::Builder::new().name("delivery".into()).spawn(thread) {
                 sending.remove(&number);
-                over(receiver, Err(format!("no thread to send it: {e}")));
+                over(endpoint, Err(format!("no thread to send it: {e}")));
             }
         }
         drop(done);
@@ -82,7 +82,7 @@ impl Shipment<'_> {
             let why = match result {
                 Ok((number, result)) => {
                     sending.remove(&number);
-                    over(&receivers[number], result);
+                    over(&endpoints[number], result);
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => "sending failed".to_owned(),
@@ -92,14 +92,14 @@ impl Shipment<'_> {
                 }
                 Err(RecvTimeoutError::Timeout) => continue,
             };
-            std::mem::take(&mut sending).into_iter().for_each(|number| over(&receivers[number], Err(why.clone())));
+            std::mem::take(&mut sending).into_iter().for_each(|number| over(&endpoints[number], Err(why.clone())));
         }
     }
 }
 
-/// Says what was sent; what the sink said of it is in [`Delivered::said`].
-pub(crate) fn say(delivered: &Delivered, settings: &Settings, global: &Global) {
-    let Delivered { trace, spans, underway, logs, metrics, merged, left_out, .. } = delivered;
+/// Says what was sent; what the sink said of it is in [`Exported::said`].
+pub(crate) fn say(delivered: &Exported, settings: &Settings, global: &Global) {
+    let Exported { trace, spans, underway, logs, metrics, merged, left_out, .. } = delivered;
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
     global.note(&format!(
         "sent to {}: trace {trace}, {spans} spans{}{}{}{}{}",

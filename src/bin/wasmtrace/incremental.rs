@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use wasmtrace::deliver::settings::Settings;
-use wasmtrace::deliver::{Already, Progress, Underway};
+use wasmtrace::otlp::settings::Settings;
+use wasmtrace::otlp::{IncrementalExport, Progress, SentSpans};
 
 /// So long a request that is on its way is waited for in any case.
 const LEAST: Duration = Duration::from_millis(50);
@@ -51,7 +51,7 @@ impl Sending {
     }
 
     /// Ends it, and says what was sent. A request that is on its way is waited for until then.
-    pub(crate) fn end(self, until: Option<Instant>) -> Already {
+    pub(crate) fn end(self, until: Option<Instant>) -> SentSpans {
         let Sending { progress, stop, stopped } = self;
         progress.end();
         drop(stop);
@@ -68,7 +68,7 @@ fn windows(path: &Path, settings: &Settings, pace: Pace, progress: Progress, ask
     while asked.recv_timeout(pace.every) == Err(RecvTimeoutError::Timeout) {
         // The first reading is of a run that has lived so long.
         if underway.is_none() {
-            underway = Underway::new(path, settings, pace.max_spans, progress.clone()).ok();
+            underway = IncrementalExport::new(path, settings, pace.max_spans, progress.clone()).ok();
         }
         let Some(underway) = &mut underway else { return };
         // What is not taken is sent at the end.
