@@ -48,7 +48,7 @@ pub mod hook {
 pub mod label {
     pub use wasmtrace_abi::demangle;
     pub use wasmtrace_abi::label::{Label, Source};
-    pub use wasmtrace_abi::text::printable;
+    pub use wasmtrace_abi::text::{hex, printable};
     pub use wasmtrace_instrument::label::*;
 }
 

@@ -25,6 +25,7 @@ mod hooks;
 pub mod injected;
 pub mod inserted;
 pub mod label;
+mod leb;
 mod limits;
 pub mod links;
 pub mod mapping;
