@@ -55,7 +55,7 @@ impl SidecarFiles {
     /// Reads them. A source map that is damaged gives a warning and no more.
     ///
     /// # Errors
-    /// [`ErrorKind::Sidecar`](wasmtrace_abi::error::ErrorKind::Sidecar) if the debug file does not belong to the module.
+    /// [`ErrorKind::Sidecar`] if the debug file does not belong to the module.
     pub fn read(&self, module: &Module<'_>) -> Result<Sidecars<'_>> {
         let mut sidecars = Sidecars::default();
         let length = module.bytes().len();

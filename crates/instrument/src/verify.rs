@@ -80,7 +80,7 @@ pub struct Verified {
 /// Proves that `hooked` is `original` plus hooks.
 ///
 /// # Errors
-/// [`ErrorKind::Verify`] with the offset in the hooked module where the two part; the errors of [`parse`] if one of them
+/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) with the offset in the hooked module where the two part; the errors of [`parse`] if one of them
 /// is no module.
 pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
     if original == hooked {
