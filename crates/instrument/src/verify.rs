@@ -191,7 +191,7 @@ pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
         hook_names: &crate::hooks::hook_names(set, from, pair.exit_guard.as_ref()),
     };
     pair.links(&offsets)?;
-    let dwarf = dwarf::relocate(&old, &offsets);
+    let dwarf = dwarf::relocate(&old, &offsets).value;
     pair.sections(&Expected {
         places: &shown.places,
         dwarf: &dwarf,
