@@ -146,9 +146,12 @@ fn compile(
     drop(restore); // it may be large
     let unwritten = Unwritten::new(module.bytes(), Some(&code), &output);
     let source_map = source_map(sidecars, &relocation, output.code_start());
+    let hook = |file: &Module<'_>| {
+        rewrite(file, labels, plan, options).map(|hooked| Warned { value: hooked.wasm, warnings: hooked.warnings })
+    };
     let debug_file = match (&relocation.links.debug_file, &sidecars.debug_file) {
         (Link::Named(_), Some(file)) => code_of(&unwritten.to_vec())
-            .map(|code| debug_file::relocate(file, code, &relocation, (labels, plan, options)).tell(&mut warnings)),
+            .map(|code| debug_file::relocate(file, code, &relocation, hook).tell(&mut warnings)),
         _ => None,
     };
     refuse_what_engines_refuse(module, &unwritten)?;

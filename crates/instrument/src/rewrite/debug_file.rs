@@ -2,33 +2,32 @@
 
 use wasm_encoder::Encode;
 
-use crate::label::Labels;
 use crate::links::{Link, Links};
-use crate::module::{Module, id};
+use crate::module::{Module, code_of, id};
 use crate::relocate::{Relocated, Relocation, dwarf};
-use crate::rewrite::options::Options;
-use crate::rewrite::rewrite;
-use crate::select::Plan;
+use wasmtrace_abi::error::Result;
+
 use crate::warning::{Warned, Warning, WarningKind};
 
-/// The debug file of the output, whose code section's contents are `code`.
+/// The debug file of the output, whose code section's contents are `code`. `hook` hooks a module in the same way as the module
+/// that the file belongs to.
 pub(super) fn relocate(
     file: &Module<'_>,
     code: &[u8],
     relocation: &Relocation<'_, '_>,
-    (labels, plan, options): (&Labels, &Plan, &Options),
+    hook: impl FnOnce(&Module<'_>) -> Result<Warned<Vec<u8>>>,
 ) -> Warned<Vec<u8>> {
     // What has the same code is hooked the same way, and belongs to the output as it belonged to the input.
     let same_functions = file.func_count() == relocation.naming.func_count
         && file.imported_funcs().len() as u32 == relocation.naming.func_map.imported
         && file.section(id::CODE).is_some();
-    if same_functions && let Ok(hooked) = rewrite(file, labels, plan, options) {
-        let new = crate::module::code_of(&hooked.wasm);
-        if new == Some(code) {
-            let of_debug_info = |w: &Warning| matches!(w.kind, WarningKind::DebugInfo | WarningKind::StaleDebugInfo);
-            let warnings = hooked.warnings.into_iter().filter(of_debug_info).map(in_debug_file).collect();
-            return Warned { value: hooked.wasm, warnings };
-        }
+    if same_functions
+        && let Ok(Warned { value: hooked, warnings }) = hook(file)
+        && code_of(&hooked) == Some(code)
+    {
+        let of_debug_info = |w: &Warning| matches!(w.kind, WarningKind::DebugInfo | WarningKind::StaleDebugInfo);
+        let warnings = warnings.into_iter().filter(of_debug_info).map(in_debug_file).collect();
+        return Warned { value: hooked, warnings };
     }
     let Warned { value: dwarf, warnings } = dwarf::relocate(file, relocation.offsets);
     let mut warnings: Vec<_> = warnings.into_iter().map(in_debug_file).collect();
