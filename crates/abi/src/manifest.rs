@@ -170,13 +170,13 @@ const MOST_STRINGS: u32 = 2 * MOST_PROBES;
 fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     let at = r.original_position();
     let version = r.read_var_u32()?;
-    let unknown = || damaged(format!("version {version} is not known here"), at);
+    let unknown = || damaged(format!("unknown version {version}"), at);
     if !(OBSERVE_SINCE..=MANIFEST_VERSION).contains(&version) {
         return Err(unknown());
     }
     let set_at = r.original_position();
     let hooks = r.read_string()?;
-    let hooks = HookSet::from_name(hooks).ok_or_else(|| damaged("a hook set that is not known here", set_at))?;
+    let hooks = HookSet::from_name(hooks).ok_or_else(|| damaged("unknown hook set", set_at))?;
     if hooks.has_buffer() && version != MANIFEST_VERSION {
         return Err(unknown());
     }
@@ -193,7 +193,7 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
         count += 1;
         match count {
             0..=MOST_STRINGS => Ok(Arc::<str>::from(r.read_unlimited_string()?)),
-            _ => Err(damaged("more strings than functions can have", r.original_position())),
+            _ => Err(damaged("too many strings", r.original_position())),
         }
     })?;
     let string = |r: &BinaryReader<'_>, index: u32| {
@@ -203,14 +203,14 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     let probes = read_vec(r, |r| {
         count += 1;
         if count > MOST_PROBES {
-            return Err(damaged("more functions than a module can have", r.original_position()));
+            return Err(damaged("too many functions", r.original_position()));
         }
         let step = r.read_var_u32()?;
         previous = previous.checked_add(step).ok_or_else(|| damaged("probe id out of range", r.original_position()))?;
         let name = r.read_var_u32()?;
         let name = string(r, name)?;
         let source = Source::from_byte(r.read_u8()?)
-            .ok_or_else(|| damaged("unknown source of a name", r.original_position()))?;
+            .ok_or_else(|| damaged("unknown name source", r.original_position()))?;
         let (file, line) = match r.read_var_u32()? {
             0 => (None, None),
             file => {
@@ -226,10 +226,10 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
             let rest = r.bytes_remaining();
             Some(RestoreData { version, bytes: r.read_bytes(rest)?.to_vec() })
         }
-        _ => return Err(damaged("neither with nor without what restoring needs", r.original_position() - 1)),
+        _ => return Err(damaged("invalid value of the restore flag", r.original_position() - 1)),
     };
     if !r.eof() {
-        return Err(damaged("bytes past the end", r.original_position()));
+        return Err(damaged("trailing bytes", r.original_position()));
     }
     Ok(Manifest { hooks, buffer, input_sha256, build_id, probes, restore })
 }

@@ -13,7 +13,7 @@ pub const DEBUG_FILE: &str = "external_debug_info";
 pub const BUILD_ID: &str = "build_id";
 
 /// How warnings end that tell of a link whose file was not given, or will not be written.
-pub(crate) const LINK_LEFT_OUT: &str = "the link to it is left out";
+pub(crate) const LINK_LEFT_OUT: &str = "the link to it is removed";
 
 /// What becomes of a section that names a file sidecars the module.
 #[derive(Debug, Clone)]

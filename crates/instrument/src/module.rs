@@ -190,7 +190,7 @@ pub fn parse_with<'a>(bytes: &'a [u8], options: &ParseOptions) -> Result<Module<
             return Err(Error::at(
                 ErrorKind::Unsupported,
                 4,
-                "components are not supported yet: this tool reads core modules",
+                "components are not supported: instrument the core module before it becomes a component",
             ));
         }
         if let ValidPayload::Func(func, body) = validator.payload(&payload)? {

@@ -76,7 +76,7 @@ impl Relocation<'_, '_> {
                 warnings.push(Warning::new(
                     WarningKind::Section,
                     format!(
-                        "a second name section, at offset {:#x}, is left out: hosts accept only one",
+                        "a second name section at offset {:#x} is dropped: hosts accept only one",
                         section.whole.start
                     ),
                 ));
@@ -113,7 +113,7 @@ impl Relocation<'_, '_> {
                         warnings.push(Warning::new(
                             WarningKind::Section,
                             format!(
-                                "the section {} cannot be relocated and is left out: {}",
+                                "the section {} cannot be relocated and is dropped: {}",
                                 printable(name),
                                 e.message()
                             ),
@@ -144,7 +144,7 @@ impl Relocation<'_, '_> {
                     _ => {
                         warnings.push(Warning::new(
                             WarningKind::Link,
-                            format!("the source map stands before the code, and {LINK_LEFT_OUT}"),
+                            format!("the embedded source map precedes the code section, so it cannot be relocated; {LINK_LEFT_OUT}"),
                         ));
                         Relocated::Dropped
                     }

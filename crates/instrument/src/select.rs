@@ -262,14 +262,14 @@ impl Rules {
 impl Rule {
     /// Reads `[+|-][kind:]pattern`.
     fn parse(text: &str) -> Result<Rule> {
-        let bad = |why: &str| Error::new(ErrorKind::Rule, format!("the selection rule `{text}` cannot be read: {why}"));
+        let bad = |why: &str| Error::new(ErrorKind::Rule, format!("invalid selection rule `{text}`: {why}"));
         let (include, rest) = match text.as_bytes().first() {
             Some(b'-') => (false, &text[1..]),
             Some(b'+') => (true, &text[1..]),
             _ => (true, text),
         };
         if rest.is_empty() {
-            return Err(bad("it has no pattern"));
+            return Err(bad("the pattern is missing"));
         }
         // `crate::f` is a name, `crate:f` is the crate f.
         let (kind, pattern) = match rest.split_once(':') {
@@ -285,15 +285,15 @@ impl Rule {
             "export" => Test::Export(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
             "lang" => Test::Lang(Pattern::parse(&pattern.to_lowercase(), false).map_err(|e| bad(&e))?),
             "idx" => {
-                Test::Index(parse_range(pattern).ok_or_else(|| bad("an index is a number or a range like 30..40"))?)
+                Test::Index(parse_range(pattern).ok_or_else(|| bad("expected an index or a range like 30..40"))?)
             }
             "group" => Test::Group(Group::from_name(pattern).ok_or_else(|| {
-                bad(&format!("there is no group {pattern}; the groups are {}", Group::NAMES.join(", ")))
+                bad(&format!("unknown group {pattern}; the groups are {}", Group::NAMES.join(", ")))
             })?),
             "import" => Test::Import(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
             _ => {
                 return Err(bad(&format!(
-                    "there is no kind `{kind}`; the kinds are fn, raw, file, crate, export, import, idx, lang, group"
+                    "unknown kind `{kind}`; the kinds are fn, raw, file, crate, export, import, idx, lang, group"
                 )));
             }
         };

@@ -78,7 +78,7 @@ impl SidecarFiles {
                 let name = url.map_or_else(String::new, |url| format!(" {}", shown(url)));
                 sidecars.warnings.push(Warning::new(
                     WarningKind::Sidecar,
-                    format!("the source map{name} cannot be read ({e}): {LINK_LEFT_OUT}, and no line is taken from it"),
+                    format!("the source map{name} cannot be read ({e}): {LINK_LEFT_OUT}, and lines are not taken from it"),
                 ));
             }
             None => {}
@@ -91,7 +91,7 @@ impl SidecarFiles {
                     sidecars.debug_file_link = Some(Link::Gone);
                     sidecars
                         .warnings
-                        .push(Warning::new(WarningKind::Sidecar, format!("{e}: {LINK_LEFT_OUT}, and it is not read")));
+                        .push(Warning::new(WarningKind::Sidecar, format!("{e}: {LINK_LEFT_OUT}, and it is not used")));
                     return Ok(sidecars);
                 }
                 file => file?,
@@ -100,7 +100,7 @@ impl SidecarFiles {
             {
                 sidecars.warnings.push(Warning::new(
                     WarningKind::Sidecar,
-                    "the debug file holds no debug information and no names".to_owned(),
+                    "the debug file contains neither debug information nor names".to_owned(),
                 ));
             }
             sidecars.debug_file = Some(file);
@@ -118,8 +118,8 @@ impl Sidecars<'_> {
             }
             if module.custom(section).is_some() {
                 let url = named_by(module, section).map_or_else(String::new, |url| format!(" {}", shown(url)));
-                let why = if given { "will be in no file" } else { "is not at hand" };
-                warnings.push(Warning::new(WarningKind::Link, format!("the {what}{url} {why}, and {LINK_LEFT_OUT}")));
+                let why = if given { "is not written to a file" } else { "is not available" };
+                warnings.push(Warning::new(WarningKind::Link, format!("the {what}{url} {why}; {LINK_LEFT_OUT}")));
             }
             Link::Gone
         };
@@ -163,20 +163,20 @@ fn belongs(module: &Module<'_>, file: &Module<'_>) -> Result<()> {
     };
     match (module.section(id::CODE), file.section(id::CODE)) {
         (_, None) if matches!(ids, (Some(_), Some(_))) => Ok(()),
-        (_, None) => Err(foreign("it has no code, and they have no build_id in common that would show it")),
+        (_, None) => Err(foreign("it has no code, and the two do not share a build_id")),
         (Some(_), Some(_)) => {
             let (own, other) = (bodies(module), bodies(file));
             if own.len() != other.len() {
                 return Err(foreign(format!("it has {} functions, not {}", other.len(), own.len())));
             }
             if let Some(first) = own.iter().zip(&other).position(|(own, other)| own != other) {
-                return Err(foreign(format!("function {first} of its code has another place or size")));
+                return Err(foreign(format!("function {first} of its code differs in offset or size")));
             }
             // Another build may have all functions where this one has them.
             let mut funcs = module.defined_funcs().zip(file.defined_funcs());
             let same = |own, other| module.bytes()[module.body(own)] == file.bytes()[file.body(other)];
             match funcs.position(|(own, other)| !same(own, other)) {
-                Some(first) => Err(foreign(format!("function {first} of its code does something else"))),
+                Some(first) => Err(foreign(format!("function {first} of its code has other instructions"))),
                 None => Ok(()),
             }
         }

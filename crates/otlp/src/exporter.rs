@@ -318,7 +318,7 @@ impl<'d> Delivery<'d> {
         }
         match self.already.spans().saturating_sub(self.already.said.rejected()) {
             0 => {}
-            underway => parts.push(format!("{underway} spans were sent while it ran")),
+            underway => parts.push(format!("{underway} spans were sent during the run")),
         }
         parts.extend(self.said());
         Some(parts.join("; "))
@@ -342,7 +342,7 @@ impl<'d> Delivery<'d> {
         let Some(metrics) = self.metrics.take() else { return 0 };
         let by_metric = metrics.by_metric();
         if metrics.left_out > 0 {
-            said.push(format!("{} metrics were in no format that is known, or of too many series", metrics.left_out));
+            said.push(format!("{} metrics were dropped: unknown format, or too many series", metrics.left_out));
         }
         if !by_metric.is_empty() {
             let Settings { metrics: exporter, limits, delta, .. } = self.order.settings;

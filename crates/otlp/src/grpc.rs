@@ -54,8 +54,8 @@ impl Grpc {
         };
         let mut headers = HeaderMap::new();
         for (name, value) in &exporter.headers.value {
-            let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no name of a header"))?;
-            let value: HeaderValue = value.parse().map_err(|_| format!("the value of {name} is none of a header"))?;
+            let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is not a valid header name"))?;
+            let value: HeaderValue = value.parse().map_err(|_| format!("the value of the header {name} is not valid"))?;
             headers.append(name, value);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
@@ -194,7 +194,7 @@ async fn exchange(
         }
         None => Err(Trouble {
             again: Retry::Never,
-            message: format!("the sink answers, but not as a collector does (HTTP {})", head.status.as_u16()),
+            message: format!("the sink does not answer like a collector (HTTP {})", head.status.as_u16()),
         }),
     }
 }

@@ -26,7 +26,7 @@ pub(super) enum Retry {
 
 /// It answers, but not as a collector does.
 pub(super) fn no_collector(url: &str) -> Trouble {
-    Trouble { again: Retry::Never, message: format!("{url} answers, but not as a collector does") }
+    Trouble { again: Retry::Never, message: format!("{url} does not answer like a collector") }
 }
 
 /// Of what a sink says, so much is shown.

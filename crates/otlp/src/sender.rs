@@ -114,7 +114,7 @@ impl Sender {
         for tries in 1.. {
             let timeout = self.timeout.min(self.left());
             if timeout.is_zero() {
-                return Err("there was no time left".to_owned());
+                return Err("the time limit was reached".to_owned());
             }
             let Trouble { again, message } = match self.once(body, timeout) {
                 Ok(said) => {
@@ -133,17 +133,17 @@ impl Sender {
             self.answers |= matches!(again, Retry::Later(_));
             if wait >= self.left() {
                 let asked = matches!(again, Retry::Later(Some(_)));
-                return Err(if asked { format!("{message}, and asks to wait {wait:.1?}") } else { message });
+                return Err(if asked { format!("{message}; it asks to wait {wait:.1?}") } else { message });
             }
             if wait >= LONG_PAUSE
                 && let Some(waits) = self.waits.take()
             {
                 let most = match self.deadline {
-                    Some(_) => format!("for {:.0?} at most", self.left()),
-                    None => "as long as it takes".to_owned(),
+                    Some(_) => format!("for at most {:.0?}", self.left()),
+                    None => "without a time limit".to_owned(),
                 };
                 // Nobody may want to know.
-                let _ = waits.send(format!("{message}; it is asked again in {wait:.0?}, and {most}"));
+                let _ = waits.send(format!("{message}; retrying in {wait:.0?}, {most}"));
             }
             std::thread::sleep(wait);
             pause = (pause * 2).min(LONGEST_PAUSE);

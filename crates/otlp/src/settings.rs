@@ -85,7 +85,7 @@ impl Exporter {
     pub fn check(&self) -> Result<(), String> {
         match url::is_url(&self.endpoint.value) {
             true => Ok(()),
-            false => Err(format!("{} is no URL with http:// or https://", self.endpoint.from)),
+            false => Err(format!("{} is not a URL with http:// or https://", self.endpoint.from)),
         }
     }
 }
@@ -173,7 +173,7 @@ impl Reader<'_> {
             Some(value) => Some(Setting { value, from: text.from }),
             None => {
                 // Not the value: it may be a secret. Once, where it is asked for by several signals.
-                let warning = format!("{name} is not {wanted}, and is ignored");
+                let warning = format!("{name} is ignored: it is not {wanted}");
                 self.warnings.extend(Some(warning).filter(|warning| !self.warnings.contains(warning)));
                 None
             }
@@ -337,7 +337,7 @@ fn exporters(r: &mut Reader<'_>, signal: Signal) -> Option<Setting<Vec<String>>>
     let names: Setting<Vec<String>> =
         r.text(&name)?.map(|text| text.split(',').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect());
     for unknown in names.value.iter().filter(|n| !known.contains(&n.as_str())) {
-        r.warnings.push(format!("{name}: there is no exporter `{unknown}` here; there are otlp, zipkin and none"));
+        r.warnings.push(format!("{name}: unknown exporter `{unknown}`; supported are otlp, zipkin and none"));
     }
     Some(names)
 }
@@ -430,7 +430,7 @@ fn sampler(r: &mut Reader<'_>) -> Setting<Sampler> {
             text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
         })
         .map_or(1.0, |set| set.value);
-    let named = r.parse("OTEL_TRACES_SAMPLER", "a sampler that is known here", |text| {
+    let named = r.parse("OTEL_TRACES_SAMPLER", "a known sampler", |text| {
         Some(match text {
             "always_on" => Sampler::Always(true),
             "always_off" => Sampler::Always(false),
@@ -508,7 +508,7 @@ mod tests {
         assert!(settings.traces.enabled.value && settings.logs.enabled.value);
         // What was meant for another place is not for this machine.
         let settings = from_environment(&[(ENDPOINT, "https:/h"), ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://l/x")]);
-        let wrong = Err("OTEL_EXPORTER_OTLP_ENDPOINT is no URL with http:// or https://".to_owned());
+        let wrong = Err("OTEL_EXPORTER_OTLP_ENDPOINT is not a URL with http:// or https://".to_owned());
         assert!(settings.asked.value && settings.warnings.is_empty());
         let each = [&settings.traces, &settings.logs, &settings.metrics].map(Exporter::check);
         assert_eq!(each, [wrong.clone(), Ok(()), wrong]);

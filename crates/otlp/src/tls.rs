@@ -34,7 +34,7 @@ impl Identity {
                 Some((certificates(chain)?, key))
             }
             (None, None) => None,
-            _ => return Err("a client certificate needs its key, and a key its certificate".to_owned()),
+            _ => return Err("a client certificate and its key must be given together".to_owned()),
         };
         Ok(Identity { roots, client })
     }
@@ -60,7 +60,7 @@ impl Identity {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = || -> Result<Vec<_>, rustls::pki_types::pem::Error> { CertificateDer::pem_file_iter(path)?.collect() };
     let found = read().map_err(|e| format!("{}: {e}", path.display()))?;
-    if found.is_empty() { Err(format!("{}: there is no certificate in it", path.display())) } else { Ok(found) }
+    if found.is_empty() { Err(format!("{} contains no certificate", path.display())) } else { Ok(found) }
 }
 
 /// The key once more, as the HTTP client wants it.

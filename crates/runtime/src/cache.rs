@@ -38,6 +38,6 @@ impl CodeCache {
             // The guest is not to share its cores with a thread that compresses code better.
             .with_optimized_compression_usage_counter_threshold(u64::MAX);
         wasmtime::Cache::new(config)
-            .map_err(|e| setup(&format!("the cache in {} cannot be used", self.folder.display()), e))
+            .map_err(|e| setup(&format!("the cache directory {} cannot be used", self.folder.display()), e))
     }
 }

@@ -95,14 +95,14 @@ fn call_export(
             .collect();
         return Err(Error::new(
             ErrorKind::Run,
-            format!("there is no exported function `{name}`; there are: {}", functions.join(", ")),
+            format!("there is no exported function `{name}`; the module exports: {}", functions.join(", ")),
         ));
     };
     let ty = function.ty(&*store);
     if ty.params().len() != invoke.args.len() {
         return Err(Error::new(
             ErrorKind::Run,
-            format!("`{name}` takes {} argument(s), {} given", ty.params().len(), invoke.args.len()),
+            format!("`{name}` takes {} argument(s), but {} were given", ty.params().len(), invoke.args.len()),
         ));
     }
     let args = ty.params().zip(&invoke.args).map(|(ty, text)| argument(&ty, text)).collect::<Result<Vec<Val>>>()?;
@@ -114,7 +114,7 @@ fn call_export(
 }
 
 fn argument(ty: &ValType, text: &str) -> Result<Val> {
-    let bad = || Error::new(ErrorKind::Run, format!("`{text}` is no {ty}"));
+    let bad = || Error::new(ErrorKind::Run, format!("`{text}` is not a valid {ty}"));
     Ok(match ty {
         // Both readings of the bits are taken: -1 and 4294967295 are the same i32.
         ValType::I32 => {
@@ -128,7 +128,7 @@ fn argument(ty: &ValType, text: &str) -> Result<Val> {
         _ => {
             return Err(Error::new(
                 ErrorKind::Run,
-                format!("a parameter of type {ty} cannot be given on the command line"),
+                format!("a parameter of type {ty} is not supported on the command line"),
             ));
         }
     })

@@ -168,7 +168,7 @@ impl TracedModule {
     ) -> Result<()> {
         hooks::add_to_linker(linker, module, &self.needs, trace)
             .and_then(|()| manual::add_to_linker(linker, module, trace))
-            .map_err(|e| setup("the hooks cannot be defined (a linker takes those of one hooked module)", e))
+            .map_err(|e| setup("the hooks cannot be defined (use one linker for each hooked module)", e))
     }
 
     /// Records what happens in `store` during `calls`. `consume` gets the events, in order, a block at a time, on a thread of its
@@ -333,5 +333,5 @@ fn recorded<R>(result: wasmtime::Result<R>, duration: u64, clock: &Clock) -> Rec
 }
 
 fn no_thread(e: std::io::Error) -> Error {
-    Error::new(ErrorKind::Run, "no thread for the events").caused_by(e)
+    Error::new(ErrorKind::Run, "cannot start the thread that consumes events").caused_by(e)
 }

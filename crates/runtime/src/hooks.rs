@@ -140,7 +140,7 @@ fn begin<T>(
     let set = if threshold { HookSet::Threshold } else { HookSet::Buffer };
     let room = place.first_block >= first_block(set, functions);
     let Some((buffer, end)) = buffer_of(caller, place).filter(|_| room) else {
-        return Err(wasmtime::Error::msg("the module has no buffer where its Manifest says that there is one"));
+        return Err(wasmtime::Error::msg("the module does not export the buffer that its Manifest names"));
     };
     let Some(producer) = producer(caller, trace)? else { return Ok(()) };
     Ok(producer.begin_buffer(buffer, (place.first_block, end), functions, threshold)?)
@@ -207,7 +207,7 @@ fn buffer_place(wasm: &wasmtrace_instrument::module::Module<'_>) -> Result<Optio
     if imports(Some(FLUSH_OF_OLD)) {
         return Err(Error::new(
             ErrorKind::Run,
-            "the module was hooked by an earlier version, which recorded events in another form: hook it anew",
+            "the module was hooked by an earlier version with another event format: instrument the original again",
         ));
     }
     let manifest = match wasm.custom(MANIFEST_SECTION) {
@@ -218,14 +218,14 @@ fn buffer_place(wasm: &wasmtrace_instrument::module::Module<'_>) -> Result<Optio
         return Err(Error::new(
             ErrorKind::Run,
             format!(
-                "the module records into a buffer, and the Manifest (`{MANIFEST_SECTION}`) that says where is gone"
+                "the module records into a buffer, but its Manifest (`{MANIFEST_SECTION}`) is missing: instrument the original again"
             ),
         ));
     };
     if !is_its_own(&place, wasm) {
         return Err(Error::new(
             ErrorKind::Run,
-            "the Manifest says that the module records into a memory that is not the producer's alone: hook it anew",
+            "the Manifest names a buffer that is not used by the hooks alone: instrument the original again",
         ));
     }
     Ok(Some((place, wasm.func_count())))

@@ -107,7 +107,7 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     if hooked && main.needs.buffer.is_none() {
         not_sampled = Some("each event of this module calls the host");
     } else if min_duration > 0 {
-        not_sampled = Some("calls that are short are only counted");
+        not_sampled = Some("short calls are only counted");
     }
     let samples = (config.sample && not_sampled.is_none()).then(|| {
         let probes = config.preloads.iter().map(|preload| preload.first_probe);
@@ -143,14 +143,14 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
             drop(until_read);
             (called, end, cpu, not_sampled)
         })
-        .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
+        .map_err(|e| Error::new(ErrorKind::Run, "cannot start a thread for the guest").caused_by(e))?;
 
     let Consumed { abandoned, last, samples_lost } = consume(consumer, &config.interrupt, consume_some);
     let (called, end, guest_cpu, failed) = if abandoned {
         let signal = config.interrupt.load(Ordering::Relaxed).abs();
         (Ok((RunOutcome::Interrupted(signal), Vec::new())), clock.now(), None, None)
     } else {
-        guest.join().map_err(|_| Error::new(ErrorKind::Run, "the engine failed on the guest's thread"))?
+        guest.join().map_err(|_| Error::new(ErrorKind::Run, "the guest's thread panicked in the engine"))?
     };
     let (ending, results) = called?;
     Ok(RunResult {

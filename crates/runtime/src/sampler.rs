@@ -328,7 +328,7 @@ mod system {
     /// Begins to sample this thread; why that cannot be, if it cannot.
     pub(crate) fn start(samples: &Arc<Samples>) -> Result<Sampling, String> {
         if !SAMPLES.get().is_null() {
-            return Err("this thread runs a program that is sampled already".to_owned());
+            return Err("this thread already runs a sampled program".to_owned());
         }
         samples.stack_top.store(stack_top()?, Ordering::Relaxed);
         install()?;
@@ -344,7 +344,7 @@ mod system {
                 _ => {
                     let e = std::io::Error::last_os_error();
                     uninstall();
-                    return Err(format!("the system gives no timer ({e})"));
+                    return Err(format!("the system provides no timer ({e})"));
                 }
             }
         };
@@ -388,14 +388,14 @@ mod system {
                 let mut old: libc::sigaction = std::mem::zeroed();
                 libc::sigaction(SIGNAL, null_mut(), &mut old);
                 if !matches!(old.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) {
-                    return Err("something else in this process handles SIGPROF".to_owned());
+                    return Err("this process already has a handler for SIGPROF".to_owned());
                 }
                 let mut new: libc::sigaction = std::mem::zeroed();
                 new.sa_sigaction = handler as *const () as usize;
                 new.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
                 libc::sigemptyset(&mut new.sa_mask);
                 if libc::sigaction(SIGNAL, &new, null_mut()) != 0 {
-                    return Err(format!("SIGPROF cannot be handled ({})", std::io::Error::last_os_error()));
+                    return Err(format!("cannot install a handler for SIGPROF ({})", std::io::Error::last_os_error()));
                 }
                 installed.1 = Some(old);
             }
@@ -421,7 +421,7 @@ mod system {
         unsafe {
             let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
             if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
-                return Err("the system does not say where the stack is".to_owned());
+                return Err("the bounds of the stack are unknown".to_owned());
             }
             let (mut base, mut size) = (null_mut(), 0);
             let found = libc::pthread_attr_getstack(&attributes, &mut base, &mut size);
@@ -429,7 +429,7 @@ mod system {
             if found == 0 {
                 Ok(base.addr() + size)
             } else {
-                Err("the system does not say where the stack is".to_owned())
+                Err("the bounds of the stack are unknown".to_owned())
             }
         }
     }
@@ -484,7 +484,7 @@ mod system {
     pub(crate) struct Sampling {}
 
     pub(crate) fn start(_: &Arc<Samples>) -> Result<Sampling, String> {
-        Err("sampling is for Linux on x86-64".to_owned())
+        Err("sampling needs Linux on x86-64".to_owned())
     }
 
     pub(super) fn word_of_stack(_: &Range<usize>, _: usize) -> Option<usize> {

@@ -6,7 +6,7 @@ use wasmtrace_abi::text::printable;
 /// An import that cannot be satisfied.
 pub(crate) fn not_linked(e: wasmtime::Error) -> Error {
     let Some(missing) = e.downcast_ref::<wasmtime::UnknownImportError>() else {
-        return setup("an import does not fit", e);
+        return setup("an import has the wrong type", e);
     };
     let (name, from) = (printable(missing.name()), printable(missing.module()));
     Error::new(ErrorKind::Run, format!("the module imports `{name}` from `{from}`, which this host does not have"))

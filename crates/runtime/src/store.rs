@@ -70,7 +70,7 @@ pub(super) fn begin<T>(
     let at = address(data);
     let trace = trace(data);
     if trace.producer.as_ref().is_some_and(|(of, producer)| *of == at && producer.is_heard()) {
-        return Err(Error::new(ErrorKind::Run, "this store is being recorded already"));
+        return Err(Error::new(ErrorKind::Run, "this store is already being recorded"));
     }
     let until_read = producer.read_before_drop();
     trace.producer = Some((at, producer));

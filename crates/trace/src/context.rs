@@ -31,19 +31,19 @@ impl Parent {
             let part = parts.next().filter(|part| part.len() == digits).ok_or("it is not VERSION-TRACE-SPAN-FLAGS")?;
             // `from_str_radix` would take capitals and a sign.
             if !part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-                return Err("it has digits that are not lower-case hex");
+                return Err("it contains characters other than lower-case hex digits");
             }
-            u128::from_str_radix(part, 16).map_err(|_| "it has digits that are not lower-case hex")
+            u128::from_str_radix(part, 16).map_err(|_| "it contains characters other than lower-case hex digits")
         };
         let (version, trace, span, flags) = (next(2)?, next(32)?, next(16)?, next(2)?);
         match version {
-            0xff => return Err("its version is ff"),
+            0xff => return Err("its version ff is invalid"),
             // What a later version adds comes behind another dash.
-            0 if parts.next().is_some() => return Err("there is something behind its flags"),
+            0 if parts.next().is_some() => return Err("it has data after its flags"),
             _ => {}
         }
         if trace == 0 || span == 0 {
-            return Err("its trace or its span is all zeros");
+            return Err("its trace id or span id is all zeros");
         }
         Ok(Parent { trace, span: span as u64, flags: flags as u8 })
     }
@@ -62,7 +62,7 @@ pub fn state(text: &str) -> Result<String, &'static str> {
         return Err("it is longer than 512 characters or 32 entries");
     }
     if !text.bytes().all(|b| (b' '..=b'~').contains(&b)) || members().any(|m| m.find('=').is_none_or(|at| at == 0)) {
-        return Err("it is no list of KEY=VALUE");
+        return Err("it is not a list of KEY=VALUE");
     }
     Ok(members().collect::<Vec<_>>().join(","))
 }

@@ -257,13 +257,13 @@ pub trait Sink {
 
 /// The formats, with what is said of them on the command line.
 pub const FORMATS: [(&str, &str); 7] = [
-    ("tree", "call tree for a person, on standard error (the default)"),
-    ("none", "nothing"),
-    ("otlp", "a collector: otlp:URL, or where OTEL_EXPORTER_OTLP_ENDPOINT says"),
-    ("zipkin", "a Zipkin server: zipkin:URL, or the one on this machine"),
+    ("tree", "call tree, on standard error (the default)"),
+    ("none", "no output"),
+    ("otlp", "OTLP collector: otlp:URL, or the one at OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ("zipkin", "Zipkin server: zipkin:URL, or the one on localhost"),
     ("chrome", "Chrome Trace Event JSON, for chrome://tracing and Perfetto"),
     ("folded", "folded stacks with self time in nanoseconds, for flame graphs"),
-    ("otlp-json", "OTLP file format: one JSON object a line"),
+    ("otlp-json", "OTLP file format: one JSON object per line"),
 ];
 
 /// A sink by name, with where it goes.
@@ -316,7 +316,7 @@ impl std::str::FromStr for Format {
                 let others = ["tree", "none", "otlp", "zipkin"];
                 let files = FORMATS.iter().map(|(name, _)| *name).filter(|name| !others.contains(name));
                 let names: Vec<&str> = files.collect();
-                Err(UnknownSink(format!("there is no format `{name}`; there are {}", names.join(", "))))
+                Err(UnknownSink(format!("unknown format `{name}`; the formats are {}", names.join(", "))))
             }
         }
     }
@@ -332,7 +332,7 @@ impl std::str::FromStr for Destination {
             None => (text, None),
         };
         match (name, file) {
-            ("tree" | "none", Some(_)) => return Err(UnknownSink(format!("`{name}` is not written to a file"))),
+            ("tree" | "none", Some(_)) => return Err(UnknownSink(format!("`{name}` takes no file"))),
             ("tree", None) => return Ok(Destination::Tree),
             ("none", None) => return Ok(Destination::None),
             ("otlp", url) => return Ok(Destination::Otlp(url.map(address).transpose()?)),
@@ -341,10 +341,10 @@ impl std::str::FromStr for Destination {
         }
         match (name.parse(), file) {
             (Ok(format), Some(file)) => Ok(Destination::File(format, file.into())),
-            (Ok(_), None) => Err(UnknownSink(format!("`{name}` is written to a file: {name}:FILE"))),
+            (Ok(_), None) => Err(UnknownSink(format!("`{name}` needs a file: {name}:FILE"))),
             (Err(_), _) => {
                 let names: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
-                Err(UnknownSink(format!("there is no sink `{name}`; there are {}", names.join(", "))))
+                Err(UnknownSink(format!("unknown sink `{name}`; the sinks are {}", names.join(", "))))
             }
         }
     }

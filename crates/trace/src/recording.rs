@@ -455,7 +455,7 @@ fn cut(text: &str) -> &str {
 
 /// A block: kind, length, checksum, contents.
 fn write_block(out: &mut impl Write, kind: u8, contents: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(contents.len()).map_err(|_| io::Error::other("more than 4 GiB of labels"))?;
+    let length = u32::try_from(contents.len()).map_err(|_| io::Error::other("the labels exceed 4 GiB"))?;
     let mut block = Vec::with_capacity(contents.len() + 9);
     block.push(kind);
     block.extend(length.to_le_bytes());

@@ -69,7 +69,7 @@ pub(crate) fn subprograms(
     if let Some(e) = damaged {
         warnings.push(Warning::new(
             WarningKind::Label,
-            format!("the debug information is damaged ({e}): names and lines are taken from what can be read"),
+            format!("the debug information is damaged ({e}); names and lines are read from the intact part"),
         ));
     }
 
@@ -96,7 +96,7 @@ pub(crate) fn subprograms(
     if left_out > 0 {
         warnings.push(Warning::new(
             WarningKind::Label,
-            format!("{left_out} functions have no name: those in the debug information are longer than the module"),
+            format!("{left_out} functions have no name: their names in the debug information are longer than the module in total"),
         ));
     }
     found
@@ -296,7 +296,7 @@ fn read_entries<'a>(
             entry.address = first_address(dwarf, unit, die);
         }
         if out.len() > bytes / LEAST_ENTRY {
-            return Err("there are more entries in it than it has room for".to_owned());
+            return Err("it has more entries than its size allows".to_owned());
         }
         out.push((here, entry));
     }

@@ -18,7 +18,7 @@ pub(crate) fn function_names<'a>(
             warnings.push(Warning::new(
                 WarningKind::Label,
                 format!(
-                    "the name section is damaged at offset {:#x} ({}); the names before that are used",
+                    "the name section is damaged at offset {:#x} ({}); only names before that offset are used",
                     e.offset(),
                     e.message()
                 ),

@@ -275,7 +275,7 @@ impl Frames<'_> {
     }
 }
 
-const ASTRAY: &str = "this body names a function, or in a clause of a `try_table` a label, that is not there";
+const ASTRAY: &str = "the body refers to a function or a `try_table` label that does not exist";
 
 /// Walks over bodies one after the other.
 #[derive(Default)]

@@ -149,8 +149,8 @@ impl List {
 
 impl Report {
     fn warnings(&self) -> Vec<Warning> {
-        let left_out = self.left_out.warning("debug information that cannot be relocated is left out");
-        let skeletons = "debug information in files of their own describes the original, and the links to it are cut";
+        let left_out = self.left_out.warning("debug information that cannot be relocated is dropped");
+        let skeletons = "split DWARF describes the original, so the links to it are cut";
         left_out.into_iter().chain(self.skeletons.warning(skeletons)).collect()
     }
 }
@@ -324,7 +324,7 @@ fn carry_pool(data: &[u8], mut pooled: Vec<(u32, u8)>, addresses: &Addresses<'_>
         let address = Cursor::new(data, at as usize).number(size)?;
         let moved = addresses.map(address, &mut near);
         if moved > addresses::highest(size) {
-            return Err(Unsupported { at: at as usize, what: "an address that has no room to move" });
+            return Err(Unsupported { at: at as usize, what: "no room to relocate an address" });
         }
         if moved != address {
             patches.fixed(at as usize, size, moved);

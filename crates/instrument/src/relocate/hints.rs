@@ -51,7 +51,7 @@ pub(crate) fn relocate(
                 return Err(Error::at(
                     ErrorKind::Malformed,
                     at,
-                    format!("offset {offset} lies outside of function {}", func.0),
+                    format!("offset {offset} is outside of function {}", func.0),
                 ));
             }
             offsets.within(body, offset, true).encode(&mut out);

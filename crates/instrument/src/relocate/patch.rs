@@ -437,7 +437,7 @@ fn field(bytes: &[u8]) -> u64 {
 /// # Errors
 /// [`ErrorKind::Restore`] where the script does not fit the data.
 pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
-    let misfit = || Error::new(ErrorKind::Restore, "a section is not the one that the Manifest speaks of;");
+    let misfit = || Error::new(ErrorKind::Restore, "a section does not match the Manifest;");
     let mut reader = BinaryReader::new(script, 0);
     let (mut out, mut at, mut last, mut last_leb) = (Vec::with_capacity(new.len()), 0usize, 0i64, 0i64);
     let take = |at: &mut usize, len: usize| -> Option<&[u8]> {

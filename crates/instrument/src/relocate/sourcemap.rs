@@ -82,7 +82,7 @@ impl<'m> SourceMap<'m> {
     pub(crate) fn read(text: Cow<'m, [u8]>, length: usize) -> Result<Self> {
         let start = if text.starts_with(b")]}'") {
             // What keeps a browser from running it (ECMA-426, "JSON over HTTP transport").
-            text.iter().position(|byte| *byte == b'\n').ok_or("it is not the JSON of a source map")?
+            text.iter().position(|byte| *byte == b'\n').ok_or("it is not a JSON source map")?
         } else if text.starts_with(b"\xef\xbb\xbf") {
             3
         } else {
@@ -97,7 +97,7 @@ impl<'m> SourceMap<'m> {
             let mappings = map.mappings(part)?;
             for segment in part.segments(&mappings) {
                 if segment?.column >= length as u64 {
-                    return Err("it speaks of places that the module does not have");
+                    return Err("it refers to offsets outside of the module");
                 }
             }
         }
@@ -254,7 +254,7 @@ fn read_map(
     json.object(|key, value| {
         match key {
             "version" => version = Some(value.natural()?.1),
-            "mappings" if mappings.is_some() => return Err("there are two `mappings` in it"),
+            "mappings" if mappings.is_some() => return Err("it has two members `mappings`"),
             "mappings" => mappings = Some(value.string()?),
             "sources" => {
                 part.sources.clear();
@@ -264,7 +264,7 @@ fn read_map(
                 })?;
             }
             "sourceRoot" => part.root = value.string_if_any()?,
-            "sections" if is_section || sections => return Err("there are sections in its sections"),
+            "sections" if is_section || sections => return Err("its sections contain sections"),
             "sections" => {
                 sections = true;
                 value.array(|section| read_section(text, section, parts))?;
@@ -274,7 +274,7 @@ fn read_map(
         Ok(())
     })?;
     if version != Some(3) {
-        return Err("it is not of version 3");
+        return Err("its version is not 3");
     }
     match mappings {
         Some(mappings) if !sections => {
@@ -282,7 +282,7 @@ fn read_map(
             Ok(())
         }
         None if sections => Ok(()),
-        _ => Err("there are no `mappings` in it"),
+        _ => Err("it has no `mappings`"),
     }
 }
 
@@ -305,8 +305,8 @@ fn read_section(text: &[u8], json: &mut Json<'_>, parts: &mut Vec<Part>) -> Resu
     })?;
     match (line, column, map) {
         (Some(0), Some(column), Some(mut map)) => read_map(text, &mut map, parts, Some(column)),
-        (_, _, None) => Err("a section of it is in another file"),
-        _ => Err("a section of it is on another line"),
+        (_, _, None) => Err("one of its sections is in another file"),
+        _ => Err("one of its sections is not on line 0"),
     }
 }
 
@@ -333,19 +333,19 @@ impl<'t> Segments<'t> {
     fn segment(&mut self, text: &'t [u8]) -> Result<Segment<'t>> {
         let (mut at, mut fields, mut rest) = (0, 0, text);
         while at < text.len() {
-            let sum = self.sums.get_mut(fields).ok_or("a segment of it has too many numbers")?;
+            let sum = self.sums.get_mut(fields).ok_or("one of its segments has too many numbers")?;
             *sum =
-                sum.checked_add(read_vlq(text, &mut at)?).filter(|sum| *sum >= 0).ok_or("a number in it is below 0")?;
+                sum.checked_add(read_vlq(text, &mut at)?).filter(|sum| *sum >= 0).ok_or("it contains a negative number")?;
             if fields == 0 {
                 rest = &text[at..];
             }
             fields += 1;
         }
         if !matches!(fields, 1 | 4 | 5) {
-            return Err("a segment of it has not 1, 4 or 5 numbers");
+            return Err("one of its segments does not have 1, 4 or 5 numbers");
         }
         let [column, source, line, ..] = self.sums.map(|sum| sum as u64);
-        let column = column.checked_add(self.begins_at).ok_or("a number in it is too large")?;
+        let column = column.checked_add(self.begins_at).ok_or("it contains a number that is too large")?;
         Ok(Segment { column, rest, place: (fields > 1).then_some((source, line)) })
     }
 }
@@ -354,7 +354,7 @@ impl<'t> Segments<'t> {
 fn read_vlq(text: &[u8], at: &mut usize) -> Result<i64> {
     let (mut value, mut func_map) = (0i64, 0);
     loop {
-        let digit = text.get(*at).copied().and_then(url::digit).ok_or("what is no number stands in its `mappings`")?;
+        let digit = text.get(*at).copied().and_then(url::digit).ok_or("its `mappings` contain an invalid character")?;
         *at += 1;
         value |= i64::from(digit & 0x1f) << func_map;
         func_map += 5;
@@ -362,7 +362,7 @@ fn read_vlq(text: &[u8], at: &mut usize) -> Result<i64> {
             break;
         }
         if func_map > 35 {
-            return Err("a number in it is too large");
+            return Err("it contains a number that is too large");
         }
     }
     Ok(if value & 1 == 0 { value >> 1 } else { -(value >> 1) })
@@ -401,7 +401,7 @@ mod tests {
         assert_eq!(read(")]}'\n{\"mappings\":\"AAAA,C,mBAAA\",\"version\":3}\n"), Ok(1));
         assert_eq!(
             read(r#"{"version":3,"sections":[{"offset":{"line":0,"column":9},"map":{"version":3,"mappings":"AA"}}]}"#),
-            Err("a segment of it has not 1, 4 or 5 numbers")
+            Err("one of its segments does not have 1, 4 or 5 numbers")
         );
         for damaged in [
             "",

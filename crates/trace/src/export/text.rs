@@ -233,7 +233,7 @@ fn times(subject: &RunInfo, summary: &Summary<'_>) -> String {
     if seen > 0 {
         let why = not_sampled.as_deref().unwrap_or("the program could not be interrupted");
         return format!(
-            "times: estimates, from {seen} looks at how far the program had come and the times of events ({})",
+            "times: estimates, from {seen} progress readings and the times of events ({})",
             printable(why)
         );
     }
@@ -250,7 +250,7 @@ fn times(subject: &RunInfo, summary: &Summary<'_>) -> String {
     }
     let lag = duration(*resolution);
     let clock = match clock.as_str() {
-        "hook" => return "times: each event reads the clock, which its function's time then contains".to_owned(),
+        "hook" => return "times: include the time to read the clock at each event".to_owned(),
         clock => printable(clock).into_owned(),
     };
     let why = not_sampled.as_deref().unwrap_or("no samples were taken");

@@ -76,15 +76,15 @@ impl<R: Read> Reader<R> {
         let mut magic = Vec::new();
         input.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic).map_err(unreadable)?;
         if magic != MAGIC {
-            return Err(damaged(0, "this is no recording (a recording begins with \\x89WTRACE)"));
+            return Err(damaged(0, "not a recording: it does not begin with `\\x89WTRACE`"));
         }
         let offset = MAGIC.len();
         let (kind, contents) = match raw_block(&mut input, offset)? {
             Raw::Whole(kind, contents) => (kind, contents),
-            Raw::Cut(_) => return Err(damaged(offset, "the recording is cut off within its header")),
+            Raw::Cut(_) => return Err(damaged(offset, "the recording is truncated within its header")),
         };
         if kind != HEADER {
-            return Err(damaged(offset, "the recording does not begin with its header"));
+            return Err(damaged(offset, "the first block of the recording is not its header"));
         }
         let header = within(offset + 9, &contents, header)?;
         let offset = offset + 9 + contents.len();
@@ -170,7 +170,7 @@ impl<R: Read> Reader<R> {
                     self.done = false;
                 }
                 END => return Ok(Block::Footer(within(at, &contents, end)?)),
-                _ => return Err(damaged(at - 9, "a block of a kind that is not known here")),
+                _ => return Err(damaged(at - 9, "unknown block kind")),
             }
         }
     }
@@ -195,7 +195,7 @@ fn raw_block(input: &mut impl Read, offset: usize) -> Result<Raw> {
     let (kind, length, sum) = (head[0], number(1), number(5));
     let most = if kind == HEADER { MOST_HEADER } else { MOST_BYTES };
     if length as usize > most {
-        return Err(damaged(offset, format!("a block of {length} bytes, which is more than there can be")));
+        return Err(damaged(offset, format!("a block of {length} bytes exceeds the maximum size")));
     }
     let mut contents = Vec::new();
     input.take(length.into()).read_to_end(&mut contents).map_err(unreadable)?;
@@ -203,7 +203,7 @@ fn raw_block(input: &mut impl Read, offset: usize) -> Result<Raw> {
         return Ok(Raw::Cut(true));
     }
     if checksum(kind, length, &contents) != sum {
-        return Err(damaged(offset, "the recording is damaged: a block does not fit its checksum"));
+        return Err(damaged(offset, "the recording is damaged: a block does not match its checksum"));
     }
     Ok(Raw::Whole(kind, contents))
 }
@@ -230,7 +230,7 @@ fn header(r: &mut BinaryReader<'_>) -> Result<Header> {
     let at = r.original_position();
     let version = r.read_var_u32()?;
     if !(OLDEST_VERSION..=VERSION).contains(&version) {
-        return Err(damaged(at, format!("a recording of version {version}, which is not known here")));
+        return Err(damaged(at, format!("unknown recording version {version}")));
     }
     let program = text(r)?;
     let began = r.read_var_u64()?;
@@ -268,7 +268,7 @@ fn context(r: &mut BinaryReader<'_>) -> Result<Option<Context>> {
     let (flags, state) = (r.read_u8()?, text(r)?);
     match (trace, run) {
         (0, 0) => Ok(None),
-        (0, _) | (_, 0) => Err(damaged(at, "the recording is damaged: an id that is none")),
+        (0, _) | (_, 0) => Err(damaged(at, "the recording is damaged: an id is zero")),
         _ => Ok(Some(Context { trace, run, parent: Some(parent).filter(|id| *id != 0), flags, state })),
     }
 }
@@ -299,7 +299,7 @@ fn end(r: &mut BinaryReader<'_>) -> Result<Footer> {
         }
         3 => RunOutcome::Interrupted(r.read_var_u32()? as i32),
         4 => RunOutcome::Unknown,
-        _ => return Err(damaged(at, "an ending that is not known here")),
+        _ => return Err(damaged(at, "unknown run outcome")),
     };
     Ok(Footer { ending, duration })
 }
@@ -308,7 +308,7 @@ fn text(r: &mut BinaryReader<'_>) -> Result<String> {
     let at = r.original_position();
     let text = r.read_unlimited_string()?;
     if text.len() > MOST_TEXT {
-        return Err(damaged(at, format!("the recording is damaged: a text of {} bytes", text.len())));
+        return Err(damaged(at, format!("the recording is damaged: a string of {} bytes is too long", text.len())));
     }
     Ok(text.to_owned())
 }
@@ -317,7 +317,7 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
     let at = r.original_position();
     let (began, unit, count) = (r.read_var_u64()?, r.read_var_u64()?, r.read_var_u32()?);
     if count > MOST_EVENTS || began < times.last {
-        return Err(damaged(at, "the recording is damaged: more events than a block holds, or a time that steps back"));
+        return Err(damaged(at, "the recording is damaged: too many events in a block, or a decreasing time"));
     }
     let mut now = began;
     let mut events = 0;
@@ -325,7 +325,7 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
         let at = r.original_position();
         let wrong = |what: &str| damaged(at, format!("the recording is damaged: {what}"));
         let fits = |id: u32| match times.none && id >= FUNCTIONS {
-            true => Err(wrong("a function that no word holds")),
+            true => Err(wrong("a function index is too large")),
             false => Ok(()),
         };
         let op = r.read_u8()?;
@@ -336,7 +336,7 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
             op::LONG_TIMES.. => u64::from(op - op::LONG_TIMES + 33).checked_mul(unit),
             _ => Some(0),
         };
-        now = passed.and_then(|passed| now.checked_add(passed)).ok_or_else(|| wrong("a time that is none"))?;
+        now = passed.and_then(|passed| now.checked_add(passed)).ok_or_else(|| wrong("a time is out of range"))?;
         let mut push = |kind| {
             events += 1;
             match kind {
@@ -366,7 +366,7 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
             }
             op::EXITS..op::TIMES => {
                 for _ in 0..=op - op::EXITS {
-                    let id = state.open.pop().ok_or_else(|| wrong("an exit, and nothing is open"))?;
+                    let id = state.open.pop().ok_or_else(|| wrong("an exit without an open call"))?;
                     push(EventKind::Exit(ProbeId(id)));
                 }
             }
@@ -393,30 +393,30 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
             op::TAGS => push(manual(Manual::Tags(text(r)?))),
             op::METRIC => push(manual(Manual::Metric(text(r)?))),
             op::LOG => {
-                let level = Level::from_number(r.read_u8()?.into()).ok_or_else(|| wrong("a level that is none"))?;
+                let level = Level::from_number(r.read_u8()?.into()).ok_or_else(|| wrong("unknown log level"))?;
                 push(manual(Manual::Log(level, text(r)?)));
             }
             op::MISUSE => match r.read_u8()? {
                 op::STAMP => {
-                    let stamp = stamp(r, times)?.ok_or_else(|| wrong("a stamp that is none"))?;
+                    let stamp = stamp(r, times)?.ok_or_else(|| wrong("invalid stamp"))?;
                     batch.mark(MarkKind::Stamp(stamp));
                 }
                 op::SAMPLE => {
-                    let sample = sample(r)?.ok_or_else(|| wrong("a sample of a place that is none"))?;
+                    let sample = sample(r)?.ok_or_else(|| wrong("invalid place of a sample"))?;
                     batch.mark(MarkKind::Sample(sample));
                 }
                 number => {
-                    let misuse = Misuse::from_number(number).ok_or_else(|| wrong("a misuse that is none"))?;
+                    let misuse = Misuse::from_number(number).ok_or_else(|| wrong("unknown kind of misuse"))?;
                     push(manual(Manual::Misuse(misuse)));
                 }
             },
         }
         if events > count {
-            return Err(wrong("more events than its block says"));
+            return Err(wrong("a block contains more events than it declares"));
         }
     }
     if events < count {
-        return Err(damaged(at, "the recording is damaged: fewer events than its block says"));
+        return Err(damaged(at, "the recording is damaged: a block contains fewer events than it declares"));
     }
     times.last = now;
     Ok(())
@@ -469,16 +469,16 @@ fn read_lines(r: &mut BinaryReader<'_>, lines: &mut Lines) -> Result<()> {
     let wrong = |what: &str| damaged(at, format!("the recording is damaged: {what}"));
     let count = r.read_var_u32()? as usize;
     if count > MOST_LINES {
-        return Err(wrong("more files than a block of lines holds"));
+        return Err(wrong("too many files in a block of lines"));
     }
     let files = (0..count).map(|_| text(r)).collect::<Result<Vec<_>>>()?;
     let count = r.read_var_u32()? as usize;
     if count > MOST_LINES {
-        return Err(wrong("more lines than a block of them holds"));
+        return Err(wrong("too many lines in a block of lines"));
     }
     for _ in 0..count {
         let [id, offset, file, line] = [r.read_var_u32()?, r.read_var_u32()?, r.read_var_u32()?, r.read_var_u32()?];
-        let file = files.get(file as usize).ok_or_else(|| wrong("a file that is none"))?;
+        let file = files.get(file as usize).ok_or_else(|| wrong("file index out of bounds"))?;
         lines.insert(ProbeId(id), offset, file, line);
     }
     Ok(())

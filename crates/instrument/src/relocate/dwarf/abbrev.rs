@@ -96,7 +96,7 @@ impl Step {
         let Step::Look { attribute, form: dw::FORM_INDIRECT } = self else { return Ok(self) };
         match cursor.uleb()? {
             // That could go on, and the value of the other stands in the abbreviation.
-            dw::FORM_INDIRECT | dw::FORM_IMPLICIT_CONST => cursor.fail("a form that does not stand with an entry"),
+            dw::FORM_INDIRECT | dw::FORM_IMPLICIT_CONST => cursor.fail("a form that is not valid here"),
             form if is_looked_at(tag, attribute, form) => Ok(Step::Look { attribute, form }),
             form => Ok(Step::Skip { form }),
         }
@@ -171,7 +171,7 @@ impl Abbrevs {
         }
         list.sort_by_key(|a| a.code);
         if list.windows(2).any(|pair| pair[0].code == pair[1].code) {
-            return cursor.fail("two abbreviations have one code");
+            return cursor.fail("two abbreviations with the same code");
         }
         Ok(Abbrevs { list })
     }

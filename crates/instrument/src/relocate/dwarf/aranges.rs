@@ -38,7 +38,7 @@ pub(super) fn relocate(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addre
             let at = cursor.at;
             let (from, length) = (cursor.number(size)?, cursor.number(size)?);
             let Some(to) = from.checked_add(length) else {
-                return cursor.fail("a range that reaches past all addresses");
+                return cursor.fail("a range that exceeds the address space");
             };
             if is_tombstone(from, size) || !code.holds(from, to) {
                 continue;
@@ -46,7 +46,7 @@ pub(super) fn relocate(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addre
             let moved = addresses.map(from, &mut near);
             let longer = addresses.map(to, &mut near) - moved;
             if moved > highest(size) || longer > highest(size) {
-                return Err(Unsupported { at, what: "an address that has no room to move" });
+                return Err(Unsupported { at, what: "no room to relocate an address" });
             }
             patches.fixed(at, size, moved);
             patches.fixed(at + usize::from(size), size, longer);

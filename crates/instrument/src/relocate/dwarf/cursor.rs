@@ -102,7 +102,7 @@ impl<'a> Cursor<'a> {
                 self.at += len + 1;
                 Ok(&rest[..len])
             }
-            None => self.fail("a text without an end"),
+            None => self.fail("an unterminated string"),
         }
     }
 

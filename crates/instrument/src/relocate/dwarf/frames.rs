@@ -39,7 +39,7 @@ pub(super) fn relocate(data: &[u8], addresses: &Addresses<'_>) -> Result<Patches
             common.push(Common { start, address_size: read_common(&mut inner)? });
         } else {
             let Ok(of) = common.binary_search_by_key(&id, |c| c.start as u64) else {
-                return inner.fail("an entry whose common entry is not before it");
+                return inner.fail("an entry that precedes its common entry");
             };
             entry.pointer = Some((at, id));
             function(&mut inner, common[of].address_size, addresses, &mut near, &mut patches)?;
@@ -54,17 +54,17 @@ pub(super) fn relocate(data: &[u8], addresses: &Addresses<'_>) -> Result<Patches
 fn read_common(cursor: &mut Cursor<'_>) -> Result<u8> {
     let version = cursor.u8()?;
     if !matches!(version, 1 | 3 | 4) {
-        return cursor.fail("a version that is not known");
+        return cursor.fail("an unknown version");
     }
     if !cursor.text()?.is_empty() {
-        return cursor.fail("an augmentation that is not known");
+        return cursor.fail("an unknown augmentation");
     }
     let (mut address_size, mut segment_size) = (4, 0);
     if version == 4 {
         (address_size, segment_size) = (cursor.u8()?, cursor.u8()?);
     }
     if !matches!(address_size, 4 | 8) || segment_size != 0 || cursor.uleb()? != 1 {
-        return cursor.fail("addresses of a strange kind");
+        return cursor.fail("an unsupported pointer encoding");
     }
     Ok(address_size)
 }
@@ -82,7 +82,7 @@ fn function(
     if is_tombstone(from, size) {
         return Ok(());
     }
-    let no_room = |at| Err(Unsupported { at, what: "an address that has no room to move" });
+    let no_room = |at| Err(Unsupported { at, what: "no room to relocate an address" });
     let Some(to) = from.checked_add(length) else { return no_room(at) };
     let moved = addresses.map(from, near);
     let longer = addresses.map(to, near) - moved;
@@ -150,7 +150,7 @@ fn operands(cursor: &mut Cursor<'_>, code: u8) -> Result<()> {
             cursor.skip_leb()?;
             block(cursor)
         }
-        _ => cursor.fail("an instruction that is not known"),
+        _ => cursor.fail("an unknown instruction"),
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> Header<'a> {
         let mut cursor = Cursor::new(data, at);
         let version = cursor.u16()?;
         if !matches!(version, 2..=5) {
-            return cursor.fail("a version that is not known");
+            return cursor.fail("an unknown version");
         }
         if version >= 5 {
             cursor.skip(2)?; // sizes of addresses and of segments
@@ -92,11 +92,11 @@ impl<'a> Header<'a> {
         cursor.skip(2)?; // default_is_stmt, line_base
         let (line_range, opcode_base) = (cursor.u8()?, cursor.u8()?);
         if shortest != 1 || most > 1 || line_range == 0 {
-            return cursor.fail("instructions are not counted in bytes");
+            return cursor.fail("a minimum instruction length other than 1");
         }
         let operands = cursor.bytes(u64::from(opcode_base.saturating_sub(1)))?;
         if operands.get(usize::from(ADVANCE_PC) - 1) != Some(&1) || cursor.at > opcodes {
-            return cursor.fail("the standard opcodes are others");
+            return cursor.fail("non-standard lengths of the standard opcodes");
         }
         Ok(Header { opcodes, opcode_base, line_range, operands })
     }
@@ -124,7 +124,7 @@ impl Program<'_> {
                             SET_ADDRESS => {
                                 let (at, width) = (cursor.at, (end - cursor.at) as u64);
                                 if !matches!(width, 4 | 8) {
-                                    return cursor.fail("an address of a strange size");
+                                    return cursor.fail("an unsupported address size");
                                 }
                                 let address = cursor.number(width as u8)?;
                                 act(Op::Set { at, width: width as u8, address })?;
@@ -193,7 +193,7 @@ impl Program<'_> {
                     alive = !is_tombstone(address, size);
                     let moved = if alive { addresses.map(address, &mut near) } else { address };
                     if moved > highest(size) {
-                        return Err(Unsupported { at, what: "an address that has no room to move" });
+                        return Err(Unsupported { at, what: "no room to relocate an address" });
                     }
                     if moved != address {
                         patches.fixed(at, size, moved);
@@ -217,7 +217,7 @@ impl Program<'_> {
                             }
                         }
                         if moved > highest(width) {
-                            return Err(Unsupported { at, what: "an address that has no room to move" });
+                            return Err(Unsupported { at, what: "no room to relocate an address" });
                         }
                         new = moved;
                     }

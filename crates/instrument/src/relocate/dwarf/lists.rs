@@ -77,7 +77,7 @@ impl Unit<'_> {
 
     /// A list of DWARF 5; gives its end.
     fn list_of_5(&mut self, kind: Kind, name: Name, at: u64) -> Result<usize> {
-        let unfit = |at: usize| Unsupported { at, what: "a list lies in no table" };
+        let unfit = |at: usize| Unsupported { at, what: "a list outside of every table" };
         let start = usize::try_from(at).unwrap_or(usize::MAX);
         let tables = self.context.tables(name)?;
         let table = tables[..tables.partition_point(|t| t.start <= start)].last().ok_or_else(|| unfit(start))?;
@@ -119,7 +119,7 @@ impl Unit<'_> {
                     let top = highest(size);
                     if base.checked_add(first.value.max(second.value)).is_none_or(|most| most > top) {
                         if base == 0 || !self.is_tombstone(base) {
-                            return cursor.fail("a range that reaches past all addresses");
+                            return cursor.fail("a range that exceeds the address space");
                         }
                     } else if let Some((from, to)) = self.offsets(base, first.value, second.value, kind) {
                         // Ranges before their base would need a number that is negative; nothing moves before it.
@@ -177,7 +177,7 @@ impl Unit<'_> {
             return Ok(());
         }
         let Some(to) = from.checked_add(length.value) else {
-            return cursor.fail("a range that reaches past all addresses");
+            return cursor.fail("a range that exceeds the address space");
         };
         if kind == Kind::Ranges {
             self.note_code(from, to);

@@ -33,7 +33,7 @@ impl Unit<'_> {
                 Ok(())
             }
             None if self.context.addresses.begins_a_body(address) => {
-                Err(Unsupported { at, what: "an address that may be one of code or of data" })
+                Err(Unsupported { at, what: "an address that may point to code or to data" })
             }
             None => Ok(()),
         }

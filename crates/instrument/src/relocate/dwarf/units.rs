@@ -64,10 +64,10 @@ impl Rest {
                 (if section == Name::Types { 2 } else { 1 }, cursor.u8()?, abbrevs)
             }
             5 => (cursor.u8()?, cursor.u8()?, cursor.number(offset_size)?),
-            _ => return cursor.fail("a version that is not known"),
+            _ => return cursor.fail("an unknown version"),
         };
         if !matches!(address_size, 4 | 8) {
-            return cursor.fail("addresses of a strange size");
+            return cursor.fail("an unsupported address size");
         }
         let at = cursor.at;
         match kind {
@@ -172,7 +172,7 @@ pub(super) fn relocate(context: &Context<'_>, header: &Header) -> Result<Relocat
     while !cursor.eof() {
         let code = cursor.uleb()?;
         if code != 0 {
-            let Some(abbrev) = abbrevs.get(code) else { return cursor.fail("an abbreviation that is not there") };
+            let Some(abbrev) = abbrevs.get(code) else { return cursor.fail("a missing abbreviation") };
             let Some(left) = steps.checked_sub(abbrev.steps.len()) else { return cursor.fail(TOO_MANY_STEPS) };
             steps = left;
             unit.entry(abbrev.tag, &abbrev.steps, &mut cursor, &mut dwo_id)?;
@@ -217,7 +217,7 @@ impl<'c> Unit<'c> {
     ) -> Result<()> {
         let value = new(self);
         if value > highest(width) {
-            return Err(Unsupported { at, what: "an address that has no room to move" });
+            return Err(Unsupported { at, what: "no room to relocate an address" });
         }
         if value != old {
             self.out.lists[name.list()].fixed(at, width, value);
@@ -240,7 +240,7 @@ impl<'c> Unit<'c> {
         let at = at.and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
         match Cursor::new(self.context.sections.get(Name::Addr), at).number(size) {
             Ok(address) => Ok((at, address)),
-            Err(_) => Err(Unsupported { at, what: "an address that is not in .debug_addr" }),
+            Err(_) => Err(Unsupported { at, what: "an address index outside of .debug_addr" }),
         }
     }
 
@@ -441,7 +441,7 @@ impl<'c> Unit<'c> {
             dw::FORM_DATA8 => cursor.number(8)?,
             dw::FORM_UDATA => cursor.uleb()?,
             dw::FORM_SDATA if !is_negative(cursor)? => cursor.uleb()?,
-            _ => return cursor.fail("a length of a form that has no room to grow"),
+            _ => return cursor.fail("a length whose form has no room to grow"),
         };
         match cursor.at - at {
             width @ ..=10 => Ok(Constant { at, form, width: width as u8, value }),
@@ -459,7 +459,7 @@ impl<'c> Unit<'c> {
             return Ok(());
         }
         let Some(end) = low.checked_add(value) else {
-            return Err(Unsupported { at, what: "a length that reaches past all addresses" });
+            return Err(Unsupported { at, what: "a length that exceeds the address space" });
         };
         if tag == dw::TAG_SUBPROGRAM || tag == dw::TAG_COMPILE_UNIT {
             self.note_code(low, end);
@@ -488,7 +488,7 @@ impl<'c> Unit<'c> {
     pub(super) fn patch(&mut self, at: usize, width: u8, old: u64, new: impl FnOnce(&mut Self) -> u64) -> Result<()> {
         let value = new(self);
         if value > highest(width) {
-            return Err(Unsupported { at, what: "an address that has no room to move" });
+            return Err(Unsupported { at, what: "no room to relocate an address" });
         }
         if value != old {
             self.out.entries.fixed(at, width, value);

@@ -12,7 +12,7 @@ pub(super) struct Json<'a> {
     at: usize,
 }
 
-const DAMAGED: &str = "it is not the JSON of a source map";
+const DAMAGED: &str = "it is not a JSON source map";
 
 impl<'a> Json<'a> {
     pub(super) fn new(text: &'a [u8], at: usize) -> Self {
@@ -96,7 +96,7 @@ impl<'a> Json<'a> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let len = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
         let digits = std::str::from_utf8(&rest[..len]).expect("digits are ASCII");
-        let number = digits.parse().map_err(|_| "a number in it is none, or too large")?;
+        let number = digits.parse().map_err(|_| "it contains a number that is invalid or too large")?;
         self.at += len;
         Ok((self.at - len..self.at, number))
     }
@@ -127,7 +127,7 @@ impl<'a> Json<'a> {
 /// What a string says that stands there with its quotes.
 pub(super) fn text_of(text: &[u8], string: Range<usize>) -> Result<Cow<'_, str>> {
     let inside = &text[string.start + 1..string.end - 1];
-    let inside = std::str::from_utf8(inside).map_err(|_| "a string in it is not UTF-8")?;
+    let inside = std::str::from_utf8(inside).map_err(|_| "it contains a string that is not UTF-8")?;
     if !inside.contains('\\') {
         return Ok(Cow::Borrowed(inside));
     }
