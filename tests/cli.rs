@@ -89,8 +89,7 @@ fn a_pipe_by_name_is_no_file_to_push() {
     assert_works(&Command::new("mkfifo").arg(folder.path().join("fifo")).output().unwrap());
     let output =
         wasmtrace(folder.path(), &["push", "fifo", "--sink", "otlp:http://no-such-host.invalid"]).output().unwrap();
-    let said =
-        "wasmtrace: error: fifo is not a regular file and cannot be read twice: pipe it to `wasmtrace push -`\n";
+    let said = "wasmtrace: error: fifo is not a regular file and cannot be read twice: pipe it to `wasmtrace push -`\n";
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), said));
 }
 

@@ -338,7 +338,10 @@ fn the_tool_writes_a_file_that_a_debugger_can_read() {
         .output()
         .unwrap();
     assert!(tool.status.success());
-    assert!(String::from_utf8_lossy(&tool.stderr).contains("reading debug information from lld_dwarf.debug.wasm"), "{tool:?}");
+    assert!(
+        String::from_utf8_lossy(&tool.stderr).contains("reading debug information from lld_dwarf.debug.wasm"),
+        "{tool:?}"
+    );
     let wasm = std::fs::read(folder.path().join("out.wasm")).unwrap();
     let url = named_in(&wasm, DEBUG_FILE).unwrap();
     let file = std::fs::read(folder.path().join(url)).unwrap();

@@ -148,10 +148,7 @@ fn a_linker_refuses_the_hooks_of_a_second_module_unless_it_allows_shadowing() {
         let ask = |_: Caller<'_, State>, _: i32| ();
         assert!(host.linker.func_wrap("host", "ask", ask).is_err());
         let refused = host.tracing.add_to_linker(&mut host.linker, &host.module, trace).unwrap_err().to_string();
-        assert!(
-            refused.contains("use one linker for each hooked module") && refused.contains("twice"),
-            "{refused}"
-        );
+        assert!(refused.contains("use one linker for each hooked module") && refused.contains("twice"), "{refused}");
         host.linker.allow_shadowing(true);
         host.tracing.add_to_linker(&mut host.linker, &host.module, trace).unwrap();
         host.linker.func_wrap("host", "ask", ask).unwrap();

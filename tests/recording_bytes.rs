@@ -237,7 +237,11 @@ fn what_is_wrong_has_its_offset_in_the_file() {
     assert_says(&behind(block(END, &[0])), third + 10, "the recording is damaged: ");
     let events = |contents: &[u8]| behind(block(EVENTS, contents));
     assert_says(&events(&[0, 100, 1, 0x10]), third + 12, "the recording is damaged: an exit without an open call");
-    assert_says(&events(&[0, 100, 2, 7, 1]), third + 9, "the recording is damaged: a block contains fewer events than it declares");
+    assert_says(
+        &events(&[0, 100, 2, 7, 1]),
+        third + 9,
+        "the recording is damaged: a block contains fewer events than it declares",
+    );
     assert_says(
         &events(&[0, 100, 1, 7, 1, 6]),
         third + 14,
@@ -281,9 +285,10 @@ fn limits_are_met_to_the_byte() {
     assert_says(&[magic, &promise(1, (256 << 20) + 1)].concat(), 8, "a block of 268435457 bytes");
 
     // So many events may be said to be there, and then have to be.
-    for (count, words) in
-        [(MOST_EVENTS, "the recording is damaged: a block contains fewer"), (MOST_EVENTS + 1, "the recording is damaged: too many events")]
-    {
+    for (count, words) in [
+        (MOST_EVENTS, "the recording is damaged: a block contains fewer"),
+        (MOST_EVENTS + 1, "the recording is damaged: too many events"),
+    ] {
         let contents = [vec![0, 100], number(count.into()), vec![7, 1]].concat();
         assert_says(&file("coarse", &[block(EVENTS, &contents)]), begins + 9, words);
     }

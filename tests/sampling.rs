@@ -576,9 +576,10 @@ fn one_core_and_no_timers() {
     let wat = tempfile::Builder::new().suffix(".wat").tempfile().unwrap();
     std::fs::write(&wat, SPINS).unwrap();
     let tool = env!("CARGO_BIN_EXE_wasmtrace");
-    for (around, said) in
-        [(&["taskset", "-c", "0"][..], " samples ("), (&["prlimit", "--sigpending=0"][..], "the system provides no timer")]
-    {
+    for (around, said) in [
+        (&["taskset", "-c", "0"][..], " samples ("),
+        (&["prlimit", "--sigpending=0"][..], "the system provides no timer"),
+    ] {
         let mut command = std::process::Command::new(around[0]);
         let out =
             command.args(&around[1..]).args([tool, "run", "--no-cache", "--invoke", "run"]).arg(wat.path()).output();

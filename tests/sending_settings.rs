@@ -54,8 +54,7 @@ fn an_endpoint_that_is_none_does_not_become_another() {
             let folder = tempfile::tempdir().unwrap();
             let mut command = run(folder.path(), args);
             let said = runs(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", OsStr::from_bytes(endpoint)));
-            let wrong =
-                "the trace was not sent: OTEL_EXPORTER_OTLP_ENDPOINT is not a URL with http:// or https://; to send it: ";
+            let wrong = "the trace was not sent: OTEL_EXPORTER_OTLP_ENDPOINT is not a URL with http:// or https://; to send it: ";
             assert!(said.contains(wrong) && said.lines().count() == 1, "{said}");
             assert_eq!(kept(folder.path()), 1);
         }

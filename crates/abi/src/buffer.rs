@@ -66,58 +66,62 @@
 
 use crate::hook::{HookSet, ProbeId};
 
-/// How the name begins that the memory is exported by; where the module has that name, more `+`s follow.
+/// Prefix of the export name of the buffer's memory. If the module already exports this name, `+` characters are
+/// appended.
 pub const EXPORT: &str = "wasmtrace:buffer";
-/// Offset of the cursor.
+/// Offset of the cursor in the buffer's memory, in bytes.
 pub const CURSOR: u32 = 0;
-/// Offset of the limit.
+/// Offset of the limit in the buffer's memory, in bytes.
 pub const LIMIT: u32 = 4;
-/// Offset of the number of calls of functions that catch.
+/// Offset of the activation counter in the buffer's memory, in bytes: the number of calls of functions that catch
+/// exceptions.
 pub const ACTIVATION: u32 = 8;
-/// Offset of the clock; on a cache line of its own, since another thread writes it.
+/// Offset of the clock in the buffer's memory, in bytes. It has a cache line of its own, since another thread writes
+/// it.
 pub const CLOCK: u32 = 64;
-/// Offset of the threshold.
+/// Offset of the threshold in the buffer's memory, in bytes.
 pub const THRESHOLD: u32 = 68;
-/// Offset of the counters.
+/// Offset of the call counters in the buffer's memory, in bytes.
 pub const COUNTERS: u32 = 128;
-/// Bytes of a block.
+/// Size of a block in bytes.
 pub const BLOCK: u32 = 8 << 10;
-/// How many blocks there are.
+/// Number of blocks in the buffer.
 pub const BLOCKS: u32 = 128;
-/// Nanoseconds of a tick. 2^32 of them are 429 seconds; the host hands events over at least once a second.
+/// Length of a tick in nanoseconds. The clock wraps after 2^32 ticks, which are 429 s; the host consumes events at
+/// least once a second.
 pub const TICK: u64 = 100;
 
-/// What an event says of its function: the low two bits of its first word, and of [`Kind::Leaf`] the highest one too.
+/// The kind of an event: the low two bits of its first word. [`Kind::Leaf`] also sets the highest bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
-    /// It is entered.
+    /// The function is entered.
     Enter = 0,
-    /// It returns, or calls another in its place.
+    /// The function returns or makes a tail call.
     Exit = 1,
-    /// An exception has been caught. Not a function's, but the number of the call that goes on.
+    /// An exception was caught. The event holds the number of the call that continues, not a function.
     Caught = 2,
-    /// It is entered, and catches exceptions: the call has a number.
+    /// A function that catches exceptions is entered; its call gets a number.
     Catching = 3,
-    /// A leaf function was entered and left. Only in the set `buffer`.
+    /// A leaf function was entered and left. Only used in the set `buffer`.
     Leaf = LEAF | 2,
 }
 
-/// Tells [`Kind::Leaf`] from [`Kind::Caught`].
+/// The bit that distinguishes [`Kind::Leaf`] from [`Kind::Caught`].
 pub const LEAF: u32 = 1 << 31;
 
-/// Upper bound of function numbers in words. Engines accept at most 1,000,000 functions.
+/// Upper bound for function numbers in event words. Engines accept at most 1,000,000 functions.
 pub const FUNCTIONS: u32 = 1 << 29;
 
-/// Stands for the function in [`Kind::Catching`] if that is not hooked.
+/// The function in a [`Kind::Catching`] event if that function is not hooked.
 pub const NOBODY: ProbeId = ProbeId(u32::MAX >> 2);
 
-/// The first word of an event.
+/// Encodes the first word of an event.
 pub fn word(id: ProbeId, kind: Kind) -> u32 {
     id.0 << 2 | kind as u32
 }
 
-/// What the first word of an event says.
+/// Decodes the first word of an event.
 pub fn meaning(word: u32) -> (ProbeId, Kind) {
     let kind = match word & 3 {
         0 => Kind::Enter,
@@ -129,34 +133,34 @@ pub fn meaning(word: u32) -> (ProbeId, Kind) {
     (ProbeId(word >> 2), kind)
 }
 
-/// Whether a word says [`Kind::Leaf`].
+/// Whether a word is a [`Kind::Leaf`] event.
 #[inline(always)]
 pub fn is_leaf(word: u32) -> bool {
     word & (LEAF | 3) == Kind::Leaf as u32
 }
 
-/// Whether a word says something else than [`Kind::Enter`], [`Kind::Exit`] or [`Kind::Leaf`] of a function.
+/// Whether a word is neither a [`Kind::Enter`], nor a [`Kind::Exit`], nor a [`Kind::Leaf`] event.
 #[inline(always)]
 pub fn is_unusual(word: u32) -> bool {
     word & (LEAF | 2) != 0 && !is_leaf(word)
 }
 
-/// Bytes of an event: one word, and in the set `threshold` a second one, the time.
+/// Size of an event in bytes: one word of 4 bytes, and in the set `threshold` a second word for the time.
 pub fn event_size(set: HookSet) -> u32 {
     if set == HookSet::Threshold { 8 } else { 4 }
 }
 
-/// In the set `buffer`, a LIMIT half an event past an event makes the exit of that leaf call flush. A LIMIT a whole event past it does
-/// not; then the next event flushes.
+/// Half the size of an event in the set `buffer`, in bytes. If LIMIT is this far past an event, the exit of that leaf
+/// call flushes. If LIMIT is a whole event past it, the next event flushes instead.
 pub const HALF_EVENT: u32 = 2;
 
-/// Where the first block begins in a module of that many functions.
+/// Offset of the first block, in bytes, for a module with that number of functions.
 pub fn first_block(set: HookSet, functions: u32) -> u32 {
     let counters = if set == HookSet::Threshold { 4 * functions } else { 0 };
     (COUNTERS + counters).next_multiple_of(BLOCK)
 }
 
-/// The size of the memory in pages of 64 KiB: both its least and its greatest.
+/// Size of the buffer's memory in pages of 64 KiB. The memory's minimum and maximum size are the same.
 pub fn pages(first_block: u32) -> u32 {
     const PAGE: u32 = 64 << 10;
     (first_block + BLOCKS * BLOCK).div_ceil(PAGE)

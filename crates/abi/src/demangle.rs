@@ -1,4 +1,4 @@
-//! Names as their programmers wrote them.
+//! Demangles function names.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -13,7 +13,7 @@ pub fn demangle(name: &str) -> Cow<'_, str> {
     if name.len() > LONGEST {
         return Cow::Borrowed(name);
     }
-    // Mach-O style and `__Z` prefixes do not occur in wasm; a leading `_` or `R` that starts no mangled name falls through.
+    // wasm does not use Mach-O style or `__Z` prefixes. A leading `_` or `R` that starts no mangled name falls through.
     let mut text = Bounded(String::new());
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         let written = write!(text, "{rust:#}"); // `#` leaves the hash out
@@ -30,7 +30,7 @@ pub fn demangle(name: &str) -> Cow<'_, str> {
     Cow::Borrowed(name)
 }
 
-/// Whether a name is mangled as Rust mangles names, in either of its two ways.
+/// Whether a name is mangled by one of Rust's two schemes, legacy or v0.
 pub fn is_rust(name: &str) -> bool {
     rustc_demangle::try_demangle(name).is_ok()
 }
@@ -62,7 +62,7 @@ pub fn without_arguments(name: &str) -> &str {
             b'(' => {
                 depth -= 1;
                 if depth == 0 {
-                    // `operator()` alone, and a Go method value, keep what they have.
+                    // A plain `operator()` and a Go method value keep their parentheses.
                     let front = &end[..at];
                     return if front.is_empty() || front.ends_with("operator") || front.ends_with('.') {
                         name
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_short_name_that_stands_for_a_huge_one_is_left_alone() {
-        // Each argument is a pair of the one before.
+        // Each argument repeats the previous one twice.
         let pairs = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ".chars().map(|n| format!("S_IS{n}_S{n}_E"));
         let bomb = format!("_Z1f1aIiiE{}", pairs.collect::<String>());
         assert_eq!(demangle(&bomb), bomb);

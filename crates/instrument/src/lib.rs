@@ -90,7 +90,8 @@ pub fn instrument_with<W, E: From<Error>>(
         module::parse_with(bytes, &module::ParseOptions { validate: !options.no_validate, ..Default::default() })?;
     if injected::is_hooked(&module) {
         if !options.force {
-            let message = "the module is hooked already: run it unchanged, strip it, or instrument it again with `force`";
+            let message =
+                "the module is hooked already: run it unchanged, strip it, or instrument it again with `force`";
             return Err(Error::new(ErrorKind::AlreadyHooked, message).into());
         }
         if module.custom(MANIFEST_SECTION).is_some() {

@@ -284,12 +284,12 @@ impl Rule {
             "crate" => Test::Crate(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
             "export" => Test::Export(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
             "lang" => Test::Lang(Pattern::parse(&pattern.to_lowercase(), false).map_err(|e| bad(&e))?),
-            "idx" => {
-                Test::Index(parse_range(pattern).ok_or_else(|| bad("expected an index or a range like 30..40"))?)
+            "idx" => Test::Index(parse_range(pattern).ok_or_else(|| bad("expected an index or a range like 30..40"))?),
+            "group" => {
+                Test::Group(Group::from_name(pattern).ok_or_else(|| {
+                    bad(&format!("unknown group {pattern}; the groups are {}", Group::NAMES.join(", ")))
+                })?)
             }
-            "group" => Test::Group(Group::from_name(pattern).ok_or_else(|| {
-                bad(&format!("unknown group {pattern}; the groups are {}", Group::NAMES.join(", ")))
-            })?),
             "import" => Test::Import(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
             _ => {
                 return Err(bad(&format!(

@@ -78,7 +78,9 @@ impl SidecarFiles {
                 let name = url.map_or_else(String::new, |url| format!(" {}", shown(url)));
                 sidecars.warnings.push(Warning::new(
                     WarningKind::Sidecar,
-                    format!("the source map{name} cannot be read ({e}): {LINK_LEFT_OUT}, and lines are not taken from it"),
+                    format!(
+                        "the source map{name} cannot be read ({e}): {LINK_LEFT_OUT}, and lines are not taken from it"
+                    ),
                 ));
             }
             None => {}

@@ -55,7 +55,8 @@ impl Grpc {
         let mut headers = HeaderMap::new();
         for (name, value) in &exporter.headers.value {
             let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is not a valid header name"))?;
-            let value: HeaderValue = value.parse().map_err(|_| format!("the value of the header {name} is not valid"))?;
+            let value: HeaderValue =
+                value.parse().map_err(|_| format!("the value of the header {name} is not valid"))?;
             headers.append(name, value);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;

@@ -426,11 +426,7 @@ mod system {
             let (mut base, mut size) = (null_mut(), 0);
             let found = libc::pthread_attr_getstack(&attributes, &mut base, &mut size);
             libc::pthread_attr_destroy(&mut attributes);
-            if found == 0 {
-                Ok(base.addr() + size)
-            } else {
-                Err("the bounds of the stack are unknown".to_owned())
-            }
+            if found == 0 { Ok(base.addr() + size) } else { Err("the bounds of the stack are unknown".to_owned()) }
         }
     }
 

@@ -20,7 +20,8 @@ pub(crate) fn show(outcome: &RunResult, shows_ending: bool, global: &Global) {
     }
     if let Some(cpu) = outcome.guest_cpu {
         let waited = std::time::Duration::from_nanos(outcome.waited);
-        global.say(&format!("the guest used {cpu:.2?} of CPU time and waited {waited:.2?} for its trace to be consumed"));
+        global
+            .say(&format!("the guest used {cpu:.2?} of CPU time and waited {waited:.2?} for its trace to be consumed"));
     }
     if let RunOutcome::Trapped(trap) = &outcome.ending
         && !shows_ending

@@ -244,7 +244,8 @@ fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, h
 /// SIGINT and SIGTERM end the guest; what was recorded is still shown.
 fn on_signals(interrupt: Arc<AtomicI32>) -> Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot install signal handlers")?;
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot install signal handlers")?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
             // The first signal ends the guest, the second abandons it, the third ends the process at once.

@@ -108,7 +108,9 @@ impl GuestArgs {
 
     fn args(&self) -> Result<Vec<String>> {
         let text = |arg: &OsString| {
-            arg.clone().into_string().map_err(|arg| anyhow!("the argument `{}` is not valid UTF-8", arg.to_string_lossy()))
+            arg.clone()
+                .into_string()
+                .map_err(|arg| anyhow!("the argument `{}` is not valid UTF-8", arg.to_string_lossy()))
         };
         self.module_and_args[1..].iter().map(text).collect()
     }

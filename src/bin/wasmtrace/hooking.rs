@@ -53,7 +53,9 @@ impl Hooking {
             );
         }
         if asked.is_some() && set.is_some_and(|set| !set.has_buffer()) {
-            bail!("--clock only affects hook sets with a buffer: with --hooks observe the host reads the time at each event");
+            bail!(
+                "--clock only affects hook sets with a buffer: with --hooks observe the host reads the time at each event"
+            );
         }
         // If the clock is fine enough, the guest itself drops calls below the threshold. Otherwise all calls are recorded,
         // and the short ones are dropped here.
@@ -122,7 +124,10 @@ pub(crate) fn hooked(
         Err(e) if e.kind() == ErrorKind::AlreadyHooked => return hooked_already(wasm),
         Err(e) if hooks.by_default && matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit) => {
             let rewritten = with(HookSet::Observe)?;
-            global.warn("", &[format!("falling back to --hooks observe, which calls the host at each event and is slow: {e}")]);
+            global.warn(
+                "",
+                &[format!("falling back to --hooks observe, which calls the host at each event and is slow: {e}")],
+            );
             rewritten
         }
         rewritten => rewritten?,

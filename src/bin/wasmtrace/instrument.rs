@@ -122,7 +122,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         When::Never => CloseOnExit::Never,
     };
     if args.close_on_exit == When::Always && args.hooks != Hooks::Observe {
-        bail!("--close-on-exit only affects --hooks observe: with the other hook sets wasmtrace itself closes open calls at the end");
+        bail!(
+            "--close-on-exit only affects --hooks observe: with the other hook sets wasmtrace itself closes open calls at the end"
+        );
     }
 
     let had_folder = args.out_dir.as_deref().is_none_or(Path::exists);
@@ -145,7 +147,10 @@ fn each_input(args: &Args, options: &mut Options, global: &Global) -> Result<u8>
         let one = one(args, options, (input, path), &wasm, global)?;
         for output in one.outputs {
             if output.0.is_some() && outputs.iter().any(|(p, _)| *p == output.0) {
-                bail!("{}: two inputs have this output file: rename one of them", output.0.unwrap_or_default().display());
+                bail!(
+                    "{}: two inputs have this output file: rename one of them",
+                    output.0.unwrap_or_default().display()
+                );
             }
             outputs.push(output);
         }

@@ -82,7 +82,8 @@ impl Recording {
                 }
                 Ok(Block::Footer(end)) => break replayed(end, None),
                 Ok(Block::Stops) => {
-                    let warning = format!("{}: the recording has no end: the run was killed or has not ended", self.name);
+                    let warning =
+                        format!("{}: the recording has no end: the run was killed or has not ended", self.name);
                     global.warn("", &[printable(&warning).into_owned()]);
                     break stops(None, last);
                 }
@@ -147,7 +148,9 @@ fn newest_recording() -> Result<PathBuf> {
         }
     }
     let Some((_, path)) = newest else {
-        bail!("there is no recording (*.{EXTENSION}) in the current directory: give a file, or create one with `wasmtrace record`")
+        bail!(
+            "there is no recording (*.{EXTENSION}) in the current directory: give a file, or create one with `wasmtrace record`"
+        )
     };
     Ok(path.strip_prefix(".").map(Path::to_owned).unwrap_or(path))
 }

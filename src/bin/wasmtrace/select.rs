@@ -201,7 +201,8 @@ fn presets_of_the_environment() -> Result<Vec<Preset>> {
     let Ok(text) = std::env::var("WASMTRACE_PRESET") else { return Ok(Vec::new()) };
     let names = text.split([';', '\n']).map(str::trim).filter(|name| !name.is_empty());
     let preset = |name| {
-        let unknown = || format!("WASMTRACE_PRESET: unknown preset `{name}`; the presets are {}", Preset::NAMES.join(", "));
+        let unknown =
+            || format!("WASMTRACE_PRESET: unknown preset `{name}`; the presets are {}", Preset::NAMES.join(", "));
         Preset::from_name(name).with_context(unknown)
     };
     names.map(preset).collect()

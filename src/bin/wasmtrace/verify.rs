@@ -111,7 +111,11 @@ fn same_run(args: &Args, original: &[u8], hooked: &[u8]) -> Result<bool> {
     for (what, a, b) in [("output", &a.stdout, &b.stdout), ("error output", &a.stderr, &b.stderr)] {
         if a != b {
             let at = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-            bail!("the standard {what} differs from byte {at} on (original {} bytes, hooked {} bytes)", a.len(), b.len());
+            bail!(
+                "the standard {what} differs from byte {at} on (original {} bytes, hooked {} bytes)",
+                a.len(),
+                b.len()
+            );
         }
     }
     Ok(true)

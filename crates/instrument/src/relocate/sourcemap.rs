@@ -334,8 +334,10 @@ impl<'t> Segments<'t> {
         let (mut at, mut fields, mut rest) = (0, 0, text);
         while at < text.len() {
             let sum = self.sums.get_mut(fields).ok_or("one of its segments has too many numbers")?;
-            *sum =
-                sum.checked_add(read_vlq(text, &mut at)?).filter(|sum| *sum >= 0).ok_or("it contains a negative number")?;
+            *sum = sum
+                .checked_add(read_vlq(text, &mut at)?)
+                .filter(|sum| *sum >= 0)
+                .ok_or("it contains a negative number")?;
             if fields == 0 {
                 rest = &text[at..];
             }

@@ -1,4 +1,4 @@
-//! The way back. Nothing that is read is trusted: lengths, counts and ids may be anything.
+//! Reading recordings. Input is not trusted: lengths, counts and ids may have any value.
 
 use std::io::{self, Read};
 
@@ -18,60 +18,60 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::Manifest;
 
-/// The longest header: a module has at most a million functions, and their names are not endless.
+/// Maximum size of the header in bytes. A module has at most a million functions.
 const MOST_HEADER: usize = 256 << 20;
 
-/// Reads a recording, block by block.
+/// Reads a recording block by block.
 #[derive(Debug)]
 pub struct Reader<R: Read> {
     input: R,
     header: Header,
     state: State,
-    /// Where the next block begins.
+    /// Offset of the next block.
     offset: usize,
     times: Times,
-    /// Gives events times, where that is asked for.
+    /// Estimates event times for [`Reader::block`].
     time_model: TimeModel,
     batch: Batch,
     lines: Lines,
     done: bool,
 }
 
-/// Times that have been read.
+/// Decoded times.
 #[derive(Debug, Clone, Copy, Default)]
 struct Times {
-    /// That of the last event.
+    /// The time of the last event.
     last: u64,
-    /// When the last stamp ended.
+    /// Time at which the last stamp ended.
     stamped: u64,
-    /// Whether entries and exits have none.
+    /// Whether entries and exits have no times.
     none: bool,
 }
 
-/// What [`Reader::block`] found.
+/// The result of [`Reader::block`] and [`Reader::batch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Block {
-    /// Events; there may be more.
+    /// Events were read; there may be more.
     Events,
     /// The end of the run.
     Footer(Footer),
-    /// The recording stops here, without an end: the process was killed, or still runs.
+    /// The recording ends here without a footer: the process was killed or is still running.
     Stops,
 }
 
-/// A block as it stands in the file.
+/// An undecoded block.
 enum Raw {
     Whole(u8, Vec<u8>),
-    /// The file ends before it, or within it.
+    /// The file ends before the block or within it.
     Cut(bool),
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the header. Give a buffered input.
+    /// Opens a recording and reads its header. The input should be buffered.
     ///
     /// # Errors
-    /// [`ErrorKind::Recording`] if this is no recording, one of another version, or its header is damaged or cut;
-    /// [`ErrorKind::Io`] if it cannot be read.
+    /// [`ErrorKind::Recording`] if the input is not a recording, has an unknown version, or its header is damaged or
+    /// truncated; [`ErrorKind::Io`] if it cannot be read.
     pub fn open(mut input: R) -> Result<Self> {
         let mut magic = Vec::new();
         input.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic).map_err(unreadable)?;
@@ -102,28 +102,28 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// The lines of places where samples were taken, as far as they have been read: they come at the end.
+    /// The source lines of sampled instructions read so far. They are at the end of a recording.
     pub fn lines(&self) -> &Lines {
         &self.lines
     }
 
-    /// What is known before the first event.
+    /// The header of the recording.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Where in the recording the next block begins.
+    /// Offset of the next block in bytes.
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// Clears `events` and fills it with those of the next block: about a hundred thousand, a million at most. After the end,
-    /// and after an error, the recording stops. Where it stops between two blocks, there may be more another time
+    /// Replaces `events` by those of the next block: about a hundred thousand, at most a million. After the end or an
+    /// error, no more events follow. A recording that stops between two blocks may have more later
     /// ([`super::Growing`]).
     ///
     /// # Errors
-    /// [`ErrorKind::Recording`] with the offset of the block that is damaged: what came before is sound, what comes after is
-    /// not read. [`ErrorKind::Io`] if the file cannot be read.
+    /// [`ErrorKind::Recording`] with the offset of a damaged block: everything before it is intact, and nothing after
+    /// it is read. [`ErrorKind::Io`] if the file cannot be read.
     pub fn block(&mut self, events: &mut Vec<Event>) -> Result<Block> {
         events.clear();
         let mut batch = std::mem::take(&mut self.batch);
@@ -135,8 +135,8 @@ impl<R: Read> Reader<R> {
         read
     }
 
-    /// Like [`Reader::block`], but gives what was recorded as it is: with samples, and without a time for each event. Use one
-    /// of the two.
+    /// Replaces `batch` by the contents of the next block: like [`Reader::block`], but with samples, and without a time
+    /// for each event. Use only one of the two methods on a reader.
     ///
     /// # Errors
     /// Those of [`Reader::block`].
@@ -184,7 +184,7 @@ fn unreadable(e: io::Error) -> Error {
     Error::new(ErrorKind::Io, "the recording cannot be read").caused_by(e)
 }
 
-/// Reads a block and holds it against its checksum. Memory grows with what is there, not with what the length claims.
+/// Reads a block and checks its checksum. Memory grows with the bytes that are present, not with the claimed length.
 fn raw_block(input: &mut impl Read, offset: usize) -> Result<Raw> {
     let mut head = Vec::with_capacity(9);
     input.take(9).read_to_end(&mut head).map_err(unreadable)?;
@@ -208,7 +208,7 @@ fn raw_block(input: &mut impl Read, offset: usize) -> Result<Raw> {
     Ok(Raw::Whole(kind, contents))
 }
 
-/// Reads all of a block's contents, which begin at that offset of the file.
+/// Decodes the contents of a block, which begin at that offset of the file. All bytes must be used.
 fn within<'c, T>(
     offset: usize,
     contents: &'c [u8],
@@ -217,7 +217,7 @@ fn within<'c, T>(
     let mut reader = BinaryReader::new(contents, offset);
     let value = read(&mut reader).map_err(|e| match e.kind() {
         ErrorKind::Recording => e,
-        // Those of the reader, whose words are about modules.
+        // Errors of the parser, whose messages are about modules.
         _ => damaged(e.offset().unwrap_or(offset), format!("the recording is damaged: {}", e.message())),
     })?;
     match reader.eof() {
@@ -431,10 +431,10 @@ fn stamp(r: &mut BinaryReader<'_>, times: &mut Times) -> Result<Option<Stamp>> {
     Ok(Some(Stamp { over: called.saturating_sub(ago), called, returned, host, before_event }))
 }
 
-/// More weight than a day is damage.
+/// Maximum plausible weight of a sample in nanoseconds: one day.
 const MOST_WEIGHT: u64 = 86_400_000_000_000;
 
-/// A longer path than any recorder notes is damage.
+/// Maximum length of a sample's path.
 const MOST_PATH: u32 = 4096;
 
 fn sample(r: &mut BinaryReader<'_>) -> Result<Option<Sample>> {
@@ -488,7 +488,7 @@ fn manual(manual: Manual) -> EventKind {
     EventKind::Manual(Box::new(manual))
 }
 
-/// The function that is named, or that is in a slot.
+/// Reads a function: by name or by slot.
 fn called(op: u8, named: u8, in_slot: u8, state: &mut State, r: &mut BinaryReader<'_>) -> Result<u32> {
     if op != named {
         return Ok(state.slots[usize::from(op - in_slot) % SLOTS]);
