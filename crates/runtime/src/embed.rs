@@ -84,10 +84,10 @@ use wasmtrace_trace::batch::Batch;
 use wasmtrace_trace::event::{Event, RunOutcome};
 use wasmtrace_trace::recording::Footer;
 
-/// Value of the interrupt flag if the consumer panicked. It is no signal's number.
+/// Value of the interrupt flag if the consumer panicked. It is not a signal number.
 const ABANDONED: i32 = i32::MAX;
 
-/// A module with hooks, for hosts that run it themselves.
+/// A hooked module for hosts that embed wasmtime.
 #[derive(Debug, Clone)]
 pub struct TracedModule {
     wasm: Vec<u8>,
@@ -95,36 +95,39 @@ pub struct TracedModule {
     needs: hooks::Needs,
     /// The clock of a module that records into a buffer.
     pub clock: ClockMode,
-    /// In a module with the hook set `threshold`: calls shorter than this, that made no longer ones, are counted only.
+    /// In a module with the hook set `threshold`: calls shorter than this are only counted, unless they contain a
+    /// longer call.
     pub min_duration: Duration,
 }
 
-/// What came of a recording.
+/// The result of a recording.
 #[derive(Debug)]
 pub struct RecordedCalls<R> {
-    /// What the calls gave.
+    /// The result of the calls.
     pub result: wasmtime::Result<R>,
-    /// How the guest ended, as `result` has it: `proc_exit` of wasmtime's WASI is an exit, an error of the host's own a trap
-    /// with the code `host_error`.
+    /// The outcome of the guest, derived from `result`: `proc_exit` of wasmtime's WASI is an exit, an error of the host
+    /// a trap with the code `host_error`.
     pub ending: RunOutcome,
-    /// Nanoseconds from the beginning to the end, without those for which the guest waited for its events to be consumed.
+    /// Duration in nanoseconds, without the time for which the guest waited for the consumer.
     pub duration: u64,
-    /// Nanoseconds for which it waited.
+    /// Nanoseconds for which the guest waited for the consumer.
     pub waited: u64,
 }
 
 impl<R> RecordedCalls<R> {
-    /// What a recording ends with.
+    /// The footer for a recording of these calls.
     pub fn end(&self) -> Footer {
         Footer { ending: self.ending.clone(), duration: self.duration }
     }
 }
 
 impl TracedModule {
-    /// Hooks a module; one that is hooked already, by us or another compiler of the Observe SDK, is taken as it is.
+    /// Instruments a module. A module that already has hooks of the Observe ABI, by wasmtrace or another compiler,
+    /// stays unchanged.
     ///
     /// # Errors
-    /// Those of [`wasmtrace_instrument::instrument`]; [`ErrorKind::Run`] if the module records into a buffer and does not say where it is.
+    /// Those of [`wasmtrace_instrument::instrument`]; [`ErrorKind::Run`] if the module records into a buffer but does
+    /// not say where it is.
     pub fn new(wasm: &[u8], options: &wasmtrace_instrument::Options) -> Result<TracedModule> {
         let module = wasmtrace_instrument::module::parse(wasm)?;
         let (wasm, warnings) = if wasmtrace_instrument::injected::is_hooked(&module) && !options.force {
@@ -137,29 +140,30 @@ impl TracedModule {
         Ok(TracedModule { wasm, warnings, needs, clock: ClockMode::default(), min_duration: Duration::ZERO })
     }
 
-    /// The module with its hooks: to be compiled by the host's engine.
+    /// The hooked module, to be compiled by the host's engine.
     pub fn wasm(&self) -> &[u8] {
         &self.wasm
     }
 
-    /// What could not be carried over into it.
+    /// The warnings of the instrumentation.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// Whether it records into a buffer.
+    /// Whether the module records into a buffer.
     pub fn has_buffer(&self) -> bool {
         self.needs.buffer.is_some()
     }
 
-    /// Gives the linker what `module`, which is [`TracedModule::wasm`] compiled, imports: hooks and manual API. `trace` finds the
-    /// [`TraceSlot`] in a store's data.
+    /// Defines the imports of `module` in the linker: hooks and manual API. `module` must be [`TracedModule::wasm`],
+    /// compiled. `trace` returns the [`TraceSlot`] in a store's data.
     ///
-    /// Modules import hooks by the same names and types, so a linker has those of one hooked module: another one's are refused, as
-    /// the linker refuses whatever is defined twice. Where it allows shadowing, they take the place of the first's.
+    /// Hooked modules import hooks by the same names and types, so a linker can only serve one of them. For another
+    /// module, the linker reports a duplicate definition. If it allows shadowing, the new definitions replace the old
+    /// ones.
     ///
     /// # Errors
-    /// [`ErrorKind::Run`] if the linker refuses.
+    /// [`ErrorKind::Run`] if the linker rejects a definition.
     pub fn add_to_linker<T: 'static>(
         &self,
         linker: &mut Linker<T>,
@@ -171,16 +175,17 @@ impl TracedModule {
             .map_err(|e| setup("the hooks cannot be defined (use one linker for each hooked module)", e))
     }
 
-    /// Records what happens in `store` during `calls`. `consume` gets the events, in order, a block at a time, on a thread of its
-    /// own, and at least four times a second, with none if there are none. All have been consumed when this returns. If it is
-    /// slower than the guest, the guest waits: nothing is dropped, and memory is bounded.
+    /// Records the events in `store` during `calls`. `consume` gets the events in order, one block at a time, on a
+    /// thread of its own. It is called at least four times a second, possibly without events. All events are consumed
+    /// when this returns. If `consume` is slower than the guest, the guest waits: nothing is dropped, and memory is
+    /// bounded.
     ///
     /// # Errors
-    /// [`ErrorKind::Run`] if the store is being recorded already, or there is no thread. What becomes of the guest is in
-    /// [`RecordedCalls`].
+    /// [`ErrorKind::Run`] if the store is already being recorded or a thread cannot be started. The outcome of the
+    /// guest is in [`RecordedCalls`].
     ///
     /// # Panics
-    /// If `calls` does; or if `consume` does: then the guest ends at its next event.
+    /// If `calls` panics, or if `consume` panics; in the latter case the guest ends at its next event.
     pub fn record<S: AsContextMut, R>(
         &self,
         store: S,
@@ -269,7 +274,7 @@ impl TracedModule {
                     })
                 })
                 .map_err(no_thread)?;
-            // After a panic too, hand over what is in the buffer. Otherwise the next recording would lose its first events.
+            // The buffer is handed over after a panic too. Otherwise the next recording would lose its first events.
             let result = catch_unwind(AssertUnwindSafe(|| calls(store.as_context_mut())));
             end(&mut store, &trace);
             let duration = clock.now();
@@ -280,15 +285,14 @@ impl TracedModule {
         })
     }
 
-    /// The same for calls that await: of modules with the hook set `observe`.
-    ///
-    /// If the future is dropped, the recording ends there.
+    /// Like [`TracedModule::record`], for asynchronous calls. Only for modules with the hook set `observe`. If the
+    /// future is dropped, the recording ends.
     ///
     /// # Errors
     /// Those of [`TracedModule::record`]; [`ErrorKind::Run`] if the module records into a buffer (see [above](self)).
     ///
     /// # Panics
-    /// If `consume` does.
+    /// If `consume` panics.
     pub async fn record_async<S: AsContextMut, R>(
         &self,
         mut store: S,
