@@ -82,11 +82,11 @@ impl RestoreData {
 }
 
 impl Manifest {
-    /// The contents of the custom section, without its name.
+    /// Encodes the contents of the custom section, without its name.
     ///
     /// All integers are unsigned LEB128, all strings are a length in bytes and UTF-8, `vec` is a count and its items:
     /// ```text
-    /// version=4  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  build_id:vec(byte) (since version 4)
+    /// version=4  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  build_id:vec(byte)
     /// strings:vec(string)
     /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
     /// restore: 0 | 1 and what taking the hooks out needs, to the end of the Manifest; only the compiler knows its form

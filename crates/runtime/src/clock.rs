@@ -1,15 +1,15 @@
-//! The time of a run, and who writes it into the guest's buffer.
+//! The clock of a run, and the threads that write it to the guest's buffer.
 //!
-//! The guest cannot read a clock by itself, only a word of its buffer. Two write it: the guest's own thread at each
-//! `flush`, and, where that is not enough, a thread that does nothing else.
+//! The guest cannot read a clock, only a word of its buffer. The guest's own thread writes that word at each `flush`.
+//! If that is not enough, a separate thread writes it too.
 //!
-//! *Coarse*: flushes come so often that the word is fresh, some five microseconds old where calls are dense (the producer
-//! sees to that, and `time_model` shares out what lies between them), and this thread only lowers the limit when there has been
-//! none for 100 µs, so that the next event is given its time when it comes. It never writes the time, and so never takes a
-//! core from the guest. Where calls below a threshold are counted only, there are no flushes while a call runs, so there it
-//! writes the time as well, each 100 µs.
+//! *Coarse*: flushes are frequent enough to keep the word up to date, about every 5 µs in call-heavy code (the producer
+//! ensures this, and `time_model` estimates times in between). The separate thread only lowers the limit if there was
+//! no flush for 100 µs, so that the next event is timestamped by a flush. It does not write the time and so never takes
+//! a core from the guest. With a threshold there are no flushes during a call, so the thread also writes the time every
+//! 100 µs.
 //!
-//! *Spin*: it writes the time each microsecond, and wants a core of its own for that.
+//! *Spin*: the separate thread writes the time every 1 µs and needs a core of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};

@@ -1,7 +1,8 @@
-//! For a host that embeds wasmtime: its own engine, store, linker, WASI and functions, and what happens in the guest.
+//! Recording in hosts that embed wasmtime with their own engine, store, linker, WASI and functions.
 //!
-//! A [`TracedModule`] knows a hooked module; a [`TraceSlot`] lies in the data of each store; [`TracedModule::record`] is around the calls that
-//! are to be recorded, as many as the host likes. Outside of it the hooks record nothing, but each event still calls the host.
+//! A [`TracedModule`] is a hooked module. The data of each store contains a [`TraceSlot`]. [`TracedModule::record`] records
+//! the calls in its closure, of which there may be any number. Outside of `record` the hooks record nothing, but with the
+//! hook set `observe` each event still calls the host.
 //!
 //! ```
 //! use wasmtime::{Engine, Linker, Module, Store};
@@ -40,28 +41,28 @@
 //! ```
 //!
 //! # Why a scope
-//! A module of the Observe set calls the host at each event. One that records into a buffer does not: two other threads look
-//! into its memory, and nobody may drop the store meanwhile. `record` borrows the store for as long as they do, and gives what
-//! is called a context of it, which cannot be dropped or exchanged. A future can be forgotten, and its borrow with it: so
-//! [`TracedModule::record_async`] takes modules of the Observe set alone.
+//! With the hook set `observe`, each event calls the host. With a buffer, two other threads read the guest's memory, so the
+//! store must not be dropped meanwhile. `record` borrows the store for that time and passes a context of it to the closure,
+//! which cannot be dropped or replaced. A leaked future would end this borrow while the threads are still running, so
+//! [`TracedModule::record_async`] only accepts modules with the hook set `observe`.
 //!
-//! # What to know
-//! - A hooked frame is larger: where a guest recurses deeply, give the engine [`HOOKED_STACK`](super::HOOKED_STACK) times the
+//! # Notes
+//! - Hooked frames are larger: if the guest recurses deeply, give the engine [`HOOKED_STACK`](super::HOOKED_STACK) times the
 //!   `max_wasm_stack`.
-//! - Each recording is a run with times of its own, which begin at 0. Several calls of one instance are several recordings, or
-//!   one, as the host has it; so are several instances, but for those with buffers, of which a recording takes one.
-//! - Stores are independent of each other: as many as one likes are recorded at a time, each on its thread, from one `TracedModule`.
-//! - A module that records into a buffer has one memory more: the pooling allocator's `max_memories_per_module`, and a limiter
-//!   that counts memories (`StoreLimitsBuilder::memories`), have to have room for it.
-//! - That memory (its export begins with `wasmtrace:buffer`) is the hooks' and the recording's: while a recording is on, other
-//!   threads write it, so a host that reads or writes it too has a data race.
-//! - A linker takes the hooks of one hooked module ([`TracedModule::add_to_linker`]): several modules want several linkers.
-//! - `consume` is called on a thread of its own, and what is recorded waits for it: the guest while it is slow, and the end of
-//!   the recording until it is through. With [`TracedModule::record_async`] that is a thread of the executor: a `consume` that waits
-//!   for a task of an executor with one thread waits for ever.
-//! - If an epoch callback (`Store::epoch_deadline_callback`) calls the guest, that call is recorded as a call of the function that was
-//!   interrupted.
-//! - A trap or an exit is the recording's ending; the spans that it left open are closed with that.
+//! - Each recording is a separate run, whose times begin at 0. Several calls of an instance can be one recording or several.
+//!   A recording can also contain several instances, but only one with a buffer.
+//! - Stores are independent: any number of them can be recorded at the same time from one `TracedModule`, each on its thread.
+//! - A module that records into a buffer has one more memory. The pooling allocator's `max_memories_per_module` and a limiter
+//!   that counts memories (`StoreLimitsBuilder::memories`) must allow for it.
+//! - The host must not access that memory (its export begins with `wasmtrace:buffer`). Other threads write to it during a
+//!   recording, so an access would be a data race.
+//! - A linker can serve one hooked module ([`TracedModule::add_to_linker`]): use one linker for each module.
+//! - `consume` is called on a thread of its own. The guest waits if `consume` is slow, and the end of the recording waits until
+//!   all events are consumed. With [`TracedModule::record_async`] the waiting thread is one of the executor: a `consume` that
+//!   waits for another task of a single-threaded executor waits forever.
+//! - If an epoch callback (`Store::epoch_deadline_callback`) calls the guest, that call is recorded as a call of the interrupted
+//!   function.
+//! - A trap or an exit becomes the outcome of the recording; open spans are closed with it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -237,7 +238,7 @@ impl TracedModule {
     /// Those of [`TracedModule::record`].
     ///
     /// # Panics
-    /// As [`TracedModule::record`].
+    /// Like [`TracedModule::record`].
     pub fn record_batches<S: AsContextMut, R>(
         &self,
         store: S,

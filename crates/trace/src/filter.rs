@@ -1,12 +1,12 @@
-//! Events → fewer events: calls that are too short or too deep are counted and left out.
+//! Drops and counts calls that are too short or too deeply nested.
 //!
-//! A call is *short* if it ends within the least duration, and nothing kept happened in it: then all that it called was
-//! short too. Whether it is, is known at its end, so an ENTER waits until its call is old enough, ends, or something happens
-//! in it that is kept (a manual span, a log line, `memory.grow`, an exception that crosses it). What comes out is in order
-//! and nested as what went in; what was left out comes as [`EventKind::Elided`], so totals stay exact.
+//! A call is *short* if it ends within the minimum duration and contains nothing that is kept; its callees are short
+//! then too. This is only known at its end. An entry therefore waits until its call is old enough, ends, or contains
+//! something that is kept (a manual span, a log line, `memory.grow`, an exception that unwinds it). The output is
+//! ordered and nested like the input. Dropped calls are reported as [`EventKind::Elided`], so totals stay exact.
 //!
-//! A guest with the hook set `threshold` leaves most short calls out by itself, and others not: those around which it handed
-//! its buffer over. Behind this filter both are the same.
+//! A guest with the hook set `threshold` drops most short calls itself, except those during which it handed its buffer
+//! over. After this filter both are treated equally.
 
 use std::collections::HashMap;
 

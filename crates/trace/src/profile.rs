@@ -1,9 +1,9 @@
-//! Calls → a call tree: how often, how long, from where.
+//! A call tree with counts and times.
 //!
-//! Recursion is folded: a function that is called while it is open on the same path adds to the node that is open, so
-//! the tree is no deeper than the program has functions, however deep it recurses. A node's *total* counts the outermost
-//! of such calls only; its *self time* counts all of them. So the self times of the tree add up to the time spent in
-//! hooked functions, to the nanosecond; totals of the callees of a recursive function may overlap.
+//! Recursion is merged: a call of a function that is open on the same path is added to the open node. The tree is never
+//! deeper than the number of functions in the program. A node's *total* counts only the outermost of such calls; its
+//! *self time* counts all of them. The self times of the tree add up exactly to the time spent in hooked functions.
+//! Totals of the callees of a recursive function may overlap.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,11 +1,13 @@
-//! A recording: events on disk, as they come.
+//! Recordings: events in a file, written as they arrive.
 //!
-//! `docs/recording-format.md` describes the format byte by byte. In short: a magic number, then blocks, each with its kind,
-//! its length and a checksum. The first holds the [`Header`], with the labels as a [`Manifest`]; the last the [`Footer`]; those
-//! in between hold events, one to two bytes each or less: a function is named by its slot in a small table of recent ones,
-//! a call that makes none and takes no time is one byte, and so are up to sixteen returns in a row. Times are written where
-//! they change; where events have none of their own, there are stamps between them. What was flushed can be read whatever becomes of the process, so a recording without an end is one of a
-//! process that was killed, or still runs.
+//! `docs/recording-format.md` describes the format byte by byte. In short: a magic number, then blocks with kind,
+//! length and checksum. The first block holds the [`Header`] with the labels as a [`Manifest`], the last one the
+//! [`Footer`]. Blocks in between hold events of at most one to two bytes each. A function is named by its slot in a
+//! small table of recent ones. A call without callees and duration takes one byte, and so do up to sixteen consecutive
+//! exits. Times are written when they change; events without times of their own have stamps between them.
+//!
+//! Blocks that were flushed can be read even if the process is killed. A recording without a footer belongs to a
+//! process that was killed or is still running.
 
 use std::io::{self, Write};
 

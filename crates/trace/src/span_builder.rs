@@ -1,21 +1,21 @@
-//! Events → spans: which call each exit ends, and what becomes of spans that are never closed.
+//! Builds spans from events: matches exits with calls, and closes spans that were never closed.
 //!
 //! # Calls
-//! An exit ends the innermost open call if that is of the same function. If it is of another one, an exception crossed
-//! the calls in between (hooks of this set do not see that): the innermost open call of the same function is looked
-//! for, and the calls above it are closed as [`SpanEnd::Unwound`]. If there is none, the exit is counted as stray and closes
-//! nothing.
+//! An exit ends the innermost open call if both are of the same function. Otherwise an exception has unwound the calls
+//! in between (which hooks of the set `observe` do not report). The innermost open call of the exit's function is
+//! searched, and the calls above it are closed as [`SpanEnd::Unwound`]. If there is none, the exit is counted as stray
+//! and closes nothing.
 //!
 //! # Manual spans
-//! A manual span encloses what happens until it is closed, whatever function closes it. So one that is opened in a
-//! helper which returns is *hoisted*: the helper's call ends, the span stays, now a child of the helper's caller. And a
-//! call that is open when the span around it closes (the helper that closes it) becomes a child of what is around the
-//! span. One that nobody closes lives to the end of the run, and is then closed as [`SpanEnd::Forgotten`].
+//! A manual span contains everything until it is closed, no matter which function closes it. If a helper opens a span
+//! and returns, the span is *hoisted*: the helper's call ends, and the span becomes a child of the helper's caller. If
+//! a call is open when the span around it closes (as in a helper that closes it), the call becomes a child of the
+//! span's parent. A span that is never closed ends with the run, as [`SpanEnd::Forgotten`].
 //!
-//! The *own time* of a span is its duration without that of the spans in it; where a helper and the span that it opened
-//! overlap, the time counts as the span's. Own times add up to the time spent in hooked functions, to the nanosecond.
+//! The *self time* of a span is its duration without its children. If a helper and the span that it opened overlap, the
+//! time counts for the span. Self times add up exactly to the time spent in hooked functions.
 //!
-//! At the end of the run what is still open is closed with the run's ending.
+//! At the end of the run, open spans are closed with the outcome of the run.
 
 use std::collections::HashMap;
 use std::sync::Arc;

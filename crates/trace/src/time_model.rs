@@ -1,21 +1,21 @@
-//! When the events of a batch happened, of which only some have a time.
+//! Estimates the times of the events in a batch, of which only some are measured.
 //!
-//! Where calls are dense the guest calls the host once in a thousand events, and the time between two stamps has to be
-//! shared out among the *steps* between them: from one event to the next. As many shares as steps would be wrong: in a loop
-//! that calls a function of a thousand instructions and one of three, both would seem to take the same. So the consumer
-//! learns how long each kind of step takes, from pairs of stamps with one step between them, and shares out by that. A kind is
-//! which event comes after which. The pairs are chosen by a count of events and at random, so each kind is measured as often,
-//! in proportion, as it occurs, and its mean is not biased. Stamps themselves are exact, so the time of an event is never
-//! wrong by more than the few microseconds between two of them.
+//! In call-heavy code the guest calls the host once in about a thousand events. The time between two stamps has to be
+//! distributed over the *steps* from one event to the next. Equal shares would be wrong: if a loop calls a function of
+//! 1,000 instructions and one of three, both would seem to take the same time. The consumer therefore learns the
+//! duration of each kind of step, from pairs of stamps with one step between them. The kind of a step is its pair of
+//! event words. Pairs are chosen by counting events, with a random part, so each kind is measured in proportion to its
+//! frequency and its mean is not biased. Stamps are exact, so the error of an event's time is at most the few
+//! microseconds between two of them.
 //!
-//! What a mean cannot tell: a function that takes longer when one caller calls it than another has the same mean for both,
-//! and a step that once in a thousand times takes a thousand times as long has no mean worth the name. So these times serve
-//! spans, which need a beginning and an end each, and runs that are too short to be sampled; call trees are measured by
-//! samples ([`super::calltree`]).
+//! A mean has limits: a function that takes longer for one caller than for another has the same mean for both, and a
+//! step that rarely takes a thousand times as long has no meaningful mean. These times are therefore used for spans,
+//! which need a begin and an end each, and for runs that are too short to be sampled. Call trees use samples
+//! ([`super::calltree`]).
 //!
-//! The road not taken: stamps at random *times*, by a thread that writes the clock's word. They need no model, but a sleeping
-//! thread comes round once in 150 µs only, which leaves a run of a millisecond with seven of them, and one that spins wants
-//! a core (that is `--clock spin`).
+//! The alternative is stamps at random *times*, by a thread that writes the clock word. That needs no model. But a
+//! sleeping thread wakes up about every 150 µs, which gives seven stamps for a run of a millisecond, and a thread in a
+//! busy loop needs a core (this is `--clock spin`).
 
 use super::batch::{Batch, MarkKind, Place, Sample, Stamp, apart, said};
 use crate::event::Event;

@@ -38,37 +38,37 @@ pub(crate) use sections::is_known;
 use sections::{INDEXES, NAMES, Name, Sections};
 use units::{Header, Reference};
 
-/// What becomes of the debug sections of a module.
+/// The changes of the debug sections of a module.
 #[derive(Debug, Default)]
 pub(crate) struct Dwarf {
-    /// By where the section stands in the file.
+    /// By the offset of the section in the file.
     changes: HashMap<usize, Change>,
-    /// What was left out, and why.
+    /// Warnings about dropped debug information.
     pub(crate) warnings: Vec<Warning>,
 }
 
-/// What becomes of one section that does not stay as it is.
+/// The change of one section.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Its data changes.
+    /// Its data is patched.
     Patched(Patches),
-    /// It is left out.
+    /// It is dropped.
     Dropped,
 }
 
 impl Dwarf {
-    /// What becomes of the section that stands there; `None` if it stays.
+    /// The change of the section at that offset; `None` if it stays unchanged.
     pub(crate) fn change(&self, section_start: usize) -> Option<&Change> {
         self.changes.get(&section_start)
     }
 
-    /// The same, for whoever needs it no more: changes may be as large as what they are of.
+    /// Takes the change of the section at that offset, to free its memory: changes may be as large as the section.
     pub(crate) fn take(&mut self, section_start: usize) -> Option<Change> {
         self.changes.remove(&section_start)
     }
 }
 
-/// Carries the debug sections of a module.
+/// Relocates the debug sections of a module.
 pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
     let mut dwarf = Dwarf::default();
     let mut report = Report::default();
@@ -77,7 +77,7 @@ pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
     for section in module.sections() {
         let Some(name) = NAMES.iter().position(|(_, name)| section.name == Some(name)) else { continue };
         if places[name].is_some() {
-            // Readers take the first, or the last.
+            // Readers use either the first or the last one.
             report.left_out.push(|| format!("a second section {}", NAMES[name].1));
             dwarf.changes.insert(section.whole.start, Change::Dropped);
             continue;
@@ -116,18 +116,18 @@ pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
     dwarf
 }
 
-/// What is to be told of the relocation.
+/// Messages about the relocation.
 #[derive(Debug, Default)]
 struct Report {
-    /// What was left out, and why.
+    /// Dropped debug information, with reasons.
     left_out: List,
-    /// Whether units are among that. Readers make themselves what indexes of all units would have said.
+    /// Whether units are among it. Readers compute the indexes of all units themselves then.
     units_are_left_out: bool,
-    /// Units whose entries are in a file of their own.
+    /// Units whose entries are in a separate file.
     skeletons: List,
 }
 
-/// The first of what may be many.
+/// The first items of a list that may be long.
 #[derive(Debug, Default)]
 struct List {
     named: Vec<String>,
@@ -139,7 +139,7 @@ impl List {
         if self.named.len() < 20 { self.named.push(name()) } else { self.more += 1 }
     }
 
-    /// A sentence about them, if there are any.
+    /// A warning about the items, if there are any.
     fn warning(&self, sentence: &str) -> Option<Warning> {
         let more = if self.more > 0 { format!("; and {} more", self.more) } else { String::new() };
         let message = || format!("{sentence}: {}{more}", self.named.join("; "));
@@ -157,7 +157,7 @@ impl Report {
 
 type Changes = Vec<Option<Change>>;
 
-/// Carries what has been found; an error where so much is wrong that nothing can be kept.
+/// Relocates the parsed sections. Returns an error if nothing can be kept.
 fn relocate_sections(
     sections: &Sections<'_>,
     offsets: &OffsetMap,
@@ -261,7 +261,7 @@ fn relocate_sections(
         .collect()
 }
 
-/// Empties the units that cannot be relocated, by name.
+/// Empties the units that cannot be relocated, and names them.
 fn leave_out(
     sections: &Sections<'_>,
     units: &[(&Header, Unsupported)],
@@ -283,12 +283,12 @@ fn leave_out(
     Ok(())
 }
 
-/// An error about bytes that would be written twice.
+/// An error about bytes that would be patched twice.
 fn conflict(name: Name) -> impl Fn(usize) -> (Name, Unsupported) {
     move |at| (name, Unsupported { at, what: "two units read the same bytes differently" })
 }
 
-/// Lists that have become longer, and what leads to them.
+/// Writes lists that have become longer, and the offsets to them.
 fn settle_lists(
     context: &Context<'_>,
     references: &[(Name, Reference)],
@@ -314,7 +314,7 @@ fn settle_lists(
     Ok(())
 }
 
-/// `.debug_addr`: the addresses of code in it, each of which several units may name.
+/// `.debug_addr`: relocates its code addresses, each of which several units may refer to.
 fn carry_pool(data: &[u8], mut pooled: Vec<(u32, u8)>, addresses: &Addresses<'_>) -> Result<Patches> {
     let mut patches = Patches::default();
     pooled.sort_unstable();
@@ -333,7 +333,7 @@ fn carry_pool(data: &[u8], mut pooled: Vec<(u32, u8)>, addresses: &Addresses<'_>
     Ok(patches)
 }
 
-/// The tables of abbreviations that units name, each read once.
+/// The abbreviation tables of units, each read once.
 fn read_abbrevs(section: &[u8], headers: &[Header]) -> Result<HashMap<(u64, Encoding), Result<Abbrevs>>> {
     let mut tables = HashMap::new();
     let mut read = 0;
@@ -344,7 +344,7 @@ fn read_abbrevs(section: &[u8], headers: &[Header]) -> Result<HashMap<(u64, Enco
             read += length;
             table
         });
-        // Tables may share their end, and then reading them all takes the square of their length.
+        // Tables may share their ends; reading all of them would then take quadratic time.
         if read > 8 * section.len() + 4096 {
             return Err(Unsupported { at: 0, what: "tables overlap" });
         }
@@ -352,7 +352,7 @@ fn read_abbrevs(section: &[u8], headers: &[Header]) -> Result<HashMap<(u64, Enco
     Ok(tables)
 }
 
-/// `.debug_macro`: each unit may name its line table.
+/// `.debug_macro`: relocates the offsets of line tables, which each unit may contain.
 fn carry_macros(data: &[u8], mut units: Vec<u64>, lines: &Lines) -> Result<Patches> {
     let mut patches = Patches::default();
     units.sort_unstable();

@@ -1,13 +1,14 @@
 //! The blocks of a guest's buffer: where the guest writes, and when it calls `flush`.
 //!
-//! # How often the guest calls
-//! A call costs about as much as twenty events. How many events may pass until the next is decided at each: so many that it
-//! takes some [`FLUSH_EVERY`]. Where calls are rare each event has its call and its exact time; where they are dense a whole
-//! block passes. Then two events in a row call, so that what lies between them is known exactly: from such pairs the consumer
-//! learns how to share out the time between calls that are far apart (see [`wasmtrace_trace::time_model`]).
+//! # Rate of flushes
+//! A flush costs about as much as 20 events. Each flush sets the number of events until the next one, such that it
+//! comes after about [`FLUSH_EVERY`]. If calls are rare, each event causes a flush and has an exact time; in call-heavy
+//! code a whole block passes. Then two successive events flush, so that the step between them is measured exactly. From
+//! such pairs the consumer learns to distribute the time between distant flushes (see [`wasmtrace_trace::time_model`]).
 //!
-//! A sampled guest flushes less often after 100 ms or a million events, because the average steps are known by then. If each event
-//! needs a time, it flushes every [`FLUSH_LATER`]. Otherwise it flushes when a block is full, and four times a second.
+//! A sampled guest flushes less often after 100 ms or a million events, because the average steps are known by then. If
+//! each event needs a time, it flushes every [`FLUSH_LATER`]. Otherwise it flushes when a block is full, and four times
+//! a second.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,8 +1,8 @@
-//! Corrects what steps are thought to take by where samples say that the time went, so that what spans of a function take in
-//! sum agrees with its samples.
+//! Corrects modelled step durations by samples, so that the spans of a function take as long in total as its samples
+//! say.
 //!
-//! A step's time is that of the function which is the innermost open one between its two events. Of each function it is added
-//! up how long it took by the model, and by samples; the ratio of the two is the factor for its steps from then on.
+//! A step belongs to the innermost open function between its two events. For each function, modelled and sampled time
+//! are added up. Their ratio is the factor for its further steps.
 
 use std::collections::HashMap;
 
