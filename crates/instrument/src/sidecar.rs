@@ -56,7 +56,7 @@ impl SidecarFiles {
     /// Parses the files. A damaged source map only causes a warning.
     ///
     /// # Errors
-    /// [`ErrorKind::Sidecar`](wasmtrace_abi::error::ErrorKind::Sidecar) if the debug file does not belong to the
+    /// [`ErrorKind::Sidecar`] if the debug file does not belong to the
     /// module.
     pub fn read(&self, module: &Module<'_>) -> Result<Sidecars<'_>> {
         let mut sidecars = Sidecars::default();

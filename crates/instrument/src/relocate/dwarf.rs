@@ -1,12 +1,13 @@
-//! DWARF, relocated across an [`OffsetMap`]: what it said of an instruction, it says of the instruction where that is now.
+//! Relocates DWARF across an [`OffsetMap`]: everything it says about an instruction is kept for the instruction's new
+//! offset.
 //!
-//! Addresses are offsets from the start of the code section's contents (tool-conventions, "DWARF for WebAssembly"). Code is
-//! only ever added, which makes it simple: fields of fixed width are patched where they stand, so that offsets between
-//! sections hold; lists and line tables of variable width may grow, and the few offsets that lead there are patched. Nothing
-//! is decoded into a tree and encoded again.
+//! Addresses are offsets from the start of the code section's contents (tool-conventions, "DWARF for WebAssembly").
+//! Code is only added. Fields of fixed width are patched in place, so offsets between sections stay valid. Lists and
+//! line tables of variable width may grow, and the few offsets to them are patched. Nothing is decoded into a tree and
+//! encoded again.
 //!
-//! What cannot be relocated is left out and named, unit by unit; a wrong address is never written. All of it is our own
-//! reading: a library would say what an attribute is, but not where it stands.
+//! Units that cannot be relocated are dropped with a warning; a wrong address is never written. The sections are parsed
+//! here because a library returns the values of attributes, but not their positions.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

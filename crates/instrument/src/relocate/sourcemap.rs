@@ -32,56 +32,56 @@ pub(crate) mod url;
 
 use json::{Json, text_of};
 
-/// Why a map cannot be read.
+/// The result of reading a map, with the reason if it cannot be read.
 pub(crate) type Result<T, E = &'static str> = std::result::Result<T, E>;
 
-/// Longer paths are damage, or meant to fill the memory.
+/// Maximum length of a path in bytes. Longer paths are damaged or malicious.
 const LONGEST_PATH: usize = 4 << 10;
 
-/// A map that has been read.
+/// A parsed source map.
 #[derive(Debug)]
 pub(crate) struct SourceMap<'m> {
     text: Cow<'m, [u8]>,
-    /// One, or the sections of an indexed map.
+    /// One part, or the sections of an indexed map.
     parts: Vec<Part>,
 }
 
 /// A map that is not indexed.
 #[derive(Debug, Default)]
 struct Part {
-    /// In an indexed map: where in the file it begins, and where that number stands.
+    /// In an indexed map: the position of the number with its offset in the module, and that offset.
     offset: Option<(Range<usize>, u64)>,
-    /// Where its `mappings` stand, with their quotes.
+    /// The range of its `mappings`, including quotes.
     mappings: Range<usize>,
-    /// Where each of its sources is named; nothing, if that is not known.
+    /// The range of each source's name, if it is known.
     sources: Vec<Option<Range<usize>>>,
     root: Option<Range<usize>>,
 }
 
-/// One segment.
+/// A segment of `mappings`.
 struct Segment<'t> {
-    /// An offset in the file.
+    /// An offset in the module.
     column: u64,
-    /// What stands in the text behind the column.
+    /// The text after the column.
     rest: &'t [u8],
     /// The source and its line, from 0.
     place: Option<(u64, u64)>,
 }
 
-/// The segments of the one line, in the order in which they stand.
+/// The segments of the only line, in text order.
 struct Segments<'t> {
-    /// What has not been read of the line.
+    /// The rest of the line.
     line: Option<&'t [u8]>,
-    /// Sums: column, source, line, column there, name.
+    /// Running sums: column, source, line, column in the source, name.
     sums: [i64; 5],
     begins_at: u64,
 }
 
 impl<'m> SourceMap<'m> {
-    /// Reads a map of a module that is `length` bytes long.
+    /// Parses a map of a module that is `length` bytes long.
     pub(crate) fn read(text: Cow<'m, [u8]>, length: usize) -> Result<Self> {
         let start = if text.starts_with(b")]}'") {
-            // What keeps a browser from running it (ECMA-426, "JSON over HTTP transport").
+            // A line that prevents browsers from running it (ECMA-426, "JSON over HTTP transport").
             text.iter().position(|byte| *byte == b'\n').ok_or("it is not a JSON source map")?
         } else if text.starts_with(b"\xef\xbb\xbf") {
             3
@@ -104,7 +104,7 @@ impl<'m> SourceMap<'m> {
         Ok(map)
     }
 
-    /// Reads a map that a `data:` URL holds.
+    /// Parses a map in a `data:` URL.
     pub(crate) fn read_data(url: &str, length: usize) -> Result<Self> {
         let text = url::read_data(url).ok_or("its data is damaged")?;
         Self::read(Cow::Owned(text), length)
@@ -114,7 +114,7 @@ impl<'m> SourceMap<'m> {
         text_of(&self.text, part.mappings.clone())
     }
 
-    /// The map of the module where each code section's contents begin at these offsets of the files, before and after.
+    /// Relocates the map. The contents of the code section begin at these offsets of the modules, before and after.
     pub(crate) fn relocate(&self, offsets: &OffsetMap, (old, new): (usize, usize)) -> Vec<u8> {
         const READ: &str = "read before";
         let mut addresses = Addresses::new(offsets);
@@ -151,7 +151,7 @@ impl<'m> SourceMap<'m> {
                 last = column;
                 out.extend_from_slice(segment.rest);
             }
-            // Other lines than the first mean nothing in a module; what they say stays.
+            // Only the first line is meaningful in a module; other lines are copied.
             let line = mappings.find(';').unwrap_or(mappings.len());
             out.extend_from_slice(&mappings.as_bytes()[line..]);
             out.push(b'"');
@@ -161,12 +161,12 @@ impl<'m> SourceMap<'m> {
         patches.apply(&self.text)
     }
 
-    /// The same as the `data:` URL that takes the place of this one.
+    /// Relocates the map into the `data:` URL that replaces this one.
     pub(crate) fn relocate_data(&self, url: &str, offsets: &OffsetMap, starts: (usize, usize)) -> String {
         url::write_data(url, &self.relocate(offsets, starts)).expect("it was read as such a URL")
     }
 
-    /// For each function that it knows the file and the line, from 1, of its first segment.
+    /// File and line (from 1) of the first segment of each function that has one.
     pub(crate) fn functions(&self, module: &Module<'_>) -> HashMap<FuncIdx, (Arc<str>, u32)> {
         let Some(code) = module.section(id::CODE) else { return HashMap::new() };
         let funcs: Vec<FuncIdx> = module.defined_funcs().collect();
@@ -188,7 +188,7 @@ impl<'m> SourceMap<'m> {
             }
         }
         let mut paths: HashMap<(usize, u64), Option<Arc<str>>> = HashMap::new();
-        // A source may have a name of many bytes, behind a root that all share.
+        // Sources may have very long names, with a common root.
         let mut room = module.bytes().len() + self.text.len() + (1 << 20);
         let mut found = HashMap::new();
         for (func, first) in funcs.into_iter().zip(first) {
@@ -205,9 +205,10 @@ impl<'m> SourceMap<'m> {
         found
     }
 
-    /// File and line (from 1) of each of these offsets in the module, which ascend: of the last segment that begins there or before.
+    /// File and line (from 1) of each offset in the module, from the last segment that begins there or before. Offsets
+    /// must ascend.
     pub(crate) fn lines(&self, wanted: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
-        /// Where a segment begins, in which part it is, and its source and line.
+        /// The start of a segment, its part, and its source and line.
         type Begins = (u64, usize, Option<(u64, u64)>);
         let mut all: Vec<Begins> = Vec::new();
         for (number, part) in self.parts.iter().enumerate() {
@@ -241,7 +242,7 @@ impl<'m> SourceMap<'m> {
     }
 }
 
-/// Reads one map; a section of an indexed one, if `offset` is where it begins.
+/// Parses a map, or a section of an indexed one if `offset` is given.
 fn read_map(
     text: &[u8],
     json: &mut Json<'_>,
@@ -352,7 +353,7 @@ impl<'t> Segments<'t> {
     }
 }
 
-/// A number of base64 digits, five bits each from the lowest, the first of which is the sign; 32 bits at most.
+/// Reads a base64 VLQ: five bits per digit, lowest first, of which the first is the sign; at most 32 bits.
 fn read_vlq(text: &[u8], at: &mut usize) -> Result<i64> {
     let (mut value, mut func_map) = (0i64, 0);
     loop {
