@@ -8,8 +8,8 @@
 //! 4. DWARF (`DW_AT_linkage_name`, else `DW_AT_name` with its namespaces)
 //! 5. its index: `func[17]`
 //!
-//! File and line come from DWARF whatever gives the name; where there is none, from the source map: those of the function's
-//! first segment, which is near its declaration, unless that is of a function that was inlined. A debug file
+//! File and line come from DWARF, independently of the name's source. Without DWARF they come from the source map: those of
+//! the function's first segment, which is near its declaration unless it belongs to an inlined function. A debug file
 //! ([`crate::sidecar`]) provides names and DWARF that the module lacks. In a module with a [`Manifest`], names, files and
 //! lines of hooked functions come from the Manifest: they were read when the module was instrumented.
 

@@ -1,21 +1,21 @@
 //! The third stage of the compiler: applies rules to labels. The result is a [`Plan`]: which functions are hooked, and by
 //! which rule.
 //!
-//! A rule is `[+|-][kind:]pattern`; without a sign it is `+`. Rules are read in order and the last that matches a
-//! function wins. If the first rule is `+`, nothing is hooked to begin with; else everything that has a body here,
-//! except bindings to the manual API.
+//! A rule is `[+|-][kind:]pattern`; without a sign it is `+`. For each function, the last matching rule wins. If the first
+//! rule is `+`, no function is selected initially; otherwise all functions with a body are, except bindings to the manual
+//! API.
 //!
-//! | kind | what the pattern is held against |
+//! | kind | matched text |
 //! |---|---|
 //! | `fn` (default) | the demangled name, with and without its arguments |
-//! | `raw` | the name as it stands in the module |
-//! | `file` | the source file, or any end of it that begins after a `/` |
+//! | `raw` | the name in the module, possibly mangled |
+//! | `file` | the path of the source file, or a suffix of it that begins after a `/` |
 //! | `crate` | the first segment of a Rust or C++ path, the package of a Go name |
 //! | `export` | the names that the function is exported under |
-//! | `import` | of an imported function, `module.name` or `name` (with [`Rules::imports`] only) |
+//! | `import` | `module.name` or `name` of an imported function (only with [`Rules::imports`]) |
 //! | `idx` | its index in the input: `12`, `30..40` (without 40), `30..=40` |
 //! | `lang` | `rust`, `c`, `c++`, `go`, `zig`, `assemblyscript` |
-//! | `group` | `@user`, `@std`, `@alloc`, `@exports`, `@imports`, `@tiny`, `@leaf` (the kind can be left out) |
+//! | `group` | `@user`, `@std`, `@alloc`, `@exports`, `@imports`, `@tiny`, `@leaf` (the kind is optional) |
 //!
 //! In a pattern, `*` matches anything without `::`, `.` and `/`, and `**` matches everything. All other characters are
 //! literal, since names contain `{`, `[` and `?`. `=name` is an exact name, `/re/` a regular expression that may match

@@ -1,4 +1,4 @@
-//! Interrupts the guest's thread at random moments and notes where it is.
+//! The sampler: interrupts the guest's thread at random moments and records where it is.
 //!
 //! A timer of the kernel sends `SIGPROF` to the thread that the guest runs on (`timer_create(2)`, `SIGEV_THREAD_ID`), once;
 //! the handler writes down the program counter and how many events there were, and sets the timer again, for an interval
@@ -7,8 +7,8 @@
 //! measured: a signal that comes then does not set the timer again, and the return to the guest does. So a guest that waits
 //! for minutes is interrupted once, and a system call of the host's at most once (`SA_RESTART` goes on with most).
 //!
-//! The road not taken: a second thread that sends the signals. They come late where the guest is in the kernel for a page
-//! fault, so that one store had 28 % of a program's time instead of 5.
+//! The alternative is a second thread that sends the signals. They arrive late if the guest is in the kernel for a page
+//! fault: one store instruction then had 28 % of a program's time instead of 5 %.
 //!
 //! # Why the unsafe code is sound
 //! - The handler is installed when nobody else has one for `SIGPROF`, and taken away with the last run that is sampled. It

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         .filter(|f| !matches!(*f, "FLOATS" | "GC_TYPES"))
         .map(|f| f.to_lowercase().replace('_', "-"))
         .collect();
-    // After `features::needed`, which parses the module once more: only one of them needs memory at a time.
+    // After `features::needed`, which parses the module again: the labels need not be in memory at the same time.
     let labels = label(&module);
     global.warn("", &labels.warnings);
     let of_hooks = injected::injected_functions(&module);

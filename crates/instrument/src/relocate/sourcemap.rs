@@ -1,21 +1,21 @@
-//! Source maps (ECMA-426, version 3), relocated across an [`OffsetMap`]: what one said of an instruction, it says of the
-//! instruction where that is now.
+//! Relocates source maps (ECMA-426, version 3) across an [`OffsetMap`]: each segment is kept for the new offset of its
+//! instruction.
 //!
-//! In the map of a module all is on one line, whose columns are offsets in the file. `mappings` is a list of segments, up to
-//! five numbers each, every one of them as the difference to the one before:
+//! The map of a module has one line, whose columns are offsets in the file. `mappings` is a list of segments of up to
+//! five numbers, each encoded as the difference to that of the previous segment:
 //!
 //! ```text
 //! "mappings": "wB + A + I + E,  E + A + A + C,  …"      a segment: column, source, line, column there, name
 //!              ↑ written anew   ↑                       all else is copied, so the other differences stay right
 //! ```
 //!
-//! So the text stays what it is, byte for byte, but for the first number of each segment and, in an indexed map, where each
-//! section begins. The crate `sourcemap` would read all of it into a tree and write its own: members that it does not know,
-//! the sections and the order are lost, and it needs serde, which the compiler alone does without.
+//! The text stays unchanged, byte for byte, except the first number of each segment and, in an indexed map, the start of
+//! each section. The crate `sourcemap` would parse the map into a tree and write a new one: unknown members, sections and the
+//! order would be lost. It also needs serde, which the compiler does not use otherwise.
 //!
-//! Where an offset goes is the rule of [`super::addresses`]: before what was inserted there, so that the hook of the exit and
-//! all inside belong to the segment of the instruction that they stand before; the entry hook belongs to a segment in front
-//! of the first operator if there is one, as that is where the function opens, else to the first operator's.
+//! Offsets follow the rule of [`super::addresses`]: an offset maps to the start of the code inserted there. The exit hook and
+//! all inner hooks belong to the segment of the instruction after them. The entry hook belongs to the opening of the
+//! function, if a segment precedes the first operator; otherwise it belongs to the first operator's segment.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
