@@ -197,9 +197,10 @@ impl TracedModule {
         self.record_with(store, trace, false, || with_times(consume), calls)
     }
 
-    /// Like [`TracedModule::record`], but `consume` gets batches, in which events have no times of their own. Use it for call trees
+    /// Records the events in `store` during `calls`, like [`TracedModule::record`]. `consume` gets batches, in which events have
+    /// no times of their own; this has less overhead for each event. Use it for call trees
     /// ([`CallTree::batch`](wasmtrace_trace::calltree::CallTree::batch)) and recordings
-    /// ([`Writer::batch`](wasmtrace_trace::recording::Writer::batch)); it does less work for each event.
+    /// ([`Writer::batch`](wasmtrace_trace::recording::Writer::batch)).
     ///
     /// For a module with a buffer, the consuming thread also notes from time to time how many events the guest has written. A call
     /// tree uses these samples ([`Place::Seen`](wasmtrace_trace::batch::Place::Seen)) for its times. Unlike

@@ -1,26 +1,27 @@
 //! The sampler: interrupts the guest's thread at random moments and records where it is.
 //!
-//! A timer of the kernel sends `SIGPROF` to the thread that the guest runs on (`timer_create(2)`, `SIGEV_THREAD_ID`), once;
-//! the handler writes down the program counter and how many events there were, and sets the timer again, for an interval
-//! that is exponentially distributed: then the moments are a Poisson process, which falls nowhere more often than elsewhere,
-//! wherever it was interrupted. While the host works for the guest there is nothing to sample, since calls of the host are
-//! measured: a signal that comes then does not set the timer again, and the return to the guest does. So a guest that waits
-//! for minutes is interrupted once, and a system call of the host's at most once (`SA_RESTART` goes on with most).
+//! A one-shot kernel timer sends `SIGPROF` to the guest's thread (`timer_create(2)`, `SIGEV_THREAD_ID`). The handler records
+//! the program counter and the number of events so far, and sets the timer again to an exponentially distributed interval.
+//! The samples are then a Poisson process, which is not biased towards any part of the program.
+//!
+//! Host calls are measured and not sampled. A signal during a host call does not set the timer again; the return to the guest
+//! does. A guest that waits for minutes is therefore interrupted once, and a system call of the host at most once
+//! (`SA_RESTART` restarts most of them).
 //!
 //! The alternative is a second thread that sends the signals. They arrive late if the guest is in the kernel for a page
 //! fault: one store instruction then had 28 % of a program's time instead of 5 %.
 //!
 //! # Why the unsafe code is sound
-//! - The handler is installed when nobody else has one for `SIGPROF`, and taken away with the last run that is sampled. It
-//!   finds its run by a variable of the thread, which is set while there is a [`Sampling`] on that thread's stack, and that
-//!   keeps the run's [`Samples`]. Once `timer_delete` has returned, no signal is on its way: one that was pending has been
-//!   delivered on the return of that very call, since this thread does not block it.
-//! - It calls `clock_gettime` and `timer_settime` and nothing else that is not arithmetic or an atomic access: these are safe
-//!   in a handler. `errno` is given back.
-//! - It runs on the alternate stack that Rust and wasmtime set up for their own handlers, so it needs nothing of the guest's.
-//! - It reads the stack where the program counter is in the engine's code alone. There the frame pointer leads from frame to
-//!   frame (Cranelift's `preserve_frame_pointers`, which wasmtime insists on, for its own backtraces); each is read only if
-//!   it lies above the one before and inside of this thread's stack.
+//! - The handler is only installed if the process has no other one for `SIGPROF`, and removed with the last sampled run. It
+//!   finds its run through a thread-local variable, which is set while a [`Sampling`] is on that thread's stack and keeps the
+//!   run's [`Samples`] alive. After `timer_delete` has returned, no signal is pending: a pending signal was delivered on the
+//!   return of that call, since this thread does not block it.
+//! - Apart from arithmetic and atomic accesses, the handler only calls `clock_gettime` and `timer_settime`, which are safe in
+//!   a handler. It restores `errno`.
+//! - It runs on the alternate stack that Rust and wasmtime set up for their own handlers, so it does not use the guest's stack.
+//! - It only reads the stack if the program counter is in code of the engine. There, frame pointers are linked (Cranelift's
+//!   `preserve_frame_pointers`, which wasmtime needs for its own backtraces). Each frame is only read if it is above the
+//!   previous one and within this thread's stack.
 //! - The engine's image is memory that a [`wasmtime::Module`] keeps mapped and never writes.
 
 #![cfg_attr(all(target_os = "linux", target_arch = "x86_64"), expect(unsafe_code, reason = "signals, timers, stacks"))]
