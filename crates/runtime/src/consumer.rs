@@ -220,7 +220,7 @@ impl<'m> Consumer<'m> {
         let (mut taken, mut last) = (0, first);
         // The exit of a leaf call that was split because a sample was taken inside it.
         let mut owed = None;
-        // Merges stamps and samples, each of which are in order.
+        // Merges stamps and samples, both of which are in order.
         loop {
             let stamp = self.stamps.front().map(|(at, _)| *at).filter(|at| *at <= behind);
             let is_due = |sample: &&RawSample| sample.words <= behind && sample.events <= self.events_taken;
