@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// Do not validate function bodies
     ///
     /// Saves about a third of the time. Everything else is still validated, and code that cannot be decoded is still an error.
-    /// Results for invalid bodies are unspecified, and `strip` may not restore them: validate the output if in doubt.
+    /// Results for invalid bodies are unspecified, and `strip` might not restore them: validate the output if in doubt.
     #[arg(long, conflicts_with_all = ["verify", "force"])]
     no_validate: bool,
     /// Prove that each output is the input plus hooks before writing it

@@ -36,8 +36,8 @@ impl clap::Args for SelectArgs {
                 .allow_hyphen_values(true)
                 .help("Add a selection rule `[+|-][kind:]pattern`; the last matching rule wins")
                 .long_help(
-                    "Add a selection rule `[+|-][kind:]pattern`. The last matching rule wins. If the first rule begins \
-                     with `+`, no function is selected initially, otherwise all are.\n\n\
+                    "Add a selection rule `[+|-][kind:]pattern`; without a sign it is `+`. The last matching rule wins. If the \
+                     first rule is `+`, no function is selected initially, otherwise all are.\n\n\
                      Kinds: fn (default), raw, file, crate, export, import, idx, lang, group.\n\
                      Groups: @user, @std, @alloc, @exports, @imports, @tiny, @leaf.\n\
                      `*` does not match `::`, `.` or `/`; `**` matches everything. `=name` is an exact name, `/re/` a regular \
