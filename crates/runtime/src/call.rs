@@ -47,7 +47,7 @@ pub(super) fn call(
             }
             // A module whose start function has run already needs no `_start`.
             Err(_) if instance.get_func(&mut *store, "_start").is_none() => Ok((RunOutcome::Returned, Vec::new())),
-            Err(e) => Err(setup("`_start` is no entry function", e)),
+            Err(e) => Err(setup("`_start` does not have the type of an entry function", e)),
         };
     };
     call_export(store, &instance, &main.module, invoke)
