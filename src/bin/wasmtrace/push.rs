@@ -14,7 +14,7 @@ use crate::terminal::{Global, fail, one_line};
 /// Send a recording to a collector
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The spans keep the trace id and the parent span of the run. Pushing a recording again sends the same span ids. If the
+The spans keep the trace id and the parent span of the run. Pushing a recording again sends the same span ids. If the \
 recording is damaged or truncated, the intact part is sent. If a sink fails or rejects spans, the exit code is 1.
 
 Examples:

@@ -21,7 +21,7 @@ use crate::terminal::{Global, one_line};
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "wasmtrace record [OPTIONS] <WASM> [ARGS]...")]
 #[command(after_help = "\
-The recording can be read while it is written. If the process is killed, at most the last second is missing. The exit
+The recording can be read while it is written. If the process is killed, at most the last second is missing. The exit \
 code is the guest's, as with `run`.
 
 Examples:
