@@ -26,10 +26,11 @@ fn narrow(valid: &dyn Fn(WasmFeatures) -> bool, needed: &mut WasmFeatures, candi
     }
 }
 
-/// The features that a hooked module needs and the original does not. Usually none, with three exceptions: a module
-/// with `try_table` needs reference types for the `exnref` that its wrappers rethrow. A module that exits open calls
-/// before it ends needs them for the tables that it keeps these calls in. A module with a buffer next to a memory of
-/// its own needs multiple memories.
+/// The features that a hooked module needs and the original does not. Usually there are none. The exceptions are:
+///
+/// - A module with `try_table` needs reference types for the `exnref` that its wrappers rethrow.
+/// - A module that exits open calls before it ends needs reference types for the tables that hold these calls.
+/// - A module that records into a buffer and has a memory of its own needs multiple memories.
 pub fn added(original: &[u8], hooked: &[u8]) -> Vec<&'static str> {
     let (before, after) = (needed(original), needed(hooked));
     let parsed = [original, hooked].map(|bytes| crate::module::parse(bytes).ok());
