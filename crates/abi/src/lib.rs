@@ -4,7 +4,7 @@
 //! - [`manifest`]: the custom section in which a hooked module describes itself
 //! - [`buffer`]: the memory that the guest records into, and the format of its events
 //! - [`label`], [`demangle`], [`text`]: names of functions, and how they are shown
-//! - [`vec`]: bounded reading of vectors of the binary format
+//! - [`mod@vec`]: bounded reading of vectors of the binary format
 //! - [`error`]: the error type of all crates
 
 pub mod buffer;

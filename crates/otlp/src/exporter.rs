@@ -49,7 +49,7 @@ pub fn export<R: Read>(open: impl FnMut() -> io::Result<R>, order: &ExportOption
     export_rest(open, order, &SentSpans::default())
 }
 
-/// Sends the part of a recording that was not sent during the run ([`IncrementalExport`]).
+/// Sends the part of a recording that was not sent during the run ([`IncrementalExport`](super::IncrementalExport)).
 ///
 /// # Errors
 /// Those of [`export`].
