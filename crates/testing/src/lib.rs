@@ -11,6 +11,8 @@ pub mod behaviour;
 #[cfg(feature = "collector")]
 pub mod collector;
 pub mod corpus;
+#[cfg(feature = "golden")]
+pub mod golden;
 #[cfg(feature = "host")]
 pub mod host;
 #[cfg(feature = "host")]

@@ -51,9 +51,7 @@ fn sizes() -> String {
 fn code_grows_as_the_document_says() {
     let table = sizes();
     println!("{table}");
-    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md")).unwrap();
-    let shown = document.split_once("<!-- sizes -->\n").and_then(|(_, rest)| rest.split_once("<!-- /sizes -->"));
-    assert_eq!(shown.map(|(shown, _)| shown), Some(table.as_str()), "docs/performance.md shows another table");
+    testing::golden::assert_part("docs/performance.md", "<!-- sizes -->", "<!-- /sizes -->", &table);
 }
 
 /// What a preset leaves: on each program, functions and events with everything hooked and with the preset, and how much of the own

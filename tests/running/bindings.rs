@@ -92,24 +92,29 @@ fn write_story(
     }
 }
 
+/// Compares the story of a program with the snapshot of that name.
+fn assert_story(name: &str, program: &str) {
+    testing::golden::snapshots("bindings").bind(|| insta::assert_snapshot!(name, story(program, true)));
+}
+
 #[test]
 fn spans_opened_in_c_enclose_the_work() {
-    insta::assert_snapshot!("c", story("bind_c", true));
+    assert_story("c", "bind_c");
 }
 
 #[test]
 fn spans_opened_in_cpp_enclose_the_work() {
-    insta::assert_snapshot!("cpp", story("bind_cpp", true));
+    assert_story("cpp", "bind_cpp");
 }
 
 #[test]
 fn spans_opened_in_rust_enclose_the_work() {
-    insta::assert_snapshot!("rust", story("bind_rust", true));
+    assert_story("rust", "bind_rust");
 }
 
 #[test]
 fn spans_opened_in_zig_enclose_the_work() {
-    insta::assert_snapshot!("zig", story("bind_zig", true));
+    assert_story("zig", "bind_zig");
 }
 
 /// The four tell the same story, calls left out.

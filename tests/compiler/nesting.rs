@@ -1,5 +1,5 @@
 //! On a host as strict as the Observe SDK's for Go: it keeps one stack, an exit has to be that of the innermost, and what stands on
-//! the stack at the end is lost. (`tests/sdk.rs` has that host itself, for few programs; this is for many.)
+//! the stack at the end is lost. (`tests/hosts/sdk.rs` has that host itself, for few programs; this is for many.)
 #![cfg(feature = "runtime")]
 
 use wasmtime::{Caller, Config, Engine, Linker, Module, Store, StoreLimits, StoreLimitsBuilder};

@@ -4,13 +4,11 @@
 
 #![cfg(unix)]
 
-mod theorems;
-
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::theorems::shown::{HOSTILE, is_hostile};
 use serde_json::Value;
-use theorems::shown::{HOSTILE, is_hostile};
 
 /// Speaks through the manual API with each of the hostile texts, from functions that are named so.
 fn program() -> Vec<u8> {

@@ -1,13 +1,11 @@
 //! What is written to a recording is what is read from it: oracle 16 of `docs/oracles.md`; its theorems are in
 //! `theorems/recording.rs`, those of what is shown of a recording in `theorems/shown.rs`.
 
-mod theorems;
-
-use arbtest::arbtest;
-use theorems::recording::{
+use crate::theorems::recording::{
     a_recording_is_read_as_it_was_written, end_block_length, forged_contents_do_not_panic, read, written,
 };
-use theorems::shown::anything_is_shown_as_what_it_is;
+use crate::theorems::shown::anything_is_shown_as_what_it_is;
+use arbtest::arbtest;
 use wasmtrace::hook::ProbeId;
 use wasmtrace::trace::recording::Block;
 use wasmtrace::trace::{Event, EventKind};
@@ -27,7 +25,7 @@ fn smoke_of_what_is_shown() {
     arbtest(anything_is_shown_as_what_it_is).budget_ms(2_000);
 }
 
-/// For longer: `cargo test --test recording_format long -- --ignored`.
+/// For longer: `cargo test --test running recording_format::long -- --ignored`.
 #[test]
 #[ignore = "a minute"]
 fn long_run() {

@@ -55,11 +55,7 @@ fn config(program: &str, args: &[&str]) -> Config {
 fn assert_tree(name: &str, tree: impl Fn() -> String) {
     let text = tree();
     assert_eq!(text, tree(), "{name}: two runs differ");
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("snapshots/trees");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(name, text));
+    testing::golden::snapshots("trees").bind(|| insta::assert_snapshot!(name, text));
 }
 
 #[test]

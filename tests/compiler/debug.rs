@@ -3,10 +3,10 @@
 //! Theorem: what DWARF said of an instruction of the original, it says of that instruction in the hooked module: file, line,
 //! column, function and inlined frames, for every instruction. Hooks belong to the line that they stand at: the function's
 //! opening line, its closing line, or that of the instruction they are for. What of it stands in which entry is
-//! `tests/debug_entries.rs`.
+//! `tests/compiler/debug_entries.rs`.
 //!
 //! The readers are gimli and addr2line, which the carrying does not use; the places of instructions are checked by
-//! `tests/rewriting.rs`. Control: with the debug sections left alone, the same comparison fails.
+//! `tests/compiler/rewriting.rs`. Control: with the debug sections left alone, the same comparison fails.
 
 use testing::readers;
 

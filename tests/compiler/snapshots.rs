@@ -1,8 +1,9 @@
 //! Theorem: what is written is what we meant. For each `corpus/shapes/*.wat` the output as text, with every function hooked,
 //! is the one in `tests/snapshots/`, under the same name. A person has read them against the rules of the rewriting.
 //!
-//! `INSTA_UPDATE=always cargo test --test snapshots` writes down what comes out now; read the difference before you keep it.
+//! `BLESS=1 cargo test --test compiler snapshots::` writes down what comes out now; read the difference before you keep it.
 
+use testing::golden::snapshots;
 use wasmtrace::hook::HookSet;
 use wasmtrace::{Options, instrument};
 
@@ -116,11 +117,7 @@ fn leaf_exit(lines: &[&str]) -> Option<(String, usize)> {
 
 /// Holds the output of every shape against its snapshot, and the snapshots against the shapes.
 fn assert_written_down(folder: &str, hooks: HookSet, shown: impl Fn(&str) -> String) {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path(folder);
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| {
+    snapshots(folder).bind(|| {
         let long = std::sync::Mutex::new(Vec::new());
         testing::for_each(testing::shapes(), |case| {
             let text = match testing::hooked_with(&case.wasm, hooks) {
@@ -139,26 +136,24 @@ fn assert_written_down(folder: &str, hooks: HookSet, shown: impl Fn(&str) -> Str
         // Named here, so that a shape cannot grow out of the test unseen.
         assert_eq!(long.into_inner().unwrap(), [""; 0]);
     });
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(folder);
     let shapes: Vec<String> = testing::shapes().into_iter().map(|case| case.name).collect();
     for file in std::fs::read_dir(folder).unwrap() {
         let file = file.unwrap().path();
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
-        // Those of other tests begin with the test's name and `__`.
-        let ours = !file.is_dir() && !name.contains("__");
-        assert!(!ours || shapes.contains(&name), "{} belongs to no shape", file.display());
+        assert!(file.is_dir() || shapes.contains(&name), "{} belongs to no shape", file.display());
     }
 }
 
 #[test]
 fn every_shape_becomes_what_was_written_down() {
-    assert_written_down("snapshots", HookSet::Observe, str::to_owned);
+    assert_written_down("", HookSet::Observe, str::to_owned);
 }
 
 /// The hooks of a buffer differ in what stands for an event, and in what has to be there for it: a memory, a local, two imports.
 #[test]
 fn every_shape_with_a_buffer_becomes_what_was_written_down() {
-    assert_written_down("snapshots/buffer", HookSet::Buffer, folded);
+    assert_written_down("buffer", HookSet::Buffer, folded);
 }
 
 /// What is folded above, in full; `threshold` differs in its exit alone.
@@ -167,11 +162,7 @@ fn hooks_that_write_into_a_buffer_are_what_was_written_down() {
     let case = testing::shapes().into_iter().find(|case| case.name == "body_falls_through").unwrap();
     for hooks in [HookSet::Buffer, HookSet::Threshold] {
         let out = testing::hooked_with(&case.wasm, hooks).unwrap();
-        let mut settings = insta::Settings::clone_current();
-        settings.set_snapshot_path("snapshots/events");
-        settings.set_prepend_module_to_snapshot(false);
-        settings.set_omit_expression(true);
-        settings.bind(|| insta::assert_snapshot!(hooks.name(), text(&out.wasm)));
+        snapshots("events").bind(|| insta::assert_snapshot!(hooks.name(), text(&out.wasm)));
     }
 }
 
@@ -181,10 +172,6 @@ fn shapes_that_are_refused_are_refused_for_the_reason_given() {
     for (case, reason) in testing::refused_shapes() {
         let error = instrument(&case.wasm, &Options::default()).unwrap_err();
         let said = format!(";; {reason}\n{:?}: {error}\n", error.kind());
-        let mut settings = insta::Settings::clone_current();
-        settings.set_snapshot_path("snapshots/refused");
-        settings.set_prepend_module_to_snapshot(false);
-        settings.set_omit_expression(true);
-        settings.bind(|| insta::assert_snapshot!(case.name.as_str(), said));
+        snapshots("refused").bind(|| insta::assert_snapshot!(case.name.as_str(), said));
     }
 }

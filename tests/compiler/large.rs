@@ -1,5 +1,5 @@
 //! Shapes that are too large to be written down: at limits of engines and where numbers become a byte longer, what is hooked
-//! still does what it did, and its hooks see all of it (oracles 5 and 6 of `docs/oracles.md`, as in `tests/running.rs`).
+//! still does what it did, and its hooks see all of it (oracles 5 and 6 of `docs/oracles.md`, as in `tests/running/running.rs`).
 
 use testing::balance::{assert_balanced, probes};
 use testing::hooked_with;
@@ -61,7 +61,7 @@ fn fifty_thousand_locals() {
 
 /// Theorem: around function 16,384, where an index becomes three bytes long because hooks are imported or was so before, each
 /// `call`, `ref.func`, table, export and name still means the same function. (Most functions are imported: as many bodies would
-/// take a minute to compile. `tests/rewriting.rs` has them.)
+/// take a minute to compile. `tests/compiler/rewriting.rs` has them.)
 #[test]
 fn function_indices_cross_16383() {
     const CHAIN: u32 = 12;

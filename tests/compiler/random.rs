@@ -1,15 +1,13 @@
 //! What holds for the corpus holds for modules that nobody wrote: oracles 1, 2, 3, 5, 6, 7, 11 and 15 of
-//! `docs/oracles.md`. The theorems stand in `theorems/`, and those that need an engine in `common/behaviour.rs`.
+//! `docs/oracles.md`. The theorems stand in `tests/theorems`, and those that need an engine in `testing::behaviour`.
 //!
 //! `smoke` and its like try what fits into a few seconds, with other modules each time; a failure names the seed, which
 //! `.seed(…)` repeats. The long runs take `WASMTRACE_RANDOM` modules, those of the seeds 0, 1, 2 and so on, or of
 //! a range of seeds such as `7..8`:
 //!
 //! ```text
-//! WASMTRACE_RANDOM=200000 cargo test --test random long -- --ignored --nocapture
+//! WASMTRACE_RANDOM=200000 cargo test --test compiler random::long -- --ignored --nocapture
 //! ```
-
-mod theorems;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,21 +15,21 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::theorems::custom_sections::damaged_custom_sections_do_no_harm;
+use crate::theorems::damaged::{Victims, nothing_panics_on_a_damaged_module};
+use crate::theorems::hooked::{ONE, SEVERAL, a_random_module_is_hooked, hooked_with};
+use crate::theorems::manifest::a_damaged_manifest_is_refused_or_means_something;
+use crate::theorems::mutated::{Mutations, a_mutated_module_is_hooked};
 use arbtest::arbitrary::{self, Unstructured};
 use arbtest::arbtest;
 use testing::behaviour::{Runs, assert_same_behaviour};
-use theorems::custom_sections::damaged_custom_sections_do_no_harm;
-use theorems::damaged::{Victims, nothing_panics_on_a_damaged_module};
-use theorems::hooked::{ONE, SEVERAL, a_random_module_is_hooked, hooked_with};
-use theorems::manifest::a_damaged_manifest_is_refused_or_means_something;
-use theorems::mutated::{Mutations, a_mutated_module_is_hooked};
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::{features, module};
 
 const BUDGET: Duration = Duration::from_secs(3);
 
-/// Theorem: a module of any make comes out plus hooks (`theorems/hooked.rs`), valid with the features that it needs itself,
-/// and does what it did (`common/behaviour.rs`).
+/// Theorem: a module of any make comes out plus hooks (`tests/theorems/hooked.rs`), valid with the features that it needs itself,
+/// and does what it did (`testing::behaviour`).
 #[test]
 fn smoke() {
     let seen = Seen::default();

@@ -1,5 +1,5 @@
 //! What the proofs are worth: the erasure check refuses whatever is not the original plus hooks, and `strip` gives the
-//! original or nothing. It is oracle 2 of `docs/oracles.md` from its other side: `tests/rewriting.rs` shows that what is
+//! original or nothing. It is oracle 2 of `docs/oracles.md` from its other side: `tests/compiler/rewriting.rs` shows that what is
 //! right passes.
 
 use std::ops::Range;

@@ -291,11 +291,7 @@ fn exceptions_in_cpp_leave_the_tree_that_a_person_would_write_down() {
         let out = own("cpp_eh_exnref", hooks);
         let (outcome, events) = run("cpp_eh_exnref").of(&out.wasm);
         let here = without_ids(&tree(&out, &profile(&events, &outcome.ending)));
-        let mut settings = insta::Settings::clone_current();
-        settings.set_snapshot_path("snapshots/trees");
-        settings.set_prepend_module_to_snapshot(false);
-        settings.set_omit_expression(true);
-        settings.bind(|| insta::assert_snapshot!(format!("cpp_eh_{}", hooks.name()), here));
+        testing::golden::snapshots("trees").bind(|| insta::assert_snapshot!(format!("cpp_eh_{}", hooks.name()), here));
 
         let Some(node) = Node::find() else { continue };
         for flavour in ["cpp_eh_legacy", "cpp_eh_exnref"] {

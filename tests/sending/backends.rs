@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! mvn dependency:copy -Dartifact=io.zipkin:zipkin-server:3.4.2:jar:exec -DoutputDirectory=target
-//! ZIPKIN_JAR=target/zipkin-server-3.4.2-exec.jar cargo test --test backends
+//! ZIPKIN_JAR=target/zipkin-server-3.4.2-exec.jar cargo test --test sending backends::
 //! ```
 
 #![cfg(unix)]

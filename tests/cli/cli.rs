@@ -2,7 +2,7 @@
 //! `tests/cli/*.trycmd`: commands, each with what it prints. What cannot be written down there stands here: pipes that
 //! break, terminals, signals, what is left on the disk, and that no control character of a module comes through.
 //!
-//! `TRYCMD=overwrite cargo test --test cli` writes down what is printed now; read the difference before you keep it.
+//! `BLESS=1 cargo test --test cli cli::` writes down what is printed now; read the difference before you keep it.
 
 #![cfg(unix)]
 
@@ -23,6 +23,7 @@ fn search_path() -> String {
 
 #[test]
 fn commands_print_what_is_written_down() {
+    testing::golden::tell_the_libraries();
     trycmd::TestCases::new()
         .register_bin("wasmtrace", Path::new(WASMTRACE))
         .register_bin("sh", Path::new("/bin/sh"))

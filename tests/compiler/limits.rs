@@ -2,7 +2,7 @@
 //! and written; beyond what engines accept there is a clear message, and no output.
 //!
 //! The tests in the default run have a hundredth of the size. All of it, with the figures:
-//! `cargo test --release --locked --test limits -- --include-ignored --nocapture --test-threads 1`.
+//! `cargo test --release --locked --test compiler limits:: -- --include-ignored --nocapture --test-threads 1`.
 
 #![cfg(target_os = "linux")]
 

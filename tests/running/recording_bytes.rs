@@ -1,10 +1,8 @@
 //! Theorem: a recording is what `docs/recording-format.md` says, byte for byte. Writer and reader agree with each other
-//! whatever they agree on (`tests/recording_format.rs`); these bytes were written down by hand, so that recordings of last
+//! whatever they agree on (`tests/running/recording_format.rs`); these bytes were written down by hand, so that recordings of last
 //! year are read next year.
 
-mod theorems;
-
-use theorems::recording::{end, header, read};
+use crate::theorems::recording::{end, header, read};
 use wasm_encoder::Encode;
 use wasmtrace::hook::ProbeId;
 use wasmtrace::trace::recording::{Block, Footer, Header, Reader, Writer};

@@ -2,7 +2,7 @@
 //!
 //! Theorem: line tables have the rows that they had; every attribute of every entry says what it said, addresses moved, lists
 //! of ranges and locations too; tables beside the entries follow them. What has no room for what it should say is left out.
-//! What a debugger makes of it is `tests/debug.rs`.
+//! What a debugger makes of it is `tests/compiler/debug.rs`.
 
 use testing::readers;
 

@@ -8,7 +8,7 @@
 #![cfg(unix)]
 
 use testing::collector;
-#[path = "../examples/embed.rs"]
+#[path = "../../examples/embed.rs"]
 #[allow(dead_code, reason = "its `main` is not called here")]
 mod embed;
 

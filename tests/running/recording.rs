@@ -345,7 +345,7 @@ fn a_damaged_recording_gives_what_is_sound() {
 }
 
 /// Theorem: memory does not grow with the run. A billion events, and what is made of them, pass in less than 200 MB:
-/// `cargo test --release --test recording billion -- --ignored --nocapture`.
+/// `cargo test --release --test running recording::a_billion -- --ignored --nocapture`.
 #[test]
 #[ignore = "a minute, and a gigabyte on disk"]
 fn a_billion_events_pass_in_bounded_memory() {

@@ -100,14 +100,6 @@ fn the_readme_of_the_corpus_is_true() {
         )
         .unwrap();
     }
-    let path = testing::corpus().join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let (head, rest) = readme.split_once("cargo test --test corpus -->\n").expect("the table's beginning is marked");
-    let (_, tail) = rest.split_once("<!-- end -->").expect("the table's end is marked");
-    let wanted = format!("{head}cargo test --test corpus -->\n{table}<!-- end -->{tail}");
-    if std::env::var_os("WASMTRACE_UPDATE").is_some() {
-        std::fs::write(path, wanted).unwrap();
-    } else {
-        assert!(readme == wanted, "run WASMTRACE_UPDATE=1 cargo test --test corpus");
-    }
+    let begin = "<!-- table: BLESS=1 cargo test --test compiler corpus:: -->";
+    testing::golden::assert_part("corpus/README.md", begin, "<!-- end -->", &table);
 }

@@ -2,11 +2,9 @@
 //! ill-meant it is, the module is hooked, the hooks can be proved and taken out again, and at most a warning says what was
 //! not read; nothing panics, and nothing takes long.
 
-mod theorems;
-
 use std::time::Instant;
 
-use theorems::custom_sections::{LONG, assert_harmless, custom, data_of, with_data};
+use crate::theorems::custom_sections::{LONG, assert_harmless, custom, data_of, with_data};
 
 use wasmtrace::hook::{BufferPlace, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::runtime::{self, Config, Invoke};
