@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use readers::{dwarf, operators};
+use testing::instrument;
 use testing::programs;
 use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::inserted::Inserted;
@@ -21,7 +22,7 @@ use wasmtrace::trace::batch::{Batch, MarkKind, Place, Sample};
 use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::span_builder::What;
 use wasmtrace::trace::{Event, EventKind, RunOutcome};
-use wasmtrace::{Options, instrument, rewrite};
+use wasmtrace::{Options, rewrite};
 
 /// `SIGPROF` is the process's: one test at a time.
 static SIGNAL: Mutex<()> = Mutex::new(());

@@ -1,6 +1,7 @@
 //! What hooks cost on a host of the Observe ABI: how much code they are, and how many events there are to pay for. Tables of
 //! `docs/performance.md` and `docs/pipelines.md` are made here.
 
+use testing::instrument;
 use testing::programs;
 use wasmtrace::hook::HookSet;
 use wasmtrace::rewrite::{self, CloseOnExit};
@@ -8,7 +9,7 @@ use wasmtrace::runtime::{Config, Stdio};
 use wasmtrace::select::{Preset, Rules, select};
 use wasmtrace::trace::profile::Profile;
 use wasmtrace::trace::span_builder::{SpanBuilder, What};
-use wasmtrace::{Options, instrument, label, module};
+use wasmtrace::{Options, label, module};
 
 /// Smaller programs are left out: a few bytes of them are many percent.
 const LEAST: usize = 50_000;

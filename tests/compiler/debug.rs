@@ -14,10 +14,12 @@ use readers::{
     Reader, Slice, assert_same_operator, differences, dwarf, every_way, for_each_output, operators, with_bytes,
     with_dwarf, with_sections_of,
 };
+use testing::instrument;
+use testing::once::verified;
 use wasmtrace::hook::HOOK_SETS;
 use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{FuncIdx, Module, parse};
-use wasmtrace::{ErrorKind, Options, instrument, strip, verify};
+use wasmtrace::{ErrorKind, Options, strip, verify};
 
 #[test]
 fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
@@ -138,7 +140,7 @@ fn damaged_debug_information_never_says_something_new() {
             for at in (0..data.len()).step_by(data.len().div_ceil(29)) {
                 for value in [data[at] ^ 1, 0xff, data[at].wrapping_add(0x40)] {
                     let damaged = with_bytes(&case.wasm, name, at, &[value]);
-                    let out = instrument(&damaged, &Options::default()).expect("what is damaged is optional");
+                    let out = verified(&damaged, &Options::default()).expect("what is damaged is optional");
                     assert!(strip(&out.wasm).unwrap() == damaged);
                     let what = format!("{value:#x} at {at:#x} of {name} of {}: {:?}", case.name, out.warnings);
                     let (original, hooked) = (parse(&damaged).unwrap(), parse(&out.wasm).unwrap());

@@ -9,9 +9,10 @@ use testing::readers;
 use std::collections::BTreeMap;
 
 use readers::{Dwarf, Slice, code_start, dwarf, follows, for_each_output, is_tombstone};
+use testing::instrument;
 use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{FuncIdx, Module, parse};
-use wasmtrace::{Options, instrument, strip};
+use wasmtrace::{Options, strip};
 
 /// The rows of all line tables, by where their program begins in order: address and all the rest.
 fn rows(dwarf: &Dwarf<'_>) -> Vec<(u64, bool, String)> {

@@ -10,11 +10,12 @@ use testing::readers;
 
 use readers::{differences, every_way, with_bytes, with_dwarf};
 use testing::Case;
+use testing::instrument;
 use wasm_encoder::Encode;
 use wasmtrace::links::{BUILD_ID, DEBUG_FILE, build_id, named_by, named_in};
 use wasmtrace::module::{Module, parse};
 use wasmtrace::sidecar::{SidecarFile, SidecarFiles};
-use wasmtrace::{ErrorKind, Options, WarningKind, instrument, label, strip, verify};
+use wasmtrace::{ErrorKind, Options, WarningKind, label, strip, verify};
 
 /// A module, and the file that its debug information is in.
 struct Split {
@@ -108,7 +109,7 @@ fn code<'a>(module: &Module<'a>) -> &'a [u8] {
 fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
     testing::for_each_named(
         &taken_apart(),
-        |split| &split.name,
+        |split| (&split.name, &split.wasm),
         |split| {
             let whole = joined(&split.wasm, &split.file);
             let original = parse(&whole).unwrap();
@@ -139,7 +140,7 @@ fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
 fn the_file_that_is_written_belongs_to_the_output() {
     testing::for_each_named(
         &taken_apart(),
-        |split| &split.name,
+        |split| (&split.name, &split.wasm),
         |split| {
             let out = instrument(&split.wasm, &with(&Options::default(), &split.file)).unwrap();
             let file = out.debug_file.unwrap();
@@ -163,7 +164,7 @@ fn the_file_that_is_written_belongs_to_the_output() {
 fn labels_are_those_of_the_module_as_it_was() {
     testing::for_each_named(
         &taken_apart(),
-        |split| &split.name,
+        |split| (&split.name, &split.wasm),
         |split| {
             let whole = joined(&split.wasm, &split.file);
             let wanted = label::label(&parse(&whole).unwrap());

@@ -4,10 +4,10 @@
 
 use std::ops::Range;
 
-use testing::{Case, hooked_with};
+use testing::{Case, hooked_with, instrument};
 use wasm_encoder::{CodeSection, Encode, Function, FunctionSection, Module, TypeSection, ValType};
 use wasmtrace::hook::{BufferPlace, HOOK_SETS, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
-use wasmtrace::{ErrorKind, Options, instrument, module, rewrite, strip, verify};
+use wasmtrace::{ErrorKind, Options, module, rewrite, strip, verify};
 
 /// The version that hooks were written by, as `producers` says it: any may have.
 const VERSION: &str = concat!("\x09wasmtrace\x05", env!("CARGO_PKG_VERSION"));

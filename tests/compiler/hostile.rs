@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use crate::theorems::custom_sections::{LONG, assert_harmless, custom, data_of, with_data};
 
+use testing::instrument;
 use wasmtrace::hook::{BufferPlace, HookSet, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::runtime::{self, Config, Invoke};
 use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::{EventKind, Manual, Misuse};
-use wasmtrace::{ErrorKind, Options, instrument, label, module, select, strip, verify};
+use wasmtrace::{ErrorKind, Options, label, module, select, strip, verify};
 
 fn app() -> Vec<u8> {
     wat::parse_file(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/modules/app.wat")).unwrap()

@@ -2,11 +2,12 @@
 //! the stack at the end is lost. (`tests/hosts/sdk.rs` has that host itself, for few programs; this is for many.)
 #![cfg(feature = "runtime")]
 
+use testing::instrument;
 use wasmtime::{Caller, Config, Engine, Linker, Module, Store, StoreLimits, StoreLimitsBuilder};
 use wasmtrace::hook::{OBSERVE, OBSERVE_API, OBSERVE_OLD};
 use wasmtrace::rewrite::{self, CloseOnExit, Rewritten};
 use wasmtrace::select::Rules;
-use wasmtrace::{Options, instrument, strip, verify};
+use wasmtrace::{Options, strip, verify};
 
 /// What a host hears, functions by their ids, names by where they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

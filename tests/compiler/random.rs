@@ -23,6 +23,7 @@ use crate::theorems::mutated::{Mutations, a_mutated_module_is_hooked};
 use arbtest::arbitrary::{self, Unstructured};
 use arbtest::arbtest;
 use testing::behaviour::{Runs, assert_same_behaviour};
+use testing::keep;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::{features, module};
 
@@ -194,14 +195,16 @@ fn a_random_module_is_hooked_and_runs(u: &mut Unstructured<'_>, seen: &Seen) -> 
     let (module, hooked) = a_random_module_is_hooked(u)?;
     count(&seen.modules, 1);
     count(&seen.functions, hooked.functions as u64);
-    if compare_features {
-        count(&seen.features, 1);
-        let added = features::added(&module.wasm, &hooked.out.wasm);
-        assert!(added.is_empty(), "{added:?}");
-    }
-    if module.ends {
-        assert_same_behaviour(&module.wasm, &hooked.out, second, &seen.runs);
-    }
+    keep::if_it_fails(&module.wasm, || {
+        if compare_features {
+            count(&seen.features, 1);
+            let added = features::added(&module.wasm, &hooked.out.wasm);
+            assert!(added.is_empty(), "{added:?}");
+        }
+        if module.ends {
+            assert_same_behaviour(&module.wasm, &hooked.out, second, &seen.runs);
+        }
+    });
     Ok(())
 }
 
@@ -238,7 +241,8 @@ fn for_many_seeds(test: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<()> 
                     }
                     let bytes = bytes_of(seed);
                     // Bytes that make no module are no failure.
-                    if catch_unwind(AssertUnwindSafe(|| test(&mut Unstructured::new(&bytes)))).is_err() {
+                    let try_it = || keep::named(&format!("seed_{seed}"), || test(&mut Unstructured::new(&bytes)));
+                    if catch_unwind(AssertUnwindSafe(try_it)).is_err() {
                         println!("seed {seed} fails");
                         failed.fetch_add(1, Ordering::Relaxed);
                     }

@@ -6,9 +6,10 @@
 
 use testing::Case;
 use testing::host::Host;
+use testing::instrument;
 use testing::opinion::{entered, hooked_by_walrus, without_shift};
 use testing::programs::{self, Program};
-use wasmtrace::{Options, instrument, module};
+use wasmtrace::{Options, module};
 
 /// What walrus 0.28 does not take, or does not give back in one piece: nothing is compared for these.
 const SKIPPED: &[(&str, &str)] = &[
@@ -53,7 +54,7 @@ fn walrus_sees_the_same_calls_in_every_program() {
     let programs: Vec<Program> = programs::runnable().into_iter().filter(compared).collect();
     testing::for_each_named(
         &programs,
-        |program| &program.case.name,
+        |program| (&program.case.name, &program.case.wasm),
         |program| {
             let original = &program.case.wasm;
             let theirs = hooked_by_walrus(original).unwrap();

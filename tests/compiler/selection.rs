@@ -2,12 +2,13 @@
 //! decides, and the plan says which it was. Tables, since groups and languages are conventions: each row is a name as a
 //! toolchain writes it, and what a person says of it.
 
+use testing::instrument;
 use wasm_encoder::Encode;
 use wasmtrace::hook::{MANIFEST_SECTION, Manifest};
 use wasmtrace::label::{self, Label, Source};
 use wasmtrace::module::{self, FuncIdx};
 use wasmtrace::select::{self, Plan, Reason, Rules, Size};
-use wasmtrace::{ErrorKind, Options, instrument};
+use wasmtrace::{ErrorKind, Options};
 
 fn plan_of(wasm: &[u8], rules: &Rules) -> Plan {
     let module = module::parse(wasm).unwrap();

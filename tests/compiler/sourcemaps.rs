@@ -13,12 +13,13 @@ use testing::readers;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use testing::instrument;
 use wasmtrace::hook::HookSet;
 use wasmtrace::links::{BUILD_ID, SOURCE_MAP, named_by};
 use wasmtrace::module::{FuncIdx, Module, parse};
 use wasmtrace::rewrite::Rewritten;
 use wasmtrace::sidecar::{SidecarFile, SidecarFiles};
-use wasmtrace::{ErrorKind, Options, WarningKind, instrument, label, strip, verify};
+use wasmtrace::{ErrorKind, Options, WarningKind, label, strip, verify};
 
 use readers::{code_start, every_way, operators};
 
@@ -183,7 +184,7 @@ fn with(options: &Options, map: &[u8]) -> Options {
 fn for_each_output(maps: Vec<Mapped>, test: impl Fn(&Mapped, &Module<'_>, &Module<'_>, &Rewritten)) {
     testing::for_each_named(
         &maps,
-        |mapped| &mapped.name,
+        |mapped| (&mapped.name, &mapped.wasm),
         |mapped| {
             let original = parse(&mapped.wasm).unwrap();
             for options in every_way() {

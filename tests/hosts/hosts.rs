@@ -14,14 +14,14 @@ use testing::host::Host;
 use testing::node::{Node, Seen, tree_line};
 use testing::programs::{self, Program};
 use testing::same::{assert_same_end, by_rank};
-use testing::{functions_to_run, hooked_with, hooked_with_each};
+use testing::{functions_to_run, hooked_with, hooked_with_each, instrument};
 use wasmtrace::hook::{HOOK_SETS, HookSet, ProbeId};
 use wasmtrace::rewrite::{self, Rewritten};
 use wasmtrace::runtime::{Config, Invoke, Stdio};
 use wasmtrace::trace::profile::{Node as Calls, Profile};
 use wasmtrace::trace::span_builder::{SpanBuilder, What};
 use wasmtrace::trace::{Event, EventKind, Manual, RunOutcome};
-use wasmtrace::{Options, features, instrument, module};
+use wasmtrace::{Options, features, module};
 
 /// Theorem: what V8 takes without hooks it takes with them, and every exported function comes to the same end, at the same
 /// instructions, with the same state; what is seen is balanced, the same in every hook set, and the same as under wasmtime
@@ -117,7 +117,7 @@ fn every_program_makes_the_calls_that_it_makes_under_our_runtime() {
     let compared = AtomicUsize::new(0);
     testing::for_each_named(
         &programs::described(),
-        |program| &program.case.name,
+        |program| (&program.case.name, &program.case.wasm),
         |program| {
             if let Some(why) = ways(program).iter().find_map(|way| way.there(node, &program.case.wasm).err()) {
                 eprintln!("{} is left out: {why}", program.case.name);

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use testing::instrument;
 use testing::programs;
+use wasmtrace::Options;
 use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::rewrite::{self, CloseOnExit, Rewritten};
 use wasmtrace::runtime::{Config, Stdio};
 use wasmtrace::trace::{EventKind, Manual, RunOutcome};
-use wasmtrace::{Options, instrument};
 
 /// Builds a host.
 fn host(name: &str) -> Option<PathBuf> {

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use testing::instrument;
 use wasmtrace::export::RunInfo;
 use wasmtrace::runtime::{Config, Stdio, run};
 use wasmtrace::trace::span_builder::{Change, Note, SpanBuilder, What};
-use wasmtrace::{Options, instrument, label, module};
+use wasmtrace::{Options, label, module};
 
 /// The functions of the examples themselves, whatever the language makes of their names.
 const OWN: &str = r"+/^(.*::|.*\.|<.*>::)?(main|order|take|quantity|sell|open_?[rR]eport|close_?[rR]eport)$/";

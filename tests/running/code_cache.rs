@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use testing::instrument;
 use wasmtrace::runtime::{self, CodeCache, Config, Invoke, Stdio};
 use wasmtrace::trace::Event;
-use wasmtrace::{ErrorKind, Options, Result, instrument};
+use wasmtrace::{ErrorKind, Options, Result};
 
 const MODULE: &str = r#"(module
     (func $double (param i32) (result i32) local.get 0 i32.const 2 i32.mul)

@@ -8,13 +8,14 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use testing::instrument;
 use testing::process::taken;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::runtime::{self, ClockMode, Config, Invoke, Preload};
 use wasmtrace::trace::profile::Profile;
 use wasmtrace::trace::span_builder::{SpanBuilder, What};
 use wasmtrace::trace::{Event, EventKind, RunOutcome};
-use wasmtrace::{Options, instrument, module, rewrite};
+use wasmtrace::{Options, module, rewrite};
 
 const WASMTRACE: &str = env!("CARGO_BIN_EXE_wasmtrace");
 const MODULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/modules");

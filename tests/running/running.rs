@@ -8,7 +8,7 @@ use testing::balance::{Closed, assert_balanced, assert_nested, fold, is_balanced
 use testing::host::{Host, Session};
 use testing::programs::{self, Program};
 use testing::same::{assert_same_call, by_rank, moved_function};
-use testing::{balanced, functions_to_run, hooked_with, hooked_with_each};
+use testing::{balanced, functions_to_run, hooked_with, hooked_with_each, instrument};
 use wasmtrace::hook::{HOOK_SETS, HookSet, Probe, ProbeId};
 use wasmtrace::rewrite::{self, Rewritten};
 use wasmtrace::runtime::{Config, Invoke, RunResult, Stdio};
@@ -16,7 +16,7 @@ use wasmtrace::select::Rules;
 use wasmtrace::trace::profile::{Node, Profile, Totals};
 use wasmtrace::trace::span_builder::{SpanBuilder, SpanEnd, What};
 use wasmtrace::trace::{Event, EventKind, Manual, RunOutcome, Trap};
-use wasmtrace::{Options, instrument, module};
+use wasmtrace::{Options, module};
 
 /// Theorem: every exported function of a hooked module comes to the same end as without hooks (values returned, kind of
 /// trap, exit code), at the same instructions of the same functions, with the same globals, memories and tables. What
@@ -251,7 +251,7 @@ fn short_calls_of_programs_are_counted() {
 }
 
 fn for_each_program(test: impl Fn(&Program)) {
-    testing::for_each_named(&programs::runnable(), |program| &program.case.name, test);
+    testing::for_each_named(&programs::runnable(), |program| (&program.case.name, &program.case.wasm), test);
 }
 
 /// The hooked module, written to a file and read again, without what restoring needs.

@@ -4,12 +4,13 @@
 
 use std::path::Path;
 
+use testing::instrument;
 use wasmtrace::export::{Look, RunInfo, Sink, Summary, Tree};
 use wasmtrace::runtime::{Config, Invoke, Stdio};
 use wasmtrace::trace::Event;
 use wasmtrace::trace::profile::Profile;
 use wasmtrace::trace::span_builder::SpanBuilder;
-use wasmtrace::{Options, instrument, label, module};
+use wasmtrace::{Options, label, module};
 
 const TICK: u64 = 1_000;
 
