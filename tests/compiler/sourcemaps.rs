@@ -462,7 +462,7 @@ fn labels_have_files_and_lines_of_the_map() {
             (label.file.as_deref().unwrap_or_default().to_owned(), label.line.unwrap_or_default())
         };
         if mapped.name.starts_with("as_sieve") {
-            assert_eq!(of("filter/Tree#depth"), ("as_sieve_map/filter.ts".to_owned(), 31));
+            assert_eq!(of("sieve/Tree#depth"), ("as_sieve_map/sieve.ts".to_owned(), 31));
         } else {
             // The line that it opens with.
             assert_eq!(of("fib"), ("program.c".to_owned(), 5));
