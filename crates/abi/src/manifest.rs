@@ -91,14 +91,14 @@ impl Manifest {
     /// restore: 0 | 1 and what taking the hooks out needs, to the end of the Manifest; only the compiler knows its form
     /// ```
     pub fn encode(&self) -> Vec<u8> {
-        self.encode_with(&self.probes)
+        self.encode_with(self.restore.as_ref())
     }
 
-    /// Like [`Manifest::encode`], with `all` in place of its own probes.
-    pub fn encode_with(&self, all: &[Probe]) -> Vec<u8> {
+    /// Like [`Manifest::encode`], with `restore` in place of its own.
+    pub fn encode_with(&self, restore: Option<&RestoreData>) -> Vec<u8> {
         let mut out = Vec::new();
         // What restoring needs is written as it was read.
-        let version = self.restore.as_ref().map_or(MANIFEST_VERSION, |restore| restore.version);
+        let version = restore.map_or(MANIFEST_VERSION, |restore| restore.version);
         version.encode(&mut out);
         self.hooks.name().encode(&mut out);
         if let Some(buffer) = &self.buffer {
@@ -111,7 +111,7 @@ impl Manifest {
         }
 
         let mut strings: Vec<&str> = Vec::new();
-        let mut interned: HashMap<&str, u32> = HashMap::with_capacity(all.len());
+        let mut interned: HashMap<&str, u32> = HashMap::with_capacity(self.probes.len());
         let mut intern = |s| {
             *interned.entry(s).or_insert_with(|| {
                 strings.push(s);
@@ -119,9 +119,9 @@ impl Manifest {
             })
         };
         let mut probes = Vec::new();
-        all.len().encode(&mut probes);
+        self.probes.len().encode(&mut probes);
         let mut previous = 0;
-        for Probe { id, label } in all {
+        for Probe { id, label } in &self.probes {
             (id.0 - previous).encode(&mut probes);
             previous = id.0;
             intern(&label.name).encode(&mut probes);
@@ -138,7 +138,7 @@ impl Manifest {
         strings.iter().for_each(|s| s.encode(&mut out));
         out.extend_from_slice(&probes);
 
-        match &self.restore {
+        match restore {
             None => out.push(0),
             Some(restore) => {
                 out.push(1);

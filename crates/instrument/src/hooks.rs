@@ -72,11 +72,6 @@ impl HookCode {
         self.exit_guard
     }
 
-    /// The function that is told of `memory.grow`.
-    pub(crate) fn grows(&self) -> u32 {
-        self.memory_grow
-    }
-
     /// What stands around the call of an imported function that has a role: what is open is exited before one that leaves, a span
     /// that was opened is kept, and one is closed only if the host may hear of it.
     pub(crate) fn around(&self, role: Role) -> (Vec<u8>, Vec<u8>) {

@@ -18,6 +18,7 @@
 //! # Ok::<(), wasmtrace_abi::error::Error>(())
 //! ```
 
+mod erase;
 pub mod features;
 mod hash;
 mod hooks;

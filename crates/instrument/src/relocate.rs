@@ -9,7 +9,7 @@ use self::sourcemap::SourceMap;
 use crate::links::{BUILD_ID, DEBUG_FILE, LINK_LEFT_OUT, Link, Links, SOURCE_MAP, named_by};
 use crate::mapping::OffsetMap;
 use crate::module::{Module, Section, id};
-use crate::warning::{Warning, WarningKind};
+use crate::warning::{Warned, Warning, WarningKind};
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
 use wasmtrace_abi::text::printable;
 
@@ -34,8 +34,6 @@ pub(crate) struct Relocation<'c, 'a> {
     pub(crate) links: Links,
     /// The source map that the module itself holds.
     pub(crate) source_map: Option<&'c SourceMap<'c>>,
-    /// Where the contents of the code section begin in the output, once they are written.
-    pub(crate) code_start: Option<usize>,
     /// The `build_id` of the output, if the input has one.
     pub(crate) build_id: Option<Vec<u8>>,
     /// What hooks use of WebAssembly beyond its first version, as `target_features` calls it.
@@ -58,101 +56,89 @@ pub(crate) enum Relocated {
 }
 
 impl Relocation<'_, '_> {
-    /// Decides what becomes of a custom section. `seen_names` says whether an earlier `name` section was relocated.
+    /// What a custom section becomes. `seen_names` says whether an earlier `name` section was relocated; `code_start`, where the
+    /// contents of the code section begin in the output, if that section comes before this one.
     pub(crate) fn relocate(
         &mut self,
         section: &Section<'_>,
         seen_names: bool,
-        warnings: &mut Vec<Warning>,
-    ) -> Relocated {
+        code_start: Option<usize>,
+    ) -> Warned<Relocated> {
         let name = section.name.expect("only custom sections are relocated");
         match self.dwarf.take(section.whole.start) {
-            Some(Change::Patched(patches)) => return Relocated::Patched(patches),
-            Some(Change::Dropped) => return Relocated::Dropped,
+            Some(Change::Patched(patches)) => return Relocated::Patched(patches).into(),
+            Some(Change::Dropped) => return Relocated::Dropped.into(),
             None => {}
         }
+        let data = |data: Option<Vec<u8>>| data.map_or(Relocated::Raw, Relocated::Data).into();
         match name {
             "name" if seen_names => {
-                warnings.push(Warning::new(
+                let at = section.whole.start;
+                dropped(
                     WarningKind::Section,
-                    format!(
-                        "a second name section, at offset {:#x}, is left out: hosts accept only one",
-                        section.whole.start
-                    ),
-                ));
-                Relocated::Dropped
+                    format!("a second name section, at offset {at:#x}, is left out: hosts accept only one"),
+                )
             }
-            "name" => {
-                let data = names::relocate(self.module, &self.naming, Some(section));
-                let minimal_name = section.data.start - section.contents.start == 1 + name.len();
-                let inverts = minimal_name
-                    && names::restore(&data, self.naming.func_map, self.naming.outer_labels, self.naming.probes)
-                        .is_ok_and(|original| original == self.module.bytes()[section.data.clone()]);
-                if inverts { Relocated::Names(data) } else { Relocated::Data(data) }
-            }
-            "producers" => match producers::with_us(self.module, section, producers::VERSION) {
-                Some(data) => Relocated::Data(data),
-                None => Relocated::Raw,
-            },
+            "name" => self.names(section).into(),
+            "producers" => data(producers::with_us(self.module, section, producers::VERSION)),
             target_features::NAME => {
-                match target_features::with(&self.module.bytes()[section.data.clone()], self.features) {
-                    Some(data) => Relocated::Data(data),
-                    None => Relocated::Raw,
-                }
+                data(target_features::with(&self.module.bytes()[section.data.clone()], self.features))
             }
-            MANIFEST_SECTION => Relocated::Dropped,
-            SOURCE_MAP | DEBUG_FILE => self.link(section, name, warnings),
-            BUILD_ID => match &self.build_id {
-                Some(id) => Relocated::Data(encoded(id)),
-                None => Relocated::Raw,
-            },
+            MANIFEST_SECTION => Relocated::Dropped.into(),
+            SOURCE_MAP | DEBUG_FILE => self.link(section, name, code_start),
+            BUILD_ID => data(self.build_id.as_deref().map(encoded)),
             _ if name.starts_with("metadata.code.") => {
                 match hints::relocate(self.module, section, self.naming.func_map, self.offsets) {
-                    Ok(data) => Relocated::Data(data),
+                    Ok(data) => Relocated::Data(data).into(),
                     Err(e) => {
-                        warnings.push(Warning::new(
+                        let (name, why) = (printable(name), e.message());
+                        dropped(
                             WarningKind::Section,
-                            format!(
-                                "the section {} cannot be relocated and is left out: {}",
-                                printable(name),
-                                e.message()
-                            ),
-                        ));
-                        Relocated::Dropped
+                            format!("the section {name} cannot be relocated and is left out: {why}"),
+                        )
                     }
                 }
             }
-            _ => Relocated::Raw,
+            _ => Relocated::Raw.into(),
         }
     }
 
-    fn link(&self, section: &Section<'_>, name: &str, warnings: &mut Vec<Warning>) -> Relocated {
+    fn names(&self, section: &Section<'_>) -> Relocated {
+        let data = names::relocate(self.module, &self.naming, Some(section));
+        let has_minimal_name = section.data.start - section.contents.start == 1 + "name".len();
+        let inverts = has_minimal_name
+            && names::restore(&data, self.naming.func_map, self.naming.outer_labels, self.naming.probes)
+                .is_ok_and(|original| original == self.module.bytes()[section.data.clone()]);
+        if inverts { Relocated::Names(data) } else { Relocated::Data(data) }
+    }
+
+    fn link(&self, section: &Section<'_>, name: &str, code_start: Option<usize>) -> Warned<Relocated> {
         // Readers take the first.
         let is_first = self.module.custom(name).is_some_and(|first| first.whole == section.whole);
         let link = if name == SOURCE_MAP { &self.links.source_map } else { &self.links.debug_file };
         match link {
-            Link::Named(url) if is_first => Relocated::Data(encoded(url.as_bytes())),
+            Link::Named(url) if is_first => Relocated::Data(encoded(url.as_bytes())).into(),
             Link::Within if is_first => {
-                let (old, new) = (self.module.section(id::CODE), self.code_start);
-                let url = named_by(self.module, name);
-                match (self.source_map, url, old, new) {
+                let (old, url) = (self.module.section(id::CODE), named_by(self.module, name));
+                match (self.source_map, url, old, code_start) {
                     (Some(map), Some(url), Some(old), Some(new)) => {
                         let url = map.relocate_data(url, self.offsets, (old.contents.start, new));
-                        Relocated::Data(encoded(url.as_bytes()))
+                        Relocated::Data(encoded(url.as_bytes())).into()
                     }
                     // How long it becomes would depend on where the code stands behind it, and the other way round.
-                    _ => {
-                        warnings.push(Warning::new(
-                            WarningKind::Link,
-                            format!("the source map stands before the code, and {LINK_LEFT_OUT}"),
-                        ));
-                        Relocated::Dropped
-                    }
+                    _ => dropped(
+                        WarningKind::Link,
+                        format!("the source map stands before the code, and {LINK_LEFT_OUT}"),
+                    ),
                 }
             }
-            _ => Relocated::Dropped,
+            _ => Relocated::Dropped.into(),
         }
     }
+}
+
+fn dropped(kind: WarningKind, message: String) -> Warned<Relocated> {
+    Warned { value: Relocated::Dropped, warnings: vec![Warning::new(kind, message)] }
 }
 
 /// `vec(byte)`, as strings are too.

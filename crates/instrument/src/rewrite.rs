@@ -2,26 +2,24 @@
 //!
 //! A splice, not a decompilation: whole sections are copied, bodies are copied with edits in between, and every byte
 //! that has no reason to change does not. See `body` for what happens inside of a function, `splice` for numbers,
-//! `assemble` for sections, and [`crate::check`] for the proof that only hooks were added.
+//! `sections` for sections, and [`crate::verify`] for the proof that only hooks were added.
 
+use crate::hash::sha256;
 use crate::hooks::exit_guard::ExitGuard;
-use crate::hooks::roles;
 use crate::hooks::wrapper::Wrapper;
+use crate::hooks::{hook_names, roles};
 use crate::label::Labels;
 use crate::limits::MAX_TYPE_SIZE;
 use crate::links::{Link, build_id};
 use crate::mapping::OffsetMap;
-use crate::module::{FuncIdx, Module, ParseOptions, Site, parse_with};
+use crate::module::{FuncIdx, Module, ParseOptions, Site, code_of, id, parse_with};
 use crate::relocate::names::Naming;
-use crate::relocate::{Relocation, target_features};
-use crate::restore::Restore;
+use crate::relocate::{self, Relocation, target_features};
 use crate::select::{self, Plan};
 use crate::sidecar::Sidecars;
-use crate::warning::{Warning, WarningKind};
+use crate::warning::{Warned, Warning, WarningKind};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
-use wasmtrace_abi::hook::ProbeId;
-use wasmtrace_abi::manifest::{Manifest, Probe};
-use wasmtrace_abi::text::printable;
+use wasmtrace_abi::manifest::Manifest;
 
 pub(crate) mod body;
 mod code;
@@ -29,6 +27,7 @@ mod debug_file;
 mod layout;
 mod options;
 mod output;
+mod probes;
 mod sections;
 pub(crate) mod splice;
 mod trampolines;
@@ -37,10 +36,11 @@ mod types;
 pub use options::{CloseOnExit, Options};
 pub use output::Unwritten;
 
-use body::LeftOut;
 use code::Code;
 use layout::Layout;
 use output::Output;
+use probes::probes;
+use sections::Assembled;
 
 /// A hooked module, and what is known of how it came to be.
 #[derive(Debug, Clone)]
@@ -95,7 +95,8 @@ pub fn rewrite_with<W, E: From<Error>>(
     Ok(Rewritten { wasm, offsets, manifest, source_map, debug_file, selection, warnings })
 }
 
-/// Writes the module last, once.
+/// The stages behind selection: plan → layout → measured bodies → Manifest → relocated sections → the output, which is written
+/// last, once.
 fn compile(
     module: &Module<'_>,
     sidecars: &Sidecars<'_>,
@@ -104,174 +105,138 @@ fn compile(
     options: &Options,
     write: &mut dyn FnMut(&Unwritten<'_>),
 ) -> Result<Rewritten<()>> {
-    let selection = plan.summary();
-    if plan.is_empty() {
-        return Ok(unchanged(module, selection, write));
-    }
-    let mut warnings = Vec::new();
-    // A shared function may call shared functions only, and the hooks' imports are not.
-    let shared: Vec<FuncIdx> = plan.iter().filter(|func| module.is_shared(*func)).collect();
-    if !shared.is_empty() {
-        warnings.push(Warning::new(
-            WarningKind::NotHooked,
-            format!("{} shared function(s) are not hooked: they cannot call the host's hooks", shared.len()),
-        ));
-    }
-    let plan = &plan.without(&shared);
+    let (selection, mut warnings) = (plan.summary(), Vec::new());
+    let plan = &without_shared(module, plan).tell(&mut warnings);
     if plan.is_empty() {
         return Ok(Rewritten { warnings, ..unchanged(module, selection, write) });
     }
+    let layout = &lay_out(module, plan, options)?.tell(&mut warnings);
+    let Measured { code, input_sha256 } = measure(module, plan, layout)?;
+    let manifest = Manifest {
+        hooks: options.hooks,
+        buffer: layout.buffer.clone(),
+        input_sha256,
+        build_id: build_id(module).unwrap_or_default().to_vec(),
+        probes: probes(module, labels, plan, layout, &code).tell(&mut warnings),
+        restore: None,
+    };
+    let hook_names = hook_names(options.hooks, layout.func_map.imported, layout.exit_guard.as_ref());
+    let features = used_features(module, layout, &manifest);
+    let mut relocation = Relocation {
+        module,
+        naming: Naming {
+            func_count: module.func_count(),
+            func_map: &layout.func_map,
+            outer_labels: layout.code.labels().0 + layout.wrapper.labels(),
+            inner_labels: &code.labels,
+            probes: &manifest.probes,
+            hook_names: &hook_names,
+        },
+        offsets: &code.offsets,
+        dwarf: relocate::dwarf::relocate(module, &code.offsets).tell(&mut warnings),
+        links: sidecars.links(module).tell(&mut warnings),
+        source_map: sidecars.source_map.as_ref(),
+        build_id: build_id(module).map(|id| relocate::build_id(id, |see| code.show(see))),
+        features: &features,
+    };
+    let Assembled { mut output, restore } =
+        sections::assemble(layout, &mut relocation, &code, options.restore)?.tell(&mut warnings);
+    let restore = options.restore.then(|| restore.encode());
+    sections::add_manifest(manifest.encode_with(restore.as_ref()), &mut output);
+    drop(restore); // it may be large
+    let unwritten = Unwritten::new(module.bytes(), Some(&code), &output);
+    let source_map = source_map(sidecars, &relocation, output.code_start());
+    let hook = |file: &Module<'_>| {
+        rewrite(file, labels, plan, options).map(|hooked| Warned { value: hooked.wasm, warnings: hooked.warnings })
+    };
+    let debug_file = match (&relocation.links.debug_file, &sidecars.debug_file) {
+        (Link::Named(_), Some(file)) => code_of(&unwritten.to_vec())
+            .map(|code| debug_file::relocate(file, code, &relocation, hook).tell(&mut warnings)),
+        _ => None,
+    };
+    refuse_what_engines_refuse(module, &unwritten)?;
+    write(&unwritten);
+    let (offsets, manifest) = (code.offsets, Some(manifest));
+    Ok(Rewritten { wasm: (), offsets, manifest, source_map, debug_file, selection, warnings })
+}
+
+/// The plan without shared functions: these may call shared functions only, and the hooks' imports are not.
+fn without_shared(module: &Module<'_>, plan: &Plan) -> Warned<Plan> {
+    let shared: Vec<FuncIdx> = plan.iter().filter(|func| module.is_shared(*func)).collect();
+    let message = || format!("{} shared function(s) are not hooked: they cannot call the host's hooks", shared.len());
+    let warnings = if shared.is_empty() { vec![] } else { vec![Warning::new(WarningKind::NotHooked, message())] };
+    Warned { value: plan.without(&shared), warnings }
+}
+
+/// Decides what is appended and which indices move where.
+fn lay_out(module: &Module<'_>, plan: &Plan, options: &Options) -> Result<Warned<Layout>> {
+    let mut warnings = Vec::new();
     let layout = match Layout::new(module, plan, options, options.guards_exits(module)) {
         Err(e) if options.close_on_exit == CloseOnExit::WhereItExits && options.guards_exits(module) => {
-            warnings.push(Warning::new(
-                WarningKind::Trace,
-                format!("calls that are open when it exits are not exited: {}", e.message()),
-            ));
+            let message = format!("calls that are open when it exits are not exited: {}", e.message());
+            warnings.push(Warning::new(WarningKind::Trace, message));
             Layout::new(module, plan, options, false)?
         }
         layout => layout?,
     };
     if options.close_on_exit != CloseOnExit::Never && !options.hooks.has_buffer() && roles::never_closes(module) {
-        let what = "the module opens spans and closes none: a host that keeps calls and spans on one stack loses the trace (import \
-                    span-exit too, and call it)";
-        warnings.push(Warning::new(WarningKind::Trace, what.to_owned()));
+        let message = "the module opens spans and closes none: a host that keeps calls and spans on one stack loses the trace (import \
+                       span-exit too, and call it)";
+        warnings.push(Warning::new(WarningKind::Trace, message));
     }
     if let Some(memory) = module.memories().first().filter(|_| !layout.memory_grow && uses_memory_grow(module)) {
         let width = if memory.memory64 { "64-bit" } else { "other" };
-        warnings.push(Warning::new(
-            WarningKind::NotHooked,
-            format!("memory.grow of a {width} memory is not reported: the hook set has no event for it"),
-        ));
+        let message = format!("memory.grow of a {width} memory is not reported: the hook set has no event for it");
+        warnings.push(Warning::new(WarningKind::NotHooked, message));
     }
+    Ok(Warned { value: layout, warnings })
+}
 
+/// All bodies of the output, and the hash of the input.
+struct Measured<'c, 'a> {
+    code: Code<'c, 'a>,
+    input_sha256: [u8; 32],
+}
+
+fn measure<'c, 'a>(module: &'c Module<'a>, plan: &'c Plan, layout: &'c Layout) -> Result<Measured<'c, 'a>> {
     let trampolines = layout.func_map.trampolines.iter().map(|import| FuncIdx(*import));
-    let mut appended: Vec<Vec<u8>> =
-        trampolines.map(|import| trampolines::body(module, import, plan.contains(import), &layout)).collect();
-    appended.extend(layout.exit_guard.iter().flat_map(ExitGuard::bodies));
+    let trampolines = trampolines.map(|import| trampolines::body(module, import, plan.contains(import), layout));
+    let appended = trampolines.chain(layout.exit_guard.iter().flat_map(ExitGuard::bodies)).collect();
     // A hash has one long chain of steps, which no second core shortens.
-    let (code, input_sha256) = crate::parallel::both(
-        || Code::measure(module, plan, &layout, appended),
-        || crate::hash::sha256(module.bytes()),
-    );
-    let code = code?;
+    let (code, input_sha256) =
+        crate::parallel::both(|| Code::measure(module, plan, layout, appended), || sha256(module.bytes()));
+    Ok(Measured { code: code?, input_sha256 })
+}
 
-    let mut probes = Vec::new();
-    for func in module.defined_funcs() {
-        let name = || printable(&labels[func].name).into_owned();
-        // Then calls that the exception crossed stay open until its caller is left.
-        let lost = match (plan.contains(func), layout.catch_sites.contains_key(&func)) {
-            (true, false) => "is not hooked",
-            (true, true) => "is not hooked, and does not tell when it has caught an exception",
-            (false, _) => "does not tell when it has caught an exception",
-        };
-        match code.left_out.get(&func) {
-            Some(LeftOut::TooLarge) => {
-                let name = name();
-                let exits_all = layout.exit_guard.is_some()
-                    && !module.is_shared(func)
-                    && module.sites(func).any(|(_, site)| site == Site::Unreachable);
-                let lost = match (plan.contains(func) || layout.catch_sites.contains_key(&func), exits_all) {
-                    (true, false) => format!("{name} {lost}"),
-                    (true, true) => format!("{name} {lost}, nor exits what is open before it is `unreachable`"),
-                    (false, true) => format!("{name} does not exit what is open before it is `unreachable`"),
-                    (false, false) => format!("memory.grow in {name} is not reported"),
-                };
-                warnings.push(Warning::new(
-                    WarningKind::NotHooked,
-                    format!("{lost}: its body would pass the size that engines accept"),
-                ));
-                continue;
-            }
-            Some(LeftOut::NoLocal) => {
-                warnings.push(Warning::new(
-                    WarningKind::NotHooked,
-                    format!("{} {lost}: it has no room for the local of its hooks", name()),
-                ));
-                continue;
-            }
-            Some(LeftOut::TooManyLocals) => {
-                warnings.push(Warning::new(
-                    WarningKind::NotHooked,
-                    format!("memory.grow in {} is not reported: it has no room for another local", name()),
-                ));
-            }
-            None => {}
-        }
-        if plan.contains(func) {
-            probes.push(Probe { id: ProbeId(layout.func_map.place(func.0)), label: labels[func].clone() });
-        }
+/// What hooks use of WebAssembly beyond its first version.
+fn used_features(module: &Module<'_>, layout: &Layout, manifest: &Manifest) -> Vec<&'static str> {
+    target_features::used_by_hooks(
+        layout.exit_guard.is_some(),
+        layout.wrapper == Wrapper::TryTable && !manifest.probes.is_empty(),
+        layout.buffer.is_some() && !module.memories().is_empty(),
+    )
+}
+
+/// The source map of the output, if it is to be in a file.
+fn source_map(sidecars: &Sidecars<'_>, relocation: &Relocation<'_, '_>, code_start: Option<usize>) -> Option<Vec<u8>> {
+    let (Link::Named(_), Some(map)) = (&relocation.links.source_map, &sidecars.source_map) else { return None };
+    let old = relocation.module.section(id::CODE).map_or(0, |code| code.contents.start);
+    Some(map.relocate(relocation.offsets, (old, code_start?)))
+}
+
+/// Where a limit of engines may be near that nothing here counts, the output is read once.
+fn refuse_what_engines_refuse(module: &Module<'_>, output: &Unwritten<'_>) -> Result<()> {
+    if !is_near_the_limit_of_types(module) {
+        return Ok(());
     }
-
-    probes.extend(
-        plan.imports()
-            .map(|import| Probe { id: ProbeId(layout.func_map.reference(import.0)), label: labels[import].clone() }),
-    );
-
-    let hook_names = crate::hooks::hook_names(options.hooks, layout.func_map.imported, layout.exit_guard.as_ref());
-    let offsets = &code.offsets;
-    let mut dwarf = crate::relocate::dwarf::relocate(module, offsets);
-    warnings.append(&mut dwarf.warnings);
-    let naming = Naming {
-        func_count: module.func_count(),
-        func_map: &layout.func_map,
-        outer_labels: layout.code.labels().0 + layout.wrapper.labels(),
-        inner_labels: &code.labels,
-        probes: &probes,
-        hook_names: &hook_names,
-    };
-    let mut relocation = Relocation {
-        module,
-        naming,
-        offsets,
-        dwarf,
-        links: sidecars.links(module, &mut warnings),
-        source_map: sidecars.source_map.as_ref(),
-        code_start: None,
-        build_id: build_id(module).map(|id| crate::relocate::build_id(id, |see| code.show(see))),
-        features: &target_features::used_by_hooks(
-            layout.exit_guard.is_some(),
-            layout.wrapper == Wrapper::TryTable && !probes.is_empty(),
-            layout.buffer.is_some() && !module.memories().is_empty(),
-        ),
-    };
-    let (mut output, restore) = sections::assemble(&layout, &mut relocation, &code, options, &mut warnings)?;
-    let mut manifest = Manifest {
-        hooks: options.hooks,
-        buffer: layout.buffer.clone(),
-        input_sha256,
-        build_id: build_id(module).unwrap_or_default().to_vec(),
-        probes: Vec::new(), // they are still borrowed
-        restore: restore.as_ref().map(Restore::encode),
-    };
-    sections::add_manifest(manifest.encode_with(&probes), &mut output);
-    // It is in the module now, and may be large.
-    manifest.restore = None;
-    let unwritten = Unwritten::new(module.bytes(), Some(&code), &output);
-    let source_map = match (&relocation.links.source_map, &sidecars.source_map, relocation.code_start) {
-        (Link::Named(_), Some(map), Some(new)) => {
-            let old = module.section(crate::module::id::CODE).map_or(0, |code| code.contents.start);
-            Some(map.relocate(offsets, (old, new)))
-        }
-        _ => None,
-    };
-    let debug_file = match (&relocation.links.debug_file, &sidecars.debug_file) {
-        (Link::Named(_), Some(file)) => crate::module::code_of(&unwritten.to_vec())
-            .map(|code| debug_file::relocate(file, code, &relocation, (labels, plan, options), &mut warnings)),
-        _ => None,
-    };
     let sections = ParseOptions { validate: false, ..Default::default() };
-    if is_near_the_limit_of_types(module)
-        && let Err(e) = parse_with(&unwritten.to_vec(), &sections)
-    {
-        return Err(Error::new(
-            ErrorKind::Limit,
-            format!("with the hooks the module would be too large: {}", e.message()),
-        ));
+    match parse_with(&output.to_vec(), &sections) {
+        Ok(_) => Ok(()),
+        Err(e) => {
+            let message = format!("with the hooks the module would be too large: {}", e.message());
+            Err(Error::new(ErrorKind::Limit, message))
+        }
     }
-
-    write(&unwritten);
-    let (offsets, manifest) = (code.offsets, Some(Manifest { probes, ..manifest }));
-    Ok(Rewritten { wasm: (), offsets, manifest, source_map, debug_file, selection, warnings })
 }
 
 /// Engines bound the sizes of the types of all imports and exports together: a function counts as its parameters and results

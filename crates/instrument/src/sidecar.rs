@@ -8,7 +8,7 @@
 //! A link whose file was not given is left out of the output, with a warning: to leave it would be to say of the hooked
 //! module what is true of the original only, and no reader could tell.
 
-use crate::warning::{Warning, WarningKind};
+use crate::warning::{Warned, Warning, WarningKind};
 use std::borrow::Cow;
 
 pub use crate::relocate::sourcemap::url::{file_of_url, url_of_file};
@@ -111,7 +111,8 @@ impl SidecarFiles {
 
 impl Sidecars<'_> {
     /// What becomes of the links in the output.
-    pub(crate) fn links(&self, module: &Module<'_>, warnings: &mut Vec<Warning>) -> Links {
+    pub(crate) fn links(&self, module: &Module<'_>) -> Warned<Links> {
+        let mut warnings = Vec::new();
         let mut link = |section, what: &str, given: bool, link: &Option<Link>| {
             if let Some(link) = link {
                 return link.clone();
@@ -123,10 +124,11 @@ impl Sidecars<'_> {
             }
             Link::Gone
         };
-        Links {
+        let links = Links {
             source_map: link(SOURCE_MAP, "source map", self.source_map.is_some(), &self.source_map_link),
             debug_file: link(DEBUG_FILE, "debug file", self.debug_file.is_some(), &self.debug_file_link),
-        }
+        };
+        Warned { value: links, warnings }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Takes the hooks out of a module again: the inverse of the rewriting, by its rules and by what the Manifest notes.
 
 use wasm_encoder::Encode;
-use wasmparser::{Operator, OperatorsReader};
+use wasmparser::Operator;
 
+use crate::erase::{Erasure, Hook, Hooked, Piece, block_type};
 use crate::hooks::HookCode;
 use crate::hooks::catch_sites::CatchSites;
 use crate::hooks::exit_guard::Spans;
@@ -43,26 +44,23 @@ pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
             "the module was hooked without what restoring needs (--no-restore)",
         ));
     };
-    let original = restore_module(&module, &manifest, &restore).map_err(|e| changed(&format!("{} ", e.message())))?;
+    let original = restore_module(&module, &manifest, &restore).map_err(|e| changed().caused_by(e))?;
     if crate::hash::sha256(&original) != manifest.input_sha256 {
-        return Err(changed(""));
+        return Err(changed());
     }
     // The Manifest is foreign data: a forged one could hold another program, and its hash.
-    crate::verify::verify(&original, hooked).map_err(|e| {
-        Error::new(ErrorKind::Restore, format!("the Manifest does not belong to this module: {}", e.message()))
-    })?;
+    crate::verify::verify(&original, hooked)
+        .map_err(|e| Error::new(ErrorKind::Restore, "the Manifest does not belong to this module").caused_by(e))?;
     Ok(original)
 }
 
-fn changed(detail: &str) -> Error {
-    Error::new(
-        ErrorKind::Restore,
-        format!("{detail}the original cannot be restored: another tool has changed the module since it was hooked"),
-    )
+fn changed() -> Error {
+    let message = "the original cannot be restored: another tool has changed the module since it was hooked";
+    Error::new(ErrorKind::Restore, message)
 }
 
 fn unexpected(what: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Restore, format!("{};", what.into()))
+    Error::new(ErrorKind::Restore, what)
 }
 
 fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -> Result<Vec<u8>> {
@@ -203,14 +201,6 @@ fn code(
     Ok(out)
 }
 
-/// Whether an operator leaves the frame by a call.
-fn is_tail_call(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. }
-    )
-}
-
 fn find(probes: &[Probe], func: FuncIdx) -> Option<ProbeId> {
     probes.binary_search_by_key(&func.0, |p| p.id.0).ok().map(|found| probes[found].id)
 }
@@ -238,117 +228,37 @@ fn body(
         locals = locals.saturating_add(last_count);
     }
     let start = locals_reader.original_position();
-    let memory_grow = code.memory_grow(locals.saturating_sub(1));
+    let hooked = hooked(module, func, (id, wrapper), code, locals.saturating_sub(last_count), start)?;
+    let hook_locals = hooked.map_or(0, |hooked| code.locals(hooked.frame.catches));
     let mut had_scratch = false;
-    // One that is not hooked may have hooks nevertheless, if it catches exceptions.
-    let catch_sites = if code.reports_catches() { CatchSites::of(module, func) } else { None };
-    // The last group holds the hooks' own and their scratch, if there is one of them.
-    let ours = if groups > 0 && code.reports_catches() { last_count } else { 0 };
-    let local = locals.saturating_sub(ours);
-    let frame = Frame { id, local, catches: catch_sites.is_some(), is_leaf: false };
-    let enter = code.enter(frame);
-    let marked = id.is_none() && catch_sites.is_some() && file[start..].starts_with(&enter);
-    // The form of its exit tells whether it is a leaf function.
-    let is_leaf = file[start..range.end - 1].ends_with(&code.exit(Frame { is_leaf: true, ..frame }));
-    let frame = (id.is_some() || marked).then_some(Frame { is_leaf, ..frame });
-    let catch_sites = catch_sites.filter(|_| frame.is_some());
-    let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
-    let hooks = func_map.imported..func_map.imported + func_map.hooks;
-    let guarding = func_map.first_trampoline + func_map.trampolines.len() as u32..module.func_count();
-    let (exit_guard, exits_all) = (code.exit_guard(), code.exits_all());
-    // The function that each of the two operators before calls, if it does, the last one first. Hooks that may stand somewhere are
-    // known by what they call, which the guest's own code cannot.
-    let mut called: [Option<u32>; 2] = [None; 2];
-
-    // The bytes of hooks are looked for where hooks stand; that the guest's own code cannot contain them there follows
-    // from the hooks' imports being ours.
-    let preceded_by = |at: usize, bytes: &[u8]| -> Result<std::ops::Range<usize>> {
-        match at.checked_sub(bytes.len()).filter(|from| *from >= start && file[*from..at] == *bytes) {
-            Some(from) => Ok(from..at),
-            None => Err(unexpected(format!("a hook is missing in function {}", func.0))),
-        }
-    };
-    let mut operators = OperatorsReader::new(locals_reader.get_binary_reader());
+    let mut erased = Erasure::new(module, func, code, hooked, locals.saturating_sub(1))?;
     let mut splice = Splice::new(file, range.start, Widths::Recall(&noted.widths), OPERATORS);
     splice.copy_to(start);
     splice.out.clear();
-    let (exit, leave) = (frame.map(|frame| code.exit(frame)), frame.map(|frame| code.leave(frame)));
-    let caught = frame.map_or_else(Vec::new, |frame| code.caught(frame));
-    let mut depth = 0u32;
-    if frame.is_some() {
-        let begin = start + enter.len();
-        preceded_by(begin, &enter)?;
-        while operators.original_position() < begin {
-            operators.read()?;
-        }
-        for _ in 0..wrapper.labels() {
-            let opens = !operators.eof() && is_opening(&operators.read()?);
-            if !opens {
-                return Err(unexpected(format!("the wrapper of function {} is gone", func.0)));
-            }
-        }
-        splice.remove(start..operators.original_position());
-    }
     let mut to_wrapper = 0;
-    while !operators.eof() {
-        let (operator, at) = operators.read_with_offset()?;
-        let next = operators.original_position();
-        if catch_sites.as_ref().is_some_and(|catch_sites| catch_sites.is_at(at)) {
-            let behind = at + caught.len();
-            splice.remove(preceded_by(behind, &caught)?);
-            while operators.original_position() < behind {
-                operators.read()?;
+    while let Some(piece) = erased.next().map_err(|e| unexpected(format!("in function {}, {}", func.0, e.message())))? {
+        let (operator, at) = match piece {
+            Piece::Operator(operator, range) => (operator, range),
+            Piece::Hook(hook, range) => {
+                had_scratch |= hook == Hook::Grow;
+                splice.remove(range);
+                continue;
             }
-            continue;
-        }
-        if let Some(leave) = leave.as_ref().filter(|_| is_tail_call(&operator)) {
-            splice.remove(preceded_by(at, leave)?);
-        }
-        let calls = match operator {
-            Operator::Call { function_index } => Some(function_index),
-            _ => None,
         };
         match operator {
             Operator::Call { function_index }
-                if hooks.contains(&function_index) || guarding.contains(&function_index) => {}
-            Operator::Unreachable if called[0].is_some() && called[0] == exits_all => {
-                splice.remove(preceded_by(at, &exit_guard)?);
-            }
-            Operator::Call { function_index }
             | Operator::ReturnCall { function_index }
             | Operator::RefFunc { function_index } => {
-                splice.number(at + 1..next, function_index, func_map.back(function_index));
+                splice.number(at.start + 1..at.end, function_index, func_map.back(function_index));
             }
-            Operator::Br { relative_depth } if frame.is_some() && relative_depth == depth => {
+            Operator::Br { relative_depth } if hooked.is_some() && relative_depth == erased.depth() => {
                 if noted.branches.binary_search(&to_wrapper).is_err() {
-                    splice.replace(at..next, &[0x0f]);
+                    splice.replace(at, &[0x0f]);
                 }
                 to_wrapper += 1;
             }
-            _ if is_opening(&operator) => depth += 1,
-            Operator::Delegate { .. } => {
-                depth = depth.checked_sub(1).ok_or_else(|| unexpected("blocks do not match"))?
-            }
-            Operator::End if depth > 0 => depth -= 1,
-            Operator::End | Operator::CatchAll if depth == 0 && exit.is_some() => {
-                let catches_here = catch_sites.as_ref().is_some_and(|catch_sites| catch_sites.is_at(next));
-                let caught: &[u8] = if catches_here { &caught } else { &[] };
-                let exit = exit.as_deref().unwrap_or_default();
-                let mut close = Vec::new();
-                wrapper.close([caught, exit], &mut close);
-                if file[at..range.end - 1] != close {
-                    return Err(unexpected(format!("function {} does not end in its exit", func.0)));
-                }
-                splice.remove(at..range.end - 1);
-                break;
-            }
-            Operator::MemoryGrow { mem: 0 } if called[1] == Some(code.grows()) => {
-                splice.remove(preceded_by(at, &memory_grow)?);
-                had_scratch = true;
-            }
             _ => {}
         }
-        called = [calls, called[0]];
     }
     splice.copy_to(range.end);
 
@@ -370,13 +280,27 @@ fn body(
     Ok(())
 }
 
-fn is_opening(operator: &Operator<'_>) -> bool {
-    matches!(
-        operator,
-        Operator::Block { .. }
-            | Operator::Loop { .. }
-            | Operator::If { .. }
-            | Operator::Try { .. }
-            | Operator::TryTable { .. }
-    )
+/// How a function is hooked, if it is. `declared`: the first local of the last group, which is the hooks' own if there are any;
+/// `start`: where its operators begin.
+fn hooked(
+    module: &Module<'_>,
+    func: FuncIdx,
+    (id, wrapper): (Option<ProbeId>, Wrapper),
+    code: &HookCode,
+    declared: u32,
+    start: usize,
+) -> Result<Option<Hooked>> {
+    let body = &module.bytes()[start..module.body(func).end - 1];
+    let catches = code.reports_catches() && CatchSites::of(module, func).is_some();
+    let frame = Frame { id, local: declared, catches, is_leaf: false };
+    let enter = code.enter(frame);
+    // One that is not hooked may have hooks nevertheless, if it catches exceptions.
+    if id.is_none() && !(catches && body.starts_with(&enter)) {
+        return Ok(None);
+    }
+    // The form of its exit tells whether it is a leaf function.
+    let is_leaf = body.ends_with(&code.exit(Frame { is_leaf: true, ..frame }));
+    let results = block_type(module, func, start + enter.len());
+    let results = results.ok_or_else(|| unexpected(format!("the wrapper of function {} is gone", func.0)))?;
+    Ok(Some(Hooked { frame: Frame { is_leaf, ..frame }, wrapper, results }))
 }

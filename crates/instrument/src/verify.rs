@@ -33,16 +33,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use wasm_encoder::BlockType;
-use wasmparser::{Operator, OperatorsReader};
 
+use crate::erase::{Erasure, Hooked, block_type};
 use crate::hooks::HookCode;
-use crate::hooks::exit_guard::ExitGuard;
 use crate::hooks::exit_guard::Spans;
 use crate::hooks::frame::Frame;
 use crate::hooks::roles;
-use crate::hooks::roles::Role;
 use crate::hooks::wrapper::{self, Wrapper};
-use crate::limits::{MAX_BODY, MAX_LOCALS};
+use crate::limits::MAX_LOCALS;
 use crate::links::build_id;
 use crate::mapping::FuncMap;
 use crate::mapping::{Insertion, OffsetMap, Place};
@@ -57,12 +55,16 @@ mod appended;
 mod custom;
 mod failure;
 mod links;
+mod matched;
 mod notes;
 mod operators;
+mod pair;
 mod sections;
 
 use failure::fail;
-use operators::{Label, Walk, add_locals, calls, catches, catches_behind, is_tail_call, locals_of, opens_a_label};
+use matched::Matched;
+use operators::{Walk, add_locals, calls, catches, locals_of};
+use pair::Pair;
 
 /// What the check found to be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +193,7 @@ pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
         hook_names: &crate::hooks::hook_names(set, from, pair.exit_guard.as_ref()),
     };
     pair.links(&offsets)?;
-    let dwarf = dwarf::relocate(&old, &offsets);
+    let dwarf = dwarf::relocate(&old, &offsets).value;
     pair.sections(&Expected {
         places: &shown.places,
         dwarf: &dwarf,
@@ -210,21 +212,6 @@ fn imports_hooks(module: &Module<'_>, from: usize, set: HookSet) -> bool {
             .iter()
             .zip(set.imports())
             .all(|(import, hook)| (import.module, import.name) == (hook.module, hook.name))
-}
-
-struct Pair<'p, 'a> {
-    old: &'p Module<'a>,
-    new: &'p Module<'a>,
-    from: u32,
-    by: u32,
-    /// Imported functions that have a trampoline, and the trampolines.
-    trampolines: Vec<(u32, u32)>,
-    code: HookCode,
-    set: HookSet,
-    /// What exits all open calls before the module is left, if there is that.
-    exit_guard: Option<ExitGuard>,
-    /// The imported functions that have a trampoline for that.
-    roles: Vec<(u32, Role)>,
 }
 
 /// What is known of one pair of bodies that match.
@@ -294,19 +281,6 @@ struct Expected<'e> {
 }
 
 impl Pair<'_, '_> {
-    /// Where a function went.
-    fn place(&self, func: u32) -> u32 {
-        if func < self.from { func } else { func + self.by }
-    }
-
-    /// What a reference to a function became.
-    fn moved(&self, func: u32) -> u32 {
-        match self.trampolines.binary_search_by_key(&func, |(import, _)| *import) {
-            Ok(found) => self.trampolines[found].1,
-            Err(_) => self.place(func),
-        }
-    }
-
     /// What may stand around bodies: where functions tell that they have caught an exception, no other catches it.
     fn wrappers(&self) -> impl Iterator<Item = Wrapper> + use<> {
         let all = if self.code.reports_catches() { &wrapper::ALL[..1] } else { &wrapper::ALL };
@@ -338,7 +312,7 @@ impl Pair<'_, '_> {
         // What a plain block encloses may itself begin like another wrapper, so every one that fits is tried.
         let mut found = Err(fail(walk.at(), "no wrapper with the function's results behind ENTER"));
         for wrapper in self.wrappers().filter(opens) {
-            found = self.body_in(func, Some((frame, wrapper, block_type)));
+            found = self.body_in(func, Some(Hooked { frame, wrapper, results: block_type }));
             if found.is_ok() {
                 break;
             }
@@ -348,133 +322,42 @@ impl Pair<'_, '_> {
 
     /// The type of the block at `at`, which must be `[] -> ` the results of the function, and its index if it has one.
     fn block_type(&self, func: FuncIdx, at: usize) -> Result<(BlockType, Option<u32>)> {
-        let no_wrapper = || fail(at, "no wrapper with the function's results behind ENTER");
-        let end = self.new.body(func).end;
-        let mut operators = OperatorsReader::new(self.new.reader(at.min(end)..end));
-        match operators.read()? {
-            Operator::Block { blockty } | Operator::Try { blockty } if self.gives(blockty, func) => match blockty {
-                wasmparser::BlockType::Empty => Ok((BlockType::Empty, None)),
-                wasmparser::BlockType::Type(ty) => {
-                    let ty = wasm_encoder::ValType::try_from(ty).map_err(|_| no_wrapper())?;
-                    Ok((BlockType::Result(ty), None))
-                }
-                wasmparser::BlockType::FuncType(index) => Ok((BlockType::FunctionType(index), Some(index))),
-            },
-            _ => Err(no_wrapper()),
-        }
+        let ty = block_type(self.new, func, at).filter(|ty| self.gives(*ty, func));
+        let ty = ty.ok_or_else(|| fail(at, "no wrapper with the function's results behind ENTER"))?;
+        let index = match ty {
+            BlockType::FunctionType(index) => Some(index),
+            _ => None,
+        };
+        Ok((ty, index))
     }
 
-    /// Walks one body in both modules, unhooked or with this wrapper.
-    fn body_in(&self, func: FuncIdx, hooks: Option<(Frame, Wrapper, BlockType)>) -> Result<Body> {
+    /// Compares one body with what is left of it without hooks. `hooked`: the hooks that it may have around it.
+    fn body_in(&self, func: FuncIdx, hooked: Option<Hooked>) -> Result<Body> {
         let new_func = FuncIdx(self.place(func.0));
         let (old_range, new_range) = (self.old.body(func), self.new.body(new_func));
-        let new_bytes = self.new.bytes();
+        let frame = hooked.map(|hooked| hooked.frame);
         let mut old = Walk::new(self.old, func)?;
-        let mut new = Walk::new(self.new, new_func)?;
-        let has_hooks = hooks.is_some();
         let local = self.old.func_type(func).params().len() as u32 + old.locals;
-        let hook_locals = hooks.map_or(0, |(frame, ..)| self.code.locals(frame.catches));
-        let grow = self.code.memory_grow(local + hook_locals);
-        let exit_guard = self.code.exit_guard();
-        let exit = hooks.map_or_else(Vec::new, |(frame, ..)| self.code.exit(frame));
-        let caught =
-            hooks.filter(|(frame, ..)| frame.catches).map_or_else(Vec::new, |(frame, ..)| self.code.caught(frame));
-        let mut labels = vec![Label::default()];
-        let may_lack = !has_hooks && (self.old.is_shared(func) || self.may_be_too_large(new_func)?);
-        let (mut opened, mut hook_labels) = (0, Vec::new());
-        if let Some((Frame { id: None, .. }, wrapper, _)) = hooks {
-            hook_labels.extend(std::iter::repeat_n(opened, (self.code.labels().0 + wrapper.labels()) as usize));
-        }
-        let mut memory_grows = 0;
-        let mut places = Vec::new();
-        let mut growths = Vec::new();
-        let mut grown = |at: usize, by: usize, inserted: bool| {
-            if by > 0 {
-                growths.push(Insertion { at: (at - old_range.start) as u32, by: by as u32, inserted });
-            }
-        };
-        let first = old.at();
-        let more_locals = (new.at() - new_range.start).saturating_sub(first - old_range.start);
-        grown(first - 1, more_locals, false);
-        if let Some((frame, wrapper, block_type)) = hooks {
-            let mut opening = self.code.enter(frame);
-            wrapper.open(block_type, &mut opening);
-            new.skip(&opening)?;
-            grown(first, opening.len(), true);
-        }
-        loop {
+        let hook_locals = frame.map_or(0, |frame| self.code.locals(frame.catches));
+        let mut erased = Erasure::new(self.new, new_func, &self.code, hooked, local + hook_locals)?;
+        let mut body = Matched::new(self, func, hooked, old_range.start..new_range.start)?;
+        let more_locals = (erased.at() - new_range.start).saturating_sub(old.at() - old_range.start);
+        body.grown(old.at() - 1, more_locals, false);
+        let mut behind = None;
+        while !old.eof() {
             let old_at = old.at();
-            let (a, a_end) = old.next()?;
-            let depth = labels.len() as u32 - 1;
-            if has_hooks && is_tail_call(&a) {
-                let leave = hooks.map_or_else(Vec::new, |(frame, ..)| self.code.leave(frame));
-                if !new.starts_with(&leave) {
-                    return Err(fail(new.at(), "a tail call without an exit before it"));
-                }
-                new.skip(&leave)?;
-                grown(old_at, leave.len(), true);
-                let labels = if leave.is_empty() { 0 } else { self.code.labels().1 };
-                hook_labels.extend(std::iter::repeat_n(opened, labels as usize));
-            } else if matches!(a, Operator::Unreachable) && (!may_lack || new.starts_with(&exit_guard)) {
-                new.skip(&exit_guard)?;
-                grown(old_at, exit_guard.len(), true);
-            } else if matches!(a, Operator::MemoryGrow { mem: 0 }) && new.starts_with(&grow) {
-                new.skip(&grow)?;
-                grown(old_at, grow.len(), true);
-                memory_grows += 1;
-            }
-            if let Some((_, wrapper, _)) = hooks
-                && depth == 0
-                && matches!(a, Operator::End)
-            {
-                let caught = if labels[0].named { &caught[..] } else { &[] };
-                let mut close = Vec::new();
-                wrapper.close([caught, &exit], &mut close);
-                new.skip(&close)?;
-                grown(old_at, close.len(), true);
-                places.push(((old_at - old_range.start) as u32, (new.at() - new_range.start) as u32));
-                let (last, _) = new.next()?;
-                if !matches!(last, Operator::End) {
-                    return Err(fail(new.at(), "something stands between EXIT and the end of a body"));
-                }
-                break;
-            }
-            let new_at = new.at();
-            places.push(((old_at - old_range.start) as u32, (new_at - new_range.start) as u32));
-            let (b, b_end) = new.next()?;
-            // A number that became longer stands behind the operator's first byte; what was a `return` is longer as a whole.
-            let longer = (b_end - new_at).saturating_sub(a_end - old_at);
-            grown(if matches!(a, Operator::Return) { old_at } else { old_at + 1 }, longer, false);
-            match (&a, &b) {
-                (Operator::Return, Operator::Br { relative_depth }) if has_hooks && *relative_depth == depth => {}
-                (Operator::Return, _) if has_hooks => return Err(fail(new_at, "a return that does not pass the exit")),
-                (Operator::Call { function_index: x }, Operator::Call { function_index: y })
-                | (Operator::ReturnCall { function_index: x }, Operator::ReturnCall { function_index: y })
-                | (Operator::RefFunc { function_index: x }, Operator::RefFunc { function_index: y })
-                    if self.moved(*x) == *y => {}
-                _ if self.old.bytes()[old_at..a_end] == new_bytes[new_at..b_end]
-                    && !matches!(a, Operator::Call { .. } | Operator::ReturnCall { .. } | Operator::RefFunc { .. }) => {
-                }
-                _ => return Err(fail(new_at, format!("{a:?} became {b:?} in function {}", func.0))),
-            }
-            if depth == 0 && matches!(a, Operator::End) {
-                break;
-            }
-            opened += opens_a_label(&a) as u32;
-            // Wherever an exception may have brought the function, it tells.
-            let tells = new.starts_with(&caught);
-            if catches_behind(&a, &mut labels, tells).map_err(|what| fail(new.at(), what))? {
-                new.skip(&caught)?;
-                grown(a_end, caught.len(), true);
-                let labels = if caught.is_empty() { 0 } else { self.code.labels().0 };
-                hook_labels.extend(std::iter::repeat_n(opened, labels as usize));
-            }
+            let (operator, old_end) = old.next()?;
+            let hooks = body.hooks_before(&mut erased, old_at)?;
+            body.follow(behind.as_ref(), &hooks)?;
+            body.belong(&operator, &hooks)?;
+            body.same(&operator, old_at..old_end, &hooks)?;
+            behind = Some(operator);
         }
-        if !new.eof() || !old.eof() {
-            return Err(fail(new.at(), "operators past the end of a body"));
+        if erased.next()?.is_some() {
+            return Err(fail(erased.at(), "operators past the end of a body"));
         }
         let mut locals = locals_of(self.old, func)?;
-        let more = hook_locals + (memory_grows > 0) as u32; // the hooks' own, and their scratch
+        let more = hook_locals + (body.memory_grows > 0) as u32; // the hooks' own, and their scratch
         add_locals(&mut locals, more, wasmparser::ValType::I32);
         if locals != locals_of(self.new, new_func)? {
             return Err(fail(new_range.start, format!("the locals of function {} changed", func.0)));
@@ -483,44 +366,32 @@ impl Pair<'_, '_> {
         let place = Place {
             old: (old_range.start - base(self.old)) as u32..(old_range.end - base(self.old)) as u32,
             new_start: (new_range.start - base(self.new)) as u32,
-            enter: has_hooks.then_some((first - old_range.start) as u32),
+            enter: hooked.is_some().then_some((old.first - old_range.start) as u32),
         };
+        let too_many_locals = hooked.is_none() && u64::from(local + self.code.locals(true)) > MAX_LOCALS;
         Ok(Body {
-            hooked: hooks.is_some_and(|(frame, ..)| frame.id.is_some()),
-            memory_grows,
-            places,
+            hooked: frame.is_some_and(|frame| frame.id.is_some()),
+            memory_grows: body.memory_grows,
+            places: body.places,
             place,
-            growths,
-            wrapper: hooks.map(|(_, wrapper, _)| wrapper),
+            growths: body.growths,
+            wrapper: hooked.map(|hooked| hooked.wrapper),
             block_type: None,
-            labels: hook_labels,
-            may_lack: may_lack || !has_hooks && u64::from(local + self.code.locals(true)) > MAX_LOCALS,
+            labels: body.hook_labels,
+            may_lack: body.may_lack || too_many_locals,
         })
     }
 
-    /// Whether a body that has no hooks may pass the size that engines accept, if it had them.
-    fn may_be_too_large(&self, func: FuncIdx) -> Result<bool> {
-        // More than hooks take in one place, and at both ends of a body.
-        let with = |places: usize| self.new.body(func).len() + 24 * places + 160;
-        if with(self.new.body(func).len()) <= MAX_BODY {
-            return Ok(false);
-        }
-        let mut places = 0;
-        for operator in self.new.body_reader(func).get_operators_reader()? {
-            let operator = operator?;
-            let one = matches!(operator, Operator::Unreachable | Operator::Return | Operator::MemoryGrow { .. });
-            places += usize::from(one || is_tail_call(&operator));
-        }
-        Ok(with(places) > MAX_BODY)
-    }
-
     /// Whether a block type is `[] -> ` the results of the function.
-    fn gives(&self, ty: wasmparser::BlockType, func: FuncIdx) -> bool {
+    fn gives(&self, ty: BlockType, func: FuncIdx) -> bool {
         let results = self.new.func_type(func).results();
         match ty {
-            wasmparser::BlockType::Empty => results.is_empty(),
-            wasmparser::BlockType::Type(one) => results == [one],
-            wasmparser::BlockType::FuncType(index) => {
+            BlockType::Empty => results.is_empty(),
+            BlockType::Result(ty) => match results {
+                [one] => wasm_encoder::ValType::try_from(*one).is_ok_and(|one| one == ty),
+                _ => false,
+            },
+            BlockType::FunctionType(index) => {
                 let ty = self.new.types().nth(index as usize).map(|(t, _)| t.clone());
                 ty.is_some_and(|t| matches!(&t.composite_type.inner, wasmparser::CompositeInnerType::Func(f) if f.params().is_empty() && f.results() == results))
             }

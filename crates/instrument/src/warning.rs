@@ -47,3 +47,24 @@ impl fmt::Display for Warning {
         f.write_str(&self.message)
     }
 }
+
+/// A value, and what a user should know of it.
+#[derive(Debug)]
+pub(crate) struct Warned<T> {
+    pub(crate) value: T,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl<T> Warned<T> {
+    /// The value; its warnings are appended to `all`.
+    pub(crate) fn tell(mut self, all: &mut Vec<Warning>) -> T {
+        all.append(&mut self.warnings);
+        self.value
+    }
+}
+
+impl<T> From<T> for Warned<T> {
+    fn from(value: T) -> Self {
+        Warned { value, warnings: Vec::new() }
+    }
+}

@@ -63,7 +63,7 @@ pub(crate) struct ResourceArgs {
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ContextArgs {
-    /// The span that the run is in (W3C TraceSlot Context), instead of the variable TRACEPARENT's
+    /// The span that the run is in (W3C Trace Context), instead of the variable TRACEPARENT's
     #[arg(help_heading = HEADING, long, value_name = "TRACEPARENT")]
     traceparent: Option<String>,
 }

@@ -86,9 +86,4 @@ impl CatchSites {
         }
         unreachable!("validated: the function's own block is closed")
     }
-
-    /// Whether CAUGHT stands in front of the operator at that offset.
-    pub(crate) fn is_at(&self, offset: usize) -> bool {
-        self.before.binary_search_by_key(&offset, |(at, _)| *at).is_ok()
-    }
 }

@@ -15,7 +15,7 @@ use super::addresses::{self, Addresses};
 use super::patch::Patches;
 use crate::mapping::OffsetMap;
 use crate::module::Module;
-use crate::warning::{Warning, WarningKind};
+use crate::warning::{Warned, Warning, WarningKind};
 
 mod abbrev;
 mod aranges;
@@ -43,8 +43,6 @@ use units::{Header, Reference};
 pub(crate) struct Dwarf {
     /// By where the section stands in the file.
     changes: HashMap<usize, Change>,
-    /// What was left out, and why.
-    pub(crate) warnings: Vec<Warning>,
 }
 
 /// What becomes of one section that does not stay as it is.
@@ -69,7 +67,7 @@ impl Dwarf {
 }
 
 /// Carries the debug sections of a module.
-pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
+pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Warned<Dwarf> {
     let mut dwarf = Dwarf::default();
     let mut report = Report::default();
     let mut places = [None; NAMES.len()];
@@ -86,7 +84,7 @@ pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
         data[name] = &module.bytes()[section.data.clone()];
     }
     if places.iter().all(Option::is_none) {
-        return dwarf;
+        return dwarf.into();
     }
     match relocate_sections(&Sections { data }, offsets, &mut report) {
         Ok(changes) => {
@@ -112,8 +110,7 @@ pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Dwarf {
             dwarf.changes.extend(debug.map(|section| (section.whole.start, Change::Dropped)));
         }
     }
-    dwarf.warnings = report.warnings();
-    dwarf
+    Warned { value: dwarf, warnings: report.warnings() }
 }
 
 /// What is to be told of the relocation.

@@ -2,37 +2,35 @@
 
 use wasm_encoder::Encode;
 
-use crate::label::Labels;
 use crate::links::{Link, Links};
-use crate::module::{Module, id};
+use crate::module::{Module, code_of, id};
 use crate::relocate::{Relocated, Relocation, dwarf};
-use crate::rewrite::options::Options;
-use crate::rewrite::rewrite;
-use crate::select::Plan;
-use crate::warning::{Warning, WarningKind};
+use wasmtrace_abi::error::Result;
 
-/// The debug file of the output, whose code section's contents are `code`.
+use crate::warning::{Warned, Warning, WarningKind};
+
+/// The debug file of the output, whose code section's contents are `code`. `hook` hooks a module in the same way as the module
+/// that the file belongs to.
 pub(super) fn relocate(
     file: &Module<'_>,
     code: &[u8],
     relocation: &Relocation<'_, '_>,
-    (labels, plan, options): (&Labels, &Plan, &Options),
-    warnings: &mut Vec<Warning>,
-) -> Vec<u8> {
+    hook: impl FnOnce(&Module<'_>) -> Result<Warned<Vec<u8>>>,
+) -> Warned<Vec<u8>> {
     // What has the same code is hooked the same way, and belongs to the output as it belonged to the input.
     let same_functions = file.func_count() == relocation.naming.func_count
         && file.imported_funcs().len() as u32 == relocation.naming.func_map.imported
         && file.section(id::CODE).is_some();
-    if same_functions && let Ok(hooked) = rewrite(file, labels, plan, options) {
-        let new = crate::module::code_of(&hooked.wasm);
-        if new == Some(code) {
-            let of_debug_info = |w: &Warning| matches!(w.kind, WarningKind::DebugInfo | WarningKind::StaleDebugInfo);
-            warnings.extend(hooked.warnings.into_iter().filter(of_debug_info).map(in_debug_file));
-            return hooked.wasm;
-        }
+    if same_functions
+        && let Ok(Warned { value: hooked, warnings }) = hook(file)
+        && code_of(&hooked) == Some(code)
+    {
+        let of_debug_info = |w: &Warning| matches!(w.kind, WarningKind::DebugInfo | WarningKind::StaleDebugInfo);
+        let warnings = warnings.into_iter().filter(of_debug_info).map(in_debug_file).collect();
+        return Warned { value: hooked, warnings };
     }
-    let mut dwarf = dwarf::relocate(file, relocation.offsets);
-    warnings.extend(dwarf.warnings.drain(..).map(in_debug_file));
+    let Warned { value: dwarf, warnings } = dwarf::relocate(file, relocation.offsets);
+    let mut warnings: Vec<_> = warnings.into_iter().map(in_debug_file).collect();
     let mut of_file = Relocation {
         module: file,
         dwarf,
@@ -44,7 +42,7 @@ pub(super) fn relocate(
     let mut seen_names = false;
     for section in file.sections().iter() {
         let Some(name) = section.name else { continue };
-        let data = match of_file.relocate(section, seen_names, warnings) {
+        let data = match of_file.relocate(section, seen_names, None).tell(&mut warnings) {
             Relocated::Raw => file.bytes()[section.data.clone()].to_vec(),
             Relocated::Names(data) | Relocated::Data(data) => data,
             Relocated::Patched(patches) => patches.apply(&file.bytes()[section.data.clone()]),
@@ -57,7 +55,7 @@ pub(super) fn relocate(
         out.push(id::CUSTOM);
         contents.encode(&mut out);
     }
-    out
+    Warned { value: out, warnings }
 }
 
 fn in_debug_file(warning: Warning) -> Warning {

@@ -26,6 +26,7 @@ enum Piece {
 pub(super) struct Output {
     pieces: Vec<(usize, Piece)>,
     length: usize,
+    code_start: Option<usize>,
 }
 
 impl Output {
@@ -55,9 +56,17 @@ impl Output {
         self.push(length, Piece::Patched(range, patches));
     }
 
-    /// Appends all bodies.
-    pub(super) fn code(&mut self, length: usize) {
+    /// Appends the code section: its id and size, its count, and all bodies, which are so long together.
+    pub(super) fn code(&mut self, header: Vec<u8>, count: Vec<u8>, length: usize) {
+        self.bytes(header);
+        self.code_start = Some(self.length);
+        self.bytes(count);
         self.push(length, Piece::Code);
+    }
+
+    /// Where the contents of the code section begin, if they have been appended.
+    pub(super) fn code_start(&self) -> Option<usize> {
+        self.code_start
     }
 
     fn push(&mut self, length: usize, piece: Piece) {

@@ -11,19 +11,25 @@ use crate::relocate::patch::Patches;
 use crate::relocate::{Relocated, Relocation, describes_original, encoded, names, producers};
 use crate::restore::{Restore, SectionChange};
 use crate::rewrite::layout::Layout;
-use crate::rewrite::options::Options;
-use crate::warning::{Warning, WarningKind};
+use crate::warning::{Warned, Warning, WarningKind};
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
+
+/// The output without its Manifest.
+#[derive(Debug)]
+pub(super) struct Assembled {
+    pub(super) output: Output,
+    /// What taking the hooks out again will need.
+    pub(super) restore: Restore,
+}
 
 /// Puts everything together but the Manifest, and notes what taking the hooks out again will need.
 pub(super) fn assemble(
     layout: &Layout,
     relocation: &mut Relocation<'_, '_>,
     code: &Code<'_, '_>,
-    options: &Options,
-    warnings: &mut Vec<Warning>,
-) -> Result<(Output, Option<Restore>)> {
+    keeps_restore: bool,
+) -> Result<Warned<Assembled>> {
     let module = relocation.module;
     let file = module.bytes();
     let mut out = Output::default();
@@ -39,7 +45,7 @@ pub(super) fn assemble(
     let (mut seen_names, mut seen_producers) = (false, false);
     let created = layout.created(module);
     let nothing = SectionEdit::default();
-    let mut stale = Vec::new();
+    let (mut stale, mut warnings) = (Vec::new(), Vec::new());
 
     for section in module.sections() {
         if !seen_names && stands_before_created(module, section, "name") {
@@ -52,7 +58,7 @@ pub(super) fn assemble(
         }
         let growth = layout.appended.get(&section.id).unwrap_or(&nothing);
         let change = if let Some(name) = section.name {
-            match relocation.relocate(section, seen_names, warnings) {
+            match relocation.relocate(section, seen_names, out.code_start()).tell(&mut warnings) {
                 Relocated::Raw => {
                     if describes_original(name) {
                         stale.push(name);
@@ -64,11 +70,11 @@ pub(super) fn assemble(
                     edited(section, [encoded(name.as_bytes()), data], Vec::new(), &mut out);
                     SectionChange::Replaced(file[section.whole.clone()].to_vec())
                 }
-                Relocated::Patched(patches) => patched(file, section, patches, options.restore, &mut out),
+                Relocated::Patched(patches) => patched(file, section, patches, keeps_restore, &mut out),
                 Relocated::Dropped => SectionChange::Dropped(file[section.whole.clone()].to_vec()),
             }
         } else if section.id == id::CODE {
-            write_code(file, section, code, &mut out, &mut relocation.code_start)
+            write_code(file, section, code, &mut out)
         } else if growth.entries != 0 || splice::holds_indices(section.id) {
             let (contents, widths) =
                 splice::section(file, section, &|f| layout.func_map.reference(f), growth, Widths::Note(Vec::new()))?;
@@ -110,7 +116,7 @@ pub(super) fn assemble(
             ),
         ));
     }
-    Ok((out, options.restore.then_some(restore)))
+    Ok(Warned { value: Assembled { output: out, restore }, warnings })
 }
 
 /// Writes the section where the module has none.
@@ -167,26 +173,18 @@ fn header(section: &Section<'_>, size: usize, widths: &mut Widths<'_>) -> Vec<u8
     header
 }
 
-/// The code section: its size is the number of ordinal 0, its count that of ordinal 1. `start`: where its contents begin.
-fn write_code(
-    file: &[u8],
-    section: &Section<'_>,
-    code: &Code<'_, '_>,
-    out: &mut Output,
-    start: &mut Option<usize>,
-) -> SectionChange {
+/// The code section: its size is the number of ordinal 0, its count that of ordinal 1.
+fn write_code(file: &[u8], section: &Section<'_>, code: &Code<'_, '_>, out: &mut Output) -> SectionChange {
     let mut reader = wasmparser::BinaryReader::new(&file[section.contents.clone()], section.contents.start);
     let count = reader.read_var_u32().expect("validated: the code section has a count");
     let width = (reader.original_position() - section.contents.start) as u8;
     let mut widths = Widths::Note(Vec::new());
     let (new_count, new_width) = code_count(count as usize, width, code.appended.len(), &mut widths);
     let length = code.len();
-    out.bytes(header(section, new_width as usize + length, &mut widths));
-    *start = Some(out.len());
+    let header = header(section, new_width as usize + length, &mut widths);
     let mut count = Vec::new();
     write_leb(&mut count, new_count, new_width);
-    out.bytes(count);
-    out.code(length);
+    out.code(header, count, length);
     let mut noted = widths.into_noted();
     noted.sort_unstable();
     SectionChange::Edited(noted)

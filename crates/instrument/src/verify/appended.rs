@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use wasm_encoder::{BlockType, Encode};
 use wasmparser::{CompositeInnerType, Operator};
 
-use super::{Pair, Shown, Walk};
+use super::pair::Pair;
+use super::{Shown, Walk};
 use crate::hooks::exit_guard::{self, ExitGuard, Spans};
 use crate::hooks::frame::Frame;
 use crate::hooks::roles;

@@ -2,7 +2,8 @@
 
 use std::iter::Peekable;
 
-use super::{Expected, Pair};
+use super::Expected;
+use super::pair::Pair;
 use crate::links::{DEBUG_FILE, SOURCE_MAP};
 use crate::module::names::function_names;
 use crate::module::{FuncIdx, Section};

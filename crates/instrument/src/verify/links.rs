@@ -1,6 +1,6 @@
 //! Sections that tie a module to other files: which source map, which debug file, which build.
 
-use super::Pair;
+use super::pair::Pair;
 use crate::links::{BUILD_ID, DEBUG_FILE, SOURCE_MAP, build_id, named_by};
 use crate::mapping::OffsetMap;
 use crate::module::{Section, id};

@@ -2,7 +2,7 @@
 
 use wasmparser::BinaryReader;
 
-use super::Pair;
+use super::pair::Pair;
 use crate::module::{FuncIdx, Module, Section};
 use crate::verify::failure::fail;
 use wasmtrace_abi::error::Result;

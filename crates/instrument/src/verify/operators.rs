@@ -3,7 +3,6 @@
 use wasmparser::{Catch, Operator, OperatorsReader};
 
 use crate::module::{FuncIdx, Module};
-use crate::verify::failure::fail;
 use wasmtrace_abi::error::Result;
 
 /// A label that is open in a body.
@@ -124,6 +123,8 @@ pub(super) struct Walk<'a> {
     file: &'a [u8],
     operators: OperatorsReader<'a>,
     pub(super) locals: u32,
+    /// Where the first operator is.
+    pub(super) first: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -133,7 +134,9 @@ impl<'a> Walk<'a> {
         for group in body.get_locals_reader()? {
             locals = locals.saturating_add(group?.0);
         }
-        Ok(Walk { file: module.bytes(), operators: body.get_operators_reader()?, locals })
+        let operators = body.get_operators_reader()?;
+        let first = operators.original_position();
+        Ok(Walk { file: module.bytes(), operators, locals, first })
     }
 
     pub(super) fn at(&self) -> usize {
@@ -151,17 +154,5 @@ impl<'a> Walk<'a> {
 
     pub(super) fn starts_with(&self, hook: &[u8]) -> bool {
         self.file[self.at()..].starts_with(hook)
-    }
-
-    /// Steps over a hook, which must stand here.
-    pub(super) fn skip(&mut self, hook: &[u8]) -> Result<()> {
-        let end = self.at() + hook.len();
-        if !self.starts_with(hook) {
-            return Err(fail(self.at(), "a hook is missing"));
-        }
-        while self.at() < end {
-            self.next()?;
-        }
-        if self.at() == end { Ok(()) } else { Err(fail(end, "a hook does not end where an operator ends")) }
     }
 }

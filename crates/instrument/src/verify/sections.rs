@@ -2,10 +2,11 @@
 
 use wasmparser::{ConstExpr, Operator};
 
+use super::Expected;
 use super::custom::{CREATED, NAME, PRODUCERS};
 use super::links::is_link;
 use super::notes::{self, is_notes};
-use super::{Expected, Pair};
+use super::pair::Pair;
 use crate::links::BUILD_ID;
 use crate::module::order::stands_before_created;
 use crate::module::{Module, Section, id};

@@ -1,0 +1,209 @@
+//! One body beside its original, as far as it has been compared.
+
+use std::ops::Range;
+
+use wasmparser::Operator;
+
+use super::failure::fail;
+use super::operators::{Label, catches_behind, is_tail_call, opens_a_label};
+use super::pair::Pair;
+use crate::erase::{Erasure, Hook, Hooked, Piece};
+use crate::mapping::Insertion;
+use crate::module::FuncIdx;
+use wasmtrace_abi::error::Result;
+
+/// What has been found so far.
+pub(super) struct Matched<'p, 'c, 'a> {
+    pair: &'p Pair<'c, 'a>,
+    func: FuncIdx,
+    hooked: Option<Hooked>,
+    /// Where the bodies start.
+    starts: Range<usize>,
+    /// The labels that are open in the original.
+    labels: Vec<Label>,
+    /// How many labels the original has opened.
+    opened: u32,
+    /// Whether hooks could not be written that others of its kind have.
+    pub(super) may_lack: bool,
+    /// Whether catch sites have hooks, which have bytes.
+    reports_catches: bool,
+    pub(super) hook_labels: Vec<u32>,
+    pub(super) memory_grows: usize,
+    /// For each operator of the original: its offset from the body's start, before and after.
+    pub(super) places: Vec<(u32, u32)>,
+    pub(super) growths: Vec<Insertion>,
+}
+
+/// The hooks before an operator, and that operator in the hooked body.
+pub(super) struct Before<'a> {
+    hooks: Vec<Hook>,
+    operator: Operator<'a>,
+    range: Range<usize>,
+}
+
+impl Before<'_> {
+    fn has(&self, wanted: Hook) -> bool {
+        self.hooks.contains(&wanted)
+    }
+}
+
+impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
+    pub(super) fn new(
+        pair: &'p Pair<'c, 'a>,
+        func: FuncIdx,
+        hooked: Option<Hooked>,
+        starts: Range<usize>,
+    ) -> Result<Self> {
+        let new_func = FuncIdx(pair.place(func.0));
+        let may_lack = hooked.is_none() && (pair.old.is_shared(func) || pair.may_be_too_large(new_func)?);
+        let reports_catches =
+            hooked.is_some_and(|hooked| hooked.frame.catches && !pair.code.caught(hooked.frame).is_empty());
+        let mut hook_labels = Vec::new();
+        if let Some(Hooked { frame, wrapper, .. }) = hooked
+            && frame.id.is_none()
+        {
+            // The section `name` counts those around a body for functions with a probe alone.
+            hook_labels.extend(std::iter::repeat_n(0, (pair.code.labels().0 + wrapper.labels()) as usize));
+        }
+        Ok(Matched {
+            pair,
+            func,
+            hooked,
+            starts,
+            labels: vec![Label::default()],
+            opened: 0,
+            may_lack,
+            reports_catches,
+            hook_labels,
+            memory_grows: 0,
+            places: Vec::new(),
+            growths: Vec::new(),
+        })
+    }
+
+    /// Bytes were added at that offset of the original.
+    pub(super) fn grown(&mut self, at: usize, by: usize, inserted: bool) {
+        if by > 0 {
+            self.growths.push(Insertion { at: (at - self.starts.start) as u32, by: by as u32, inserted });
+        }
+    }
+
+    /// Reads up to the operator that is at the offset `at` in the original.
+    pub(super) fn hooks_before(&mut self, erased: &mut Erasure<'a>, at: usize) -> Result<Before<'a>> {
+        let mut hooks: Vec<Hook> = Vec::new();
+        loop {
+            match erased.next()? {
+                Some(Piece::Hook(hook, range)) => {
+                    if hooks.last().is_some_and(|last| *last >= hook) {
+                        return Err(fail(range.start, "hooks in another order than they are written"));
+                    }
+                    self.grown(at, range.len(), true);
+                    hooks.push(hook);
+                }
+                Some(Piece::Operator(operator, range)) => return Ok(Before { hooks, operator, range }),
+                None => return Err(fail(erased.at(), "operators are missing at the end of a body")),
+            }
+        }
+    }
+
+    /// Follows the labels past the operator `behind`: wherever an exception may have brought the function, it reports that.
+    pub(super) fn follow(&mut self, behind: Option<&Operator<'_>>, before: &Before<'_>) -> Result<()> {
+        let reports = before.has(Hook::Caught);
+        let Some(behind) = behind else { return self.nothing_caught(reports, before) };
+        self.opened += opens_a_label(behind) as u32;
+        let at = before.range.start;
+        let must = catches_behind(behind, &mut self.labels, reports || !self.reports_catches)
+            .map_err(|what| fail(at, what))?;
+        match (must && self.reports_catches, reports) {
+            (true, false) => Err(fail(at, "a hook is missing")),
+            (false, true) => self.nothing_caught(true, before),
+            (true, true) => {
+                self.add_labels(self.pair.code.labels().0);
+                Ok(())
+            }
+            (false, false) => Ok(()),
+        }
+    }
+
+    fn nothing_caught(&self, reports: bool, before: &Before<'_>) -> Result<()> {
+        match reports {
+            true => Err(fail(before.range.start, "a hook reports a caught exception where none can be")),
+            false => Ok(()),
+        }
+    }
+
+    fn add_labels(&mut self, count: u32) {
+        self.hook_labels.extend(std::iter::repeat_n(self.opened, count as usize));
+    }
+
+    /// The hooks before an operator are those that it must have, and no others.
+    pub(super) fn belong(&mut self, operator: &Operator<'_>, before: &Before<'_>) -> Result<()> {
+        let (code, at) = (&self.pair.code, before.range.start);
+        let leaves = self.hooked.is_some_and(|hooked| !code.leave(hooked.frame).is_empty());
+        let (mut must, mut may) = (None, None);
+        if is_tail_call(operator) {
+            must = leaves.then_some((Hook::Leave, "a tail call without an exit before it"));
+        } else if matches!(operator, Operator::Unreachable) && code.exits_all().is_some() {
+            match self.may_lack {
+                true => may = Some(Hook::ExitAll),
+                false => must = Some((Hook::ExitAll, "a hook is missing")),
+            }
+        } else if matches!(operator, Operator::MemoryGrow { mem: 0 }) {
+            may = Some(Hook::Grow);
+        } else if self.is_last(operator) && self.hooked.is_some() {
+            let caught = self.labels[0].named && self.reports_catches;
+            must = Some((Hook::Close(caught), "something stands between EXIT and the end of a body"));
+        }
+        if let Some((hook, missing)) = must
+            && !before.has(hook)
+        {
+            return Err(fail(at, missing));
+        }
+        let known = |hook: &&Hook| {
+            **hook == Hook::Open
+                || **hook == Hook::Caught
+                || may == Some(**hook)
+                || must.is_some_and(|(m, _)| m == **hook)
+        };
+        if before.hooks.iter().any(|hook| !known(&hook)) {
+            return Err(fail(at, "a hook where none belongs"));
+        }
+        if before.has(Hook::Leave) {
+            self.add_labels(code.labels().1);
+        }
+        self.memory_grows += before.has(Hook::Grow) as usize;
+        Ok(())
+    }
+
+    /// Whether an operator is the `end` of the function.
+    fn is_last(&self, operator: &Operator<'_>) -> bool {
+        self.labels.len() == 1 && matches!(operator, Operator::End)
+    }
+
+    /// The operator is that of the original, but for its function index, and for what was a `return`.
+    pub(super) fn same(&mut self, old: &Operator<'_>, range: Range<usize>, before: &Before<'_>) -> Result<()> {
+        let (new, at) = (&before.operator, before.range.start);
+        self.places.push(((range.start - self.starts.start) as u32, (at - self.starts.end) as u32));
+        let depth = self.labels.len() as u32 - 1;
+        let is_return = matches!(old, Operator::Return);
+        // A number that became longer stands behind the operator's first byte; what was a `return` is longer as a whole.
+        let longer = before.range.len().saturating_sub(range.len());
+        self.grown(if is_return { range.start } else { range.start + 1 }, longer, false);
+        let pair = self.pair;
+        match (old, new) {
+            (Operator::Return, Operator::Br { relative_depth })
+                if self.hooked.is_some() && *relative_depth == depth => {}
+            (Operator::Return, _) if self.hooked.is_some() => {
+                return Err(fail(at, "a return that does not pass the exit"));
+            }
+            (Operator::Call { function_index: x }, Operator::Call { function_index: y })
+            | (Operator::ReturnCall { function_index: x }, Operator::ReturnCall { function_index: y })
+            | (Operator::RefFunc { function_index: x }, Operator::RefFunc { function_index: y })
+                if pair.moved(*x) == *y => {}
+            _ if pair.old.bytes()[range] == pair.new.bytes()[before.range.clone()]
+                && !matches!(old, Operator::Call { .. } | Operator::ReturnCall { .. } | Operator::RefFunc { .. }) => {}
+            _ => return Err(fail(at, format!("{old:?} became {new:?} in function {}", self.func.0))),
+        }
+        Ok(())
+    }
+}
