@@ -3,6 +3,19 @@
 //! Theorem: line tables have the rows that they had; every attribute of every entry says what it said, addresses moved, lists
 //! of ranges and locations too; tables beside the entries follow them. What has no room for what it should say is left out.
 //! What a debugger makes of it is `tests/compiler/debug.rs`.
+//!
+//! The reference is gimli, which reads the sections of both modules; the relocation uses no library. Both trees are walked
+//! side by side, and an address is compared by way of the offset map of the output:
+//!
+//! ```text
+//! original's .debug_*  ── gimli ──→  unit    entry          attribute   address  a
+//!                                     │ as many │ same tag     │ same form    │
+//!                                     │         │ same offset  │ same value   │ OffsetMap: a follows the code
+//!                                     │         │              │ or address   ▼
+//! output's   .debug_*  ── gimli ──→  unit    entry          attribute   address  a′
+//!                                                              │
+//!                             ranges, locations: both ends of each follow the code; tombstones stay
+//! ```
 
 use testing::readers;
 

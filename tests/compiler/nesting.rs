@@ -1,5 +1,23 @@
-//! On a host as strict as the Observe SDK's for Go: it keeps one stack, an exit has to be that of the innermost, and what stands on
-//! the stack at the end is lost. (`tests/hosts/sdk.rs` has that host itself, for few programs; this is for many.)
+//! Theorem: a host that keeps one stack, and takes only the exit of the innermost entry, receives every call and span of a
+//! program complete and in order if the module was hooked with `--close-on-exit`. The Observe SDK for Go is such a host.
+//! (`tests/hosts/sdk.rs` runs the SDK itself, on few programs; this is for many.)
+//!
+//! The reference model is `Seen::in_order`. It reads what the same program tells without the exit guard, and says what the
+//! host is to be told instead:
+//!
+//! ```text
+//! program ─┬─ hooked, without the guard ──→ heard: open A, enter f, close A, exit f
+//!          │                                   │ model: an exit waits until it is the innermost
+//!          │                                   ▼
+//!          │                                told:  open A, enter f, exit f, close A
+//!          │                                   ║ equal, event for event
+//!          └─ hooked, with the guard ─────→ heard: open A, enter f, exit f, close A
+//!                                              │ host: one stack
+//!                                              ▼
+//!                                           nothing stray, nothing left open
+//! ```
+//!
+//! The two runs also have to end alike. Control: each program that is written down below loses its trace without the guard.
 #![cfg(feature = "runtime")]
 
 use testing::instrument;

@@ -2,6 +2,22 @@
 //! is the one in `tests/snapshots/`, under the same name. A person has read them against the rules of the rewriting.
 //!
 //! `BLESS=1 cargo test --test compiler snapshots::` writes down what comes out now; read the difference before you keep it.
+//!
+//! In `tests/snapshots/buffer`, the operators that write one event are folded into one line, so that a person can read it.
+//! A pattern is the operators joined by `|`. Its holes are taken from the lines themselves (which local, which memory, the
+//! word that is stored); then the filled pattern is compared with the lines, operator for operator:
+//!
+//! ```text
+//! i32.const 0 | i32.load MEMORY | local.tee LOCAL | … | i32.const WORD | i32.store MEMORY | …
+//!                                                            │
+//!          lowest two bits: 0 ENTER, 1 EXIT, 2 CAUGHT, 3 ENTER … CATCHING; the rest: the function
+//!                                                            ▼
+//! ;; ENTER 3 (local 2, memory 0)
+//!
+//! different by one operator, local or memory:  not folded, so the snapshot shows all of the lines
+//! ```
+//!
+//! `tests/snapshots/events` has the same hooks in full.
 
 use testing::golden::snapshots;
 use wasmtrace::hook::HookSet;
