@@ -1,9 +1,10 @@
 //! Theorem: the floors of `docs/architecture.md` hold. Which crate may depend on which is a matter of their Cargo.toml, so rustc
 //! refuses a forbidden `use`; here stands what those files may say: only `runtime` depends on wasmtime, only `otlp` on the
 //! network's crates, only the command line on clap and anyhow; a build without engine and network has neither; the whole tree
-//! holds one wasmparser and one gimli; no file has grown beyond one idea.
+//! holds one wasmparser and one gimli; no two files of a crate import from each other, by whatever way round; no file has grown
+//! beyond one idea.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -172,4 +173,171 @@ fn nothing_of_the_network_wants_more_than_a_rust_toolchain_and_a_c_compiler() {
     let all = dependencies(&[]);
     lacks(&all, &["aws-lc-sys", "openssl-sys", "native-tls", "libz-sys"]);
     assert_eq!(of_name(&all, "rustls").len(), 1);
+}
+
+/// The imports between the files of one crate.
+struct Imports {
+    /// By module path, the module paths that it imports from.
+    of: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Imports {
+    /// `root`: the file that is the crate, `lib.rs` or `main.rs`.
+    fn read(src: &Path, root: &str) -> Self {
+        let mut texts = BTreeMap::new();
+        let mut folders = vec![src.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|e| e == "rs") {
+                    let relative = path.strip_prefix(src).unwrap().to_str().unwrap();
+                    // The command line has a folder in the facade's.
+                    let module = if relative == root { "" } else { relative.strip_suffix(".rs").unwrap() };
+                    if !module.starts_with("bin/") {
+                        texts.insert(module.replace('/', "::"), code(&std::fs::read_to_string(&path).unwrap()));
+                    }
+                }
+            }
+        }
+        let of = texts.iter().map(|(module, text)| {
+            let mut found: BTreeSet<String> = paths(text, module, &texts).iter().map(|p| deepest(p, &texts)).collect();
+            found.remove(module);
+            (module.clone(), found)
+        });
+        Imports { of: of.collect() }
+    }
+
+    fn reachable<'i>(&'i self, from: &'i str) -> BTreeSet<&'i str> {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+        while let Some(module) = open.pop() {
+            open.extend(self.of[module].iter().map(String::as_str).filter(|next| seen.insert(*next)));
+        }
+        seen
+    }
+
+    /// The modules that reach themselves.
+    fn circles(&self) -> Vec<&str> {
+        self.of.keys().map(String::as_str).filter(|module| self.reachable(module).contains(module)).collect()
+    }
+}
+
+/// Without comments, strings and the tests at the end of a file.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let comment = Regex::new("//[^\n]*").unwrap();
+    let string = Regex::new(r#""(\\.|[^"\\])*""#).unwrap();
+    string.replace_all(&comment.replace_all(text, ""), "\"\"").into_owned()
+}
+
+/// The paths that a file names, each from the root of its crate. A parent that only hands on what a child has does not import it.
+fn paths(text: &str, module: &str, modules: &BTreeMap<String, String>) -> Vec<String> {
+    let import = Regex::new(r"(pub(\([^)]*\))?\s+)?\buse\s+([^;]+);").unwrap();
+    let inline = Regex::new(r"\b(crate|super|self)(::\w+)+").unwrap();
+    let relative = Regex::new(r"(?:^|[^:\w])(\w+)::\w+").unwrap();
+    let mut named = Vec::new();
+    for use_ in import.captures_iter(text) {
+        let hands_on = use_.get(1).is_some_and(|vis| !vis.as_str().starts_with("pub("));
+        let paths = expand(&use_[3]);
+        named.extend(paths.into_iter().filter(|p| !hands_on || p.starts_with("crate::") || p.starts_with("super::")));
+    }
+    let rest = import.replace_all(text, "");
+    named.extend(inline.find_iter(&rest).map(|path| path.as_str().to_owned()));
+    let keyword = |name: &str| matches!(name, "crate" | "super" | "self");
+    named.extend(relative.captures_iter(&rest).map(|path| path[1].to_owned()).filter(|name| !keyword(name)));
+    let child = |name: &str| if module.is_empty() { name.to_owned() } else { format!("{module}::{name}") };
+    let from_root = |path: String| {
+        let mut parts: Vec<&str> = path.split("::").collect();
+        let mut base: Vec<&str> = module.split("::").filter(|part| !part.is_empty()).collect();
+        match parts[0] {
+            "crate" => base.clear(),
+            "self" => {}
+            "super" => {
+                while parts.first() == Some(&"super") {
+                    parts.remove(0);
+                    base.pop();
+                }
+                parts.insert(0, "");
+            }
+            name if modules.contains_key(&child(name)) => parts.insert(0, ""),
+            _ => return None,
+        }
+        base.extend(&parts[1..]);
+        Some(base.join("::"))
+    };
+    named.into_iter().filter_map(from_root).collect()
+}
+
+/// The paths of a `use`, without braces.
+fn expand(tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some((before, inner)) = tree.strip_suffix('}').and_then(|tree| tree.split_once('{')) else {
+        return vec![tree.split(" as ").next().unwrap_or_default().trim_end_matches("::self").to_owned()];
+    };
+    let (mut depth, mut from, mut paths) = (0, 0, Vec::new());
+    for (at, c) in inner.char_indices().chain([(inner.len(), ',')]) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                paths.extend(expand(&inner[from..at]).into_iter().filter(|p| !p.is_empty()));
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    paths.into_iter().map(|path| format!("{before}{path}")).collect()
+}
+
+/// The innermost file that a path leads to.
+fn deepest(path: &str, modules: &BTreeMap<String, String>) -> String {
+    let mut parts: Vec<&str> = path.split("::").collect();
+    while !parts.is_empty() && !modules.contains_key(&parts.join("::")) {
+        parts.pop();
+    }
+    parts.join("::")
+}
+
+#[test]
+fn no_files_import_from_each_other() {
+    let root = Path::new(ROOT);
+    let crates = ["abi", "instrument", "trace", "runtime", "otlp"]
+        .map(|name| (root.join("crates").join(name).join("src"), "lib.rs"));
+    for (src, file) in crates.into_iter().chain([(root.join("src/bin/wasmtrace"), "main.rs")]) {
+        let imports = Imports::read(&src, file);
+        assert!(imports.of.values().map(BTreeSet::len).sum::<usize>() > 3, "no imports are found in {}", src.display());
+        assert_eq!(imports.circles(), [""; 0], "{}", src.display());
+    }
+}
+
+/// The reader of imports finds them, in each of their forms.
+#[test]
+fn circles_are_found() {
+    let read = |files: &[(&str, &str)]| {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let imports = Imports::read(folder.path(), "lib.rs");
+        imports.circles().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let none = [
+        ("lib.rs", "mod a;\nmod b;\npub use a::A;"),
+        ("a.rs", "use crate::b::B;"),
+        ("b.rs", "// use crate::a;\nstruct B;"),
+    ];
+    assert_eq!(read(&none), [""; 0]);
+    let two = [("lib.rs", "mod a; mod b;"), ("a.rs", "use crate::b::{self, B};"), ("b.rs", "fn f() { super::a::f() }")];
+    assert_eq!(read(&two), ["a", "b"]);
+    let parent = [("lib.rs", "mod a;"), ("a.rs", "mod c;\nfn f() { c::f() }"), ("a/c.rs", "use super::A;")];
+    assert_eq!(read(&parent), ["a", "a::c"]);
+    let nested = [
+        ("lib.rs", "mod a; mod b;"),
+        ("a.rs", "use crate::{b::{x::X, y}};"),
+        ("b.rs", "use std::{fmt, io};\nuse crate::a;"),
+    ];
+    assert_eq!(read(&nested), ["a", "b"]);
 }

@@ -1,9 +1,7 @@
 //! What a trace can be written as: the trait [`Sink`] and the table of formats.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::calltree::Accuracy;
@@ -31,6 +29,7 @@ pub mod zipkin;
 mod chrome;
 mod flat;
 mod folded;
+mod formats;
 mod json;
 mod otlp_json;
 mod text;
@@ -39,6 +38,7 @@ mod tree;
 pub use chrome::Chrome;
 pub use flat::Flat;
 pub use folded::Folded;
+pub use formats::{Destination, FORMATS, Format, SINKS, UnknownSink};
 pub use json::{json_line, json_text};
 pub use otlp::{Encoding, Signal};
 pub use otlp_json::OtlpJson;
@@ -253,107 +253,4 @@ pub trait Sink {
 
     /// Takes the end: what was buffered is written out.
     fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()>;
-}
-
-/// The formats, with what is said of them on the command line.
-pub const FORMATS: [(&str, &str); 7] = [
-    ("tree", "call tree for a person, on standard error (the default)"),
-    ("none", "nothing"),
-    ("otlp", "a collector: otlp:URL, or where OTEL_EXPORTER_OTLP_ENDPOINT says"),
-    ("zipkin", "a Zipkin server: zipkin:URL, or the one on this machine"),
-    ("chrome", "Chrome Trace Event JSON, for chrome://tracing and Perfetto"),
-    ("folded", "folded stacks with self time in nanoseconds, for flame graphs"),
-    ("otlp-json", "OTLP file format: one JSON object a line"),
-];
-
-/// A sink by name, with where it goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    /// The call tree on standard error.
-    Tree,
-    /// Nothing.
-    None,
-    /// A collector that speaks OTLP: at this URL, or where the environment says.
-    Otlp(Option<String>),
-    /// A Zipkin server.
-    Zipkin(Option<String>),
-    /// A file.
-    File(Format, PathBuf),
-}
-
-/// A format that is written to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Chrome Trace Event Format.
-    Chrome,
-    /// Folded stacks.
-    Folded,
-    /// OTLP file format.
-    OtlpJson,
-}
-
-/// A sink's name was not understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownSink(String);
-
-impl fmt::Display for UnknownSink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UnknownSink {}
-
-impl std::str::FromStr for Format {
-    type Err = UnknownSink;
-
-    fn from_str(name: &str) -> Result<Self, UnknownSink> {
-        match name {
-            "chrome" => Ok(Format::Chrome),
-            "folded" => Ok(Format::Folded),
-            "otlp-json" => Ok(Format::OtlpJson),
-            _ => {
-                let others = ["tree", "none", "otlp", "zipkin"];
-                let files = FORMATS.iter().map(|(name, _)| *name).filter(|name| !others.contains(name));
-                let names: Vec<&str> = files.collect();
-                Err(UnknownSink(format!("there is no format `{name}`; there are {}", names.join(", "))))
-            }
-        }
-    }
-}
-
-impl std::str::FromStr for Destination {
-    type Err = UnknownSink;
-
-    /// Reads `NAME[:FILE]` or `NAME[:URL]`.
-    fn from_str(text: &str) -> Result<Self, UnknownSink> {
-        let (name, file) = match text.split_once(':') {
-            Some((name, file)) => (name, Some(file).filter(|f| !f.is_empty())),
-            None => (text, None),
-        };
-        match (name, file) {
-            ("tree" | "none", Some(_)) => return Err(UnknownSink(format!("`{name}` is not written to a file"))),
-            ("tree", None) => return Ok(Destination::Tree),
-            ("none", None) => return Ok(Destination::None),
-            ("otlp", url) => return Ok(Destination::Otlp(url.map(address).transpose()?)),
-            ("zipkin", url) => return Ok(Destination::Zipkin(url.map(address).transpose()?)),
-            _ => {}
-        }
-        match (name.parse(), file) {
-            (Ok(format), Some(file)) => Ok(Destination::File(format, file.into())),
-            (Ok(_), None) => Err(UnknownSink(format!("`{name}` is written to a file: {name}:FILE"))),
-            (Err(_), _) => {
-                let names: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
-                Err(UnknownSink(format!("there is no sink `{name}`; there are {}", names.join(", "))))
-            }
-        }
-    }
-}
-
-/// A URL of HTTP, or an address without a scheme.
-fn address(text: &str) -> Result<String, UnknownSink> {
-    match url::address(text, "http") {
-        Some(_) => Ok(text.to_owned()),
-        None => Err(UnknownSink(format!("`{text}` is no URL with http:// or https://"))),
-    }
 }

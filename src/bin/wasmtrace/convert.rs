@@ -31,8 +31,7 @@ pub(crate) struct Args {
 }
 
 fn help() -> String {
-    let files = FORMATS.iter().filter(|(name, _)| name.parse::<Format>().is_ok());
-    let lines: Vec<String> = files.map(|(name, about)| format!("  {name:<10} {about}")).collect();
+    let lines = FORMATS.map(|Format { name, about, .. }| format!("  {name:<10} {about}"));
     format!("The format.\n\n{}", lines.join("\n"))
 }
 
@@ -41,7 +40,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     if let Some(output) = args.output.as_ref().filter(|output| recording.is_at(output)) {
         bail!("{}: this is the recording itself; nothing is written", output.display());
     }
-    if recording.subject.recording.clock == SAMPLES && args.format != Format::Folded {
+    if recording.subject.recording.clock == SAMPLES && args.format.needs_spans {
         bail!("the recording has samples and no calls (--hooks none): only folded can show that");
     }
     let output = Output::create(args.output.as_deref())?;

@@ -1,7 +1,7 @@
 //! `wasmtrace run`
 
 use anyhow::{Result, bail};
-use wasmtrace::export::{Destination, Format};
+use wasmtrace::export::Destination;
 use wasmtrace::trace::recording::Footer;
 
 use crate::ending::{leave, show};
@@ -58,8 +58,10 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     // `--hooks none` is the control for measurements: there is no tree to show.
     let unhooked = !args.guest.is_watched() && args.sinks.is_empty();
     if args.guest.is_unhooked() && args.guest.is_watched() {
-        let has_spans = |sink: &Destination| {
-            !matches!(sink, Destination::Tree | Destination::None | Destination::File(Format::Folded, _))
+        let has_spans = |sink: &Destination| match sink {
+            Destination::Tree | Destination::None => false,
+            Destination::File(format, _) => format.needs_spans,
+            Destination::Otlp(_) | Destination::Zipkin(_) => true,
         };
         if args.sinks.iter().any(has_spans) {
             bail!("without hooks there are samples and no calls: use --sink tree or --sink folded:FILE");
@@ -71,7 +73,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let mut pipeline = Pipeline::new(Sinks::open(destinations, args.min_share)?);
     let told = match targets.is_empty() {
         false => Told::Sink,
-        true if destinations.iter().any(|d| matches!(d, Destination::File(Format::OtlpJson, _))) => Told::File,
+        true if destinations.iter().any(|d| matches!(d, Destination::File(format, _) if format.has_trace_ids)) => {
+            Told::File
+        }
         true => Told::Nobody,
     };
     let place = Place::find(&args.context, told, global)?;

@@ -4,14 +4,15 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 
 use anyhow::{Context, Result};
-use wasmtrace::export::{Chrome, Destination, FORMATS, Folded, Format, Look, OtlpJson, RunInfo, Sink, Summary, Tree};
+use wasmtrace::export::{Destination, FORMATS, Format, Look, RunInfo, SINKS, Sink, Summary, Tree};
 use wasmtrace::label;
 use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::Batch;
 use wasmtrace::trace::calltree::CallTree;
 
 pub(crate) fn help() -> String {
-    let lines: Vec<String> = FORMATS.iter().map(|(name, about)| format!("  {name:<10} {about}")).collect();
+    let sinks = SINKS.into_iter().chain(FORMATS.map(|format| (format.name, format.about)));
+    let lines: Vec<String> = sinks.map(|(name, about)| format!("  {name:<10} {about}")).collect();
     format!(
         "Where the trace goes, repeatable: NAME, or NAME:FILE for a file, NAME:URL for a server.\n\n{}",
         lines.join("\n")
@@ -166,10 +167,5 @@ impl Sinks {
 
 /// The format, written to `out` through a buffer.
 pub(crate) fn format_sink(format: Format, out: impl Write + 'static) -> Result<Box<dyn Sink>> {
-    let out = BufWriter::with_capacity(1 << 16, out);
-    Ok(match format {
-        Format::Chrome => Box::new(Chrome::new(out)),
-        Format::Folded => Box::new(Folded::new(out)),
-        Format::OtlpJson => Box::new(OtlpJson::new(out)?),
-    })
+    Ok((format.open)(Box::new(BufWriter::with_capacity(1 << 16, out)))?)
 }

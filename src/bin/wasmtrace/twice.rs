@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, bail};
-use wasmtrace::export::{Destination, Format, RunInfo};
+use wasmtrace::export::{Destination, RunInfo};
 use wasmtrace::hook::ProbeId;
 use wasmtrace::runtime::RunResult;
 use wasmtrace::trace::RunOutcome;
@@ -33,7 +33,8 @@ pub(crate) fn run(
         bail!("--twice has no times of single calls, so no spans can be sent");
     }
     // Before a file is made.
-    let needs_spans = |destination: &Destination| matches!(destination, Destination::File(format, _) if !matches!(format, Format::Folded));
+    let needs_spans =
+        |destination: &Destination| matches!(destination, Destination::File(format, _) if format.needs_spans);
     if destinations.iter().any(needs_spans) {
         bail!(
             "--twice knows how long functions take, and not when they were called: only tree and folded can show that"

@@ -1,0 +1,150 @@
+//! The formats that a trace can be written in: one row each.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use super::chrome::Chrome;
+use super::folded::Folded;
+use super::otlp_json::OtlpJson;
+use super::{Sink, url};
+
+/// A format that is written to a file: a row of [`FORMATS`].
+#[derive(Clone, Copy)]
+pub struct Format {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// What the format is, and which programs read it.
+    pub about: &'static str,
+    /// The usual ending of a file's name, without the first dot.
+    pub extension: &'static str,
+    /// Whether it needs spans: the beginning and the end of each call. A format that does not is made of a call tree.
+    pub needs_spans: bool,
+    /// Whether it holds the ids of the trace that the run belongs to.
+    pub has_trace_ids: bool,
+    /// Begins to write, to a writer that should be buffered.
+    pub open: fn(Box<dyn Write>) -> io::Result<Box<dyn Sink>>,
+}
+
+/// Every format that is written to a file.
+pub const FORMATS: [Format; 3] = [
+    Format {
+        name: "chrome",
+        about: "Chrome Trace Event JSON, for chrome://tracing and Perfetto",
+        extension: "json",
+        needs_spans: true,
+        has_trace_ids: false,
+        open: |out| Ok(Box::new(Chrome::new(out))),
+    },
+    Format {
+        name: "folded",
+        about: "folded stacks with self time in nanoseconds, for flame graphs",
+        extension: "folded",
+        needs_spans: false,
+        has_trace_ids: false,
+        open: |out| Ok(Box::new(Folded::new(out))),
+    },
+    Format {
+        name: "otlp-json",
+        about: "OTLP file format: one JSON object a line",
+        extension: "jsonl",
+        needs_spans: true,
+        has_trace_ids: true,
+        open: |out| Ok(Box::new(OtlpJson::new(out)?)),
+    },
+];
+
+/// The sinks that are not a file: names, and what they are.
+pub const SINKS: [(&str, &str); 4] = [
+    ("tree", "call tree for a person, on standard error (the default)"),
+    ("none", "nothing"),
+    ("otlp", "a collector: otlp:URL, or where OTEL_EXPORTER_OTLP_ENDPOINT says"),
+    ("zipkin", "a Zipkin server: zipkin:URL, or the one on this machine"),
+];
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Format").field(&self.name).finish()
+    }
+}
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Format {}
+
+/// A sink, with where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The call tree on standard error.
+    Tree,
+    /// Nothing.
+    None,
+    /// A collector that speaks OTLP: at this URL, or where the environment says.
+    Otlp(Option<String>),
+    /// A Zipkin server.
+    Zipkin(Option<String>),
+    /// A file.
+    File(Format, PathBuf),
+}
+
+/// A sink's name was not understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownSink(String);
+
+impl fmt::Display for UnknownSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UnknownSink {}
+
+impl std::str::FromStr for Format {
+    type Err = UnknownSink;
+
+    fn from_str(name: &str) -> Result<Self, UnknownSink> {
+        let names = || FORMATS.map(|format| format.name).join(", ");
+        let unknown = || UnknownSink(format!("there is no format `{name}`; there are {}", names()));
+        FORMATS.into_iter().find(|format| format.name == name).ok_or_else(unknown)
+    }
+}
+
+impl std::str::FromStr for Destination {
+    type Err = UnknownSink;
+
+    /// Reads `NAME[:FILE]` or `NAME[:URL]`.
+    fn from_str(text: &str) -> Result<Self, UnknownSink> {
+        let (name, rest) = match text.split_once(':') {
+            Some((name, rest)) => (name, Some(rest).filter(|rest| !rest.is_empty())),
+            None => (text, None),
+        };
+        match (name, rest) {
+            ("tree" | "none", Some(_)) => Err(UnknownSink(format!("`{name}` is not written to a file"))),
+            ("tree", None) => Ok(Destination::Tree),
+            ("none", None) => Ok(Destination::None),
+            ("otlp", url) => Ok(Destination::Otlp(url.map(address).transpose()?)),
+            ("zipkin", url) => Ok(Destination::Zipkin(url.map(address).transpose()?)),
+            _ => match (name.parse(), rest) {
+                (Ok(format), Some(file)) => Ok(Destination::File(format, file.into())),
+                (Ok(_), None) => Err(UnknownSink(format!("`{name}` is written to a file: {name}:FILE"))),
+                (Err(_), _) => {
+                    let names = SINKS.map(|(name, _)| name).into_iter().chain(FORMATS.map(|format| format.name));
+                    let names: Vec<&str> = names.collect();
+                    Err(UnknownSink(format!("there is no sink `{name}`; there are {}", names.join(", "))))
+                }
+            },
+        }
+    }
+}
+
+/// A URL of HTTP, or an address without a scheme.
+fn address(text: &str) -> Result<String, UnknownSink> {
+    match url::address(text, "http") {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(UnknownSink(format!("`{text}` is no URL with http:// or https://"))),
+    }
+}
