@@ -12,6 +12,7 @@ use wasmtrace_trace::recording::{Block, Footer, Reader};
 use wasmtrace_trace::span_builder::{Change, Note, Span, SpanBuilder};
 
 use crate::budget::{self, Budget, Kept, SpanDisposition, Sum};
+use crate::error::ExportError;
 use crate::options::ExportOptions;
 use crate::request::{Batch, is_full, subject};
 use crate::sender::SignalSender;
@@ -45,7 +46,10 @@ pub struct Exported {
 ///
 /// # Errors
 /// In a sentence, why not all of it was taken. Sent again, the spans that were taken are the same ones.
-pub fn export<R: Read>(open: impl FnMut() -> io::Result<R>, order: &ExportOptions<'_>) -> Result<Exported, String> {
+pub fn export<R: Read>(
+    open: impl FnMut() -> io::Result<R>,
+    order: &ExportOptions<'_>,
+) -> Result<Exported, ExportError> {
     export_rest(open, order, &SentSpans::default())
 }
 
@@ -57,8 +61,8 @@ pub fn export_rest<R: Read>(
     mut open: impl FnMut() -> io::Result<R>,
     order: &ExportOptions<'_>,
     already: &SentSpans,
-) -> Result<Exported, String> {
-    let mut read = || open().map_err(|e| e.to_string());
+) -> Result<Exported, ExportError> {
+    let mut read = || open();
     let budget = match order.max_spans {
         0 => Budget::all(),
         most => {
@@ -109,9 +113,9 @@ struct Ended<'s> {
 fn replay(
     input: impl Read,
     order: &ExportOptions<'_>,
-    mut tell: impl FnMut(&RunInfo, Step<'_>) -> Result<(), String>,
-) -> Result<(), String> {
-    let mut reader = Reader::open(io::BufReader::with_capacity(1 << 16, input)).map_err(|e| e.to_string())?;
+    mut tell: impl FnMut(&RunInfo, Step<'_>) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    let mut reader = Reader::open(io::BufReader::with_capacity(1 << 16, input))?;
     let subject = subject(reader.header(), order.settings, &order.resource);
     let mut fold = SpanBuilder::new();
     let mut events = Vec::new();
@@ -173,7 +177,7 @@ fn encoding(exporter: &Exporter) -> Encoding {
 }
 
 impl<'d> Delivery<'d> {
-    fn begin(order: &'d ExportOptions<'d>, budget: Budget, already: &'d SentSpans) -> Result<Self, String> {
+    fn begin(order: &'d ExportOptions<'d>, budget: Budget, already: &'d SentSpans) -> Result<Self, ExportError> {
         let Settings { traces, logs, metrics, limits, .. } = order.settings;
         Ok(Delivery {
             order,
@@ -181,7 +185,7 @@ impl<'d> Delivery<'d> {
             already,
             closed: 0,
             underway: 0,
-            spans: Spans::new(*limits).map_err(|e| e.to_string())?,
+            spans: Spans::new(*limits)?,
             batch: Batch::new(traces.protocol.value, *limits),
             logs: logs.enabled.value.then(|| Request::new(Signal::Logs, encoding(logs), *limits)),
             metrics: metrics.enabled.value.then(Metrics::default),
@@ -193,7 +197,7 @@ impl<'d> Delivery<'d> {
 
     /// # Errors
     /// Why nothing of what is left will be taken.
-    fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> Result<(), String> {
+    fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> Result<(), ExportError> {
         match change {
             Change::Opened { number, what, .. } => self.kept.opened(*number, what),
             Change::Closed { span, depth } => {
@@ -229,7 +233,7 @@ impl<'d> Delivery<'d> {
         let others = self.logs.is_some() || self.metrics.is_some();
         let late = || self.order.deadline.is_some_and(|deadline| deadline <= Instant::now());
         let over = self.span_way.failed().is_some() && (!others || late());
-        if over { Err(self.failure().expect("something failed")) } else { Ok(()) }
+        if over { Err(ExportError::Sink(self.failure().expect("something failed"))) } else { Ok(()) }
     }
 
     fn span(&mut self, subject: &RunInfo, span: &Span<'_>, parent: Option<u64>, more: Vec<Attribute>) {
@@ -240,7 +244,7 @@ impl<'d> Delivery<'d> {
         }
     }
 
-    fn finish(&mut self, subject: &RunInfo, step: &Ended<'_>) -> Result<Exported, String> {
+    fn finish(&mut self, subject: &RunInfo, step: &Ended<'_>) -> Result<Exported, ExportError> {
         let (sums, merged, left_out) =
             std::mem::replace(&mut self.kept, Kept::new(Budget::all(), self.already)).finish();
         for (sum, inside) in &sums {
@@ -265,7 +269,7 @@ impl<'d> Delivery<'d> {
         let mut said = Vec::new();
         let metrics = self.send_metrics(subject, step.duration, &mut said);
         if let Some(failure) = self.failure() {
-            return Err(failure);
+            return Err(ExportError::Sink(failure));
         }
         said.splice(0..0, self.said());
         said.extend(step.stops.map(|stops| format!("the trace is incomplete: {stops}")));

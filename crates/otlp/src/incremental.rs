@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::budget::{Rank, rank};
+use super::error::ExportError;
 use super::request::{Batch, is_full, subject};
 use super::sender::Sender;
 use super::sent_spans::SentSpans;
@@ -89,14 +90,13 @@ impl IncrementalExport {
         settings: &Settings,
         max_spans: usize,
         progress: Progress,
-    ) -> Result<IncrementalExport, String> {
-        let open = || File::open(path).map_err(|e| e.to_string());
-        let reader =
-            Reader::open(BufReader::with_capacity(1 << 16, Growing::new(open()?))).map_err(|e| e.to_string())?;
+    ) -> Result<IncrementalExport, ExportError> {
+        let open = || File::open(path);
+        let reader = Reader::open(BufReader::with_capacity(1 << 16, Growing::new(open()?)))?;
         let sending = Sending {
             settings: settings.clone(),
             subject: subject(reader.header(), settings, &[]),
-            spans: Spans::new(settings.limits).map_err(|e| e.to_string())?,
+            spans: Spans::new(settings.limits)?,
             batch: Batch::new(settings.traces.protocol.value, settings.limits),
             progress,
             most: (max_spans > 0).then_some(max_spans / 2),
@@ -118,13 +118,13 @@ impl IncrementalExport {
     ///
     /// # Errors
     /// In a sentence, why not all of that was taken; the next window is sent all the same.
-    pub fn window(&mut self, within: Duration) -> Result<(), String> {
+    pub fn window(&mut self, within: Duration) -> Result<(), ExportError> {
         let IncrementalExport { file, reader, fold, events, sending } = self;
         // No further: a guest may write faster than a sink takes.
-        let until = file.metadata().map_err(|e| e.to_string())?.len();
+        let until = file.metadata()?.len();
         sending.begin(within);
         while (reader.offset() as u64) < until && !sending.is_ending() {
-            match reader.block(events).map_err(|e| e.to_string())? {
+            match reader.block(events)? {
                 Block::Events => {
                     events.iter().for_each(|event| fold.event(event, &mut |change| sending.change(change)))
                 }
@@ -134,7 +134,7 @@ impl IncrementalExport {
         sending.choose(fold.last());
         sending.send();
         sending.sender = None;
-        sending.failed.take().map_or(Ok(()), Err)
+        sending.failed.take().map_or(Ok(()), |why| Err(ExportError::Sink(why)))
     }
 }
 

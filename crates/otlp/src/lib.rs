@@ -11,6 +11,7 @@
 //! The budget looks at the recording first, and so it is read twice where there is one; both times in bounded memory.
 
 mod budget;
+mod error;
 mod exporter;
 mod grpc;
 mod http;
@@ -23,6 +24,7 @@ mod sent_spans;
 pub mod settings;
 mod tls;
 
+pub use error::ExportError;
 pub use exporter::{Exported, export, export_rest};
 pub use incremental::{IncrementalExport, Progress};
 pub use options::ExportOptions;

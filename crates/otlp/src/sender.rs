@@ -91,7 +91,7 @@ const TRIES_UNANSWERED: u32 = 4;
 
 impl Sender {
     pub(super) fn new(exporter: &Exporter, signal: Signal, deadline: Option<Instant>) -> Result<Sender, String> {
-        exporter.check()?;
+        exporter.check().map_err(|e| e.to_string())?;
         let transport = match exporter.protocol.value {
             Protocol::Grpc => Transport::Grpc(Grpc::new(exporter)?),
             Protocol::Http(_) | Protocol::Zipkin => Transport::Http(Http::new(exporter)?),

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::error::ExportError;
 use wasmtrace_trace::context::Context;
 pub use wasmtrace_trace::export::url::without_secrets;
 use wasmtrace_trace::export::{Encoding, Limits, Signal, url};
@@ -82,10 +83,13 @@ impl Exporter {
     ///
     /// # Errors
     /// In a sentence, that it is no URL.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), ExportError> {
         match url::is_url(&self.endpoint.value) {
             true => Ok(()),
-            false => Err(format!("{} is no URL with http:// or https://", self.endpoint.from)),
+            false => {
+                let message = format!("{} is no URL with http:// or https://", self.endpoint.from);
+                Err(ExportError::Setting(message))
+            }
         }
     }
 }
@@ -511,6 +515,7 @@ mod tests {
         let wrong = Err("OTEL_EXPORTER_OTLP_ENDPOINT is no URL with http:// or https://".to_owned());
         assert!(settings.asked.value && settings.warnings.is_empty());
         let each = [&settings.traces, &settings.logs, &settings.metrics].map(Exporter::check);
+        let each = each.map(|checked| checked.map_err(|e| e.to_string()));
         assert_eq!(each, [wrong.clone(), Ok(()), wrong]);
         let settings = read(&Target::Otlp(None), &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
         assert_eq!(settings.traces.endpoint.value, "http://localhost:4317");

@@ -30,7 +30,7 @@ struct Row {
 pub(crate) fn run(args: &Args) -> Result<u8> {
     let mut settings = settings(&Target::Environment);
     let unusable = [&settings.traces, &settings.logs, &settings.metrics].map(Exporter::check);
-    for wrong in unusable.into_iter().filter_map(Result::err) {
+    for wrong in unusable.into_iter().filter_map(Result::err).map(|e| e.to_string()) {
         settings.warnings.extend(Some(wrong).filter(|wrong| !settings.warnings.contains(wrong)));
     }
     let rows = rows(&mut settings);

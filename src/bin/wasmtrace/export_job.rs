@@ -82,7 +82,7 @@ impl ExportJob<'_> {
             let why = match result {
                 Ok((number, result)) => {
                     sending.remove(&number);
-                    over(&endpoints[number], result);
+                    over(&endpoints[number], result.map_err(|e| e.to_string()));
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => "sending failed".to_owned(),
