@@ -1,6 +1,8 @@
 //! Theorems: a guest that is interrupted does what it does uninterrupted, however it ends and whatever it waits for; nobody else
 //! notices; where samples are taken in inserted code is known byte by byte; and each instruction has the line that another
-//! reader of debug information gives it. What samples come to as times is in `src/trace/calltree/tests.rs`.
+//! reader of debug information gives it. What samples come to as times is in `crates/trace/src/calltree/tests.rs`.
+//!
+//! A binary of its own: the handler of `SIGPROF` is the process's, and so is the timer that other tests would be interrupted by.
 
 #![cfg(target_os = "linux")]
 

@@ -208,7 +208,8 @@ fn a_random_module_is_hooked_and_runs(u: &mut Unstructured<'_>, seen: &Seen) -> 
     Ok(())
 }
 
-/// Runs a test that lets other tools try what they can, without what they say when they panic.
+/// Runs a test that lets other tools try what they can, without what they say when they panic. The hook stays, and is that of
+/// the whole process: panics in our own code are printed as before, so it does not disturb the other tests of this binary.
 fn without_the_words_of_others(test: impl FnOnce()) {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {

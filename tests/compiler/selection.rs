@@ -1,4 +1,4 @@
-//! Theorem: a rule hooks the functions that its sentence in `src/select.rs` names, and no others; the last rule that matches
+//! Theorem: a rule hooks the functions that its sentence in `crates/instrument/src/select.rs` names, and no others; the last rule that matches
 //! decides, and the plan says which it was. Tables, since groups and languages are conventions: each row is a name as a
 //! toolchain writes it, and what a person says of it.
 
@@ -135,7 +135,7 @@ const APP: &str = r#"(module
     (func $looping nop nop nop nop nop nop nop nop nop nop nop loop end)
     (func $wasmtrace_span_enter))"#;
 
-/// Theorem: each kind of rule is held against what the table in `src/select.rs` says.
+/// Theorem: each kind of rule is held against what the table in `crates/instrument/src/select.rs` says.
 #[test]
 fn every_kind_of_rule_is_held_against_its_own() {
     let wasm = wat::parse_str(APP).unwrap();

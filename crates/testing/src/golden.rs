@@ -22,7 +22,10 @@ pub fn snapshots(folder: &str) -> insta::Settings {
 pub fn tell_the_libraries() {
     static TOLD: std::sync::Once = std::sync::Once::new();
     if blessing() {
-        #[expect(unsafe_code, reason = "neither library has a function for it, and nobody blesses in production")]
+        #[expect(
+            unsafe_code,
+            reason = "neither library has a function for it, and no test comes here without BLESS=1"
+        )]
         TOLD.call_once(|| unsafe {
             std::env::set_var("INSTA_UPDATE", "always");
             std::env::set_var("TRYCMD", "overwrite");
