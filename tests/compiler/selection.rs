@@ -1,5 +1,5 @@
-//! Theorem: a rule hooks the functions that its sentence in `crates/instrument/src/select.rs` names, and no others; the last rule that matches
-//! decides, and the plan says which it was. Tables, since groups and languages are conventions: each row is a name as a
+//! Theorem: a rule hooks the functions that its sentence in `crates/instrument/src/select.rs` names, and no others; the last
+//! rule that matches decides, and the plan says which it was. Tables, since groups and languages are conventions: each row is a name as a
 //! toolchain writes it, and what a person says of it.
 
 use testing::instrument;

@@ -43,8 +43,8 @@ fn text(wasm: &[u8]) -> String {
     kept
 }
 
-/// The operators that write one event into a buffer (`crates/instrument/src/hooks/buffer.rs`) as one line; anything that is not just those, in that
-/// order, with one local and one memory, stays as it is.
+/// The operators that write one event into a buffer (`crates/instrument/src/hooks/buffer.rs`) as one line; anything that is
+/// not just those, in that order, with one local and one memory, stays as it is.
 fn folded(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let mut kept = String::new();
