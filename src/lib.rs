@@ -9,7 +9,7 @@
 //!
 //! The stages of the compiler are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
 //! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`verify::verify`] proves of an output that it
-//! is its input plus hooks, and [`strip`] gives the input back, byte for byte. [`hook`] is the contract that the compiler
+//! is its input plus hooks, and [`strip()`] gives the input back, byte for byte. [`hook`] is the contract that the compiler
 //! and a host share. The features `trace`, `runtime` and `otlp` add the other half: [`runtime::run`], which runs a
 //! module under wasmtime, [`runtime::embed`] for hosts that do so themselves, [`export`], which writes what was seen, and
 //! [`otlp`], which sends it.
@@ -48,7 +48,7 @@ pub mod hook {
 pub mod label {
     pub use wasmtrace_abi::demangle;
     pub use wasmtrace_abi::label::{Label, Source};
-    pub use wasmtrace_abi::text::printable;
+    pub use wasmtrace_abi::text::{hex, printable};
     pub use wasmtrace_instrument::label::*;
 }
 

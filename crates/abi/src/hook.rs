@@ -12,7 +12,7 @@ pub enum HookSet {
     /// `(i32) -> ()`, imported from `dylibso:observe/instrument`.
     #[default]
     Observe,
-    /// Events are written into a memory of their own (see [`buffer`]), and the host is called when that is full. Imports
+    /// Events are written into a memory of their own (see [`buffer`](crate::buffer)), and the host is called when that is full. Imports
     /// `flush-words: () -> ()` and `memory-grow: (i32) -> ()` from `wasmtrace:recorder`.
     Buffer,
     /// The same, but calls below a duration that made no longer ones are counted only. Its `flush` is called

@@ -4,7 +4,7 @@
 //! - [`manifest`]: the custom section in which a hooked module describes itself;
 //! - [`buffer`]: the memory that the guest records into, and its events;
 //! - [`label`], [`demangle`], [`text`]: what functions are called, and how that is shown;
-//! - [`vec`]: vectors of the binary format, read in bounds;
+//! - [`vectors`]: vectors of the binary format, read in bounds;
 //! - [`error`]: the one error type.
 
 pub mod buffer;
@@ -14,4 +14,4 @@ pub mod hook;
 pub mod label;
 pub mod manifest;
 pub mod text;
-pub mod vec;
+pub mod vectors;

@@ -9,7 +9,7 @@ use wasmparser::BinaryReader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hook::{HookSet, ProbeId};
 use crate::label::{Label, Source};
-use crate::vec::{read_bytes, read_vec};
+use crate::vectors::{read_bytes, read_vec};
 
 /// Name of the custom section that holds the [`Manifest`].
 pub const MANIFEST_SECTION: &str = "wasmtrace.manifest";

@@ -6,16 +6,16 @@
 //!
 //! The stages are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
 //! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`verify::verify`] proves of an output that it
-//! is its input plus hooks, and [`strip`] gives the input back, byte for byte.
+//! is its input plus hooks, and [`strip()`] gives the input back, byte for byte.
 //!
 //! ```
 //! use wasmtrace_instrument::{Options, instrument, strip, verify};
 //!
-//! let wasm = b"\0asm\x01\0\0\0";
-//! let hooked = instrument(wasm, &Options::default())?;
-//! assert_eq!(verify::verify(wasm, &hooked.wasm)?.hooked, 0);
+//! let wasm = wat::parse_str(r#"(module (func (export "one") (result i32) i32.const 1))"#)?;
+//! let hooked = instrument(&wasm, &Options::default())?;
+//! assert_eq!(verify::verify(&wasm, &hooked.wasm)?.hooked, 1);
 //! assert_eq!(strip(&hooked.wasm)?, wasm);
-//! # Ok::<(), wasmtrace_abi::error::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod erase;
@@ -25,6 +25,7 @@ mod hooks;
 pub mod injected;
 pub mod inserted;
 pub mod label;
+mod leb;
 mod limits;
 pub mod links;
 pub mod mapping;

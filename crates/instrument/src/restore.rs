@@ -4,12 +4,12 @@ use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, RestoreData};
-use wasmtrace_abi::vec::{read_bytes, read_vec};
+use wasmtrace_abi::vectors::{read_bytes, read_vec};
 
 use crate::hooks::wrapper::Wrapper;
 use crate::module::Module;
 
-/// What the rules of the rewriting cannot invert by themselves. Written by [`crate::rewrite`], read by [`crate::strip`].
+/// What the rules of the rewriting cannot invert by themselves. Written by [`crate::rewrite`], read by [`strip`](crate::strip()).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Restore {
     /// How many types were appended to the type section.

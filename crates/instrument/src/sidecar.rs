@@ -17,7 +17,7 @@ use crate::links::{DEBUG_FILE, LINK_LEFT_OUT, Link, Links, SOURCE_MAP, build_id,
 use crate::module::{Module, id, parse};
 use crate::relocate::sourcemap::{SourceMap, url};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
-use wasmtrace_abi::text::printable;
+use wasmtrace_abi::text::{hex, printable};
 
 /// The files sidecars a module.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +55,7 @@ impl SidecarFiles {
     /// Reads them. A source map that is damaged gives a warning and no more.
     ///
     /// # Errors
-    /// [`ErrorKind::Sidecar`](wasmtrace_abi::error::ErrorKind::Sidecar) if the debug file does not belong to the module.
+    /// [`ErrorKind::Sidecar`] if the debug file does not belong to the module.
     pub fn read(&self, module: &Module<'_>) -> Result<Sidecars<'_>> {
         let mut sidecars = Sidecars::default();
         let length = module.bytes().len();
@@ -184,9 +184,4 @@ fn belongs(module: &Module<'_>, file: &Module<'_>) -> Result<()> {
         }
         (None, Some(_)) => Err(foreign("the module has no code")),
     }
-}
-
-/// An id as people write it.
-fn hex(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -50,6 +50,7 @@ use crate::relocate::names::Naming;
 use crate::restore::Restore;
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::hook::{HOOK_SETS, HookSet, ProbeId};
+use wasmtrace_abi::manifest::{BufferPlace, Manifest};
 
 mod appended;
 mod custom;
@@ -80,16 +81,68 @@ pub struct Verified {
 /// Proves that `hooked` is `original` plus hooks.
 ///
 /// # Errors
-/// [`ErrorKind::Verify`] with the offset in the hooked module where the two part; the errors of [`parse`] if one of them
+/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) with the offset in the hooked module where the two part; the errors of [`parse`] if one of them
 /// is no module.
 pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
-    if original == hooked {
-        return Ok(Verified { functions: parse(original)?.defined_funcs().len(), hooked: 0, memory_grows: 0 });
-    }
     let old = parse(original)?;
+    let mut verified = Verified { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
+    if original == hooked {
+        return Ok(verified);
+    }
     let new = parse(hooked)?;
+    let mut pair = recognize(&old, &new)?;
+    pair.imports()?;
+    let buffer = pair.buffer()?;
+    pair.find_exit_guard()?;
+    let mut shown = Shown::default();
+    let hooked_trampolines = pair.find_trampolines(&mut shown)?;
+    let mut hooked_funcs = Vec::new();
+    let length = |module: &Module<'_>| module.section(id::CODE).map_or(0, |code| code.contents.len() as u32);
+    let mut offsets = OffsetMap::new((length(&old), length(&new)));
+    for (func, body) in old.defined_funcs().zip(pair.bodies()) {
+        let body = body?;
+        verified.hooked += body.hooked as usize;
+        verified.memory_grows += body.memory_grows;
+        hooked_funcs.extend(body.hooked.then_some(ProbeId(func.0 + pair.by)));
+        offsets.push(body.place.clone(), &body.growths);
+        shown.add(func, body)?;
+    }
+    hooked_funcs.extend(hooked_trampolines);
+    pair.exits_of(&hooked_funcs)?;
+    let manifest = new.manifest().transpose()?;
+    if let Some(manifest) = &manifest {
+        pair.manifest(manifest, original, &buffer, &hooked_funcs)?;
+    }
+    pair.types(&shown)?;
+    pair.names(&hooked_funcs)?;
+    pair.links(&offsets)?;
+    let probes = match manifest.as_ref() {
+        Some(manifest) => &manifest.probes,
+        // Then nothing says what the nameless were to be called.
+        None => &pair.named(&hooked_funcs),
+    };
+    let naming = Naming {
+        func_count: old.func_count(),
+        func_map: &pair.func_map(),
+        outer_labels: pair.code.labels().0 + shown.wrapper.map_or(0, Wrapper::labels),
+        inner_labels: &shown.labels,
+        probes,
+        hook_names: &crate::hooks::hook_names(pair.set, pair.from, pair.exit_guard.as_ref()),
+    };
+    pair.sections(&Expected {
+        places: &shown.places,
+        dwarf: &dwarf::relocate(&old, &offsets).value,
+        naming: &naming,
+        restore: manifest.as_ref().and_then(|manifest| Restore::of(&new, manifest)).transpose()?.as_ref(),
+        rethrows: shown.wrapper == Some(Wrapper::TryTable),
+    })?;
+    Ok(verified)
+}
+
+/// Which hooks the hooked module has, by its imports.
+fn recognize<'p, 'a>(old: &'p Module<'a>, new: &'p Module<'a>) -> Result<Pair<'p, 'a>> {
     let from = old.imported_funcs().len() as u32;
-    let Some(set) = HOOK_SETS.into_iter().find(|set| imports_hooks(&new, from as usize, *set)) else {
+    let Some(set) = HOOK_SETS.into_iter().find(|set| imports_hooks(new, from as usize, *set)) else {
         let at = new.section(id::IMPORT).map_or(8, |s| s.contents.start);
         return Err(fail(at, "the hooks of no known set are imported behind the original's functions"));
     };
@@ -98,110 +151,7 @@ pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
         return Err(fail(8, "functions were lost"));
     }
     let code = HookCode::new(set, from, old.memories().len() as u32);
-    let mut pair = Pair {
-        old: &old,
-        new: &new,
-        from,
-        by,
-        trampolines: Vec::new(),
-        code,
-        set,
-        exit_guard: None,
-        roles: Vec::new(),
-    };
-    pair.imports()?;
-    let buffer = pair.buffer()?;
-    pair.exit_guard = pair.guarding()?;
-    let behind = pair.exit_guard.as_ref().map_or(new.func_count(), |exit_guard| exit_guard.first);
-    if pair.exit_guard.is_some() {
-        pair.roles = roles::roles(&old);
-        pair.code = code.guarded(behind, Spans::closed_by(&pair.roles).is_some());
-    }
-    let (mut shown, mut hooked_trampolines) = (Shown::default(), Vec::new());
-    for trampoline in old.func_count() + by..behind {
-        let (found, block_type) = pair.trampoline(FuncIdx(trampoline))?;
-        hooked_trampolines.extend(found.id);
-        pair.trampolines.push((found.import.0, trampoline));
-        shown.block_types.extend(block_type);
-        shown.around(found.import, found.id.map(|_| found.wrapper))?;
-    }
-    if !pair.trampolines.is_sorted_by(|a, b| a.0 < b.0) {
-        return Err(fail(8, "the trampolines are not in the order of their imports"));
-    }
-    if !pair.roles.iter().all(|(import, _)| pair.trampolines.binary_search_by_key(import, |(of, _)| *of).is_ok()) {
-        return Err(fail(8, "a way out of the module, or a span of its own, passes what keeps calls"));
-    }
-
-    let manifest = new.manifest().transpose()?;
-    let restore = manifest.as_ref().and_then(|manifest| Restore::of(&new, manifest)).transpose()?;
-    let mut checked = Verified { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
-    let mut hooked_funcs = Vec::new();
-    let first = old.imported_funcs().len();
-    let lengths = old.defined_funcs().map(|func| old.body(func).len());
-    let bodies = crate::parallel::map_each(lengths, |position| pair.body(FuncIdx((first + position) as u32)));
-    let length = |module: &Module<'_>| module.section(id::CODE).map_or(0, |code| code.contents.len() as u32);
-    let mut offsets = OffsetMap::new((length(&old), length(&new)));
-    for (func, body) in old.defined_funcs().zip(bodies) {
-        let body = body?;
-        checked.hooked += body.hooked as usize;
-        checked.memory_grows += body.memory_grows;
-        if body.hooked {
-            hooked_funcs.push(ProbeId(func.0 + by));
-        }
-        offsets.push(body.place.clone(), &body.growths);
-        shown.add(func, body)?;
-    }
-    hooked_funcs.extend(hooked_trampolines);
-    if let Some(exit_guard) = &pair.exit_guard
-        && !hooked_funcs.iter().all(|id| exit_guard.ids.binary_search(id).is_ok())
-    {
-        return Err(fail(8, "a function is hooked, and could not be exited when the module is left"));
-    }
-    if let Some(manifest) = &manifest {
-        if !manifest.probes.iter().map(|p| p.id).eq(hooked_funcs.iter().copied()) {
-            return Err(fail(8, "the Manifest names other functions than those that are hooked"));
-        }
-        if manifest.hooks != set || manifest.buffer != buffer {
-            return Err(fail(8, "the Manifest names other hooks, or another buffer, than there are"));
-        }
-        if manifest.input_sha256 != crate::hash::sha256(original) {
-            return Err(fail(8, "the Manifest names another input"));
-        }
-        if manifest.build_id != build_id(&old).unwrap_or_default() {
-            return Err(fail(8, "the Manifest names another build_id"));
-        }
-        pair.labels(manifest)?;
-    }
-    pair.types(&shown)?;
-    pair.names(&hooked_funcs)?;
-    let probes = match manifest.as_ref() {
-        Some(manifest) => &manifest.probes,
-        // Then nothing says what the nameless were to be called.
-        None => &pair.named(&hooked_funcs),
-    };
-    let naming = Naming {
-        func_count: old.func_count(),
-        func_map: &FuncMap {
-            imported: from,
-            hooks: by,
-            trampolines: pair.trampolines.iter().map(|(import, _)| *import).collect(),
-            first_trampoline: old.func_count() + by,
-        },
-        outer_labels: pair.code.labels().0 + shown.wrapper.map_or(0, Wrapper::labels),
-        inner_labels: &shown.labels,
-        probes,
-        hook_names: &crate::hooks::hook_names(set, from, pair.exit_guard.as_ref()),
-    };
-    pair.links(&offsets)?;
-    let dwarf = dwarf::relocate(&old, &offsets).value;
-    pair.sections(&Expected {
-        places: &shown.places,
-        dwarf: &dwarf,
-        naming: &naming,
-        restore: restore.as_ref(),
-        rethrows: shown.wrapper == Some(Wrapper::TryTable),
-    })?;
-    Ok(checked)
+    Ok(Pair { old, new, from, by, trampolines: Vec::new(), code, set, exit_guard: None, roles: Vec::new() })
 }
 
 /// Whether the functions imported from `from` on are the hooks of that set.
@@ -281,6 +231,86 @@ struct Expected<'e> {
 }
 
 impl Pair<'_, '_> {
+    /// The last functions may be those of an exit guard.
+    fn find_exit_guard(&mut self) -> Result<()> {
+        self.exit_guard = self.guarding()?;
+        if let Some(exit_guard) = &self.exit_guard {
+            self.roles = roles::roles(self.old);
+            self.code = self.code.guarded(exit_guard.first, Spans::closed_by(&self.roles).is_some());
+        }
+        Ok(())
+    }
+
+    /// The functions before those, and behind the original's, are trampolines. Returns the probes of those that are hooked.
+    fn find_trampolines(&mut self, shown: &mut Shown) -> Result<Vec<ProbeId>> {
+        let behind = self.exit_guard.as_ref().map_or(self.new.func_count(), |exit_guard| exit_guard.first);
+        let mut hooked = Vec::new();
+        for trampoline in self.old.func_count() + self.by..behind {
+            let (found, block_type) = self.trampoline(FuncIdx(trampoline))?;
+            hooked.extend(found.id);
+            self.trampolines.push((found.import.0, trampoline));
+            shown.block_types.extend(block_type);
+            shown.around(found.import, found.id.map(|_| found.wrapper))?;
+        }
+        if !self.trampolines.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(fail(8, "the trampolines are not in the order of their imports"));
+        }
+        let has_trampoline = |import: u32| self.trampolines.binary_search_by_key(&import, |(of, _)| *of).is_ok();
+        match self.roles.iter().all(|(import, _)| has_trampoline(*import)) {
+            true => Ok(hooked),
+            false => Err(fail(8, "an exit from the module or a manual span bypasses the open-call stack")),
+        }
+    }
+
+    /// Compares all bodies, on all cores.
+    fn bodies(&self) -> Vec<Result<Body>> {
+        let first = self.old.imported_funcs().len();
+        let lengths = self.old.defined_funcs().map(|func| self.old.body(func).len());
+        crate::parallel::map_each(lengths, |position| self.body(FuncIdx((first + position) as u32)))
+    }
+
+    /// Each hooked function can be exited by the exit guard, if there is one.
+    fn exits_of(&self, hooked: &[ProbeId]) -> Result<()> {
+        let Some(exit_guard) = &self.exit_guard else { return Ok(()) };
+        match hooked.iter().all(|id| exit_guard.ids.binary_search(id).is_ok()) {
+            true => Ok(()),
+            false => Err(fail(8, "a function is hooked, and could not be exited when the module is left")),
+        }
+    }
+
+    /// The Manifest says what has been found.
+    fn manifest(
+        &self,
+        manifest: &Manifest,
+        original: &[u8],
+        buffer: &Option<BufferPlace>,
+        hooked: &[ProbeId],
+    ) -> Result<()> {
+        if !manifest.probes.iter().map(|p| p.id).eq(hooked.iter().copied()) {
+            return Err(fail(8, "the Manifest names other functions than those that are hooked"));
+        }
+        if manifest.hooks != self.set || manifest.buffer != *buffer {
+            return Err(fail(8, "the Manifest names other hooks, or another buffer, than there are"));
+        }
+        if manifest.input_sha256 != crate::hash::sha256(original) {
+            return Err(fail(8, "the Manifest names another input"));
+        }
+        if manifest.build_id != build_id(self.old).unwrap_or_default() {
+            return Err(fail(8, "the Manifest names another build_id"));
+        }
+        self.labels(manifest)
+    }
+
+    /// Where functions went.
+    fn func_map(&self) -> FuncMap {
+        FuncMap {
+            imported: self.from,
+            hooks: self.by,
+            trampolines: self.trampolines.iter().map(|(import, _)| *import).collect(),
+            first_trampoline: self.old.func_count() + self.by,
+        }
+    }
+
     /// What may stand around bodies: where functions tell that they have caught an exception, no other catches it.
     fn wrappers(&self) -> impl Iterator<Item = Wrapper> + use<> {
         let all = if self.code.reports_catches() { &wrapper::ALL[..1] } else { &wrapper::ALL };

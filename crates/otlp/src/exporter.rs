@@ -53,7 +53,7 @@ pub fn export<R: Read>(
     export_rest(open, order, &SentSpans::default())
 }
 
-/// The same of what was not sent while the recording was written ([`IncrementalExport`]).
+/// The same of what was not sent while the recording was written ([`IncrementalExport`](crate::IncrementalExport)).
 ///
 /// # Errors
 /// Those of [`export`].

@@ -15,6 +15,9 @@ use super::http::{USER_AGENT, gzip};
 use super::response::{self, Retry, Said, Trouble};
 use super::settings::{Exporter, without_secrets};
 use super::tls;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use wasmtrace_trace::export::Signal;
 
 type Sender = h2::client::SendRequest<std::io::Cursor<Vec<u8>>>;
@@ -237,24 +240,20 @@ fn percent_decoded(text: &str) -> String {
 
 /// Base64 of either alphabet, padded or not; as much of it as is base64.
 fn unbase64(text: &str) -> Vec<u8> {
-    let (mut bits, mut count, mut bytes) = (0u32, 0, Vec::new());
-    for c in text.bytes() {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => break,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
+    const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    let standard = |c| match c {
+        '-' => '+',
+        '_' => '/',
+        c => c,
+    };
+    let is_digit = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+    let mut digits: String = text.chars().map(standard).take_while(is_digit).collect();
+    if digits.len() % 4 == 1 {
+        digits.pop(); // six bits are no byte
     }
-    bytes
+    GeneralPurpose::new(&STANDARD, LENIENT).decode(digits).unwrap_or_default()
 }
 
 #[cfg(test)]

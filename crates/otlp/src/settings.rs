@@ -230,20 +230,7 @@ fn pairs(text: &str) -> Option<Vec<(String, String)>> {
 }
 
 pub(super) fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, others)) = rest.split_first() {
-        rest = others;
-        match (first, others) {
-            (b'%', [a, b, others @ ..]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {
-                let digit = |c: &u8| (*c as char).to_digit(16).expect("a digit") as u8;
-                bytes.push(digit(a) << 4 | digit(b));
-                rest = others;
-            }
-            _ => bytes.push(*first),
-        }
-    }
-    String::from_utf8(bytes).ok()
+    Some(percent_encoding::percent_decode_str(text).decode_utf8().ok()?.into_owned())
 }
 
 fn protocol(text: &str) -> Option<Protocol> {

@@ -38,13 +38,14 @@ mod tree;
 pub use chrome::Chrome;
 pub use flat::Flat;
 pub use folded::Folded;
-pub use formats::{Destination, FORMATS, Format, SINKS, UnknownSink};
+pub use formats::{Destination, FORMATS, Format, Open, SINKS, UnknownSink};
 pub use json::{json_line, json_text};
 pub use otlp::{Encoding, Signal};
 pub use otlp_json::OtlpJson;
 pub use spans::Limits;
 pub use text::{Look, Sort, duration};
 pub use tree::Tree;
+pub use wasmtrace_abi::text::hex;
 
 /// What a trace is about: what does not change while it is recorded.
 #[derive(Debug, Clone, Default)]
@@ -103,11 +104,6 @@ const HOOK_RESOLUTION: u64 = 100;
 
 /// Of a name, so many bytes are shown.
 pub const LONGEST_NAME: usize = 1_000;
-
-/// Bytes in lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
 
 /// A place in a trace for a run that begins: in a span of the host, or in a trace of its own.
 ///

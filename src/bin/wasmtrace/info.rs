@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use wasmtrace::label::{Source, label, printable};
+use wasmtrace::label::{Source, hex, label, printable};
 use wasmtrace::links::{DEBUG_FILE, SOURCE_MAP};
 use wasmtrace::module::{FuncIdx, Module, parse};
 use wasmtrace::{features, injected, links};
@@ -129,10 +129,6 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     }
     out.flush()?;
     Ok(0)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// A URL may hold a whole file.

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
+use crate::leb;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
 /// One place of a section, by what becomes of it.
@@ -105,28 +106,6 @@ impl Patch {
     }
 }
 
-/// How wide an unsigned LEB128 is at least.
-fn leb_width(value: u64) -> u8 {
-    (64 - (value | 1).leading_zeros()).div_ceil(7) as u8
-}
-
-fn write_leb(out: &mut Vec<u8>, value: u64, width: u8) {
-    let begin = out.len();
-    out.resize(begin + usize::from(width), 0);
-    put_leb(&mut out[begin..], value);
-}
-
-/// Writes an unsigned LEB128 over all of `out`.
-fn put_leb(out: &mut [u8], mut value: u64) {
-    if let Some((last, others)) = out.split_last_mut() {
-        for byte in others {
-            *byte = (value & 0x7f) as u8 | 0x80;
-            value >>= 7;
-        }
-        *last = value as u8;
-    }
-}
-
 impl Patches {
     /// Writes a number of fixed width.
     pub(crate) fn fixed(&mut self, at: usize, width: u8, value: u64) {
@@ -140,12 +119,12 @@ impl Patches {
     pub(crate) fn leb(&mut self, at: usize, width: usize, value: u64) {
         // Nobody pads numbers to more than ten bytes but to do harm.
         let old = width.min(255) as u8;
-        let new = old.max(leb_width(value));
+        let new = old.max(leb::minimal_width(value));
         match u32::try_from(value) {
             Ok(value) => self.push(Patch { at: at as u32, old, new, kind: Kind::Leb, value }),
             Err(_) => {
                 let mut bytes = Vec::new();
-                write_leb(&mut bytes, value, new);
+                leb::write(&mut bytes, value, new);
                 self.replace(at, usize::from(old), bytes);
             }
         }
@@ -153,13 +132,13 @@ impl Patches {
 
     /// Inserts an instruction of one byte with an unsigned LEB128 for its operand.
     pub(crate) fn instruction(&mut self, at: usize, opcode: u8, operand: u64) {
-        let new = 1 + leb_width(operand);
+        let new = 1 + leb::minimal_width(operand);
         let kind = Kind::Instruction(opcode);
         match u32::try_from(operand) {
             Ok(value) => self.push(Patch { at: at as u32, old: 0, new, kind, value }),
             Err(_) => {
                 let mut bytes = vec![opcode];
-                write_leb(&mut bytes, operand, new - 1);
+                leb::write(&mut bytes, operand, new - 1);
                 self.replace(at, 0, bytes);
             }
         }
@@ -363,12 +342,12 @@ impl Patches {
             match patch.kind {
                 Kind::Fixed => out.write_all(&u64::from(patch.value).to_le_bytes()[..new])?,
                 Kind::Leb => {
-                    put_leb(&mut field[..new], u64::from(patch.value));
+                    leb::put(&mut field[..new], u64::from(patch.value));
                     out.write_all(&field[..new])?;
                 }
                 Kind::Instruction(opcode) => {
                     field[0] = opcode;
-                    put_leb(&mut field[1..new], u64::from(patch.value));
+                    leb::put(&mut field[1..new], u64::from(patch.value));
                     out.write_all(&field[..new])?;
                 }
                 Kind::Blob => out.write_all(&self.blobs[patch.value as usize].1)?,
@@ -400,7 +379,7 @@ impl Patches {
                 last = moved;
             } else if patch.kind == Kind::Leb && patch.old == patch.new {
                 (gap * 4 + 3).encode(&mut out);
-                let moved = u64::from(patch.value).wrapping_sub(leb(old)) as i64;
+                let moved = u64::from(patch.value).wrapping_sub(leb::value(old)) as i64;
                 zigzag(moved.wrapping_sub(last_leb)).encode(&mut out);
                 last_leb = moved;
             } else {
@@ -419,11 +398,6 @@ fn zigzag(number: i64) -> u64 {
 
 fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
-}
-
-/// The value of an unsigned LEB128, of which only 64 bits count.
-fn leb(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f))
 }
 
 fn field(bytes: &[u8]) -> u64 {
@@ -468,7 +442,7 @@ pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
                 let bytes = take(&mut at, width).ok_or_else(misfit)?;
                 // One that was relocated has ten bytes at most.
                 let width = u8::try_from(width).map_err(|_| misfit())?;
-                write_leb(&mut out, leb(bytes).wrapping_sub(last_leb as u64), width);
+                leb::write(&mut out, leb::value(bytes).wrapping_sub(last_leb as u64), width);
             }
         }
     }

@@ -31,6 +31,7 @@ use super::splice::{Splice, Widths, minimal_width, put_leb};
 use crate::hooks::HookCode;
 use crate::hooks::frame::Frame;
 use crate::hooks::wrapper::Wrapper;
+use crate::leb;
 use crate::limits::{MAX_BODY, MAX_LOCALS};
 use crate::module::{FuncIdx, Module, NEAR, Site};
 use crate::restore::BodyRestore;
@@ -241,7 +242,8 @@ fn write(
             // Most are as wide as they were, and need not be looked at to know how long the body becomes.
             Site::Reference { may_widen: false } if skips => splice.skip_number(),
             Site::Reference { .. } | Site::TailCall(_) => {
-                let (func, width) = read_leb(&file[at + 1..]);
+                let (func, width) = leb::read(&file[at + 1..]).expect("decoded: a number ends");
+                let func = func as u32;
                 splice.number(at + 1..at + 1 + width, func, func_map.reference(func));
             }
             _ => {}
@@ -275,18 +277,6 @@ fn write(
 fn is_leaf(module: &Module<'_>, func: FuncIdx) -> bool {
     let size = module.size(func);
     !size.has_call && !size.has_loop && !module.sites(func).any(|(_, site)| site == Site::MemoryGrow)
-}
-
-/// The unsigned LEB128 that `bytes` begin with, and its width.
-fn read_leb(bytes: &[u8]) -> (u32, usize) {
-    let mut value = 0;
-    for (place, byte) in (0..5).zip(bytes) {
-        value |= u32::from(byte & 0x7f) << (7 * place);
-        if byte & 0x80 == 0 {
-            return (value, place + 1);
-        }
-    }
-    unreachable!("decoded: a number of 32 bits ends within five bytes")
 }
 
 /// The width of the size field in front of a body: from the previous body's end (or the section's count) to its start.

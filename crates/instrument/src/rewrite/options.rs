@@ -10,7 +10,7 @@ use crate::module::Module;
 pub struct Options {
     /// The hook set.
     pub hooks: HookSet,
-    /// Whether the Manifest holds what [`crate::strip`] needs. Costs a few bytes, unless sections that no rule inverts are large.
+    /// Whether the Manifest holds what [`strip`](crate::strip()) needs. Costs a few bytes, unless sections that no rule inverts are large.
     pub restore: bool,
     /// When the module itself exits the calls that are open, before it is left for good.
     pub close_on_exit: CloseOnExit,

@@ -9,36 +9,24 @@ use std::ops::Range;
 
 use wasmparser::{BinaryReader, ConstExpr, Operator};
 
+use crate::leb;
 use crate::mapping;
 use crate::module::{Section, id};
 use wasmtrace_abi::error::Result;
 
 /// The width in bytes of the minimal unsigned LEB128 encoding.
 pub(crate) fn minimal_width(value: u32) -> u8 {
-    match value {
-        0..0x80 => 1,
-        0x80..0x4000 => 2,
-        0x4000..0x20_0000 => 3,
-        0x20_0000..0x1000_0000 => 4,
-        _ => 5,
-    }
+    leb::minimal_width(value.into())
 }
 
 /// Writes an unsigned LEB128 of exactly `width` bytes.
 pub(crate) fn write_leb(out: &mut Vec<u8>, value: u32, width: u8) {
-    let mut bytes = [0; 5];
-    put_leb(&mut bytes, value, width);
-    out.extend_from_slice(&bytes[..width as usize]);
+    leb::write(out, value.into(), width);
 }
 
 /// Writes an unsigned LEB128 of exactly `width` bytes to the beginning of `out`.
-pub(crate) fn put_leb(out: &mut [u8], mut value: u32, width: u8) {
-    let (last, others) = out[..width as usize].split_last_mut().expect("a number takes a byte");
-    for byte in others {
-        *byte = (value & 0x7f) as u8 | 0x80;
-        value >>= 7;
-    }
-    *last = value as u8;
+pub(crate) fn put_leb(out: &mut [u8], value: u32, width: u8) {
+    leb::put(&mut out[..width as usize], value.into());
 }
 
 /// Widths that the rule does not compute back: noted on the way out, looked up on the way back.

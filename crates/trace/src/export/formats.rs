@@ -22,9 +22,12 @@ pub struct Format {
     pub needs_spans: bool,
     /// Whether it holds the ids of the trace that the run belongs to.
     pub has_trace_ids: bool,
-    /// Begins to write, to a writer that should be buffered.
-    pub open: fn(Box<dyn Write>) -> io::Result<Box<dyn Sink>>,
+    /// Begins to write.
+    pub open: Open,
 }
+
+/// Begins to write a trace to a writer that should be buffered.
+pub type Open = fn(Box<dyn Write>) -> io::Result<Box<dyn Sink>>;
 
 /// Every format that is written to a file.
 pub const FORMATS: [Format; 3] = [

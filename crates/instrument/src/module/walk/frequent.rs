@@ -9,6 +9,7 @@ use wasmparser::FrameKind;
 
 use super::notes::Notes;
 use super::sites::Site;
+use crate::leb;
 
 /// What stands behind an opcode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,7 @@ fn operator(
     match BEHIND[usize::from(opcode)] {
         Behind::Nothing => Some(behind),
         Behind::Leb32 => leb32(code, behind),
-        Behind::Leb64 => leb(code, behind, 9),
+        Behind::Leb64 => end_of_leb(code, behind, 9),
         // Where the first byte is larger it says of which memory, or too much.
         Behind::Memarg => (*code.get(behind)? < 32).then(|| leb32(code, behind + 1))?,
         Behind::Bytes(bytes) => Some(behind + usize::from(bytes)).filter(|next| *next <= code.len()),
@@ -146,13 +147,13 @@ fn special(
         }
         BR => {
             let next = leb32(code, behind)?;
-            let depth = value(&code[behind..next]);
+            let depth = leb::value(&code[behind..next]) as u32;
             note!(notes place visit_br depth);
             return Some(next);
         }
         CALL => {
             let next = leb32(code, behind)?;
-            let func = value(&code[behind..next]);
+            let func = leb::value(&code[behind..next]) as u32;
             if func >= functions {
                 return None;
             }
@@ -175,23 +176,17 @@ fn special(
 /// Where a number ends that begins at `at`: of so few bytes that every value of theirs is one.
 #[inline(always)]
 fn leb32(code: &[u8], at: usize) -> Option<usize> {
-    leb(code, at, 4)
+    end_of_leb(code, at, 4)
 }
 
 #[inline(always)]
-fn leb(code: &[u8], at: usize, most: usize) -> Option<usize> {
+fn end_of_leb(code: &[u8], at: usize, most: usize) -> Option<usize> {
     // Most take one byte.
     if *code.get(at)? < 0x80 {
         return Some(at + 1);
     }
     let rest = code.get(at + 1..(at + most).min(code.len()))?;
     Some(at + 2 + rest.iter().position(|byte| *byte < 0x80)?)
-}
-
-/// The number that takes all of the bytes: at most four.
-#[inline(always)]
-fn value(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |value, byte| value << 7 | u32::from(byte & 0x7f))
 }
 
 #[cfg(test)]
@@ -257,7 +252,7 @@ mod tests {
         };
         let mut bodies = 0;
         for folder in ["shapes", "real", "dwarf"] {
-            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(folder);
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpus").join(folder);
             let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
             for path in files.filter(|path| path.extension().is_some_and(|e| e == "wasm" || e == "wat")) {
                 let Ok(wasm) = wat::parse_file(&path) else { continue };

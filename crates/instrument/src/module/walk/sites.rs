@@ -1,5 +1,7 @@
 //! Places in bodies that the rewriter may have to change, encoded in two or three bytes each.
 
+use crate::leb;
+
 /// A place where a rewriting may have something to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Site {
@@ -91,16 +93,9 @@ impl<'s> Sites<'s> {
 
     #[cold]
     fn long_number(&mut self) -> Option<u64> {
-        let (mut value, mut func_map) = (0, 0);
-        loop {
-            let (first, rest) = self.bytes.split_first()?;
-            self.bytes = rest;
-            value |= u64::from(first & 0x7f) << func_map;
-            if first & 0x80 == 0 {
-                return Some(value);
-            }
-            func_map += 7;
-        }
+        let (value, width) = leb::read(self.bytes)?;
+        self.bytes = &self.bytes[width..];
+        Some(value)
     }
 }
 

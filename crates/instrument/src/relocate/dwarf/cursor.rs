@@ -71,20 +71,20 @@ impl<'a> Cursor<'a> {
 
     /// An unsigned LEB128, padded or not.
     pub(super) fn uleb(&mut self) -> Result<u64> {
-        let (mut value, mut func_map) = (0u64, 0);
+        let (mut value, mut shift) = (0u64, 0);
         loop {
             let byte = self.u8()?;
             let bits = u64::from(byte & 0x7f);
-            match func_map {
-                0..63 => value |= bits << func_map,
-                63 if bits <= 1 => value |= bits << func_map,
+            match shift {
+                0..63 => value |= bits << shift,
+                63 if bits <= 1 => value |= bits << shift,
                 _ if bits == 0 => {}
                 _ => return self.fail("a number of more than 64 bits"),
             }
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
-            func_map = (func_map + 7).min(64);
+            shift = (shift + 7).min(64);
         }
     }
 

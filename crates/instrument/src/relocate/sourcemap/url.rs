@@ -1,6 +1,17 @@
 //! `data:` URLs (RFC 2397), base64 and percent-encoding: a module may hold its source map itself.
 
-use std::fmt::Write;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
+/// With or without padding, and whatever the bits behind the last byte are.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -37,12 +48,7 @@ pub(super) fn write_data(url: &str, data: &[u8]) -> Option<String> {
     let (head, _) = split(url)?;
     let mut out = format!("{head},");
     if is_base64(head) {
-        for three in data.chunks(3) {
-            let bits = three.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-            let digits = (0..=three.len()).map(|i| as_digit(bits >> (18 - 6 * i)) as char);
-            out.extend(digits);
-            out.extend(std::iter::repeat_n('=', 3 - three.len()));
-        }
+        BASE64.encode_string(data, &mut out);
     } else {
         encode_percent(data, &mut out);
     }
@@ -58,49 +64,23 @@ fn is_base64(head: &str) -> bool {
 }
 
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
-    let text = &text[..text.len() - padding];
-    if padding > 2 || text.len() % 4 == 1 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    for four in text.chunks(4) {
-        let mut bits = 0;
-        for byte in four {
-            bits = bits << 6 | u32::from(digit(*byte)?);
-        }
-        bits <<= 6 * (4 - four.len());
-        out.extend_from_slice(&bits.to_be_bytes()[1..four.len()]);
-    }
-    Some(out)
+    BASE64.decode(text).ok()
 }
 
 /// What percent-encoded text stands for.
 fn decode_percent(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || (bytes.next()? as char).to_digit(16);
-        out.push((digit()? * 16 + digit()?) as u8);
-    }
-    Some(out)
+    let is_whole = |rest: &str| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+    let whole = text.split('%').skip(1).all(is_whole);
+    whole.then(|| percent_encoding::percent_decode_str(text).collect())
 }
 
 /// Writes everything but what is never reserved as `%` and two digits (RFC 3986, 2.3).
 fn encode_percent(data: &[u8], out: &mut String) {
-    for byte in data {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(*byte as char),
-            _ => write!(out, "%{byte:02X}").expect("writing to a string"),
-        }
-    }
+    const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    out.extend(percent_encoding::percent_encode(data, &RESERVED));
 }
 
-/// The URL of a file that stands sidecars whoever names it.
+/// The URL of a file that is beside the file that names it.
 pub fn url_of_file(name: &str) -> String {
     let mut url = String::new();
     encode_percent(name.as_bytes(), &mut url);

@@ -1,0 +1,55 @@
+//! LEB128 of a given width, which the format's own writers do not know: a number keeps the width that it was padded to.
+
+/// The width in bytes of the minimal encoding of an unsigned number.
+pub(crate) const fn minimal_width(value: u64) -> u8 {
+    (64 - (value | 1).leading_zeros()).div_ceil(7) as u8
+}
+
+/// Appends an unsigned number of exactly `width` bytes.
+pub(crate) fn write(out: &mut Vec<u8>, value: u64, width: u8) {
+    let begin = out.len();
+    out.resize(begin + usize::from(width), 0);
+    put(&mut out[begin..], value);
+}
+
+/// Writes an unsigned number over all of `out`.
+pub(crate) fn put(out: &mut [u8], mut value: u64) {
+    if let Some((last, others)) = out.split_last_mut() {
+        for byte in others {
+            *byte = (value & 0x7f) as u8 | 0x80;
+            value >>= 7;
+        }
+        *last = value as u8;
+    }
+}
+
+/// The unsigned number that takes all of `bytes`; only 64 bits count.
+#[inline(always)]
+pub(crate) fn value(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f))
+}
+
+/// The unsigned number that `bytes` begin with, and its width; `None` if it does not end.
+pub(crate) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
+    let width = bytes.iter().position(|byte| *byte < 0x80)? + 1;
+    Some((value(&bytes[..width]), width))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_in_every_width() {
+        for number in [0, 1, 127, 128, 16_383, 16_384, u64::from(u32::MAX), u64::MAX] {
+            for width in minimal_width(number)..=10 {
+                let mut bytes = Vec::new();
+                write(&mut bytes, number, width);
+                assert_eq!((bytes.len(), value(&bytes)), (width as usize, number));
+                bytes.push(5);
+                assert_eq!(read(&bytes), Some((number, width as usize)));
+            }
+        }
+        assert_eq!(read(&[0x80, 0x80]), None);
+    }
+}
