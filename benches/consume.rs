@@ -1,8 +1,8 @@
 //! What becomes of events, and what that costs: nanoseconds an event, and bytes.
 //!
 //! ```sh
-//! benches/programs.sh && cargo bench --bench consume
-//! cargo bench --bench consume -- --millions 8 lua
+//! benches/programs.sh && cargo bench -p benches --bench consume
+//! cargo bench -p benches --bench consume -- --millions 8 lua
 //! ```
 //!
 //! The first millions of a program's events are kept, and go through each step once a round.

@@ -1,8 +1,8 @@
 //! What hooks cost: CPU time of the guest's thread with hooks, against the same without; size; compilation.
 //!
 //! ```sh
-//! benches/programs.sh && cargo bench --bench overhead
-//! cargo bench --bench overhead -- --rounds 11 lua sqlite
+//! benches/programs.sh && cargo bench -p benches --bench overhead
+//! cargo bench -p benches --bench overhead -- --rounds 11 lua sqlite
 //! ```
 //!
 //! In each round every program is run once in each way, one way after the other, so that a machine that gets slower does so

@@ -1,10 +1,10 @@
 //! What hooking costs: CPU time beside that of validation and of other engines, memory, how it grows.
 //!
 //! ```sh
-//! benches/modules.sh && benches/dwarf.sh && cargo bench --bench rewrite
-//! cargo bench --bench rewrite -- [--rounds N] [--no-peers] [FILE...]
-//! cargo bench --bench rewrite -- --counts [FILE...]      instructions, by valgrind, in place of times
-//! cargo bench --bench rewrite -- --growth                how cost grows with size and with the number of functions
+//! benches/modules.sh && benches/dwarf.sh && cargo bench -p benches --bench rewrite
+//! cargo bench -p benches --bench rewrite -- [--rounds N] [--no-peers] [FILE...]
+//! cargo bench -p benches --bench rewrite -- --counts [FILE...]      instructions, by valgrind, in place of times
+//! cargo bench -p benches --bench rewrite -- --growth                how cost grows with size and with the number of functions
 //! ```
 //!
 //! In each round everything is done once, one after the other, on a pool of one thread, and its CPU time divided by that of

@@ -1,8 +1,8 @@
 //! What a command costs a person: wall-clock time of the whole process, from start to exit.
 //!
 //! ```sh
-//! benches/programs.sh && cargo build --release && cargo bench --bench wall
-//! cargo bench --bench wall -- --rounds 11 --other before/wasmtrace lua sqlite
+//! benches/programs.sh && cargo build --release && cargo bench -p benches --bench wall
+//! cargo bench -p benches --bench wall -- --rounds 11 --other before/wasmtrace lua sqlite
 //! ```
 //!
 //! The binary is the one that `WASMTRACE` names, or `target/release/wasmtrace`. In each round every program is run once in

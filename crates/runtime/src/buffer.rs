@@ -1,4 +1,4 @@
-//! The guest's buffer as the host sees it: the library's one place with unsafe code.
+//! The guest's buffer as the host sees it: other threads read the guest's memory, which takes unsafe code.
 //!
 //! The buffer is a memory of a WebAssembly instance. The guest writes it without knowing of other threads; the clock's
 //! thread writes two words of it, and the consumer's thread reads events out of it. wasmtime gives such access to its owner

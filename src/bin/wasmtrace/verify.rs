@@ -71,7 +71,10 @@ pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
 
 #[cfg(not(feature = "full"))]
 fn same_run(_: &Args, _: &[u8], _: &[u8]) -> Result<bool> {
-    Ok(false)
+    match std::env::args_os().any(|a| a == "--") {
+        true => bail!("this build of wasmtrace cannot run modules: install it with the feature `full`"),
+        false => Ok(false),
+    }
 }
 
 /// Runs both modules, if that is asked for, and compares. Returns whether it did.

@@ -25,6 +25,8 @@
 use crate::hooks::catch_sites::CatchSites;
 use crate::mapping::FuncMap;
 use crate::mapping::Insertion;
+use std::ops::Range;
+
 use wasm_encoder::BlockType;
 
 use super::splice::{Splice, Widths, minimal_width, put_leb};
@@ -138,16 +140,9 @@ fn write(
     func_map: &FuncMap,
     scratch: &mut Scratch,
 ) -> Result<NewBody> {
-    let file = module.bytes();
-    let range = module.body(func);
-    let mut locals_reader = module.body_reader(func).get_locals_reader()?;
-    let groups = locals_reader.get_count();
-    let groups_leb = range.start..locals_reader.original_position();
-    let mut locals = module.func_type(func).params().len() as u64;
-    for _ in 0..groups {
-        locals += locals_reader.read()?.0 as u64;
-    }
-    let start = locals_reader.original_position();
+    let (file, range) = (module.bytes(), module.body(func));
+    let declared = Locals::read(module, func)?;
+    let Locals { count: locals, start, .. } = declared;
 
     // Behind the function's own locals come those of its hooks, then that of `memory.grow`.
     let hook_local = locals as u32;
@@ -184,20 +179,7 @@ fn write(
     splice.counts = scratch.measures;
     splice.out.clear();
     splice.edits.clear();
-    let more = hook_locals + has_room as u32;
-    if more > 0 {
-        let groups_width = groups_leb.len() as u8;
-        let becomes = splice.widths.of(LOCALS, groups, groups_width, groups + 1);
-        let mut count = [0; 5];
-        put_leb(&mut count, groups + 1, becomes);
-        splice.write(&count[..becomes as usize]);
-        splice.write(&file[groups_leb.end..start]);
-        splice.write(&[more as u8, I32]);
-        splice.remove(range.start..start);
-        // Before every operator, so that even the first one's address moves.
-        let by = (becomes - groups_width) as u32 + 2;
-        splice.edits.push(Insertion { at: (start - range.start - 1) as u32, by, inserted: false });
-    }
+    declared.append(hook_locals + has_room as u32, file, range.start, &mut splice);
     if let (Some(frame), Some((id, block_type))) = (frame, plan.hooked) {
         scratch.opening.clear();
         code.enter_to(frame, &mut scratch.opening);
@@ -224,10 +206,7 @@ fn write(
                 labels.extend(std::iter::repeat_n(opened, exit_labels));
             }
             (Site::Return(depth), Some(_)) => {
-                let mut br = [BR, 0, 0, 0, 0, 0];
-                let width = minimal_width(depth);
-                put_leb(&mut br[1..], depth, width);
-                splice.replace(at..at + 1, &br[..1 + width as usize]);
+                branch_out(at, depth, &mut splice);
                 to_wrapper += 1;
             }
             (Site::BranchOut, Some(_)) => {
@@ -271,6 +250,56 @@ fn write(
         labels,
         left_out,
     })
+}
+
+/// The locals that a body declares.
+struct Locals {
+    /// How many there are, with the parameters.
+    count: u64,
+    groups: u32,
+    /// Where the number of groups is.
+    groups_leb: Range<usize>,
+    /// Where the operators begin.
+    start: usize,
+}
+
+impl Locals {
+    fn read(module: &Module<'_>, func: FuncIdx) -> Result<Self> {
+        let mut reader = module.body_reader(func).get_locals_reader()?;
+        let groups = reader.get_count();
+        let groups_leb = module.body(func).start..reader.original_position();
+        let mut count = module.func_type(func).params().len() as u64;
+        for _ in 0..groups {
+            count += u64::from(reader.read()?.0);
+        }
+        Ok(Locals { count, groups, groups_leb, start: reader.original_position() })
+    }
+
+    /// Declares more of type `i32` behind them, in a group of their own.
+    fn append(&self, more: u32, file: &[u8], body: usize, splice: &mut Splice<'_, '_>) {
+        if more == 0 {
+            return;
+        }
+        let groups_width = self.groups_leb.len() as u8;
+        let becomes = splice.widths.of(LOCALS, self.groups, groups_width, self.groups + 1);
+        let mut count = [0; 5];
+        put_leb(&mut count, self.groups + 1, becomes);
+        splice.write(&count[..becomes as usize]);
+        splice.write(&file[self.groups_leb.end..self.start]);
+        splice.write(&[more as u8, I32]);
+        splice.remove(body..self.start);
+        // Before every operator, so that even the first one's address moves.
+        let by = (becomes - groups_width) as u32 + 2;
+        splice.edits.push(Insertion { at: (self.start - body - 1) as u32, by, inserted: false });
+    }
+}
+
+/// Writes a branch to the wrapper in place of the `return` at `at`.
+fn branch_out(at: usize, depth: u32, splice: &mut Splice<'_, '_>) {
+    let mut br = [BR, 0, 0, 0, 0, 0];
+    let width = minimal_width(depth);
+    put_leb(&mut br[1..], depth, width);
+    splice.replace(at..at + 1, &br[..1 + width as usize]);
 }
 
 /// Whether it is a leaf function ([`wasmtrace_abi::buffer`]), but for exception handlers.
