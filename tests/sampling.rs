@@ -1,6 +1,8 @@
 //! Theorems: a guest that is interrupted does what it does uninterrupted, however it ends and whatever it waits for; nobody else
 //! notices; where samples are taken in inserted code is known byte by byte; and each instruction has the line that another
-//! reader of debug information gives it. What samples come to as times is in `src/trace/calltree/tests.rs`.
+//! reader of debug information gives it. What samples come to as times is in `crates/trace/src/calltree/tests.rs`.
+//!
+//! A binary of its own: the handler of `SIGPROF` is the process's, and so is the timer that other tests would be interrupted by.
 
 #![cfg(target_os = "linux")]
 
@@ -10,6 +12,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use readers::{dwarf, operators};
+use testing::instrument;
 use testing::programs;
 use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::inserted::Inserted;
@@ -21,7 +24,7 @@ use wasmtrace::trace::batch::{Batch, MarkKind, Place, Sample};
 use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::span_builder::What;
 use wasmtrace::trace::{Event, EventKind, RunOutcome};
-use wasmtrace::{Options, instrument, rewrite};
+use wasmtrace::{Options, rewrite};
 
 /// `SIGPROF` is the process's: one test at a time.
 static SIGNAL: Mutex<()> = Mutex::new(());

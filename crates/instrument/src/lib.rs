@@ -111,16 +111,7 @@ pub fn instrument_with<W, E: From<Error>>(
     let sidecars = options.sidecar.read(&module)?;
     let labels = label::label_with(&module, &sidecars);
     let plan = select::select(&module, &labels, &options.select);
-    let checked = |output: &rewrite::Unwritten<'_>| {
-        #[cfg(debug_assertions)]
-        if module.is_validated()
-            && let Err(e) = verify::verify(bytes, &output.to_vec())
-        {
-            panic!("the output fails its own check: {e}");
-        }
-        write(output)
-    };
-    let mut rewritten = rewrite::rewrite_with(&module, &sidecars, &labels, &plan, &options.rewrite, checked)?;
+    let mut rewritten = rewrite::rewrite_with(&module, &sidecars, &labels, &plan, &options.rewrite, write)?;
     let before = sidecars.warnings.into_iter().chain(labels.warnings).chain(plan.warnings);
     rewritten.warnings.splice(0..0, before);
     Ok(rewritten)
