@@ -140,7 +140,7 @@ impl<W: Wire> Written<W> {
             w.list(scopes, |w| {
                 w.item(scopes, |w| {
                     w.message(SCOPE, |w| {
-                        w.string(Field(1, "name"), env!("CARGO_PKG_NAME"));
+                        w.string(Field(1, "name"), "wasmtrace");
                         w.string(Field(2, "version"), env!("CARGO_PKG_VERSION"));
                     });
                     w.list(items, |w| w.embed(self.items.bytes()));
