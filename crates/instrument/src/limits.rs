@@ -1,4 +1,4 @@
-//! Limits of the JavaScript interface's "implementation-defined limits", which wasmparser and all engines keep.
+//! Implementation limits from the WebAssembly JavaScript interface. wasmparser and all engines enforce them.
 
 pub(crate) const MAX_FUNCTIONS: usize = 1_000_000;
 pub(crate) const MAX_IMPORTS: usize = 1_000_000;

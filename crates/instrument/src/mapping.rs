@@ -1,4 +1,4 @@
-//! Where functions and bytes went.
+//! Maps function indices and code offsets of the original to those of the instrumented module.
 
 mod funcs;
 mod offsets;

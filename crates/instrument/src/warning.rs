@@ -1,18 +1,18 @@
-//! What a user should know of an output that is right nevertheless.
+//! Warnings about an output that is valid.
 
 use std::fmt;
 
-/// One thing that was not done as one might expect.
+/// A warning about one result that a user may not expect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// What it is about.
+    /// The subject of the warning.
     pub kind: WarningKind,
-    /// A sentence without a full stop. May quote names from the module: [`printable`](wasmtrace_abi::text::printable) makes it safe
-    /// for a terminal.
+    /// A sentence without a full stop. It can quote names from the module;
+    /// [`printable`](wasmtrace_abi::text::printable) makes it safe for a terminal.
     pub message: String,
 }
 
-/// What a [`Warning`] is about.
+/// The subject of a [`Warning`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WarningKind {
@@ -20,7 +20,7 @@ pub enum WarningKind {
     Label,
     /// A selection rule matches no function.
     Rule,
-    /// A function, or a place in one, has no hooks although it was selected.
+    /// A function or a place in a function has no hooks although it was selected.
     NotHooked,
     /// A host that reads the hooks cannot get a complete trace.
     Trace,
@@ -48,7 +48,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// A value, and what a user should know of it.
+/// A value together with warnings about it.
 #[derive(Debug)]
 pub(crate) struct Warned<T> {
     pub(crate) value: T,
@@ -56,7 +56,7 @@ pub(crate) struct Warned<T> {
 }
 
 impl<T> Warned<T> {
-    /// The value; its warnings are appended to `all`.
+    /// Returns the value and appends its warnings to `all`.
     pub(crate) fn tell(mut self, all: &mut Vec<Warning>) -> T {
         all.append(&mut self.warnings);
         self.value

@@ -1,26 +1,26 @@
-//! Where function indices go.
+//! Maps function indices of the original to those of the instrumented module.
 
-/// How function indices move: hooks are imported behind the module's own imports, and trampolines of imported functions stand
-/// behind its own functions.
+/// How function indices move. The imports of the hooks follow the original's imported functions. The trampolines
+/// follow the original's defined functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FuncMap {
-    /// How many functions the original imports: these keep their index.
+    /// The number of functions that the original imports. These functions keep their indices.
     pub(crate) imported: u32,
-    /// How many hooks are imported behind them: the others move by that.
+    /// The number of imported hooks. The indices of all defined functions increase by this number.
     pub(crate) hooks: u32,
     /// The imported functions that have a trampoline, ascending.
     pub(crate) trampolines: Vec<u32>,
-    /// The index of the first trampoline; the others follow in order.
+    /// The index of the first trampoline. The others follow, in the order of `trampolines`.
     pub(crate) first_trampoline: u32,
 }
 
 impl FuncMap {
-    /// Where a function of the original went.
+    /// The new index of a function of the original.
     pub(crate) fn place(&self, func: u32) -> u32 {
         if func < self.imported { func } else { func + self.hooks }
     }
 
-    /// What a reference to a function of the original becomes: the function, or its trampoline.
+    /// The new target of a reference to a function: its trampoline if it has one, otherwise the function itself.
     pub(crate) fn reference(&self, func: u32) -> u32 {
         match self.trampolines.binary_search(&func) {
             Ok(trampoline) => self.first_trampoline + trampoline as u32,
