@@ -22,7 +22,7 @@ use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
 
 /// Returns the original module, byte for byte.
 ///
-/// The SHA-256 of the result is compared with the one in the Manifest. Then [`verify`](crate::verify()) checks the
+/// The SHA-256 of the result is compared with the one in the Manifest. Then [`verify`](crate::verify::verify) checks the
 /// result against `hooked`.
 ///
 /// # Errors

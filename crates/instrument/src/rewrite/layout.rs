@@ -53,9 +53,7 @@ fn limit(what: &str, has: usize, more: usize, most: usize) -> Result<()> {
     }
     Err(Error::new(
         ErrorKind::Limit,
-        format!(
-            "the module has {has} {what}; with the hooks' {more} it would exceed the engines' limit of {most}"
-        ),
+        format!("the module has {has} {what}; with the hooks' {more} it would exceed the engines' limit of {most}"),
     ))
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Assembled {
     pub(super) restore: Restore,
 }
 
-/// Assembles the output without the Manifest, and records the data that `strip` needs.
+/// Assembles the output without the Manifest, and collects the data that `strip` needs.
 pub(super) fn assemble(
     layout: &Layout,
     relocation: &mut Relocation<'_, '_>,
