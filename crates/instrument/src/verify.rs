@@ -19,14 +19,19 @@
 //!   the name that the Manifest gives it, or any name if there is no Manifest. wasmtrace is listed as a producer, in
 //!   any version.
 //! - Links to sidecar files (`sourceMappingURL`, `external_debug_info`) may name other files or be left out. They may
-//!   be added if the Manifest knows of them. The check does not read sidecar files.
+//!   be added if the Manifest records them. The check does not read sidecar files.
 //!
 //! The check also rejects a module in which another tool later added or changed a section.
 //!
 //! # Bodies
 //!
-//! A body without hooks is the same except for function indices. A hooked body is `ENTER id, block, the original, end,
-//! EXIT id, end`, with these edits to the original:
+//! A body without hooks is the same except for function indices. A hooked body has this form:
+//!
+//! ```text
+//! ENTER id, block, the original, end, EXIT id, end
+//! ```
+//!
+//! The original in it has these edits:
 //!
 //! - Each `return` is a branch to that block.
 //! - Each `return_call*` has `EXIT id` before it.
@@ -49,10 +54,10 @@
 //!
 //! # Independence
 //!
-//! The check shares little code with the rewriting: the bytes of the hooks, and the relocation of debug information.
-//! It relocates across an offset map that it computes itself; tests compare the result with an independent DWARF
-//! reader. It does not use the Manifest to learn what was changed. It only compares the claims of the Manifest with
-//! its own findings.
+//! The check shares two parts with the rewriting: the bytes of the hooks, and the relocation of custom sections (names,
+//! producers, debug information). It relocates across an offset map that it computes itself. Tests compare relocated
+//! debug information with what an independent DWARF reader finds. The check does not use the Manifest to learn what
+//! was changed. It only compares the claims of the Manifest with its own findings.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -294,12 +299,12 @@ impl Pair<'_, '_> {
         crate::parallel::map_each(lengths, |position| self.body(FuncIdx((first + position) as u32)))
     }
 
-    /// Checks that the exit guard, if there is one, knows each hooked function.
+    /// Checks that the exit guard, if there is one, has a thunk for each hooked function.
     fn exits_of(&self, hooked: &[ProbeId]) -> Result<()> {
         let Some(exit_guard) = &self.exit_guard else { return Ok(()) };
         match hooked.iter().all(|id| exit_guard.ids.binary_search(id).is_ok()) {
             true => Ok(()),
-            false => Err(fail(8, "the exit guard does not know a hooked function")),
+            false => Err(fail(8, "a hooked function is missing from the exit guard")),
         }
     }
 

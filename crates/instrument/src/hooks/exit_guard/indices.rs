@@ -7,7 +7,7 @@ use crate::hooks::roles::Role;
 /// The number of functions that every exit guard has besides the thunks.
 pub(super) const OWN_FUNCTIONS: u32 = 3;
 
-/// The indices that an exit guard uses, and the functions that it knows.
+/// The indices that an exit guard uses, and the functions that have a thunk.
 #[derive(Debug, Clone)]
 pub(crate) struct ExitGuard {
     /// The index of `$enter`. `$exit`, `$exit_guard`, the functions for spans and the thunks follow.
