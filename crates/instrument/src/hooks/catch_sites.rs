@@ -1,8 +1,8 @@
 //! Finds the places of a body that an exception can reach.
 //!
 //! These are: after each `catch` and `catch_all` of the legacy proposal, and at each label that a clause of a
-//! `try_table` names. The label of a block is after its `end`, the label of a loop is at its head, and the label of
-//! the function is its exit. The hook sets with a buffer write CAUGHT at these places. Ordinary branches reach such
+//! `try_table` names. The label of a block is after its `end`. The label of a loop is at its head. The label of the
+//! function is its exit. The hook sets with a buffer write CAUGHT at these places. Ordinary branches reach such
 //! labels too.
 //!
 //! The alternative is an extra block around each `try_table` that only its exceptions reach. Every branch inside of it

@@ -12,9 +12,9 @@
 //! )
 //! ```
 //!
-//! The trampoline of an import that leaves the module for good (`proc_exit`), or that opens or closes a span, can have
-//! other operators around the call: see [`crate::hooks::exit_guard`]. Such an import has a trampoline even if it is
-//! not hooked; then the trampoline has no ENTER and EXIT.
+//! Some imports leave the module for good (`proc_exit`), or open or close a span. If the module has an exit guard,
+//! their trampolines have other operators around the call: see [`crate::hooks::exit_guard`]. Such an import has a
+//! trampoline even if it is not hooked; then the trampoline has no ENTER and EXIT.
 //!
 //! An import may throw. So the call has the same wrapper as bodies, unless that wrapper is a plain block.
 
