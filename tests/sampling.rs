@@ -1,6 +1,8 @@
 //! Theorems: a guest that is interrupted does what it does uninterrupted, however it ends and whatever it waits for; nobody else
 //! notices; where samples are taken in inserted code is known byte by byte; and each instruction has the line that another
-//! reader of debug information gives it. What samples come to as times is in `src/trace/calltree/tests.rs`.
+//! reader of debug information gives it. What samples come to as times is in `crates/trace/src/calltree/tests.rs`.
+//!
+//! A binary of its own: the handler of `SIGPROF` is the process's, and so is the timer that other tests would be interrupted by.
 
 #![cfg(target_os = "linux")]
 
@@ -10,6 +12,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use readers::{dwarf, operators};
+use testing::instrument;
 use testing::programs;
 use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::inserted::Inserted;
@@ -21,7 +24,7 @@ use wasmtrace::trace::batch::{Batch, MarkKind, Place, Sample};
 use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::span_builder::What;
 use wasmtrace::trace::{Event, EventKind, RunOutcome};
-use wasmtrace::{Options, instrument, rewrite};
+use wasmtrace::{Options, rewrite};
 
 /// `SIGPROF` is the process's: one test at a time.
 static SIGNAL: Mutex<()> = Mutex::new(());
@@ -254,7 +257,7 @@ fn a_handler_of_somebody_else_is_left_alone() {
     let (samples, outcome) = samples(&hooked(&wat::parse_str(SPINS).unwrap()), &config("run"));
     let kept = handler();
     set(libc::SIG_DFL);
-    assert_eq!(outcome.not_sampled.as_deref(), Some("something else in this process handles SIGPROF"));
+    assert_eq!(outcome.not_sampled.as_deref(), Some("this process already has a handler for SIGPROF"));
     // Another thread looks how far the guest has come.
     assert!(samples.iter().all(|sample| sample.place == Place::Seen) && !samples.is_empty());
     assert!(kept == theirs as *const () as usize && outcome.ending == RunOutcome::Returned);
@@ -576,9 +579,10 @@ fn one_core_and_no_timers() {
     let wat = tempfile::Builder::new().suffix(".wat").tempfile().unwrap();
     std::fs::write(&wat, SPINS).unwrap();
     let tool = env!("CARGO_BIN_EXE_wasmtrace");
-    for (around, said) in
-        [(&["taskset", "-c", "0"][..], " samples ("), (&["prlimit", "--sigpending=0"][..], "the system gives no timer")]
-    {
+    for (around, said) in [
+        (&["taskset", "-c", "0"][..], " samples ("),
+        (&["prlimit", "--sigpending=0"][..], "the system provides no timer"),
+    ] {
         let mut command = std::process::Command::new(around[0]);
         let out =
             command.args(&around[1..]).args([tool, "run", "--no-cache", "--invoke", "run"]).arg(wat.path()).output();

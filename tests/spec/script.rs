@@ -1,5 +1,18 @@
 //! Plays the script that a file of the testsuite is: makes instances, calls what is to be called, and gives a verdict on each
 //! directive, without hooks or with those of one hook set in every module.
+//!
+//! The reference model is the script without hooks, and what the file itself expects:
+//!
+//! ```text
+//! file.wast ── wast ──→ steps ─┬─ play, no hooks ─────→ verdict of each step  ── against the file: wrong ones must be
+//!                              │                              │                  listed in `suites.rs`
+//!                              │                              │ equal, step for step
+//!                              ├─ play, hooks observe ──→ verdict │ calls told
+//!                              ├─ play, hooks buffer ───→ verdict │ calls told    ── as many as with observe
+//!                              └─ play, hooks threshold ─→ verdict
+//!
+//! play:  one world; each module hooked by itself, linked by `register`; after each call the events of all instances balance
+//! ```
 
 use std::collections::HashMap;
 use std::sync::Arc;

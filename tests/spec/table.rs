@@ -78,10 +78,3 @@ fn row(text: &mut String, name: &str, tally: Tally) {
     let Tally { files, modules, assertions, skipped, .. } = tally;
     let _ = writeln!(text, "| {name} | {files} | {modules} | {assertions} | {skipped} |");
 }
-
-/// The text between the markers in `docs/oracles.md`, if that file exists.
-pub fn in_document() -> Option<String> {
-    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/oracles.md")).ok()?;
-    let shown = document.split_once("<!-- spec -->\n").and_then(|(_, rest)| rest.split_once("<!-- /spec -->"));
-    Some(shown.map_or_else(String::new, |(shown, _)| shown.to_owned()))
-}

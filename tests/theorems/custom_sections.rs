@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use arbtest::arbitrary::{self, Unstructured};
+use testing::keep;
 use wasmtrace::hook::MANIFEST_SECTION;
 use wasmtrace::{ErrorKind, Options, Warning, instrument, label, module, strip, verify};
 
@@ -84,6 +85,10 @@ pub fn damaged_custom_sections_do_no_harm(u: &mut Unstructured<'_>, modules: &[V
 
 /// The theorem, of this module; gives the warnings.
 pub fn assert_harmless(wasm: &[u8]) -> Vec<Warning> {
+    keep::if_it_fails(wasm, || is_harmless(wasm))
+}
+
+fn is_harmless(wasm: &[u8]) -> Vec<Warning> {
     let began = Instant::now();
     let out = instrument(wasm, &Options::default()).expect("what is damaged is optional");
     let checked = verify::verify(wasm, &out.wasm).expect("the output is the input plus hooks");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arbtest::arbitrary::{self, Unstructured};
+use testing::keep;
 use wasmtrace::hook::{HOOK_SETS, HookSet, MANIFEST_SECTION, Manifest};
 use wasmtrace::{Options, instrument, label, module, rewrite, strip, verify};
 
@@ -79,6 +80,10 @@ pub fn nothing_panics_on_a_damaged_module(u: &mut Unstructured<'_>, victims: &Vi
 /// The theorem, of these bytes, which may have been made from `original`. Says whether they are valid, were hooked, and
 /// were stripped.
 pub fn nothing_panics_on(wasm: &[u8], original: &[u8]) -> (bool, bool, bool) {
+    keep::if_it_fails(wasm, || nothing_panics(wasm, original))
+}
+
+fn nothing_panics(wasm: &[u8], original: &[u8]) -> (bool, bool, bool) {
     let labels = never_panics("label", wasm, || module::parse(wasm).map(|module| label::label(&module)));
     let hooked = never_panics("instrument", wasm, || instrument(wasm, &Options::default()));
     let _ = never_panics("force", wasm, || instrument(wasm, &Options { force: true, ..Options::default() }));
@@ -96,6 +101,10 @@ pub fn nothing_panics_on(wasm: &[u8], original: &[u8]) -> (bool, bool, bool) {
     let stripped = never_panics("strip", wasm, || strip(wasm));
     let _ = never_panics("check of the hooked one", wasm, || verify::verify(original, wasm));
     let _ = never_panics("check of the original", wasm, || verify::verify(wasm, original));
+    if let Ok(out) = &hooked {
+        never_panics("check of the output", wasm, || verify::verify(wasm, &out.wasm))
+            .unwrap_or_else(|e| panic!("the output fails its own check: {e}"));
+    }
     if let Ok(out) = &hooked
         && out.manifest.is_some()
     {

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use arbtest::arbitrary::{self, Unstructured};
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use testing::keep;
 use wasm_smith::Config;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::rewrite::{CloseOnExit, Rewritten};
@@ -63,6 +64,10 @@ pub const BALANCES: [CloseOnExit; 2] = [CloseOnExit::Never, CloseOnExit::Always]
 
 /// The theorem, of a valid module without hooks and with one hook set.
 pub fn a_module_is_hooked(wasm: &[u8], set: HookSet, balance: CloseOnExit) -> Hooked {
+    keep::if_it_fails(wasm, || is_hooked(wasm, set, balance))
+}
+
+fn is_hooked(wasm: &[u8], set: HookSet, balance: CloseOnExit) -> Hooked {
     let mut nothing = Options::default();
     nothing.select.push("-**").unwrap();
     assert!(instrument(wasm, &nothing).unwrap().wasm == wasm, "an empty plan changes something");
@@ -70,7 +75,7 @@ pub fn a_module_is_hooked(wasm: &[u8], set: HookSet, balance: CloseOnExit) -> Ho
     let hooked = || hooked_and_balanced(wasm, set, balance);
     let [out, again] = [&ONE, &SEVERAL].map(|threads| threads.install(hooked));
     assert!(out.wasm == again.wasm, "the number of threads makes a difference");
-    let checked = verify::verify(wasm, &out.wasm).unwrap();
+    let checked = verify::verify(wasm, &out.wasm).unwrap_or_else(|e| panic!("the output fails its own check: {e}"));
     if out.manifest.is_some() {
         assert!(strip(&out.wasm).unwrap() == wasm, "strip gives something else");
     }

@@ -1,6 +1,6 @@
 //! The hash that identifies a module.
 
-/// The SHA-256 of `bytes`.
+/// Computes the SHA-256 of `bytes`.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     use sha2::Digest;
     sha2::Sha256::digest(bytes).into()

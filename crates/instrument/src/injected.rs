@@ -49,7 +49,7 @@ pub fn hooked(module: &Module<'_>) -> Option<Vec<FuncIdx>> {
 /// functions of the exit guard.
 ///
 /// The list is empty if the module has no Manifest, or if another tool changed the imports after instrumentation. If
-/// the Manifest has no restoring data, a trampoline is only found if it is hooked, and the exit guard is only found by
+/// the Manifest has no restoring data, a trampoline is only found if it is hooked. The exit guard is then only found by
 /// the names of its functions.
 pub fn injected_functions(module: &Module<'_>) -> Vec<FuncIdx> {
     let Some(manifest) = manifest(module) else { return Vec::new() };

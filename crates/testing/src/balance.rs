@@ -46,19 +46,19 @@ pub struct Known {
     probes: Vec<ProbeId>,
     catches: bool,
     /// Whether its functions tell when they have caught an exception, and not each that one crosses.
-    tells_landings: bool,
+    reports_catches: bool,
     /// Whether it exits what is open before it leaves by itself.
     balanced: bool,
 }
 
 impl Known {
     pub fn of(hooked: &[u8]) -> Known {
-        let tells_landings = module::parse(hooked).unwrap().imported_funcs().iter().any(|i| i.module == RECORDER);
+        let reports_catches = module::parse(hooked).unwrap().imported_funcs().iter().any(|i| i.module == RECORDER);
         Known {
             wasm: hooked.to_vec(),
             probes: probes(hooked),
             catches: catches(hooked),
-            tells_landings,
+            reports_catches,
             balanced: is_balanced(hooked),
         }
     }
@@ -88,7 +88,7 @@ impl Known {
         };
         if self.balanced && left {
             assert_eq!(open, [0; 0], "what was open when it left is open");
-        } else if thrown && self.catches && !self.tells_landings {
+        } else if thrown && self.catches && !self.reports_catches {
             assert_eq!(open, [0; 0], "what the exception crossed is open");
         } else if seen && (!thrown || !frames.is_empty()) {
             assert_eq!(open, frames, "the open calls are not the frames of the backtrace");
@@ -111,7 +111,7 @@ pub fn assert_all_balanced(known: &[Arc<Known>], world: &World, call: &Call) {
             continue;
         }
         // What is caught in another instance crosses calls here unseen, unless they tell; they are closed when their caller is.
-        let unseen = throws && (!known.catches || known.tells_landings);
+        let unseen = throws && (!known.catches || known.reports_catches);
         let of_one = assert_nested_if(known.catches, unseen, events, &call.ending);
         assert!(
             of_one.is_empty() || unseen || call.ending != RunOutcome::Returned,

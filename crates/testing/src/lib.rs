@@ -1,8 +1,14 @@
-//! What the tests have in common: the corpus, a host, and what is compared.
+//! What the tests have in common: the corpus, hosts, a collector, readers of other makes, and what is compared.
+//!
+//! A few variables change what a test does besides passing or failing:
+//!
+//! | variable | effect |
+//! |---|---|
+//! | `BLESS=1` | Golden files are written instead of compared: insta's snapshots, the `.trycmd` files, the generated tables of `corpus/README.md`, `docs/performance.md` and `docs/oracles.md`. `BLESS=1 cargo test --locked` writes all of them; without it, no test writes any ([`golden`]). Read the difference before you keep it. |
+//! | `WASMTRACE_KEEP=DIR` | A module for which a theorem fails is written to `DIR`, with its text if it can be printed: `CASE.wasm` and `CASE.wat`, `seed_N.wasm` for a seed of a long run, `module_HASH.wasm` for another random module ([`keep`]). |
+//! | `WASMTRACE_RANDOM=N` | The number of seeds of a long run, or a range of seeds (`tests/compiler/random.rs`). |
 
-use wasmtrace::hook::{HOOK_SETS, HookSet};
-use wasmtrace::rewrite::{CloseOnExit, Rewritten};
-use wasmtrace::{ErrorKind, Options, instrument, module, rewrite};
+use wasmtrace::module;
 
 #[cfg(feature = "host")]
 pub mod balance;
@@ -11,10 +17,14 @@ pub mod behaviour;
 #[cfg(feature = "collector")]
 pub mod collector;
 pub mod corpus;
+#[cfg(feature = "golden")]
+pub mod golden;
 #[cfg(feature = "host")]
 pub mod host;
+pub mod keep;
 #[cfg(feature = "host")]
 pub mod node;
+pub mod once;
 pub mod opinion;
 pub mod process;
 #[cfg(feature = "host")]
@@ -25,30 +35,7 @@ pub mod readers;
 pub mod same;
 
 pub use corpus::{Case, corpus, dwarf_kinds, files, modules, programs, refused_shapes, shapes};
-
-/// The module with every function hooked.
-pub fn hooked_with(wasm: &[u8], hooks: HookSet) -> wasmtrace::error::Result<Rewritten> {
-    let rewrite = rewrite::Options { hooks, ..Default::default() };
-    instrument(wasm, &Options { rewrite, ..Default::default() })
-}
-
-/// With the Observe set, exiting what is open before it leaves.
-pub fn balanced(wasm: &[u8]) -> Rewritten {
-    let rewrite = rewrite::Options { close_on_exit: CloseOnExit::Always, ..Default::default() };
-    instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap()
-}
-
-/// With the Observe set first, and with each other that fits the module.
-pub fn hooked_with_each(wasm: &[u8]) -> Vec<Rewritten> {
-    let mut outs = vec![hooked_with(wasm, HookSet::Observe).unwrap(), balanced(wasm)];
-    for set in HOOK_SETS.into_iter().filter(|set| set.has_buffer()) {
-        match hooked_with(wasm, set) {
-            Ok(out) => outs.push(out),
-            Err(e) => assert!(matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit), "{e}"),
-        }
-    }
-    outs
-}
+pub use once::{balanced, hooked_with, hooked_with_each, instrument};
 
 /// The exports of a shape that are to be called.
 pub fn functions_to_run(wasm: &[u8]) -> Vec<String> {
@@ -58,15 +45,17 @@ pub fn functions_to_run(wasm: &[u8]) -> Vec<String> {
 
 /// Runs a test for each case, and fails with the names of all that failed.
 pub fn for_each(cases: Vec<Case>, test: impl Fn(&Case)) {
-    for_each_named(&cases, |case| &case.name, test);
+    for_each_named(&cases, |case| (&case.name, &case.wasm), test);
 }
 
-/// The same for anything that has a name.
-pub fn for_each_named<C>(cases: &[C], name: impl Fn(&C) -> &str, test: impl Fn(&C)) {
-    let failed: Vec<&str> = cases
-        .iter()
-        .filter(|case| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(case))).is_err())
-        .map(name)
-        .collect();
+/// Runs a test for each of anything that has a name and a module, and fails with the names of all that failed. Their modules
+/// are kept ([`keep`]).
+pub fn for_each_named<C>(cases: &[C], module: impl Fn(&C) -> (&str, &[u8]), test: impl Fn(&C)) {
+    let fails = |case: &&C| {
+        let (name, wasm) = module(case);
+        let kept = || keep::named(name, || keep::if_it_fails(wasm, || test(case)));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(kept)).is_err()
+    };
+    let failed: Vec<&str> = cases.iter().filter(fails).map(|case| module(case).0).collect();
     assert!(failed.is_empty(), "{} of {} failed: {failed:#?}", failed.len(), cases.len());
 }

@@ -8,7 +8,9 @@ use wasmtrace::hook::HOOK_SETS;
 use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{FuncIdx, Module, parse};
 use wasmtrace::rewrite::Rewritten;
-use wasmtrace::{Options, instrument, label, rewrite};
+use wasmtrace::{Options, label, rewrite};
+
+use crate::instrument;
 
 use crate::Case;
 

@@ -1,0 +1,4 @@
+//! The command line, and the commands of the README. The `.trycmd` files beside this file are commands with their output.
+
+mod cli;
+mod readme;

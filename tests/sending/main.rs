@@ -1,0 +1,8 @@
+//! What collectors receive: over every transport, during and after a run, and when a collector fails.
+
+mod backends;
+mod faults;
+mod sending;
+mod sending_settings;
+mod sending_tls;
+mod underway;
