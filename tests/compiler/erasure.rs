@@ -290,7 +290,7 @@ fn a_manifest_of_other_hooks_is_found_out() {
         pieces.manifest(change);
         verify::verify(&original, &pieces.whole()).unwrap_err().to_string()
     };
-    let other = "the Manifest names other hooks, or another buffer, than there are";
+    let other = "the Manifest names a hook set or buffer that the module does not have";
     assert!(refused(|m| m.hooks = HookSet::Threshold).contains(other));
     assert!(refused(|m| m.buffer.as_mut().unwrap().first_block += 4).contains(other));
     let elsewhere = |m: &mut Manifest| {

@@ -162,7 +162,7 @@ fn ten_thousand_functions_are_hooked() {
 fn as_many_functions_as_engines_accept_are_hooked() {
     functions(999_997);
     let error = Bench::new().refused(&module(999_998, &empty(), 0));
-    assert!(error.contains("with the hooks' 3 it would pass the limit of 1000000"), "{error}");
+    assert!(error.contains("with the hooks' 3 it would exceed the engines' limit of 1000000"), "{error}");
     let error = Bench::new().refused(&module(1_000_001, &empty(), 0));
     assert!(error.contains("at offset 0x"), "{error}");
 }

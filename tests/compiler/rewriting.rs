@@ -326,8 +326,8 @@ fn a_body_that_is_too_large_to_be_balanced_is_named() {
     let body = "unreachable ".repeat(3_000_000);
     let wasm = wat::parse_str(format!("(module (func $large {body}) (func $small unreachable))")).unwrap();
     for (rule, says) in [
-        ("-large", "large does not exit what is open before it is `unreachable`: its body would pass the size"),
-        ("-small", "large is not hooked, nor exits what is open before it is `unreachable`: its body would pass"),
+        ("-large", "large does not exit open calls before `unreachable`: its body would exceed the size"),
+        ("-small", "large is not hooked, and does not exit open calls before `unreachable`: its body would exceed"),
     ] {
         let mut options = always();
         options.select.push(rule).unwrap();

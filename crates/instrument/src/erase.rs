@@ -1,4 +1,4 @@
-//! Reads a hooked body back: one walk that finds the operators of the original and the hooks between them.
+//! Reads an instrumented body: one walk separates the operators of the original from the hooks between them.
 //!
 //! ```wat
 //! i32.const 7  call $enter  block (result i32)    Hook(Open)
@@ -9,9 +9,11 @@
 //! end                                             Operator
 //! ```
 //!
-//! The bytes of hooks are known ([`HookCode`]), and the code of the original cannot contain them: it cannot call the hooks'
-//! imports, nor name the memory of a buffer. Which hooks have to be where is not decided here: `verify` compares what it is given
-//! with the original, and `strip` writes it.
+//! The walk recognizes hooks by their bytes ([`HookCode`]). The original cannot contain these bytes: its code cannot
+//! call the imports of the hooks or name the memory of a buffer.
+//!
+//! This module does not decide which hooks a body must have. `verify` compares the operators with the original, and
+//! `strip` writes them.
 
 use std::ops::Range;
 
@@ -24,38 +26,39 @@ use crate::hooks::wrapper::Wrapper;
 use crate::module::{FuncIdx, Module};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
-/// How a body is hooked that has entry and exit hooks.
+/// How a body with entry and exit hooks is instrumented.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hooked {
     pub(crate) frame: Frame,
     pub(crate) wrapper: Wrapper,
-    /// The function's results, as the type of a block.
+    /// The results of the function, as a block type.
     pub(crate) results: BlockType,
 }
 
-/// What follows in a body.
+/// One step of the walk over a body.
 #[derive(Debug)]
 pub(crate) enum Piece<'m> {
-    /// Inserted bytes.
+    /// Bytes that instrumentation inserted.
     Hook(Hook, Range<usize>),
-    /// An operator of the original, and its bytes. Function indices and branches are those of the hooked module.
+    /// An operator of the original and its bytes. Function indices and branch depths are those of the instrumented
+    /// module.
     Operator(Operator<'m>, Range<usize>),
 }
 
-/// Which hook. The order is that in which several come before one operator.
+/// A kind of hook. The order of the variants is the order of several hooks before one operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Hook {
-    /// The entry hook, and the beginning of the wrapper.
+    /// The entry hook and the start of the wrapper.
     Open,
-    /// The function may have caught an exception.
+    /// The report that the function may have caught an exception.
     Caught,
     /// The exit hook before a tail call.
     Leave,
-    /// All open calls are exited before `unreachable`.
+    /// The call of the exit guard before `unreachable`, which exits all open calls.
     ExitAll,
-    /// Before `memory.grow`.
+    /// The hook before `memory.grow`.
     Grow,
-    /// The end of the wrapper, and the exit hook; `true`: an exception may have brought the function there.
+    /// The end of the wrapper and the exit hook. `true` if a catch report precedes the exit hook.
     Close(bool),
 }
 
@@ -65,18 +68,21 @@ pub(crate) struct Erasure<'m> {
     operators: OperatorsReader<'m>,
     end: usize,
     hooked: Option<Hooked>,
-    /// The hooks that may precede an operator, if they have bytes.
+    /// Hooks that may precede an operator, with their bytes. Hooks without bytes are left out.
     before: Vec<(Hook, Vec<u8>)>,
     caught: Vec<u8>,
     exit: Vec<u8>,
     opening: Vec<u8>,
-    /// How many labels of the original are open.
+    /// The number of open labels of the original.
     depth: u32,
     is_closed: bool,
 }
 
 impl<'m> Erasure<'m> {
-    /// `hooked`: how the function is hooked, if it is. `scratch`: the local that the hook of `memory.grow` uses.
+    /// Starts a walk over the body of `func`.
+    ///
+    /// `hooked` says how the function is instrumented; `None` if it has no entry and exit hooks. `scratch` is the
+    /// index of the local that the hook of `memory.grow` uses.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] if the locals of the function cannot be read.
@@ -119,21 +125,21 @@ impl<'m> Erasure<'m> {
         })
     }
 
-    /// Where the next piece begins.
+    /// The file offset of the next piece.
     pub(crate) fn at(&self) -> usize {
         self.operators.original_position()
     }
 
-    /// How many labels of the original are open there.
+    /// The number of labels of the original that are open at [`Erasure::at`].
     pub(crate) fn depth(&self) -> u32 {
         self.depth
     }
 
-    /// The next piece; `None` behind the last `end`.
+    /// The next piece of the body; `None` after the last `end`.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] if an operator cannot be read, [`ErrorKind::Verify`] if the entry hook or the wrapper is not
-    /// where it should be.
+    /// [`ErrorKind::Malformed`] if an operator cannot be read. [`ErrorKind::Verify`] if the entry hook or the wrapper
+    /// is not where it belongs.
     pub(crate) fn next(&mut self) -> Result<Option<Piece<'m>>> {
         if self.operators.eof() {
             return Ok(None);
@@ -167,7 +173,7 @@ impl<'m> Erasure<'m> {
         Ok(Some(Piece::Operator(operator, at..self.at())))
     }
 
-    /// The end of the wrapper, if that is what is at `at`: which it is, and where it ends.
+    /// The end of the wrapper, if it starts at `at`: the hook and the offset where it ends.
     fn close(&self, at: usize) -> Result<Option<(Hook, usize)>> {
         const END: u8 = 0x0b;
         const CATCH_ALL: u8 = 0x19;
@@ -185,7 +191,7 @@ impl<'m> Erasure<'m> {
                 return Ok(Some((Hook::Close(caught && !self.caught.is_empty()), last)));
             }
         }
-        Err(damaged(at, "something stands between EXIT and the end of a body"))
+        Err(damaged(at, "the body has other code after its wrapper"))
     }
 
     fn hook(&mut self, hook: Hook, end: usize) -> Result<Option<Piece<'m>>> {
@@ -200,7 +206,7 @@ impl<'m> Erasure<'m> {
     }
 }
 
-/// The type of the block that begins at the offset `at`, which is in the body of `func`; `None` if no block begins there.
+/// The type of the block that starts at the file offset `at` in the body of `func`; `None` if no block starts there.
 pub(crate) fn block_type(module: &Module<'_>, func: FuncIdx, at: usize) -> Option<BlockType> {
     let end = module.body(func).end;
     let mut operators = OperatorsReader::new(module.reader(at.min(end)..end));

@@ -1,4 +1,4 @@
-//! The operators of hooks, as bytes: what stands for "function `id` is entered" and "function `id` is left".
+//! Encodes hooks as bytes: the operators that report "function `id` is entered" and "function `id` is left".
 
 use wasm_encoder::{BlockType, InstructionSink};
 use wasmtrace_abi::hook::HookSet;
@@ -16,29 +16,29 @@ use exit_guard::{CLOSING, ExitGuard, LEAVE, OPENING, SETTLE};
 use frame::Frame;
 use roles::Role;
 
-/// The operators of one hook set in one module: indices are known, so the bytes are.
+/// The hooks of one hook set in one module. All indices are known, so the bytes are fixed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HookCode {
     write: Write,
     memory_grow: u32,
-    /// The function that exits all calls that are open, where there is one.
+    /// The function that exits all open calls, if the module has an exit guard.
     exit_guard: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Write {
-    /// Calls of these imports.
+    /// The hooks call these functions.
     Calls {
         enter: u32,
         exit: u32,
-        /// Before a tail call.
+        /// Called before a tail call.
         leave: u32,
     },
     Buffer(Buffer),
 }
 
 impl HookCode {
-    /// The hooks of a set whose imports begin at function `first`, and whose buffer, if it has one, is that memory.
+    /// The hooks of `set`. Its imports start at function `first`; `memory` is the index of its buffer, if it has one.
     pub(crate) fn new(set: HookSet, first: u32, memory: u32) -> Self {
         if set.has_buffer() {
             let threshold = set == HookSet::Threshold;
@@ -50,15 +50,17 @@ impl HookCode {
         }
     }
 
-    /// The same by way of functions that keep the calls that are open (see [`wasmtrace_instrument::rewrite::exit_guard`]), from index `first` on, and
-    /// the module's spans if it opens any.
+    /// The hooks of a module with an exit guard (see [`crate::hooks::exit_guard`]). They call the guard's functions,
+    /// which start at index `first`, instead of the imports. `spans` says whether the guard also keeps the module's
+    /// own spans.
     pub(crate) fn guarded(self, first: u32, spans: bool) -> Self {
         let leave = if spans { LEAVE } else { 1 };
         let write = Write::Calls { enter: first, exit: first + 1, leave: first + leave };
         HookCode { write, exit_guard: Some(first + 2), ..self }
     }
 
-    /// What stands before the module is left for good, if that is told: every call that is open is exited.
+    /// The call of the exit guard, which exits all open calls; empty if there is none. Precedes each exit from the
+    /// module.
     pub(crate) fn exit_guard(&self) -> Vec<u8> {
         let mut code = Vec::new();
         if let Some(exit_guard) = self.exit_guard {
@@ -67,13 +69,14 @@ impl HookCode {
         code
     }
 
-    /// The function that exits all calls that are open, where there is one.
+    /// The index of the function that exits all open calls, if the module has an exit guard.
     pub(crate) fn exits_all(&self) -> Option<u32> {
         self.exit_guard
     }
 
-    /// What stands around the call of an imported function that has a role: what is open is exited before one that leaves, a span
-    /// that was opened is kept, and one is closed only if the host may hear of it.
+    /// The operators before and after the call of an imported function with a role. If the import leaves the module,
+    /// all open calls are exited before it. If the import opens a span, the guard records the span. If the import
+    /// closes a span, it is only called if the host may learn of the exit now.
     pub(crate) fn around(&self, role: Role) -> (Vec<u8>, Vec<u8>) {
         let (Some(_), Write::Calls { enter, .. }) = (self.exit_guard, self.write) else { return Default::default() };
         let (mut before, mut behind) = (Vec::new(), Vec::new());
@@ -89,13 +92,13 @@ impl HookCode {
         (before, behind)
     }
 
-    /// Whether a function that catches says so where it does ([`HookCode::caught`]). Where it cannot, each function that an
-    /// exception crosses has to tell.
+    /// Whether a function that catches exceptions reports its catches ([`HookCode::caught`]). Otherwise, each function
+    /// that an exception crosses must report its own exit.
     pub(crate) fn reports_catches(&self) -> bool {
         matches!(self.write, Write::Buffer(_))
     }
 
-    /// How many locals of type `i32` a hooked body needs.
+    /// The number of `i32` locals that a hooked body needs for its hooks.
     pub(crate) fn locals(&self, catches: bool) -> u32 {
         match self.write {
             Write::Calls { .. } => 0,
@@ -103,7 +106,7 @@ impl HookCode {
         }
     }
 
-    /// How many labels ENTER and EXIT open and close inside of themselves. Of CAUGHT it is as many as of ENTER.
+    /// The numbers of labels that ENTER and EXIT open and close. CAUGHT has as many labels as ENTER.
     pub(crate) fn labels(&self) -> (u32, u32) {
         match self.write {
             Write::Calls { .. } => (0, 0),
@@ -111,14 +114,14 @@ impl HookCode {
         }
     }
 
-    /// The function is entered: `i32.const id; call $enter` in the Observe set.
+    /// The entry hook. In the Observe set: `i32.const id; call $enter`.
     pub(crate) fn enter(&self, frame: Frame) -> Vec<u8> {
         let mut code = Vec::new();
         self.enter_to(frame, &mut code);
         code
     }
 
-    /// Appends that.
+    /// Appends the entry hook to `out`.
     pub(crate) fn enter_to(&self, frame: Frame, out: &mut Vec<u8>) {
         match &self.write {
             Write::Calls { enter, .. } => frame.call(*enter, out),
@@ -126,14 +129,14 @@ impl HookCode {
         }
     }
 
-    /// It is left: `i32.const id; call $exit`. Leaves everything on the operand stack where it is, as all of these do.
+    /// The exit hook: `i32.const id; call $exit`. Like all hooks, it leaves the operand stack unchanged.
     pub(crate) fn exit(&self, frame: Frame) -> Vec<u8> {
         let mut code = Vec::new();
         self.exit_to(frame, &mut code);
         code
     }
 
-    /// Appends that.
+    /// Appends the exit hook to `out`.
     pub(crate) fn exit_to(&self, frame: Frame, out: &mut Vec<u8>) {
         match &self.write {
             Write::Calls { exit, .. } => frame.call(*exit, out),
@@ -141,7 +144,7 @@ impl HookCode {
         }
     }
 
-    /// It is left by a tail call: what it does goes on in another.
+    /// The exit hook before a tail call, which continues in another function.
     pub(crate) fn leave(&self, frame: Frame) -> Vec<u8> {
         match &self.write {
             Write::Calls { leave, .. } => {
@@ -153,7 +156,7 @@ impl HookCode {
         }
     }
 
-    /// It may have caught an exception. Nothing where functions tell for themselves that they are crossed.
+    /// The report that a function may have caught an exception. Empty if the hook set does not report catches.
     pub(crate) fn caught(&self, frame: Frame) -> Vec<u8> {
         match &self.write {
             Write::Calls { .. } => Vec::new(),
@@ -161,7 +164,8 @@ impl HookCode {
         }
     }
 
-    /// `local.tee scratch; call $memory-grow; local.get scratch`: the requested pages are reported, and stay.
+    /// The hook before `memory.grow`: `local.tee scratch; call $memory-grow; local.get scratch`. Reports the requested
+    /// number of pages and leaves it on the operand stack.
     pub(crate) fn memory_grow(&self, scratch: u32) -> Vec<u8> {
         let mut code = Vec::new();
         InstructionSink::new(&mut code).local_tee(scratch).call(self.memory_grow).local_get(scratch);
@@ -169,7 +173,7 @@ impl HookCode {
     }
 }
 
-/// What the functions are called that are there for the hooks. (Not those that are many.)
+/// The names of the hook imports and of the exit guard's functions, by index. Trampolines and thunks are not included.
 pub(crate) fn hook_names(hooks: HookSet, imported: u32, exit_guard: Option<&ExitGuard>) -> Vec<(u32, String)> {
     let imports = hooks.imports().iter().map(|i| format!("{}.{}", i.module, i.name));
     let own = exit_guard.into_iter().flat_map(ExitGuard::names);

@@ -1,4 +1,4 @@
-//! The functions of a hooked module: which ones have hooks, and which ones the instrumentation added.
+//! Finds the hooked functions and the injected functions of an instrumented module.
 
 use wasmparser::Operator;
 
@@ -10,7 +10,8 @@ use crate::module::{FuncIdx, Module};
 use crate::restore::Restore;
 use wasmtrace_abi::label::Source;
 
-/// The Manifest, if it matches the module's functions. It does not if another tool changed the imports since.
+/// The Manifest of the module; `None` if the last imports are not its hooks, because another tool changed the imports
+/// later.
 fn manifest(module: &Module<'_>) -> Option<Manifest> {
     let manifest = module.manifest()?.ok()?;
     let (imports, hooks) = (module.imported_funcs(), manifest.hooks.imports());
@@ -20,12 +21,14 @@ fn manifest(module: &Module<'_>) -> Option<Manifest> {
     holds.then_some(manifest)
 }
 
-/// The hooked functions by ascending index, from the Manifest. An imported function stands for its trampoline. `None`
-/// without a Manifest, or if another tool changed the module since.
+/// The hooked functions, ascending, as listed in the module's Manifest. For a hooked import, the list has the imported
+/// function and not its trampoline.
+///
+/// Returns `None` if the module has no Manifest, or if another tool changed the imports after instrumentation.
 pub fn hooked(module: &Module<'_>) -> Option<Vec<FuncIdx>> {
     let manifest = manifest(module)?;
     let own = (module.imported_funcs().len() - manifest.hooks.imports().len()) as u32;
-    // A trampoline calls one import that is not a hook: its target.
+    // A trampoline calls exactly one import that is not a hook: the import that it wraps.
     let behind = |trampoline: FuncIdx| {
         let operators = module.body_reader(trampoline).get_operators_reader().ok()?;
         operators.into_iter().find_map(|operator| match operator {
@@ -42,11 +45,12 @@ pub fn hooked(module: &Module<'_>) -> Option<Vec<FuncIdx>> {
     Some(hooked)
 }
 
-/// The defined functions that the instrumentation added, by ascending index: trampolines of imported functions, and
-/// functions that exit open calls, including thunks. Empty without a Manifest, or if another tool changed the module
-/// since.
+/// The functions with a body that instrumentation added, ascending: trampolines of imported functions, and the
+/// functions of the exit guard.
 ///
-/// If the module was hooked without data for restoring, trampolines are only known if they are hooked.
+/// The list is empty if the module has no Manifest, or if another tool changed the imports after instrumentation. If
+/// the Manifest has no restoring data, a trampoline is only found if it is hooked. The exit guard is then only found by
+/// the names of its functions.
 pub fn injected_functions(module: &Module<'_>) -> Vec<FuncIdx> {
     let Some(manifest) = manifest(module) else { return Vec::new() };
     let (count, imported) = (module.func_count(), module.imported_funcs().len() as u32);
@@ -66,7 +70,7 @@ pub fn injected_functions(module: &Module<'_>) -> Vec<FuncIdx> {
     (imported..count).filter(|func| *func >= first || is_trampoline(*func)).map(FuncIdx).collect()
 }
 
-/// Whether a module imports hooks of any generation, or contains a Manifest.
+/// Whether the module imports hooks of any generation, or has a Manifest.
 pub fn is_hooked(module: &Module<'_>) -> bool {
     module.custom(MANIFEST_SECTION).is_some()
         || module.imported_funcs().iter().any(|i| is_hook_import(i.module, i.name))

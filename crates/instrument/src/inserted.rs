@@ -1,4 +1,5 @@
-//! Finds the bytes of hooks in a hooked body, so that a profiler can distinguish them from the program's code.
+//! Finds the bytes of hooks in an instrumented body, so that a profiler can separate them from the code of the
+//! program.
 
 use std::ops::Range;
 
@@ -10,7 +11,7 @@ use crate::hooks::frame::Frame;
 use crate::module::{FuncIdx, Module};
 use wasmtrace_abi::hook::{HOOK_SETS, ProbeId};
 
-/// Finds hooks in the bodies of a module that this compiler has hooked.
+/// Finds hooks in the bodies of a module that this version of the compiler instrumented.
 #[derive(Debug)]
 pub struct Inserted<'m> {
     module: &'m Module<'m>,
@@ -19,7 +20,7 @@ pub struct Inserted<'m> {
 }
 
 impl<'m> Inserted<'m> {
-    /// Creates the search for a module. In a module without hooks it finds nothing.
+    /// Prepares the search in `module`. If the module is not instrumented, the search finds nothing.
     pub fn new(module: &'m Module<'m>) -> Self {
         let imports = module.imported_funcs();
         let code = HOOK_SETS.into_iter().find_map(|set| {
@@ -32,7 +33,7 @@ impl<'m> Inserted<'m> {
         Inserted { module, code }
     }
 
-    /// The byte ranges of hooks in a function's body, as ascending offsets in the module.
+    /// The byte ranges of hooks in the body of `func`, as file offsets, ascending.
     pub fn of(&self, func: FuncIdx) -> Vec<Range<u32>> {
         self.find(func).unwrap_or_default()
     }
@@ -51,7 +52,7 @@ impl<'m> Inserted<'m> {
         }
         let start = locals_reader.original_position();
         let catches = code.reports_catches() && CatchSites::of(self.module, func).is_some();
-        // The hooks' locals are the last group, possibly with one scratch local.
+        // The locals of the hooks are in the last group. That group can include their scratch local.
         let local = locals.saturating_sub(if code.reports_catches() { last } else { 0 });
         let frame = |id| Frame { id, local, catches, is_leaf: false };
         let frames = [frame(Some(ProbeId(func.0))), frame(None)];

@@ -1,6 +1,7 @@
-//! LEB128 of a given width, which the format's own writers do not know: a number keeps the width that it was padded to.
+//! LEB128 numbers of a given width. Other encoders write minimal numbers; here a number can keep the width to which it
+//! was padded.
 
-/// The width in bytes of the minimal encoding of an unsigned number.
+/// The width of the minimal encoding of an unsigned number, in bytes.
 pub(crate) const fn minimal_width(value: u64) -> u8 {
     (64 - (value | 1).leading_zeros()).div_ceil(7) as u8
 }
@@ -12,7 +13,7 @@ pub(crate) fn write(out: &mut Vec<u8>, value: u64, width: u8) {
     put(&mut out[begin..], value);
 }
 
-/// Writes an unsigned number over all of `out`.
+/// Encodes an unsigned number so that it fills `out`.
 pub(crate) fn put(out: &mut [u8], mut value: u64) {
     if let Some((last, others)) = out.split_last_mut() {
         for byte in others {
@@ -23,13 +24,14 @@ pub(crate) fn put(out: &mut [u8], mut value: u64) {
     }
 }
 
-/// The unsigned number that takes all of `bytes`; only 64 bits count.
+/// Decodes the unsigned number that fills `bytes`. Bits beyond 64 are ignored.
 #[inline(always)]
 pub(crate) fn value(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f))
 }
 
-/// The unsigned number that `bytes` begin with, and its width; `None` if it does not end.
+/// Decodes the unsigned number at the start of `bytes`. Returns the number and its width in bytes; `None` if the
+/// number does not end within `bytes`.
 pub(crate) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     let width = bytes.iter().position(|byte| *byte < 0x80)? + 1;
     Some((value(&bytes[..width]), width))

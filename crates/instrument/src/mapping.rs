@@ -1,4 +1,4 @@
-//! Maps of function indices and code offsets, from the original to the output.
+//! Maps function indices and code offsets of the original to those of the instrumented module.
 
 mod funcs;
 mod offsets;

@@ -1,4 +1,5 @@
-//! What `strip` needs beyond rules: what became of each section, and what no rule computes back in a body.
+//! The data that `strip` needs beyond rules: the change of each section, and the parts of a body that no rule computes
+//! back.
 
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
@@ -9,49 +10,55 @@ use wasmtrace_abi::vectors::{read_bytes, read_vec};
 use crate::hooks::wrapper::Wrapper;
 use crate::module::Module;
 
-/// What the rules of the rewriting cannot invert by themselves. Written by [`crate::rewrite`], read by [`strip`](crate::strip()).
+/// The data with which [`strip`](crate::strip()) inverts a rewriting where rules are not sufficient.
+/// [`crate::rewrite`] writes it into the Manifest.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Restore {
-    /// How many types were appended to the type section.
+    /// The number of types appended to the type section.
     pub(crate) types_appended: u32,
-    /// What stands around hooked bodies.
+    /// The wrapper around instrumented bodies.
     pub(crate) wrapper: Wrapper,
-    /// The imported functions that have a trampoline, ascending; the trampolines are the last functions, in that order, but for those of …
+    /// The imported functions that have a trampoline, ascending. The trampolines are in the same order. Only the
+    /// functions of the exit guard follow them.
     pub(crate) trampolines: Vec<u32>,
-    /// … [`crate::hooks::exit_guard`]: how many functions and element segments were appended for it, if it was asked for.
+    /// The numbers of functions and element segments that were appended for the exit guard
+    /// ([`crate::hooks::exit_guard`]), if the module has one.
     pub(crate) exit_guard: Option<(u32, u32)>,
-    /// What became of the input's sections, in the order of the output (the Manifest itself left out).
+    /// The change of each input section, in the order of the output. The Manifest itself is not listed.
     pub(crate) changes: Vec<SectionChange>,
     /// Bodies in which a width or a branch cannot be computed back, by ascending position in the code section.
     pub(crate) bodies: Vec<(u32, BodyRestore)>,
 }
 
-/// The version of the Manifest in which the exit guard came to be noted.
+/// The first version of the Manifest that records the exit guard.
 const BALANCE_SINCE: u32 = 4;
 
-/// What became of one section.
+/// The change of one section.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum SectionChange {
-    /// Copied.
+    /// The section was copied.
     Kept,
-    /// Changed by rule; the widths are of LEBs that no rule computes back, by ordinal, the section's size first.
+    /// The section was changed by rules. The list has the widths of LEB128 numbers that no rule computes back, by
+    /// ordinal; the size of the section has ordinal 0.
     Edited(Vec<(u32, u8)>),
-    /// Not in the input.
+    /// The section is not in the input.
     Created,
-    /// Changed otherwise: the whole original section.
+    /// The section was changed in another way. Holds the whole original section.
     Replaced(Vec<u8>),
-    /// Not in the output: the whole original section.
+    /// The section is not in the output. Holds the whole original section.
     Dropped(Vec<u8>),
-    /// Changed in places: widths as above, and the script that takes the changes back (see [`crate::relocate::patch`]).
+    /// The section was patched. Holds the widths, as in [`SectionChange::Edited`], and the script that reverts the
+    /// patches (see [`crate::relocate::patch`]).
     Patched(Vec<(u32, u8)>, Vec<u8>),
 }
 
-/// What cannot be computed back in one body.
+/// The parts of one body that cannot be computed back.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct BodyRestore {
-    /// Original widths of LEBs, by ordinal (see [`crate::rewrite::splice`]).
+    /// Original widths of LEB128 numbers, by ordinal (see [`crate::rewrite::splice`]).
     pub(crate) widths: Vec<(u32, u8)>,
-    /// Ordinals of those branches to the wrapper block that were branches to the function's label, and no `return`s.
+    /// Ordinals among the branches to the wrapper block. A listed branch was a branch to the label of the function;
+    /// every other one was a `return`.
     pub(crate) branches: Vec<u32>,
 }
 
@@ -62,12 +69,13 @@ impl BodyRestore {
 }
 
 impl Restore {
-    /// The last part of a Manifest:
+    /// Encodes the last part of a Manifest:
+    ///
     /// ```text
     /// types_appended wrapper:byte trampolines:vec(import) exit_guard changes:vec(change) bodies:vec(position, widths, vec(branch))
     /// exit_guard: 0 | 1 functions elements   (since version 4)
     /// change: 0 kept | 1 edited widths | 2 created | 3 replaced bytes | 4 dropped bytes | 5 patched widths script
-    /// widths: vec(ordinal, width);   script: what takes the changes back (`debug/patch.rs`)
+    /// widths: vec(ordinal, width);   script: reverts the patches (`relocate/patch.rs`)
     /// ```
     pub(crate) fn encode(&self) -> RestoreData {
         let mut out = Vec::new();
@@ -75,7 +83,7 @@ impl Restore {
         RestoreData::new(out)
     }
 
-    /// What a module has of it, whose Manifest is `manifest`.
+    /// Reads the restoring data of `module`, whose Manifest is `manifest`; `None` if there is none.
     ///
     /// # Errors
     /// Those of [`Restore::decode`].
@@ -84,10 +92,10 @@ impl Restore {
         Some(Restore::decode(data, section.data.end.saturating_sub(data.bytes.len())))
     }
 
-    /// Reads what [`Restore::encode`] wrote. `offset` is where it stands in the file, for errors.
+    /// Reads the output of [`Restore::encode`]. `offset` is its position in the file, for errors.
     ///
     /// # Errors
-    /// [`ErrorKind::Restore`] where it is damaged.
+    /// [`ErrorKind::Restore`] if the data is damaged.
     pub(crate) fn decode(data: &RestoreData, offset: usize) -> Result<Self> {
         let mut r = BinaryReader::new(&data.bytes, offset);
         read_restore(&mut r, data.version)
@@ -162,7 +170,7 @@ fn read_restore(r: &mut BinaryReader<'_>, version: u32) -> Result<Restore> {
         exit_guard: match if version < BALANCE_SINCE { 0 } else { r.read_u8()? } {
             0 => None,
             1 => Some((r.read_var_u32()?, r.read_var_u32()?)),
-            _ => return Err(damaged("neither guarded nor not", r.original_position() - 1)),
+            _ => return Err(damaged("unknown flag of the exit guard", r.original_position() - 1)),
         },
         changes: read_vec(r, |r| {
             Ok(match r.read_u8()? {

@@ -1,8 +1,10 @@
-//! Module + Plan → the hooked module.
+//! Writes the instrumented module, from the input module and a [`Plan`].
 //!
-//! A splice, not a decompilation: whole sections are copied, bodies are copied with edits in between, and every byte
-//! that has no reason to change does not. See `body` for what happens inside of a function, `splice` for numbers,
-//! `sections` for sections, and [`crate::verify`] for the proof that only hooks were added.
+//! The input is spliced and not decompiled. Unaffected sections are copied, and bodies are copied with edits in
+//! between. A byte changes only if hooks require it.
+//!
+//! `body` rewrites functions, `splice` rewrites numbers, and `sections` rewrites sections. [`crate::verify`] proves
+//! that only hooks were added.
 
 use crate::hash::sha256;
 use crate::hooks::exit_guard::ExitGuard;
@@ -42,40 +44,41 @@ use output::Output;
 use probes::probes;
 use sections::Assembled;
 
-/// A hooked module, and what is known of how it came to be.
+/// An instrumented module, with its sidecar files and facts about the rewriting.
 #[derive(Debug, Clone)]
 pub struct Rewritten<W = Vec<u8>> {
-    /// The module, or what [`rewrite_with`] was told to make of it.
+    /// The bytes of the module, or the result of the writer that was passed to [`rewrite_with`].
     pub wasm: W,
-    /// Where the code went.
+    /// The mapping from old to new code offsets.
     pub offsets: OffsetMap,
-    /// What the module says of itself; `None` where nothing was hooked and the output is the input. What restoring needs is in the
-    /// module alone.
+    /// The Manifest that the module contains; `None` if nothing was hooked and the output equals the input. The
+    /// restoring data is only in the module.
     pub manifest: Option<Manifest>,
-    /// The module's source map, if it is to be in a file.
+    /// The source map of the output, if it is a separate file.
     pub source_map: Option<Vec<u8>>,
-    /// The module's debug file, if it is to have one.
+    /// The debug file of the output, if it has one.
     pub debug_file: Option<Vec<u8>>,
-    /// What the plan was.
+    /// A summary of the selected functions.
     pub selection: select::Summary,
-    /// One sentence for everything that was not done as one might expect.
+    /// One warning for each result that a user may not expect.
     pub warnings: Vec<Warning>,
 }
 
-/// Writes the hooks that `plan` selects.
+/// Instruments `module` with the hooks that `plan` selects.
 ///
-/// An empty plan yields the input, byte for byte.
+/// If the plan is empty, the output equals the input, byte for byte.
 ///
 /// # Errors
-/// [`ErrorKind::Limit`] if the hooks' imports or their memory would push the module past what engines accept;
-/// [`ErrorKind::Unsupported`] if the hook set has a buffer and the module a shared memory: several threads would write into
-/// the one buffer.
+/// [`ErrorKind::Limit`] if the hooks would take the module past a limit of engines. [`ErrorKind::Unsupported`] if the
+/// hook set has a buffer and the module has a shared memory: several threads would write into one buffer.
 pub fn rewrite(module: &Module<'_>, labels: &Labels, plan: &Plan, options: &Options) -> Result<Rewritten> {
     rewrite_with(module, &Sidecars::default(), labels, plan, options, |module| Ok(module.to_vec()))
 }
 
-/// The same, with the files sidecars the module, and written by `write`: to where it belongs, without being in memory meanwhile.
-/// What can be wrong with it is known before.
+/// Instruments `module` together with its sidecar files, and passes the output to `write`.
+///
+/// `write` can stream the output, which is then never in memory as a whole. `write` is called once, after all checks
+/// of the output.
 ///
 /// # Errors
 /// Those of [`rewrite`], and those of `write`.
@@ -91,12 +94,12 @@ pub fn rewrite_with<W, E: From<Error>>(
     let mut once = |module: &Unwritten<'_>| written = write.take().map(|write| write(module));
     let Rewritten { wasm: (), offsets, manifest, source_map, debug_file, selection, warnings } =
         compile(module, sidecars, labels, plan, options, &mut once)?;
-    let wasm = written.expect("what is right is written")?;
+    let wasm = written.expect("a checked output is written")?;
     Ok(Rewritten { wasm, offsets, manifest, source_map, debug_file, selection, warnings })
 }
 
-/// The stages behind selection: plan → layout → measured bodies → Manifest → relocated sections → the output, which is written
-/// last, once.
+/// Runs the stages after selection: plan, layout, measured bodies, Manifest, relocated sections, output. The output is
+/// written once, as the last step.
 fn compile(
     module: &Module<'_>,
     sidecars: &Sidecars<'_>,
@@ -160,7 +163,8 @@ fn compile(
     Ok(Rewritten { wasm: (), offsets, manifest, source_map, debug_file, selection, warnings })
 }
 
-/// The plan without shared functions: these may call shared functions only, and the hooks' imports are not.
+/// Removes shared functions from the plan. A shared function can only call shared functions, and the imports of the
+/// hooks are not shared.
 fn without_shared(module: &Module<'_>, plan: &Plan) -> Warned<Plan> {
     let shared: Vec<FuncIdx> = plan.iter().filter(|func| module.is_shared(*func)).collect();
     let message = || format!("{} shared function(s) are not hooked: they cannot call the host's hooks", shared.len());
@@ -168,12 +172,12 @@ fn without_shared(module: &Module<'_>, plan: &Plan) -> Warned<Plan> {
     Warned { value: plan.without(&shared), warnings }
 }
 
-/// Decides what is appended and which indices move where.
+/// Decides what is appended and how indices move.
 fn lay_out(module: &Module<'_>, plan: &Plan, options: &Options) -> Result<Warned<Layout>> {
     let mut warnings = Vec::new();
     let layout = match Layout::new(module, plan, options, options.guards_exits(module)) {
         Err(e) if options.close_on_exit == CloseOnExit::WhereItExits && options.guards_exits(module) => {
-            let message = format!("calls that are open when it exits are not exited: {}", e.message());
+            let message = format!("there is no exit guard, so calls that are open at exit stay open: {}", e.message());
             warnings.push(Warning::new(WarningKind::Trace, message));
             Layout::new(module, plan, options, false)?
         }
@@ -192,7 +196,7 @@ fn lay_out(module: &Module<'_>, plan: &Plan, options: &Options) -> Result<Warned
     Ok(Warned { value: layout, warnings })
 }
 
-/// All bodies of the output, and the hash of the input.
+/// All bodies of the output, measured, and the SHA-256 of the input.
 struct Measured<'c, 'a> {
     code: Code<'c, 'a>,
     input_sha256: [u8; 32],
@@ -202,13 +206,13 @@ fn measure<'c, 'a>(module: &'c Module<'a>, plan: &'c Plan, layout: &'c Layout) -
     let trampolines = layout.func_map.trampolines.iter().map(|import| FuncIdx(*import));
     let trampolines = trampolines.map(|import| trampolines::body(module, import, plan.contains(import), layout));
     let appended = trampolines.chain(layout.exit_guard.iter().flat_map(ExitGuard::bodies)).collect();
-    // A hash has one long chain of steps, which no second core shortens.
+    // SHA-256 is sequential, so one thread computes it while the others measure.
     let (code, input_sha256) =
         crate::parallel::both(|| Code::measure(module, plan, layout, appended), || sha256(module.bytes()));
     Ok(Measured { code: code?, input_sha256 })
 }
 
-/// What hooks use of WebAssembly beyond its first version.
+/// The WebAssembly features beyond version 1.0 that the hooks use.
 fn used_features(module: &Module<'_>, layout: &Layout, manifest: &Manifest) -> Vec<&'static str> {
     target_features::used_by_hooks(
         layout.exit_guard.is_some(),
@@ -217,14 +221,14 @@ fn used_features(module: &Module<'_>, layout: &Layout, manifest: &Manifest) -> V
     )
 }
 
-/// The source map of the output, if it is to be in a file.
+/// The source map of the output, if it is a separate file.
 fn source_map(sidecars: &Sidecars<'_>, relocation: &Relocation<'_, '_>, code_start: Option<usize>) -> Option<Vec<u8>> {
     let (Link::Named(_), Some(map)) = (&relocation.links.source_map, &sidecars.source_map) else { return None };
     let old = relocation.module.section(id::CODE).map_or(0, |code| code.contents.start);
     Some(map.relocate(relocation.offsets, (old, code_start?)))
 }
 
-/// Where a limit of engines may be near that nothing here counts, the output is read once.
+/// Validates the structure of the output if the module is close to a limit that no other code here checks.
 fn refuse_what_engines_refuse(module: &Module<'_>, output: &Unwritten<'_>) -> Result<()> {
     if !is_near_the_limit_of_types(module) {
         return Ok(());
@@ -239,8 +243,10 @@ fn refuse_what_engines_refuse(module: &Module<'_>, output: &Unwritten<'_>) -> Re
     }
 }
 
-/// Engines bound the sizes of the types of all imports and exports together: a function counts as its parameters and results
-/// and two more, a tag as the function that is its type, anything else as one. Where that may be near, the output is validated.
+/// Whether the module is close to the engines' limit on the total type size of all imports and exports.
+///
+/// A function counts its parameters and results plus two. A tag counts like the function of its type. Every other item
+/// counts as one.
 fn is_near_the_limit_of_types(module: &Module<'_>) -> bool {
     const MOST_OF_A_TAG: usize = 1000 + 1000 + 2; // parameters, results
     let size = |func: FuncIdx| 2 + module.func_type(func).params().len() + module.func_type(func).results().len();

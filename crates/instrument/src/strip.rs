@@ -1,4 +1,4 @@
-//! Takes the hooks out of a module again: the inverse of the rewriting, by its rules and by what the Manifest notes.
+//! Removes the hooks from a module. Inverts the rewriting by its rules and by the restoring data in the Manifest.
 
 use wasm_encoder::Encode;
 use wasmparser::Operator;
@@ -20,11 +20,14 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
 
-/// The module as it was before it was hooked, byte for byte: its hash is compared with the one in the Manifest.
+/// Returns the original module, byte for byte.
+///
+/// The SHA-256 of the result is compared with the one in the Manifest. Then [`verify`](crate::verify::verify) checks the
+/// result against `hooked`.
 ///
 /// # Errors
-/// [`ErrorKind::Restore`] if the module has no Manifest, if that was written without what restoring needs, or if
-/// another tool has changed the module since.
+/// [`ErrorKind::Restore`] if the module has no Manifest, if the Manifest has no restoring data, or if another tool
+/// changed the module after instrumentation. The errors of [`parse`] if `hooked` is not a valid module.
 pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
     let module = parse(hooked)?;
     let Some(manifest) = module.manifest().transpose()? else {
@@ -41,21 +44,21 @@ pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
     let Some(restore) = Restore::of(&module, &manifest).transpose()? else {
         return Err(Error::new(
             ErrorKind::Restore,
-            "the module was hooked without what restoring needs (--no-restore)",
+            "the module was instrumented without restoring data (--no-restore)",
         ));
     };
     let original = restore_module(&module, &manifest, &restore).map_err(|e| changed().caused_by(e))?;
     if crate::hash::sha256(&original) != manifest.input_sha256 {
         return Err(changed());
     }
-    // The Manifest is foreign data: a forged one could hold another program, and its hash.
+    // The Manifest is untrusted input: a forged one could hold another program and the hash of that program.
     crate::verify::verify(&original, hooked)
         .map_err(|e| Error::new(ErrorKind::Restore, "the Manifest does not belong to this module").caused_by(e))?;
     Ok(original)
 }
 
 fn changed() -> Error {
-    let message = "the original cannot be restored: another tool has changed the module since it was hooked";
+    let message = "the original cannot be restored: another tool has changed the module since it was instrumented";
     Error::new(ErrorKind::Restore, message)
 }
 
@@ -70,9 +73,9 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
         .imported_funcs()
         .len()
         .checked_sub(hooks.len())
-        .ok_or_else(|| unexpected("the hooks' imports are gone"))?;
+        .ok_or_else(|| unexpected("the imports of the hooks are missing"))?;
     if !module.imported_funcs()[own..].iter().zip(hooks).all(|(i, h)| i.module == h.module && i.name == h.name) {
-        return Err(unexpected("the hooks' imports are not the last"));
+        return Err(unexpected("the imports of the hooks are not the last imported functions"));
     }
     let trampolines = restore.trampolines.clone();
     let (balance_functions, balance_elements) = restore.exit_guard.unwrap_or_default();
@@ -80,14 +83,14 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
         .checked_add(balance_functions)
         .filter(|n| *n as usize <= module.defined_funcs().len());
     let Some(appended) = appended.filter(|_| trampolines.is_sorted()) else {
-        return Err(unexpected("the trampolines are gone"));
+        return Err(unexpected("the trampolines are missing"));
     };
     let first_trampoline = module.func_count() - appended;
     let func_map = FuncMap { imported: own as u32, hooks: hooks.len() as u32, trampolines, first_trampoline };
     let buffers = manifest.hooks.has_buffer() as i64;
     let memory = (module.memories().len() as u32)
         .checked_sub(buffers as u32)
-        .ok_or_else(|| unexpected("the hooks' memory is gone"))?;
+        .ok_or_else(|| unexpected("the memory of the buffer is missing"))?;
     let spans = Spans::closed_by(&roles::roles(module)).is_some();
     let mut hook_code = HookCode::new(manifest.hooks, func_map.imported, memory);
     if restore.exit_guard.is_some() {
@@ -103,7 +106,7 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
             out.extend_from_slice(bytes);
             continue;
         }
-        let section = sections.next().ok_or_else(|| unexpected("a section is gone"))?;
+        let section = sections.next().ok_or_else(|| unexpected("a section is missing"))?;
         match change {
             SectionChange::Kept => out.extend_from_slice(&file[section.whole.clone()]),
             SectionChange::Created => {}
@@ -148,12 +151,12 @@ fn restore_module(module: &Module<'_>, manifest: &Manifest, restore: &Restore) -
         }
     }
     if sections.next().is_some() {
-        return Err(unexpected("a section was added;"));
+        return Err(unexpected("a section was added"));
     }
     Ok(out)
 }
 
-/// Writes the contents that a changed section had, with its size.
+/// Writes a section with its original `contents` and the original width of its size field.
 fn edited_back(section: &Section<'_>, contents: &[u8], widths: &[(u32, u8)], out: &mut Vec<u8>) {
     let width = (section.contents.start - section.whole.start - 1) as u8;
     let width = Widths::Recall(widths).of(0, section.contents.len() as u32, width, contents.len() as u32);
@@ -205,7 +208,7 @@ fn find(probes: &[Probe], func: FuncIdx) -> Option<ProbeId> {
     probes.binary_search_by_key(&func.0, |p| p.id.0).ok().map(|found| probes[found].id)
 }
 
-/// Writes the body of `func` as it was, with its size field.
+/// Writes the original body of `func`, with its size field.
 fn body(
     module: &Module<'_>,
     func: FuncIdx,
@@ -265,7 +268,7 @@ fn body(
     let Splice { out: code, mut widths, .. } = splice;
     let mut head = Vec::new();
     if had_scratch || hook_locals > 0 {
-        let groups_before = groups.checked_sub(1).ok_or_else(|| unexpected("the scratch local is gone"))?;
+        let groups_before = groups.checked_sub(1).ok_or_else(|| unexpected("the local of the hooks is missing"))?;
         let width = widths.of(LOCALS, groups, groups_leb.len() as u8, groups_before);
         write_leb(&mut head, groups_before, width);
         head.extend_from_slice(&file[groups_leb.end..last_group]);
@@ -280,8 +283,10 @@ fn body(
     Ok(())
 }
 
-/// How a function is hooked, if it is. `declared`: the first local of the last group, which is the hooks' own if there are any;
-/// `start`: where its operators begin.
+/// How `func` is instrumented; `None` if it has no entry and exit hooks.
+///
+/// `declared` is the index of the first local in the last group. If there are locals for hooks, this is the first of
+/// them. `start` is the file offset of the first operator.
 fn hooked(
     module: &Module<'_>,
     func: FuncIdx,
@@ -294,13 +299,13 @@ fn hooked(
     let catches = code.reports_catches() && CatchSites::of(module, func).is_some();
     let frame = Frame { id, local: declared, catches, is_leaf: false };
     let enter = code.enter(frame);
-    // One that is not hooked may have hooks nevertheless, if it catches exceptions.
+    // A function without a probe has hooks too, if it catches exceptions.
     if id.is_none() && !(catches && body.starts_with(&enter)) {
         return Ok(None);
     }
-    // The form of its exit tells whether it is a leaf function.
+    // A leaf function has its own form of exit hook.
     let is_leaf = body.ends_with(&code.exit(Frame { is_leaf: true, ..frame }));
     let results = block_type(module, func, start + enter.len());
-    let results = results.ok_or_else(|| unexpected(format!("the wrapper of function {} is gone", func.0)))?;
+    let results = results.ok_or_else(|| unexpected(format!("the wrapper of function {} is missing", func.0)))?;
     Ok(Some(Hooked { frame: Frame { is_leaf, ..frame }, wrapper, results }))
 }

@@ -1,34 +1,63 @@
-//! The erasure check: a hooked module is the original plus hooks, and nothing else.
+//! The erasure check: proves that an instrumented module is the original plus hooks, and nothing else.
 //!
-//! Theorem: walk the original and the hooked module side by side. Sections are the same, in the same order, except that
-//! function indices of defined functions moved by the number of hook imports, types were appended, the hooks are
-//! imported, imported functions may be called through trampolines, a buffer of the hooks' own may have been added (a memory of
-//! fixed size behind the others, exported under a new name: an instruction of the original cannot name it, since it could
-//! not before, and stands there unchanged), and the sections `metadata.code.*` and `.debug_*` say what they said before of the
-//! moved functions and instructions. `name` and `producers` hold what follows from those of the original, byte for byte: hooked
-//! functions without a name are called what the Manifest calls them (if there is none, anything), and we are a producer, in any
-//! version. Types are appended that hooks use, and no others. Links to files sidecars the module (`sourceMappingURL`,
-//! `external_debug_info`) may name others, be left out, or come into being if the Manifest knows of it: of what stands in those
-//! files nothing is said here. A tool that comes behind us and adds or changes any section is found out too.
+//! The check walks the original and the instrumented module side by side, without running either. It takes about 0.1 s
+//! for 10 MB.
 //!
-//! A body is either the same but for function indices, or it is
-//! `ENTER id, block, the original, end, EXIT id, end`, where in the original each `return` is a branch to that block, each
-//! `return_call*` has `EXIT id` before it, and each `memory.grow` of memory 0 may have its hook before it. In the buffer's
-//! sets a function that catches exceptions tells so wherever one may have brought it: behind `catch` and `catch_all`, and at
-//! each label that a clause of a `try_table` names. (One that is not hooked may do so too: then it has neither exit nor id.)
+//! # Sections
 //!
-//! A module that exits its open calls before it is left for good has functions of its own behind its trampolines for that, two tables,
-//! a global and segments, which nothing else names; hooks call those in place of the host's, and one of them stands before each
-//! `unreachable`, hooked or not, and in a trampoline of `proc_exit`, so that each of these ways out of the module is guarded. (But for
-//! functions that cannot call it, being shared, or that engines would not accept with it: those have none.)
+//! Sections are the same, in the same order, with these exceptions:
 //!
-//! Every way out of such a body passes its exit: falling through reaches it behind the block; a branch to what was the
-//! function's label (in whatever instruction) lands on the block; a `return` has become such a branch; a tail call has
-//! its own. So the check needs no second list of ways out.
+//! - The hooks are imported after the original's imports. The indices of defined functions increase by the number of
+//!   these imports.
+//! - References to an imported function may go to its trampoline. Trampolines follow the original's functions.
+//! - Types that hooks use are appended, and no others.
+//! - A module with a buffer has one more memory of fixed size, after the others, and exports it under a new name. The
+//!   original's instructions could not name this memory before, and they are unchanged.
+//! - `metadata.code.*` and `.debug_*` describe the moved functions and instructions as they described the original
+//!   ones.
+//! - `name` and `producers` follow from the original's sections, byte for byte. A hooked function without a name has
+//!   the name that the Manifest gives it, or any name if there is no Manifest. wasmtrace is listed as a producer, in
+//!   any version.
+//! - Links to sidecar files (`sourceMappingURL`, `external_debug_info`) may name other files or be left out. They may
+//!   be added if the Manifest records them. The check does not read sidecar files.
 //!
-//! It shares no code with the rewriting but the bytes of the hooks and how debug information is relocated (across a map of
-//! offsets that it draws for itself; what that gives is tested by a reader of another make), and does not read the Manifest to learn what was
-//! done; it only compares what the Manifest claims. Not wasmtime, no running: 0.1 s for 10 MB.
+//! The check also rejects a module in which another tool later added or changed a section.
+//!
+//! # Bodies
+//!
+//! A body without hooks is the same except for function indices. A hooked body has this form:
+//!
+//! ```text
+//! ENTER id, block, the original, end, EXIT id, end
+//! ```
+//!
+//! The original in it has these edits:
+//!
+//! - Each `return` is a branch to that block.
+//! - Each `return_call*` has `EXIT id` before it.
+//! - Each `memory.grow` of memory 0 may have its hook before it.
+//! - In the hook sets with a buffer, a function that catches exceptions reports each possible catch. The report
+//!   follows each `catch` and `catch_all`, and each label that a clause of a `try_table` names. A function that is not
+//!   hooked may also report; it then has no exit hook and no id.
+//!
+//! Every exit from a hooked body passes the exit hook. Falling through reaches it after the block. A branch to the
+//! function's label, in any instruction, targets the block. A `return` is such a branch. A tail call has its own exit
+//! hook. So the check needs no separate list of exits.
+//!
+//! # Exit guard
+//!
+//! A module with an exit guard exits its open calls before it is left for good. The functions of the guard follow the
+//! trampolines. The guard also has two tables, globals and element segments, which no other code names. Hooks call the
+//! guard's functions instead of the host's. The guard is called before each `unreachable`, hooked or not, and in a
+//! trampoline of `proc_exit`. Two kinds of functions are exempt: shared functions, which cannot call the guard, and
+//! functions that would be too large with the call.
+//!
+//! # Independence
+//!
+//! The check shares two parts with the rewriting: the bytes of the hooks, and the relocation of custom sections (names,
+//! producers, debug information). It relocates across an offset map that it computes itself. Tests compare relocated
+//! debug information with what an independent DWARF reader finds. The check does not use the Manifest to learn what
+//! was changed. It only compares the claims of the Manifest with its own findings.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -67,22 +96,22 @@ use matched::Matched;
 use operators::{Walk, add_locals, calls, catches, locals_of};
 use pair::Pair;
 
-/// What the check found to be true.
+/// The facts that the check established about an instrumented module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// How many functions have a body.
+    /// The number of functions with a body.
     pub functions: usize,
-    /// How many of them are hooked.
+    /// The number of hooked functions with a body.
     pub hooked: usize,
-    /// How many `memory.grow`s report.
+    /// The number of `memory.grow` instructions that have a hook.
     pub memory_grows: usize,
 }
 
-/// Proves that `hooked` is `original` plus hooks.
+/// Proves that `hooked` is `original` plus hooks, and nothing else.
 ///
 /// # Errors
-/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) with the offset in the hooked module where the two part; the errors of [`parse`] if one of them
-/// is no module.
+/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) at the first difference, with an offset in `hooked`.
+/// The errors of [`parse`] if one of the two is not a valid module.
 pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
     let old = parse(original)?;
     let mut verified = Verified { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
@@ -118,7 +147,7 @@ pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
     pair.links(&offsets)?;
     let probes = match manifest.as_ref() {
         Some(manifest) => &manifest.probes,
-        // Then nothing says what the nameless were to be called.
+        // Without a Manifest, functions that had no name can have any name.
         None => &pair.named(&hooked_funcs),
     };
     let naming = Naming {
@@ -139,12 +168,12 @@ pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
     Ok(verified)
 }
 
-/// Which hooks the hooked module has, by its imports.
+/// Finds the hook set of the instrumented module by its imports.
 fn recognize<'p, 'a>(old: &'p Module<'a>, new: &'p Module<'a>) -> Result<Pair<'p, 'a>> {
     let from = old.imported_funcs().len() as u32;
     let Some(set) = HOOK_SETS.into_iter().find(|set| imports_hooks(new, from as usize, *set)) else {
         let at = new.section(id::IMPORT).map_or(8, |s| s.contents.start);
-        return Err(fail(at, "the hooks of no known set are imported behind the original's functions"));
+        return Err(fail(at, "the last imported functions are not the hooks of a known hook set"));
     };
     let by = set.imports().len() as u32;
     if new.func_count() < old.func_count() + by {
@@ -154,7 +183,7 @@ fn recognize<'p, 'a>(old: &'p Module<'a>, new: &'p Module<'a>) -> Result<Pair<'p
     Ok(Pair { old, new, from, by, trampolines: Vec::new(), code, set, exit_guard: None, roles: Vec::new() })
 }
 
-/// Whether the functions imported from `from` on are the hooks of that set.
+/// Whether the functions imported from index `from` on are the hooks of `set`.
 fn imports_hooks(module: &Module<'_>, from: usize, set: HookSet) -> bool {
     let imports = module.imported_funcs().get(from..).unwrap_or_default();
     imports.len() == set.imports().len()
@@ -164,36 +193,36 @@ fn imports_hooks(module: &Module<'_>, from: usize, set: HookSet) -> bool {
             .all(|(import, hook)| (import.module, import.name) == (hook.module, hook.name))
 }
 
-/// What is known of one pair of bodies that match.
+/// The facts about one pair of matching bodies.
 struct Body {
     hooked: bool,
     memory_grows: usize,
-    /// For each original operator: its offset from the body's start, before and after.
+    /// For each original operator: its offset from the start of the body, before and after.
     places: Vec<(u32, u32)>,
-    /// Where it was and is, and where bytes were added, as found here.
+    /// The old and new position of the body, and the places where bytes were added.
     place: Place,
     growths: Vec<Insertion>,
-    /// What stands around it, and the index of the type that this gives, if it has one.
+    /// The wrapper of the body, and the index of the wrapper's block type if it has one.
     wrapper: Option<Wrapper>,
     block_type: Option<u32>,
-    /// Labels that hooks open inside of it: for each, how many of the original's come before it.
+    /// The labels that hooks open inside of the body. Each entry is the number of original labels that precede it.
     labels: Vec<u32>,
-    /// Whether it may have hooks that engines would not accept with it.
+    /// Whether the body may lack hooks because it would be too large for engines with them.
     may_lack: bool,
 }
 
-/// What the bodies show, which other sections depend on.
+/// The facts about all bodies that the checks of other sections need.
 #[derive(Default)]
 struct Shown {
-    /// The places of each body.
+    /// The operator offsets of each body.
     places: Vec<Vec<(u32, u32)>>,
-    /// What stands around those that have hooks: the same around all.
+    /// The wrapper of all bodies that have hooks; it is the same for all of them.
     wrapper: Option<Wrapper>,
-    /// The types that this gives, and what stands in trampolines.
+    /// The block types of wrappers, in bodies and in trampolines.
     block_types: BTreeSet<u32>,
-    /// Labels that hooks open inside, by function.
+    /// The labels that hooks open inside of bodies, by function.
     labels: HashMap<u32, Vec<u32>>,
-    /// The functions that may have no hooks only since engines would not accept them with those.
+    /// The functions that may lack hooks because they would be too large for engines with them.
     may_lack: Vec<FuncIdx>,
 }
 
@@ -213,25 +242,25 @@ impl Shown {
 
     fn around(&mut self, func: FuncIdx, wrapper: Option<Wrapper>) -> Result<()> {
         if wrapper.is_some() && self.wrapper.is_some() && wrapper != self.wrapper {
-            return Err(fail(8, format!("what stands around function {} is not what stands around others", func.0)));
+            return Err(fail(8, format!("function {} is wrapped differently from the other hooked functions", func.0)));
         }
         self.wrapper = self.wrapper.or(wrapper);
         Ok(())
     }
 }
 
-/// What sections are held against.
+/// The values with which sections are compared.
 struct Expected<'e> {
     places: &'e [Vec<(u32, u32)>],
     dwarf: &'e Dwarf,
     naming: &'e Naming<'e>,
     restore: Option<&'e Restore>,
-    /// Whether hooks hold what they catch.
+    /// Whether hooks hold a caught exception in order to rethrow it.
     rethrows: bool,
 }
 
 impl Pair<'_, '_> {
-    /// The last functions may be those of an exit guard.
+    /// Finds the functions of the exit guard, which are the last functions if the module has one.
     fn find_exit_guard(&mut self) -> Result<()> {
         self.exit_guard = self.guarding()?;
         if let Some(exit_guard) = &self.exit_guard {
@@ -241,7 +270,8 @@ impl Pair<'_, '_> {
         Ok(())
     }
 
-    /// The functions before those, and behind the original's, are trampolines. Returns the probes of those that are hooked.
+    /// Finds the trampolines, between the original's functions and those of the exit guard. Returns the probes of the
+    /// hooked ones.
     fn find_trampolines(&mut self, shown: &mut Shown) -> Result<Vec<ProbeId>> {
         let behind = self.exit_guard.as_ref().map_or(self.new.func_count(), |exit_guard| exit_guard.first);
         let mut hooked = Vec::new();
@@ -262,23 +292,23 @@ impl Pair<'_, '_> {
         }
     }
 
-    /// Compares all bodies, on all cores.
+    /// Compares all bodies, in parallel.
     fn bodies(&self) -> Vec<Result<Body>> {
         let first = self.old.imported_funcs().len();
         let lengths = self.old.defined_funcs().map(|func| self.old.body(func).len());
         crate::parallel::map_each(lengths, |position| self.body(FuncIdx((first + position) as u32)))
     }
 
-    /// Each hooked function can be exited by the exit guard, if there is one.
+    /// Checks that the exit guard, if there is one, has a thunk for each hooked function.
     fn exits_of(&self, hooked: &[ProbeId]) -> Result<()> {
         let Some(exit_guard) = &self.exit_guard else { return Ok(()) };
         match hooked.iter().all(|id| exit_guard.ids.binary_search(id).is_ok()) {
             true => Ok(()),
-            false => Err(fail(8, "a function is hooked, and could not be exited when the module is left")),
+            false => Err(fail(8, "a hooked function is missing from the exit guard")),
         }
     }
 
-    /// The Manifest says what has been found.
+    /// Compares the Manifest with the findings.
     fn manifest(
         &self,
         manifest: &Manifest,
@@ -287,21 +317,21 @@ impl Pair<'_, '_> {
         hooked: &[ProbeId],
     ) -> Result<()> {
         if !manifest.probes.iter().map(|p| p.id).eq(hooked.iter().copied()) {
-            return Err(fail(8, "the Manifest names other functions than those that are hooked"));
+            return Err(fail(8, "the Manifest lists functions other than the hooked ones"));
         }
         if manifest.hooks != self.set || manifest.buffer != *buffer {
-            return Err(fail(8, "the Manifest names other hooks, or another buffer, than there are"));
+            return Err(fail(8, "the Manifest names a hook set or buffer that the module does not have"));
         }
         if manifest.input_sha256 != crate::hash::sha256(original) {
-            return Err(fail(8, "the Manifest names another input"));
+            return Err(fail(8, "the Manifest names a different input"));
         }
         if manifest.build_id != build_id(self.old).unwrap_or_default() {
-            return Err(fail(8, "the Manifest names another build_id"));
+            return Err(fail(8, "the Manifest names a different build_id"));
         }
         self.labels(manifest)
     }
 
-    /// Where functions went.
+    /// The mapping of function indices.
     fn func_map(&self) -> FuncMap {
         FuncMap {
             imported: self.from,
@@ -311,21 +341,22 @@ impl Pair<'_, '_> {
         }
     }
 
-    /// What may stand around bodies: where functions tell that they have caught an exception, no other catches it.
+    /// The wrappers that bodies may have. If functions report their catches, the only wrapper is the plain block,
+    /// which catches nothing.
     fn wrappers(&self) -> impl Iterator<Item = Wrapper> + use<> {
         let all = if self.code.reports_catches() { &wrapper::ALL[..1] } else { &wrapper::ALL };
         all.iter().copied()
     }
 
-    /// Walks one body in both modules. A hooked one has one of the wrappers; each of them passes its exit on every way
-    /// out, so it does not matter which, as long as the rest fits.
+    /// Compares one body in both modules. Every wrapper passes the exit hook on each exit from the body. So any
+    /// wrapper is valid if the rest of the body matches.
     fn body(&self, func: FuncIdx) -> Result<Body> {
         let new_func = FuncIdx(self.place(func.0));
         let walk = Walk::new(self.new, new_func)?;
         let declared: u32 = locals_of(self.old, func)?.iter().map(|(count, _)| count).sum();
         let local = self.old.func_type(func).params().len() as u32 + declared;
         let catches = self.code.reports_catches() && catches(self.old, func)?;
-        // One that is not hooked, but catches, may have told its number.
+        // A function that is not hooked, but catches exceptions, may report its catches.
         let ids = [Some(ProbeId(new_func.0))].into_iter().chain(catches.then_some(None));
         let is_leaf = !catches && !calls(self.old, func)?;
         let frames = ids.map(|id| Frame { id, local, catches, is_leaf });
@@ -339,8 +370,8 @@ impl Pair<'_, '_> {
             w.open(block_type, &mut open);
             self.new.bytes()[opening..].starts_with(&open)
         };
-        // What a plain block encloses may itself begin like another wrapper, so every one that fits is tried.
-        let mut found = Err(fail(walk.at(), "no wrapper with the function's results behind ENTER"));
+        // The body inside of a plain block can start like another wrapper, so every wrapper that fits is tried.
+        let mut found = Err(fail(walk.at(), "no wrapper with the function's results follows the entry hook"));
         for wrapper in self.wrappers().filter(opens) {
             found = self.body_in(func, Some(Hooked { frame, wrapper, results: block_type }));
             if found.is_ok() {
@@ -350,10 +381,11 @@ impl Pair<'_, '_> {
         found.map(|body| Body { block_type: index, ..body })
     }
 
-    /// The type of the block at `at`, which must be `[] -> ` the results of the function, and its index if it has one.
+    /// The type of the block at `at`, with the type's index if it has one. The type must be `[] -> ` the results of
+    /// the function.
     fn block_type(&self, func: FuncIdx, at: usize) -> Result<(BlockType, Option<u32>)> {
         let ty = block_type(self.new, func, at).filter(|ty| self.gives(*ty, func));
-        let ty = ty.ok_or_else(|| fail(at, "no wrapper with the function's results behind ENTER"))?;
+        let ty = ty.ok_or_else(|| fail(at, "no wrapper with the function's results follows the entry hook"))?;
         let index = match ty {
             BlockType::FunctionType(index) => Some(index),
             _ => None,
@@ -361,7 +393,8 @@ impl Pair<'_, '_> {
         Ok((ty, index))
     }
 
-    /// Compares one body with what is left of it without hooks. `hooked`: the hooks that it may have around it.
+    /// Compares one body with the original after removing the hooks. `hooked` says which hooks it may have at its
+    /// start and end.
     fn body_in(&self, func: FuncIdx, hooked: Option<Hooked>) -> Result<Body> {
         let new_func = FuncIdx(self.place(func.0));
         let (old_range, new_range) = (self.old.body(func), self.new.body(new_func));
@@ -384,10 +417,10 @@ impl Pair<'_, '_> {
             behind = Some(operator);
         }
         if erased.next()?.is_some() {
-            return Err(fail(erased.at(), "operators past the end of a body"));
+            return Err(fail(erased.at(), "a body has more operators than the original"));
         }
         let mut locals = locals_of(self.old, func)?;
-        let more = hook_locals + (body.memory_grows > 0) as u32; // the hooks' own, and their scratch
+        let more = hook_locals + (body.memory_grows > 0) as u32; // for the hooks, and for `memory.grow`
         add_locals(&mut locals, more, wasmparser::ValType::I32);
         if locals != locals_of(self.new, new_func)? {
             return Err(fail(new_range.start, format!("the locals of function {} changed", func.0)));

@@ -1,4 +1,4 @@
-//! Warnings about an output that is valid nevertheless.
+//! Warnings about an output that is valid.
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// A value, and what a user should know of it.
+/// A value together with warnings about it.
 #[derive(Debug)]
 pub(crate) struct Warned<T> {
     pub(crate) value: T,
@@ -56,7 +56,7 @@ pub(crate) struct Warned<T> {
 }
 
 impl<T> Warned<T> {
-    /// The value; its warnings are appended to `all`.
+    /// Returns the value and appends its warnings to `all`.
     pub(crate) fn tell(mut self, all: &mut Vec<Warning>) -> T {
         all.append(&mut self.warnings);
         self.value

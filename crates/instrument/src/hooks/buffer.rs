@@ -1,4 +1,4 @@
-//! The operators that record into a buffer ([`wasmtrace_abi::buffer`] has its layout).
+//! Encodes the hooks that record into a buffer. [`wasmtrace_abi::buffer`] describes the buffer's layout.
 
 use wasm_encoder::{BlockType, InstructionSink, MemArg};
 use wasmtrace_abi::buffer::{
@@ -8,14 +8,14 @@ use wasmtrace_abi::hook::{HookSet, ProbeId};
 
 use super::frame::Frame;
 
-/// What writes into a buffer, in one module.
+/// The hooks of one module that record into its buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Buffer {
-    /// The index of its memory.
+    /// The index of the buffer's memory.
     pub(crate) memory: u32,
-    /// The import that makes room.
+    /// The import that makes room in the buffer.
     pub(crate) flush: u32,
-    /// Whether short calls are counted only.
+    /// Whether short calls are only counted.
     pub(crate) threshold: bool,
 }
 
@@ -24,8 +24,8 @@ impl Buffer {
         event_size(if self.threshold { HookSet::Threshold } else { HookSet::Buffer }) as i32
     }
 
-    /// What a call writes when it begins. The frame's first local is for the event's place, the second, if it catches, for its
-    /// number.
+    /// The entry hook: writes the first event of a call. The frame's first local holds the place of the event. If the
+    /// function catches exceptions, the second local holds the activation number.
     pub(super) fn enter(&self, frame: Frame) -> Vec<u8> {
         written(|code| {
             self.event(frame, |code| constant(code, opening(frame)), code);
@@ -38,7 +38,7 @@ impl Buffer {
         })
     }
 
-    /// What it writes when it ends, or takes back.
+    /// The exit hook: writes the last event of a call, or removes the first one if the call was short.
     pub(super) fn exit(&self, frame: Frame) -> Vec<u8> {
         let Some(id) = frame.id else { return Vec::new() };
         let exit = |code: &mut InstructionSink<'_>| constant(code, word(id, Kind::Exit));
@@ -76,14 +76,14 @@ impl Buffer {
         code: &mut InstructionSink<'_>,
     ) {
         let s = frame.local;
-        // The cursor is right behind the ENTER of this call: nothing was written since …
+        // True if the cursor directly follows the ENTER of this call, because nothing was written since …
         self.shared(CURSOR, code);
         code.local_get(s).i32_const(self.event_size()).i32_add().i32_eq();
-        // … and it is its ENTER: the block may have been handed over and used again.
+        // … and if the place still holds that ENTER: the block may have been delivered and reused.
         code.local_get(s).i32_load(self.at(0));
         constant(code, opening(frame));
         code.i32_eq().i32_and();
-        // It was short.
+        // True if the call was short.
         self.shared(CLOCK, code);
         code.local_get(s).i32_load(self.at(4)).i32_sub();
         self.shared(THRESHOLD, code);
@@ -91,7 +91,8 @@ impl Buffer {
         code.if_(BlockType::Empty);
         code.i32_const(0).local_get(s).i32_store(self.at(CURSOR));
         if frame.catches {
-            // Its number is the last that was given away: those that were given after it have been taken back.
+            // This number is the last one in use: calls with later numbers have removed their events. So the number is
+            // free again.
             code.i32_const(0).local_get(s + 1).i32_const(1).i32_sub().i32_store(self.at(ACTIVATION));
         }
         let counter = COUNTERS + 4 * id.0;
@@ -103,9 +104,9 @@ impl Buffer {
         code.end();
     }
 
-    /// What a call writes where an exception may have brought it.
+    /// The catch report: writes an event with the activation number.
     pub(super) fn caught(&self, frame: Frame) -> Vec<u8> {
-        // The low 29 bits of the number: the top bit is `LEAF`.
+        // The low 29 bits of the number. The top bit is `LEAF`.
         let number = |code: &mut InstructionSink<'_>| {
             code.local_get(frame.local + 1).i32_const(3).i32_shl().i32_const(1).i32_shr_u();
             code.i32_const(Kind::Caught as i32).i32_or();
@@ -113,7 +114,7 @@ impl Buffer {
         written(|code| self.event(frame, number, code))
     }
 
-    /// Writes an event, with room made for it before.
+    /// Makes room in the buffer, then writes an event.
     fn event(&self, frame: Frame, word: impl Fn(&mut InstructionSink<'_>), code: &mut InstructionSink<'_>) {
         let s = frame.local;
         self.shared(CURSOR, code);
@@ -125,7 +126,8 @@ impl Buffer {
         self.write(frame, word, code);
     }
 
-    /// Writes an event to where the frame's local says, which is on the operand stack too, and moves the cursor behind it.
+    /// Writes an event at the place in the frame's local, which is also on the operand stack. Moves the cursor past
+    /// the event.
     fn write(&self, frame: Frame, word: impl Fn(&mut InstructionSink<'_>), code: &mut InstructionSink<'_>) {
         let s = frame.local;
         word(code);
@@ -138,18 +140,18 @@ impl Buffer {
         code.i32_const(0).local_get(s).i32_const(self.event_size()).i32_add().i32_store(self.at(CURSOR));
     }
 
-    /// Loads a shared word.
+    /// Loads a word of the buffer's header.
     fn shared(&self, offset: u32, code: &mut InstructionSink<'_>) {
         code.i32_const(0).i32_load(self.at(offset));
     }
 
-    /// 32 bits of the buffer, aligned.
+    /// The memory argument of an aligned 32-bit access to the buffer.
     fn at(&self, offset: u32) -> MemArg {
         MemArg { offset: offset.into(), align: 2, memory_index: self.memory }
     }
 }
 
-/// The first word of the event that a call begins with.
+/// The first word of the first event of a call.
 fn opening(frame: Frame) -> u32 {
     word(frame.id.unwrap_or(NOBODY), if frame.catches { Kind::Catching } else { Kind::Enter })
 }

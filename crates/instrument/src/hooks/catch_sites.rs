@@ -1,34 +1,35 @@
-//! Where an exception may bring a body back to itself.
+//! Finds the places of a body that an exception can reach.
 //!
-//! That is behind each `catch` and `catch_all` of the legacy proposal, and at each label that a clause of a `try_table` names:
-//! behind the `end` of a block, at the head of a loop, or, for the function's own label, where the body is left. There the
-//! buffer's hook sets write CAUGHT. Ordinary branches reach such labels too.
+//! These are: after each `catch` and `catch_all` of the legacy proposal, and at each label that a clause of a
+//! `try_table` names. The label of a block is after its `end`. The label of a loop is at its head. The label of the
+//! function is its exit. The hook sets with a buffer write CAUGHT at these places. Ordinary branches reach such
+//! labels too.
 //!
-//! The road not taken is a block of our own around each `try_table`, that only its exceptions reach: every branch inside of it
-//! would have to be renumbered, and it would need a type for each clause.
+//! The alternative is an extra block around each `try_table` that only its exceptions reach. Every branch inside of it
+//! would have to be renumbered, and each clause would need a type.
 
 use wasmparser::{Catch, Operator};
 
 use crate::module::{FuncIdx, Module};
 
-/// The places in one body.
+/// The catch sites of one body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CatchSites {
-    /// Ascending: the offset in the file of each operator in front of which CAUGHT stands, and how many labels the body has opened
-    /// before it.
+    /// The operators that have CAUGHT before them, ascending: the file offset of the operator, and the number of
+    /// labels that the body has opened before it.
     pub(crate) before: Vec<(usize, u32)>,
-    /// Whether a clause names the function's label.
+    /// Whether a clause names the label of the function.
     pub(crate) at_exit: bool,
 }
 
-/// One open label: where CAUGHT stands if it is a loop's, and whether a clause names it.
+/// An open label: the place of CAUGHT if the label belongs to a loop, and whether a clause names the label.
 struct Open {
     head: Option<(usize, u32)>,
     named: bool,
 }
 
 impl CatchSites {
-    /// Those of a function; `None` if it catches nothing.
+    /// The catch sites of a function; `None` if it catches nothing.
     pub(crate) fn of(module: &Module<'_>, func: FuncIdx) -> Option<CatchSites> {
         if !module.exceptions(func).any {
             return None;
@@ -60,7 +61,7 @@ impl CatchSites {
                         | Catch::OneRef { label, .. }
                         | Catch::All { label }
                         | Catch::AllRef { label }) = clause;
-                        // Counted outside of the `try_table` itself.
+                        // A clause counts labels from outside of its `try_table`.
                         let named = open.len() - 1 - *label as usize;
                         open[named].named = true;
                         catches = true;
@@ -72,7 +73,7 @@ impl CatchSites {
                     catches = true;
                 }
                 Operator::End | Operator::Delegate { .. } => {
-                    let closed = open.pop().expect("validated: blocks are guarded");
+                    let closed = open.pop().expect("validated: blocks are balanced");
                     if open.is_empty() {
                         before.sort_unstable();
                         return catches.then_some(CatchSites { before, at_exit: closed.named });

@@ -1,7 +1,7 @@
-//! A module that guards_exits itself: before it leaves for good, every call that is open is exited.
+//! The exit guard: functions that exit all open calls before the module is left for good.
 //!
-//! A host of the Observe ABI keeps a trace until its outermost call has been left, and `proc_exit` and `unreachable` (where a
-//! panic ends) leave none. So hooks call these functions, which are appended, in place of the host's:
+//! A host of the Observe ABI keeps a trace until its outermost call exits. `proc_exit` and `unreachable` (the end of a
+//! panic) exit no calls. So these functions are appended to the module, and hooks call them instead of the host's:
 //!
 //! ```wat
 //! (table $thunks n n funcref)  (table $stack 1024 funcref)  (global $depth (mut i32) i32.const 0)
@@ -28,12 +28,14 @@
 //! (func $exit_id  i32.const id  call $host_exit)
 //! ```
 //!
-//! The ids of the open calls have to be kept somewhere, and not in the guest's memory: all of it, up to its size, belongs to the
-//! guest's allocator, and a second memory is more than hosts of WebAssembly 2.0 take. A table holds functions; so each id is one.
-//! Where the table cannot grow, calls beyond are left open. After `$exit_guard` nothing is open, so a host whose `proc_exit` returns
-//! hears of no exit twice.
+//! The ids of open calls must be stored. The guest's memory is not suitable, because all of it belongs to the guest's
+//! allocator. A second memory is not suitable either, because hosts of WebAssembly 2.0 do not accept one. A table can
+//! only hold functions, so each id is represented by a function, its *thunk*.
 //!
-//! Where the module opens spans itself there is more: see [`spans`].
+//! If the table cannot grow, further calls are not recorded and stay open. After `$exit_guard`, no call is open. So if
+//! `proc_exit` of a host returns, no exit is reported twice.
+//!
+//! If the module opens spans itself, the guard has further functions: see [`spans`].
 
 use wasm_encoder::{BlockType, ConstExpr, Encode, GlobalType, RefType, TableType, ValType};
 
@@ -45,36 +47,39 @@ pub(crate) use indices::{CLOSE, CLOSING, ExitGuard, LEAVE, OPENING, SETTLE, Span
 use indices::{GLOBALS, GONE, NAMES, OWN_FUNCTIONS, SPAN_FUNCTIONS};
 use stack::{Step, body};
 
-/// What is appended to a module for it, sidecars the functions.
+/// The number of tables that are appended for an exit guard.
 pub(crate) const TABLES: u32 = 2;
+/// The number of globals that are appended for an exit guard. `spans` says whether the module opens spans.
 pub(crate) const fn globals(spans: bool) -> u32 {
     1 + if spans { GLOBALS } else { 0 }
 }
 
-/// How many slots there are at first. The table doubles; and they stay even, since a call may take two.
+/// The initial number of slots of `$stack`. The table doubles when it is full. The number stays even, because a call
+/// may take two slots.
 const ROOM: u32 = 1024;
 
-/// A gap of so many functions without a thunk is not worth another segment: what stands in it is never looked at.
+/// The largest difference between consecutive ids in one segment; a larger one starts a new segment. The slots between
+/// such ids are never read.
 const GAP: u32 = 16;
 
 impl ExitGuard {
-    /// How many functions are appended where so many are hooked.
+    /// The number of functions of a guard for `hooked` hooked functions.
     pub(crate) fn functions(hooked: usize, spans: bool) -> usize {
         (OWN_FUNCTIONS + if spans { SPAN_FUNCTIONS } else { 0 }) as usize + hooked
     }
 
-    /// How many of them are no thunks.
+    /// The number of functions that are not thunks.
     pub(crate) fn own(&self) -> u32 {
         ExitGuard::functions(0, self.spans.is_some()) as u32
     }
 
-    /// What they are called, but for the thunks, which are many.
+    /// The names of the functions, by index. Thunks have no names because there can be many of them.
     pub(crate) fn names(&self) -> impl Iterator<Item = (u32, String)> {
         let own = ["enter", "exit", "balance"].into_iter().chain(self.spans.iter().flat_map(|_| NAMES));
         (self.first..).zip(own.map(|name| format!("wasmtrace.{name}")))
     }
 
-    /// The body of each function, with its size field.
+    /// The bodies of all functions, each with its size field.
     pub(crate) fn bodies(&self) -> Vec<Vec<u8>> {
         let mut bodies = match &self.spans {
             None => vec![self.enter(), self.exit(), self.exit_guard()],
@@ -109,7 +114,7 @@ impl ExitGuard {
         })
     }
 
-    /// The types of the functions, for their section; `takes_i32` is `(i32) -> ()`.
+    /// The types of the functions, as entries of the function section. `takes_i32` is the type `(i32) -> ()`.
     pub(crate) fn types(&self, takes_i32: u32) -> Vec<u8> {
         let mut types = Vec::new();
         takes_i32.encode(&mut types);
@@ -122,7 +127,7 @@ impl ExitGuard {
         types
     }
 
-    /// The tables, as entries of their section.
+    /// The tables, as entries of the table section.
     pub(crate) fn tables(&self) -> Vec<u8> {
         let thunks = self.thunks() + self.spans.is_some() as u32;
         let table = |minimum: u32, maximum: Option<u32>| TableType {
@@ -138,7 +143,7 @@ impl ExitGuard {
         tables
     }
 
-    /// The globals, as entries of their section.
+    /// The globals, as entries of the global section.
     pub(crate) fn globals(&self) -> Vec<u8> {
         let mut global = Vec::new();
         GlobalType { val_type: ValType::I32, mutable: true, shared: false }.encode(&mut global);
@@ -146,7 +151,7 @@ impl ExitGuard {
         global.repeat(globals(self.spans.is_some()) as usize)
     }
 
-    /// The segments that fill `$thunks`: how many, and as entries of their section.
+    /// The segments that fill `$thunks`: their number, and their bytes as entries of the element section.
     pub(crate) fn elements(&self) -> (u32, Vec<u8>) {
         let (mut count, mut segments) = (0, Vec::new());
         let mut thunks = (self.first + self.own()..).zip(&self.ids).peekable();

@@ -1,23 +1,24 @@
-//! A body that has hooks.
+//! Describes a body that has hooks.
 
 use wasm_encoder::InstructionSink;
 use wasmtrace_abi::hook::ProbeId;
 
-/// One body that has hooks.
+/// A body that has hooks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
-    /// What its hooks say of it. `None`: it is not hooked, but catches, and others that are have to know.
+    /// The id that the hooks report. `None` if the function is not hooked, but catches exceptions. Its hooks then report
+    /// catches, so that the calls that an exception crossed can be ended.
     pub(crate) id: Option<ProbeId>,
-    /// The first of the locals that [`HookCode::locals`](super::HookCode::locals) asks for.
+    /// The index of the first local that [`HookCode::locals`](super::HookCode::locals) requires.
     pub(crate) local: u32,
-    /// Whether it catches exceptions, and says so.
+    /// Whether the function catches exceptions and reports that.
     pub(crate) catches: bool,
-    /// Whether it is a leaf function, as [`wasmtrace_abi::buffer`] defines it.
+    /// Whether the function is a leaf function, as defined in [`wasmtrace_abi::buffer`].
     pub(crate) is_leaf: bool,
 }
 
 impl Frame {
-    /// `i32.const id; call func`
+    /// Appends a call of a hook: `i32.const id; call func`. Appends nothing without an id.
     pub(super) fn call(&self, func: u32, out: &mut Vec<u8>) {
         if let Some(id) = self.id {
             InstructionSink::new(out).i32_const(id.0 as i32).call(func);

@@ -1,31 +1,32 @@
-//! What imported functions do to calls and spans that are open.
+//! The effect of imported functions on open calls and spans.
 
 use wasmtrace_abi::hook::{OBSERVE_API, OBSERVE_OLD};
 
 use crate::module::{FuncIdx, FuncImport, Module};
 
-/// What an imported function does to what is open; it has a trampoline for that.
+/// The effect of an imported function on open calls and spans. A function with a role has a trampoline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It leaves the module for good.
+    /// The function leaves the module for good.
     Leaves,
-    /// It opens a span.
+    /// The function opens a span.
     Opens,
-    /// It closes the span that was opened last.
+    /// The function closes the innermost open span.
     Closes,
 }
 
-/// The imported functions that have a role, ascending. (What a shared function calls has to be shared, and a trampoline is not.)
+/// The imported functions that have a role, ascending. Shared functions have none: a shared caller could not call
+/// their trampoline, which is not shared.
 pub(crate) fn roles(module: &Module<'_>) -> Vec<(u32, Role)> {
     let mut roles = all_roles(module);
-    // Spans that nothing can close are not for us to close.
+    // If the module cannot close spans, the exit guard does not track them.
     if !(has(&roles, Role::Opens) && has(&roles, Role::Closes)) {
         roles.retain(|(_, role)| *role == Role::Leaves);
     }
     roles
 }
 
-/// Whether the module opens spans, and imports nothing that closes them.
+/// Whether the module opens spans, but imports no function that closes them.
 pub(crate) fn never_closes(module: &Module<'_>) -> bool {
     let roles = all_roles(module);
     has(&roles, Role::Opens) && !has(&roles, Role::Closes)
@@ -40,7 +41,7 @@ fn has(roles: &[(u32, Role)], wanted: Role) -> bool {
     roles.iter().any(|(_, role)| *role == wanted)
 }
 
-/// The role of an imported function, if it has one, out of all of them.
+/// The role of an imported function, if it has one. `roles` is the result of [`roles()`].
 pub(crate) fn role_of(roles: &[(u32, Role)], import: FuncIdx) -> Option<Role> {
     roles.binary_search_by_key(&import.0, |(func, _)| *func).ok().map(|found| roles[found].1)
 }
@@ -52,7 +53,7 @@ fn role(module: &Module<'_>, import: &FuncImport<'_>, func: u32) -> Option<Role>
         (OBSERVE_API, "span-enter" | "span-exit") | (OBSERVE_OLD, "span_enter" | "span_exit") => {}
         _ => return None,
     }
-    // Of another type it is not the API's.
+    // A function of another type does not belong to the manual API.
     let ty = module.func_type(FuncIdx(func));
     match (ty.params(), ty.results(), import.name.ends_with("enter")) {
         ([I32 | I64, I32 | I64], [], true) => Some(Role::Opens),

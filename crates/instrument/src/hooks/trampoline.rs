@@ -1,4 +1,4 @@
-//! A function around an imported one.
+//! Encodes the body of a trampoline around an imported function.
 
 use wasm_encoder::{BlockType, InstructionSink};
 use wasmtrace_abi::hook::ProbeId;
@@ -9,21 +9,21 @@ use super::roles::Role;
 use super::wrapper::Wrapper;
 use crate::module::FuncIdx;
 
-/// One trampoline.
+/// A trampoline around an imported function.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trampoline {
-    /// How many parameters the import has.
+    /// The number of parameters of the import.
     pub(crate) params: u32,
     pub(crate) import: FuncIdx,
-    /// What its hooks say, if it has any.
+    /// The id that the hooks report, if the trampoline has hooks.
     pub(crate) id: Option<ProbeId>,
-    /// What the import does to what is open, if the module keeps that.
+    /// The effect of the import on open calls and spans, if the module has an exit guard.
     pub(crate) role: Option<Role>,
     pub(crate) wrapper: Wrapper,
 }
 
 impl Trampoline {
-    /// What stands in its body, its locals included. The check holds the output against it.
+    /// The contents of the body, locals included. The check compares the output with these bytes.
     pub(crate) fn operators(&self, code: &HookCode, block_type: BlockType) -> Vec<u8> {
         let frame = Frame { id: self.id, local: self.params, catches: false, is_leaf: false };
         let mut body = match code.locals(frame.catches) {
@@ -32,7 +32,7 @@ impl Trampoline {
         };
         let exit = code.exit(frame);
         body.extend(code.enter(frame));
-        // Where nothing is caught there is no block: nothing in it branches.
+        // A plain block is left out, because nothing in a trampoline branches.
         if self.wrapper != Wrapper::Block {
             self.wrapper.open(block_type, &mut body);
         }

@@ -1,8 +1,9 @@
-//! What stands around a hooked body. Its label takes the place of the function's label.
+//! The wrapper around a hooked body. Its label replaces the label of the function.
 //!
-//! A block; but in a module that catches exceptions a function must also be left when one crosses it. Where the hook set has
-//! no event for a function that has caught one (see [`crate::hooks::catch_sites`]), what stands there catches everything, exits, and
-//! throws on, in the flavour that the module itself uses:
+//! The wrapper is usually a block. But if the module catches exceptions, a function must also exit when an exception
+//! crosses it. Some hook sets have an event for caught exceptions (see [`crate::hooks::catch_sites`]). For the others,
+//! the wrapper catches every exception, exits, and rethrows. It uses the kind of exception handling that the module
+//! itself uses:
 //!
 //! ```wat
 //! block (result R)                       try (result R)
@@ -19,14 +20,15 @@
 //! EXIT id
 //! ```
 //!
-//! A tail call has left the frame before its callee can throw, so it is exited once. A module with no exception feature
-//! never gains one.
+//! A tail call has left the frame before its callee can throw, so it exits only once. If a module does not use
+//! exception handling, its wrapper does not either, unless [`Options::foreign_exceptions`](crate::rewrite::Options) is
+//! set.
 
 use wasm_encoder::{BlockType, Catch, InstructionSink, ValType};
 
 use crate::module::Module;
 
-/// Which wrapper the hooked bodies of a module have.
+/// The wrapper of the hooked bodies of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub(crate) enum Wrapper {
@@ -42,13 +44,14 @@ pub(crate) enum Wrapper {
 pub(crate) const ALL: [Wrapper; 3] = [Wrapper::Block, Wrapper::TryTable, Wrapper::LegacyTry];
 
 impl Wrapper {
-    /// The wrapper for a module: by the exceptions that its own code uses.
+    /// The wrapper for a module, chosen by the exception handling in its own code.
     pub(crate) fn of(module: &Module<'_>) -> Wrapper {
         let flavours = module
             .with_exceptions()
             .fold((false, false), |(new, legacy), (_, exceptions)| (new | exceptions.new, legacy | exceptions.legacy));
         match flavours {
-            // Nothing is caught here: what is thrown leaves the module, and the host closes what it crosses.
+            // The module catches nothing. An exception leaves it, and the host ends the calls that the exception
+            // crossed.
             (false, false) => Wrapper::Block,
             (false, true) => Wrapper::LegacyTry,
             (true, _) => Wrapper::TryTable,
@@ -59,7 +62,7 @@ impl Wrapper {
         ALL.into_iter().find(|w| *w as u8 == byte)
     }
 
-    /// How many labels it opens around the body.
+    /// The number of labels that the wrapper opens around the body.
     pub(crate) fn labels(self) -> u32 {
         match self {
             Wrapper::Block | Wrapper::LegacyTry => 1,
@@ -67,7 +70,7 @@ impl Wrapper {
         }
     }
 
-    /// Appends what stands between ENTER and the body.
+    /// Appends the operators between ENTER and the body.
     pub(crate) fn open(self, results: BlockType, out: &mut Vec<u8>) {
         let mut code = InstructionSink::new(out);
         match self {
@@ -80,8 +83,8 @@ impl Wrapper {
         }
     }
 
-    /// Appends what stands between the body and the function's last `end`, where `exits`, one behind the other, stand on its
-    /// last way out.
+    /// Appends the operators between the body and the last `end` of the function. Both `exits` are written, in order,
+    /// at each exit.
     pub(crate) fn close(self, exits: [&[u8]; 2], out: &mut Vec<u8>) {
         let exit = |out: &mut Vec<u8>| exits.iter().for_each(|exit| out.extend_from_slice(exit));
         match self {

@@ -1,16 +1,16 @@
-//! The map of function indices.
+//! Maps function indices of the original to those of the instrumented module.
 
-/// The map of function indices. Hooks are imported after the module's own imports, and trampolines of imported
-/// functions come after its defined functions.
+/// How function indices move. The imports of the hooks follow the original's imported functions. The trampolines
+/// follow the original's defined functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FuncMap {
-    /// Number of functions that the original imports. Their indices do not change.
+    /// The number of functions that the original imports. These functions keep their indices.
     pub(crate) imported: u32,
-    /// Number of imported hooks, by which all other indices increase.
+    /// The number of imported hooks. The indices of all defined functions increase by this number.
     pub(crate) hooks: u32,
-    /// The imported functions with trampolines, by ascending index.
+    /// The imported functions that have a trampoline, ascending.
     pub(crate) trampolines: Vec<u32>,
-    /// The index of the first trampoline; the others follow in order.
+    /// The index of the first trampoline. The others follow, in the order of `trampolines`.
     pub(crate) first_trampoline: u32,
 }
 
@@ -20,7 +20,7 @@ impl FuncMap {
         if func < self.imported { func } else { func + self.hooks }
     }
 
-    /// The new index for a reference to a function of the original: the function or its trampoline.
+    /// The new target of a reference to a function: its trampoline if it has one, otherwise the function itself.
     pub(crate) fn reference(&self, func: u32) -> u32 {
         match self.trampolines.binary_search(&func) {
             Ok(trampoline) => self.first_trampoline + trampoline as u32,

@@ -1,33 +1,33 @@
-//! The map of code offsets.
+//! Maps code offsets of the original to those of the instrumented module. No other part of the crate computes them.
 
 use std::ops::Range;
 
-/// Maps offsets in the original's code section to offsets in the hooked one. Both count from the start of the section's
-/// contents (its function count), as addresses in DWARF do.
+/// Maps offsets in the original's code section to offsets in the rewritten one, in bytes.
 ///
-/// The map is monotone. It is defined for every instruction of every body and for the end of every body, and for
+/// Both offsets count from the start of the section contents (the function count), like addresses in DWARF. The
+/// mapping is monotone. It is defined for every instruction of every body and for the end of every body, and for
 /// nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OffsetMap {
     bodies: Vec<BodyMap>,
     /// The edits of all bodies.
     edits: Vec<Edit>,
-    /// Length of the code section's contents before and after.
+    /// The length of the code section contents before and after, in bytes.
     lengths: (u32, u32),
 }
 
-/// The map of one body. `old` and `new_start` exclude the size field.
+/// The mapping of one body. `old` and `new_start` do not include the size field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BodyMap {
     pub(crate) old: Range<u32>,
     pub(crate) new_start: u32,
-    /// The offset of the entry hook, if the first insertion is one: that of the first operator.
+    /// The offset of the first operator, from the start of the old body, if the entry hook is inserted there.
     pub(crate) enter: Option<u32>,
-    /// The range of its edits.
+    /// The range of edits that belong to this body.
     edits: Range<u32>,
 }
 
-/// The old and the new position of a body.
+/// The old and new position of a body.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) old: Range<u32>,
@@ -35,18 +35,18 @@ pub(crate) struct Place {
     pub(crate) enter: Option<u32>,
 }
 
-/// A place of a body where bytes were added.
+/// One place of a body where bytes were added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edit {
-    /// Offset from the start of the old body.
+    /// The offset from the start of the old body.
     pub(crate) at: u32,
-    /// Number of bytes added in the body up to and including this place.
+    /// The number of bytes added to the body up to this place, including this place.
     pub(crate) total: u32,
-    /// Whether bytes were inserted before the item at `at`. Otherwise that item became longer.
+    /// `true` if the bytes precede the item at `at`. `false` if the item at `at` became longer.
     pub(crate) inserted: bool,
 }
 
-/// A place of a body, with the number of bytes added there.
+/// One place of a body, with the number of bytes added at that place alone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Insertion {
     pub(crate) at: u32,
@@ -55,12 +55,12 @@ pub(crate) struct Insertion {
 }
 
 impl OffsetMap {
-    /// An empty map. `lengths` are those of the code section's contents before and after.
+    /// A map without bodies. `lengths` is the length of the code section contents before and after, in bytes.
     pub(crate) fn new(lengths: (u32, u32)) -> Self {
         OffsetMap { lengths, ..Default::default() }
     }
 
-    /// Adds the next body. `growths` are by ascending place; at the same place, insertions come first.
+    /// Adds the next body. `growths` is sorted by place; at the same place, insertions come first.
     pub(crate) fn push(&mut self, place: Place, growths: &[Insertion]) {
         let first = self.edits.len() as u32;
         let mut total = 0;
@@ -72,24 +72,27 @@ impl OffsetMap {
         self.bodies.push(BodyMap { old: place.old, new_start: place.new_start, enter: place.enter, edits });
     }
 
-    /// The edits of a body by ascending place; at the same place, insertions come first.
+    /// The edits of a body, sorted by place; at the same place, insertions come first.
     pub(crate) fn edits(&self, body: &BodyMap) -> &[Edit] {
         &self.edits[body.edits.start as usize..body.edits.end as usize]
     }
 
-    /// The new position of an address that stands for a place in the program, as in DWARF: the start of the code
-    /// inserted before the instruction, where a breakpoint should stop.
+    /// The new offset of an address that stands for a location in the program, as in DWARF.
+    ///
+    /// If hooks were inserted before the instruction, this is the start of the hooks. A breakpoint on the instruction
+    /// must stop there. Returns `None` if the mapping is not defined for `old`.
     pub fn address(&self, old: u32) -> Option<u32> {
         self.map(old, false)
     }
 
-    /// The new position of the instruction itself, as branch hints need it.
+    /// The new offset of the instruction itself, as for branch hints. Returns `None` if the mapping is not defined for
+    /// `old`.
     pub fn instruction(&self, old: u32) -> Option<u32> {
         self.map(old, true)
     }
 
-    /// The old position of an instruction of the hooked code. For an inserted instruction, that of the next original
-    /// one.
+    /// The old offset of an instruction at the new offset `new`. For an inserted instruction, this is the offset of
+    /// the next instruction of the original. Returns `None` outside of the mapped bodies.
     pub fn original(&self, new: u32) -> Option<u32> {
         let next = self.bodies.partition_point(|b| b.new_start <= new);
         let body = self.bodies[..next].last()?;
@@ -106,24 +109,25 @@ impl OffsetMap {
         Some(body.new_start + self.within(body, old - body.old.start, past_insertions))
     }
 
-    /// Like [`OffsetMap::address`] (or `instruction`), for offsets from a body's start.
+    /// Maps an offset from the start of `body`, like [`OffsetMap::instruction`] if `past_insertions`, else like
+    /// [`OffsetMap::address`].
     pub(crate) fn within(&self, body: &BodyMap, old: u32, past_insertions: bool) -> u32 {
         let edits = self.edits(body);
         let before = edits.partition_point(|e| e.at < old || (e.at == old && e.inserted && past_insertions));
         old + edits[..before].last().map_or(0, |e| e.total)
     }
 
-    /// The body at that position of the code section.
+    /// The body at `position` in the code section.
     pub(crate) fn body(&self, position: usize) -> &BodyMap {
         &self.bodies[position]
     }
 
-    /// All bodies in order.
+    /// All bodies, in order.
     pub(crate) fn bodies(&self) -> &[BodyMap] {
         &self.bodies
     }
 
-    /// Length of the code section's contents before and after.
+    /// The length of the code section contents before and after, in bytes.
     pub(crate) fn lengths(&self) -> (u32, u32) {
         self.lengths
     }
@@ -142,7 +146,7 @@ mod tests {
         assert_eq!((map.address(14), map.instruction(14)), (Some(40), Some(40)));
         assert_eq!((map.address(15), map.instruction(15)), (Some(42), Some(42)));
         assert_eq!((map.address(9), map.address(20), map.address(21)), (None, Some(47), None));
-        // Backwards: from the instruction itself, and from code inserted before it.
+        // The inverse: from the instruction itself, and from the middle of an insertion before it.
         for old in 10..20 {
             assert_eq!(map.instruction(old).and_then(|new| map.original(new)), Some(old));
         }

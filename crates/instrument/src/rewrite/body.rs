@@ -15,12 +15,13 @@
 //!                                        )
 //! ```
 //!
-//! Where a function catches exceptions there is more: see `wrapper` and `catch_sites`.
+//! A function that catches exceptions has further hooks: see `wrapper` and `catch_sites`.
 //!
-//! Since the block takes the place of the function's label, every branch that named that label (`br`, `br_if`,
-//! `br_table`, `br_on_*`, a catch clause, `delegate`) names the block as it stands. The road not taken is an exit before
-//! each `return` and each branch to the function's label: it needs the operand types at each of them, and a conditional
-//! branch there needs a block of its own.
+//! The block replaces the function's label. So every branch that named the label (`br`, `br_if`, `br_table`,
+//! `br_on_*`, a catch clause, `delegate`) names the block without a change.
+//!
+//! The alternative is an exit hook before each `return` and before each branch to the function's label. It would need
+//! the operand types at each of these places, and a separate block for each conditional branch.
 
 use crate::hooks::catch_sites::CatchSites;
 use crate::mapping::FuncMap;
@@ -40,73 +41,73 @@ use crate::restore::BodyRestore;
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::hook::ProbeId;
 
-/// Ordinals of the numbers that are edited in every body, before those in its operators.
+/// Ordinals of the numbers that every body has. The ordinals of numbers in operators follow.
 pub(crate) const SIZE: u32 = 0;
 pub(crate) const LOCALS: u32 = 1;
 pub(crate) const OPERATORS: u32 = 2;
 
-/// `br`, as a byte.
+/// The opcode of `br`.
 const BR: u8 = 0x0c;
 const I32: u8 = 0x7f;
 
-/// What is to be written into one body.
+/// The hooks to write into one body.
 #[derive(Debug)]
 pub(crate) struct BodyPlan<'p> {
-    /// If there are hooks in it: the function's probe, if it has one, and its results as a block type.
+    /// The probe of the function, if it has one, and its results as a block type; `None` if the body has no hooks.
     pub(crate) hooked: Option<(Option<ProbeId>, BlockType)>,
-    /// Where the hooks tell that it has caught an exception.
+    /// The places where the function may have caught an exception, if the hooks report that.
     pub(crate) catch_sites: Option<&'p CatchSites>,
-    /// What stands around a hooked body.
+    /// The wrapper of a hooked body.
     pub(crate) wrapper: Wrapper,
-    /// Whether `memory.grow` of memory 0 reports.
+    /// Whether `memory.grow` of memory 0 has a hook.
     pub(crate) memory_grow: bool,
-    /// Whether all open calls are exited before `unreachable`, where the hooks can do that.
+    /// Whether all open calls are exited before `unreachable`, if the hooks can do that.
     pub(crate) exit_guard: bool,
 }
 
-/// Where bodies are written, one in the place of the other.
+/// Buffers that are reused from one body to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// Whether bodies are measured and not written.
+    /// Whether bodies are only measured, and not written.
     pub(crate) measures: bool,
-    /// How long the body is, without its size field.
+    /// The length of the body without its size field, in bytes.
     pub(crate) size: usize,
-    /// The body, if it was written, without its size field.
+    /// The body without its size field; empty if it was only measured.
     pub(crate) bytes: Vec<u8>,
-    /// Where bytes were added, by ascending place.
+    /// The places where bytes were added, sorted by place.
     pub(crate) growths: Vec<Insertion>,
-    /// What stands at the beginning of a body, at each of its exits, and at its end.
+    /// The bytes at the start of a body, at each of its exits, and at its end.
     pub(crate) opening: Vec<u8>,
     pub(crate) exit: Vec<u8>,
     pub(crate) closing: Vec<u8>,
 }
 
-/// What else is known of a body that has been written.
+/// The facts about a body that was written or measured.
 #[derive(Debug)]
 pub(crate) struct NewBody {
-    /// The width of the size field.
+    /// The width of the size field, in bytes.
     pub(crate) size_width: u8,
-    /// Where the hook of the entry stands, if there is one: at the first operator, counted from the old body's start.
+    /// The offset of the entry hook, if there is one: the offset of the first operator from the old body's start.
     pub(crate) enter: Option<u32>,
     pub(crate) restore: BodyRestore,
-    /// Labels that hooks open inside of the body: for each, how many of the original's come before it.
+    /// The labels that hooks open inside of the body. Each entry is the number of original labels that precede it.
     pub(crate) labels: Vec<u32>,
-    /// The hooks did not fit: what that means for the user.
+    /// Why hooks were left out, if they did not fit.
     pub(crate) left_out: Option<LeftOut>,
 }
 
-/// Why a body relocates fewer hooks than it was meant to.
+/// Why a body has fewer hooks than planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeftOut {
-    /// The body would be larger than engines accept: not hooked.
+    /// The body would be larger than engines accept, so it has no hooks.
     TooLarge,
-    /// No room for the scratch local: the body's `memory.grow`s do not report.
+    /// There is no room for the scratch local, so the body's `memory.grow` instructions have no hooks.
     TooManyLocals,
-    /// No room for the local that its hooks need: not hooked.
+    /// There is no room for the local of the hooks, so the function is not hooked.
     NoLocal,
 }
 
-/// Writes a body.
+/// Writes or measures a body with its hooks, or without them if it would be too large.
 pub(crate) fn rewrite(
     module: &Module<'_>,
     func: FuncIdx,
@@ -144,7 +145,7 @@ fn write(
     let declared = Locals::read(module, func)?;
     let Locals { count: locals, start, .. } = declared;
 
-    // Behind the function's own locals come those of its hooks, then that of `memory.grow`.
+    // The locals of hooks follow the function's own locals. The local of `memory.grow` is the last one.
     let hook_local = locals as u32;
     let catches = plan.catch_sites.is_some();
     let is_leaf = !catches && is_leaf(module, func);
@@ -185,7 +186,7 @@ fn write(
         code.enter_to(frame, &mut scratch.opening);
         plan.wrapper.open(block_type, &mut scratch.opening);
         if id.is_none() {
-            // The section `name` counts those around a body for functions with a probe alone.
+            // For functions with a probe, the section `name` already counts the labels at the start of a body.
             labels.extend(std::iter::repeat_n(0, caught_labels + plan.wrapper.labels() as usize));
         }
         splice.insert(start, &scratch.opening);
@@ -218,7 +219,7 @@ fn write(
             _ => {}
         }
         match site {
-            // Most are as wide as they were, and need not be looked at to know how long the body becomes.
+            // Most references keep their width. To measure the body, their value is not needed.
             Site::Reference { may_widen: false } if skips => splice.skip_number(),
             Site::Reference { .. } | Site::TailCall(_) => {
                 let (func, width) = leb::read(&file[at + 1..]).expect("decoded: a number ends");
@@ -254,12 +255,12 @@ fn write(
 
 /// The locals that a body declares.
 struct Locals {
-    /// How many there are, with the parameters.
+    /// The number of locals, parameters included.
     count: u64,
     groups: u32,
-    /// Where the number of groups is.
+    /// The file range of the number of groups.
     groups_leb: Range<usize>,
-    /// Where the operators begin.
+    /// The file offset of the first operator.
     start: usize,
 }
 
@@ -275,7 +276,7 @@ impl Locals {
         Ok(Locals { count, groups, groups_leb, start: reader.original_position() })
     }
 
-    /// Declares more of type `i32` behind them, in a group of their own.
+    /// Declares `more` locals of type `i32` after the existing ones, in a group of their own.
     fn append(&self, more: u32, file: &[u8], body: usize, splice: &mut Splice<'_, '_>) {
         if more == 0 {
             return;
@@ -288,13 +289,13 @@ impl Locals {
         splice.write(&file[self.groups_leb.end..self.start]);
         splice.write(&[more as u8, I32]);
         splice.remove(body..self.start);
-        // Before every operator, so that even the first one's address moves.
+        // The insertion precedes every operator, so the address of the first operator moves too.
         let by = (becomes - groups_width) as u32 + 2;
         splice.edits.push(Insertion { at: (self.start - body - 1) as u32, by, inserted: false });
     }
 }
 
-/// Writes a branch to the wrapper in place of the `return` at `at`.
+/// Replaces the `return` at `at` with a branch to the wrapper.
 fn branch_out(at: usize, depth: u32, splice: &mut Splice<'_, '_>) {
     let mut br = [BR, 0, 0, 0, 0, 0];
     let width = minimal_width(depth);
@@ -302,21 +303,21 @@ fn branch_out(at: usize, depth: u32, splice: &mut Splice<'_, '_>) {
     splice.replace(at..at + 1, &br[..1 + width as usize]);
 }
 
-/// Whether it is a leaf function ([`wasmtrace_abi::buffer`]), but for exception handlers.
+/// Whether the function is a leaf function ([`wasmtrace_abi::buffer`]). Does not consider exception handlers.
 fn is_leaf(module: &Module<'_>, func: FuncIdx) -> bool {
     let size = module.size(func);
     !size.has_call && !size.has_loop && !module.sites(func).any(|(_, site)| site == Site::MemoryGrow)
 }
 
-/// The width of the size field in front of a body: from the previous body's end (or the section's count) to its start.
+/// The width of the size field before a body: the distance from the previous body's end, or from the section's count.
 pub(crate) fn size_width_of(module: &Module<'_>, func: FuncIdx) -> u8 {
     let start = module.body(func).start;
-    // The last byte of a LEB is the only one without its high bit, so walking back from the body finds the field's
-    // first byte only with the previous end at hand.
+    // In a LEB128, only the last byte lacks the high bit. So the start of the field cannot be found by reading
+    // backwards from the body.
     let previous_end = match func.0.checked_sub(1).map(FuncIdx).filter(|f| module.is_defined(*f)) {
         Some(previous) => module.body(previous).end,
         None => {
-            let code = module.section(crate::module::id::CODE).expect("validated: a body stands in a code section");
+            let code = module.section(crate::module::id::CODE).expect("validated: bodies are in a code section");
             let mut reader = module.reader(code.contents.clone());
             reader.read_var_u32().expect("validated: the code section has a count");
             reader.original_position()

@@ -1,8 +1,11 @@
-//! The code section: measured, then written.
+//! Measures the code section, then writes it.
 //!
-//! How long each body becomes is known before the first byte of the output is written, since sizes stand before what they are of;
-//! then the bodies are made on all cores, some at a time, and go to where the output is written. Each body is spliced twice for
-//! that, which costs little sidecars its validation; to keep the bodies in between would be to have the code in memory once more.
+//! Size fields precede the content whose size they give. So the length of each body must be known before the first
+//! byte of the output is written. After that, all cores write the bodies in batches, and each batch goes directly to
+//! the output.
+//!
+//! Each body is spliced twice for this, which costs little compared with validation. Keeping the bodies between the
+//! two passes would hold the code in memory once more.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -18,32 +21,34 @@ use crate::select::Plan;
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::hook::ProbeId;
 
-/// The bodies of a module with the hooks in them.
+/// The bodies of a module with their hooks.
 #[derive(Debug)]
 pub(super) struct Code<'c, 'a> {
     module: &'c Module<'a>,
     plan: &'c Plan,
     layout: &'c Layout,
-    /// The positions of bodies that one unit of work writes.
+    /// Ranges of body positions. One task writes one range.
     runs: Vec<Range<usize>>,
-    /// For each body how long it is, and how wide the size field is before it.
+    /// For each body, its length in bytes and the width of its size field.
     sizes: Vec<(u32, u8)>,
-    /// The bodies behind those of the original's functions, each with its size field.
+    /// The bodies after those of the original's functions, each with its size field.
     pub(super) appended: Vec<Vec<u8>>,
-    /// Where the code goes.
+    /// The mapping of code offsets.
     pub(super) offsets: OffsetMap,
-    /// By position, what cannot be computed back.
+    /// By position, the parts of bodies that cannot be computed back.
     pub(super) restore: Vec<(u32, BodyRestore)>,
-    /// Labels that hooks open inside of bodies, by function: each by how many of the original's come before it.
+    /// The labels that hooks open inside of bodies, by function. Each entry is the number of original labels that
+    /// precede it.
     pub(super) labels: HashMap<u32, Vec<u32>>,
-    /// The bodies that relocate fewer hooks than they were meant to.
+    /// The bodies that have fewer hooks than planned.
     pub(super) left_out: HashMap<FuncIdx, LeftOut>,
 }
 
-/// What is known of a run of bodies.
+/// The measurements of one range of bodies.
 #[derive(Debug, Default)]
 struct Measured {
-    /// For each: its size, the width of its size field, where its entry hook stands, how many growths are its own.
+    /// For each body: its size, the width of its size field, the offset of its entry hook, and the number of its
+    /// growths.
     bodies: Vec<(u32, u8, Option<u32>, u32)>,
     growths: Vec<Insertion>,
     restore: Vec<(u32, BodyRestore)>,
@@ -52,7 +57,7 @@ struct Measured {
 }
 
 impl<'c, 'a> Code<'c, 'a> {
-    /// Measures all bodies; `appended` will stand behind them.
+    /// Measures all bodies. The `appended` bodies follow them in the output.
     pub(super) fn measure(
         module: &'c Module<'a>,
         plan: &'c Plan,
@@ -152,18 +157,18 @@ impl<'c, 'a> Code<'c, 'a> {
         body::rewrite(module, func, &plan, &layout.code, &layout.func_map, scratch)
     }
 
-    /// How long all of it is, size fields included.
+    /// The total length of all bodies in bytes, size fields included.
     pub(super) fn len(&self) -> usize {
         self.sizes.iter().map(|size| with_field(*size)).chain(self.appended.iter().map(Vec::len)).sum()
     }
 
-    /// Makes all bodies, with their size fields, and shows them to `see`, in order, many at a time.
+    /// Writes all bodies, with their size fields, and passes them to `see`, in order and in batches.
     pub(super) fn each<E>(&self, mut see: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         crate::parallel::fill(&self.runs, |run, bodies| self.write_run(run.clone(), bodies), &mut see)?;
         self.appended.iter().try_for_each(|body| see(body))
     }
 
-    /// The same for who takes them all.
+    /// Passes all bodies to `see`, like [`Code::each`], if `see` cannot fail.
     pub(super) fn show(&self, see: &mut dyn FnMut(&[u8])) {
         let Ok(()) = self.each(|bodies| -> Result<(), Infallible> {
             see(bodies);
@@ -174,7 +179,7 @@ impl<'c, 'a> Code<'c, 'a> {
     fn write_run(&self, run: Range<usize>, out: &mut Vec<u8>) {
         let mut scratch = Scratch::default();
         for position in run {
-            self.body(position, &mut scratch).expect("it has been written before, to be measured");
+            self.body(position, &mut scratch).expect("the body was measured without an error");
             let (size, width) = self.sizes[position];
             write_leb(out, size, width);
             out.extend_from_slice(&scratch.bytes);
@@ -186,7 +191,7 @@ fn with_field((size, width): (u32, u8)) -> usize {
     size as usize + width as usize
 }
 
-/// The code section's count with the trampolines in it, and its width: the number of ordinal 1, if there are any.
+/// The new count of the code section, and its width. If bodies are appended, the count has ordinal 1.
 pub(super) fn code_count(count: usize, width: u8, trampolines: usize, widths: &mut Widths<'_>) -> (u32, u8) {
     let new = (count + trampolines) as u32;
     (new, if trampolines == 0 { width } else { widths.of(1, count as u32, width, new) })

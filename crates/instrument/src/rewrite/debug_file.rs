@@ -1,4 +1,5 @@
-//! Debug information in a file of its own: a module with the same code, or with sections for debuggers alone.
+//! Relocates debug information in a separate file. The file is a module with the same code, or a module that only has
+//! sections for debuggers.
 
 use wasm_encoder::Encode;
 
@@ -9,15 +10,15 @@ use wasmtrace_abi::error::Result;
 
 use crate::warning::{Warned, Warning, WarningKind};
 
-/// The debug file of the output, whose code section's contents are `code`. `hook` hooks a module in the same way as the module
-/// that the file belongs to.
+/// The debug file of the output, whose code section has the contents `code`. `hook` instruments a module in the same
+/// way as the module to which the file belongs.
 pub(super) fn relocate(
     file: &Module<'_>,
     code: &[u8],
     relocation: &Relocation<'_, '_>,
     hook: impl FnOnce(&Module<'_>) -> Result<Warned<Vec<u8>>>,
 ) -> Warned<Vec<u8>> {
-    // What has the same code is hooked the same way, and belongs to the output as it belonged to the input.
+    // If the file has the same code, instrumenting it yields the debug file of the output.
     let same_functions = file.func_count() == relocation.naming.func_count
         && file.imported_funcs().len() as u32 == relocation.naming.func_map.imported
         && file.section(id::CODE).is_some();

@@ -1,4 +1,4 @@
-//! What is decided before the first body: which indices move where, and what is appended.
+//! Decides which indices move and what is appended, before any body is written.
 
 use std::collections::BTreeMap;
 
@@ -24,38 +24,36 @@ use crate::mapping::FuncMap;
 use crate::module::{FuncIdx, Module, id};
 use crate::select::Plan;
 
-/// Everything about a rewriting that is decided before the first body: which indices move where, which types are added.
+/// All decisions of a rewriting that precede the bodies: which indices move, and what is appended.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) func_map: FuncMap,
     pub(super) code: HookCode,
     pub(super) wrapper: Wrapper,
-    /// The functions that tell where they have caught an exception, hooked or not, if the hook set has an event for that.
+    /// The functions that report caught exceptions, hooked or not. Empty if the hook set has no event for them.
     pub(super) catch_sites: BTreeMap<FuncIdx, CatchSites>,
-    /// Whether `memory.grow` is hooked: memory 0 exists and is addressed by i32.
+    /// Whether `memory.grow` is hooked. This requires a memory 0 with 32-bit addresses.
     pub(super) memory_grow: bool,
-    /// The block type of each hooked function's results, by the function's type.
+    /// The block type for the results of each hooked function, by the function's type index.
     pub(super) block_types: BTreeMap<u32, BlockType>,
-    /// What is appended to sections, by their id.
+    /// The entries appended to sections, by section id.
     pub(super) appended: BTreeMap<u8, SectionEdit>,
-    /// Where the buffer is, if the hook set has one.
+    /// The place of the buffer, if the hook set has one.
     pub(super) buffer: Option<BufferPlace>,
-    /// What guards_exits the module, if it does that.
+    /// The exit guard, if the module has one.
     pub(super) exit_guard: Option<ExitGuard>,
-    /// The imported functions that have a trampoline for that, ascending.
+    /// The imported functions that need a trampoline for the exit guard, ascending.
     pub(super) roles: Vec<(u32, Role)>,
 }
 
-/// Refuses what would pass a limit.
+/// Returns an error if `has + more` would exceed the limit `most`.
 fn limit(what: &str, has: usize, more: usize, most: usize) -> Result<()> {
     if has + more <= most {
         return Ok(());
     }
     Err(Error::new(
         ErrorKind::Limit,
-        format!(
-            "the module has {has} {what}; with the hooks' {more} it would pass the limit of {most} that engines set"
-        ),
+        format!("the module has {has} {what}; with the hooks' {more} it would exceed the engines' limit of {most}"),
     ))
 }
 
@@ -171,7 +169,7 @@ impl Layout {
         })
     }
 
-    /// Sections that the module lacks and that come into being: id, and contents.
+    /// The sections that are created because the module does not have them: their ids and contents.
     pub(super) fn created(&self, module: &Module<'_>) -> Vec<(u8, Vec<u8>)> {
         let missing = self.appended.iter().filter(|(id, _)| module.section(**id).is_none());
         let contents = missing.map(|(id, growth)| {
@@ -184,13 +182,13 @@ impl Layout {
     }
 }
 
-/// Where which functions may have caught an exception. A shared one cannot tell.
+/// The catch sites of each function that catches exceptions. Shared functions cannot report catches.
 fn catch_sites(module: &Module<'_>) -> BTreeMap<FuncIdx, CatchSites> {
     let funcs = module.with_exceptions().map(|(func, _)| func).filter(|func| !module.is_shared(*func));
     funcs.filter_map(|func| Some((func, CatchSites::of(module, func)?))).collect()
 }
 
-/// Where the buffer is in a module that will have so many functions.
+/// The place of the buffer in a module that will have `functions` functions.
 fn buffer_place(module: &Module<'_>, hooks: HookSet, functions: u32) -> Result<BufferPlace> {
     if module.memories().iter().any(|m| m.shared) {
         return Err(Error::new(
@@ -206,7 +204,7 @@ fn buffer_place(module: &Module<'_>, hooks: HookSet, functions: u32) -> Result<B
     Ok(BufferPlace { export, first_block: buffer::first_block(hooks, functions) })
 }
 
-/// A memory that does not grow, as large as the buffer needs it, as an entry of its section.
+/// A memory of fixed size for the buffer, as an entry of the memory section.
 fn buffer_memory(first_block: u32) -> Vec<u8> {
     let pages = buffer::pages(first_block);
     let mut memory = vec![0x01]; // with a maximum
@@ -223,7 +221,7 @@ fn buffer_export(name: &str, memory: u32) -> Vec<u8> {
     export
 }
 
-/// The probes of a plan, ascending: hooked functions where they went, hooked imports where their trampolines are.
+/// The probes of a plan, ascending. A hooked import has the index of its trampoline.
 fn probes(func_map: &FuncMap, plan: &Plan) -> Vec<ProbeId> {
     let own = plan.iter().map(|func| func_map.place(func.0));
     own.chain(plan.imports().map(|import| func_map.reference(import.0))).map(ProbeId).collect()

@@ -1,35 +1,44 @@
-//! What is to be written.
+//! Options of a rewriting.
 
 use wasmtrace_abi::hook::HookSet;
 
 use crate::hooks::roles;
 use crate::module::Module;
 
-/// What is to be written, besides which functions are hooked.
+/// Options of a rewriting, apart from the selection of functions.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The hook set.
     pub hooks: HookSet,
-    /// Whether the Manifest holds what [`strip`](crate::strip()) needs. Costs a few bytes, unless sections that no rule inverts are large.
+    /// Whether the Manifest includes the data that [`strip`](crate::strip()) needs. This usually costs a few bytes. It
+    /// costs more if large sections are replaced or left out.
     pub restore: bool,
-    /// When the module itself exits the calls that are open, before it is left for good.
+    /// Whether the module exits its open calls before it is left for good.
     pub close_on_exit: CloseOnExit,
-    /// Whether exceptions cross this module that another one catches, so that each function has to be left by them even if nothing
-    /// here catches any. In the Observe set; it takes the feature, so the engine has to have it. For modules that are run together.
+    /// Whether other modules catch exceptions that cross this module. If so, each function reports its exit by an
+    /// exception, even if nothing in this module catches exceptions.
+    ///
+    /// Only affects [`HookSet::Observe`]. The output then uses exception handling, so the engine must support it. Use
+    /// it for modules that run together.
     pub foreign_exceptions: bool,
 }
 
-/// When a module exits all calls that are open before it is left through `proc_exit` or `unreachable`, so that a host which knows
-/// nothing of those gets a complete trace; and its spans, if it opens any, which then end in an order that such a host takes. In
-/// the Observe set alone: the runtime here closes what is open. Each call costs some more, and each hooked function a dozen bytes.
+/// Whether a module has an exit guard, which exits all open calls before `proc_exit` and `unreachable`.
+///
+/// Without an exit guard, a host that does not handle these exits gets an incomplete trace. If the module opens spans
+/// itself, the exit guard also ends them, in an order that such hosts accept.
+///
+/// Only affects [`HookSet::Observe`]: with the other hook sets, the wasmtrace runtime closes open calls. The exit
+/// guard adds a small cost to each call and about a dozen bytes to each hooked function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CloseOnExit {
-    /// Not at all.
+    /// The module has no exit guard.
     #[default]
     Never,
-    /// If it imports `proc_exit` or opens spans itself; and if engines' limits leave no room, a warning says so.
+    /// The module has an exit guard if it imports `proc_exit` or opens spans itself. If engine limits leave no room
+    /// for the guard, it is left out with a warning.
     WhereItExits,
-    /// Also if it may leave through `unreachable` alone.
+    /// The module has an exit guard, even if it can only leave through `unreachable`.
     Always,
 }
 

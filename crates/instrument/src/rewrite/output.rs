@@ -1,7 +1,7 @@
-//! The output before it is written: stretches whose lengths are known.
+//! The output before it is written: a list of pieces with known lengths.
 //!
-//! So it need not be in memory at all: what is copied goes from the input to where it is written, and the code is made on the way,
-//! some bodies at a time.
+//! The output does not have to be in memory as a whole. Copied pieces go directly from the input to the writer. Bodies
+//! are written in batches.
 
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
@@ -9,19 +9,19 @@ use std::ops::Range;
 use super::code::Code;
 use crate::relocate::patch::Patches;
 
-/// A stretch of the output.
+/// A contiguous part of the output.
 #[derive(Debug)]
 enum Piece {
     /// Bytes of the input.
     Input(Range<usize>),
     Bytes(Vec<u8>),
-    /// Bytes of the input with changes.
+    /// Bytes of the input with patches.
     Patched(Range<usize>, Patches),
     /// All bodies.
     Code,
 }
 
-/// The stretches, in order.
+/// The pieces of the output, in order.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pieces: Vec<(usize, Piece)>,
@@ -30,7 +30,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// How long it is so far.
+    /// The length so far, in bytes.
     pub(super) fn len(&self) -> usize {
         self.length
     }
@@ -51,12 +51,13 @@ impl Output {
         self.push(bytes.len(), Piece::Bytes(bytes));
     }
 
-    /// Appends bytes of the input with changes. `length`: how long they are then.
+    /// Appends bytes of the input with patches. `length` is their length after patching.
     pub(super) fn patched(&mut self, range: Range<usize>, patches: Patches, length: usize) {
         self.push(length, Piece::Patched(range, patches));
     }
 
-    /// Appends the code section: its id and size, its count, and all bodies, which are so long together.
+    /// Appends the code section: its id and size, its count, and all bodies. `length` is the total length of the
+    /// bodies.
     pub(super) fn code(&mut self, header: Vec<u8>, count: Vec<u8>, length: usize) {
         self.bytes(header);
         self.code_start = Some(self.length);
@@ -64,7 +65,7 @@ impl Output {
         self.push(length, Piece::Code);
     }
 
-    /// Where the contents of the code section begin, if they have been appended.
+    /// The offset of the code section's contents in the output, if the section has been appended.
     pub(super) fn code_start(&self) -> Option<usize> {
         self.code_start
     }
@@ -87,7 +88,8 @@ impl Output {
     }
 }
 
-/// A hooked module of which everything is known and nothing written.
+/// An instrumented module that is complete but not written yet. [`rewrite_with`](crate::rewrite::rewrite_with) passes
+/// it to its writer.
 #[derive(Debug)]
 pub struct Unwritten<'w> {
     input: &'w [u8],
@@ -100,13 +102,13 @@ impl<'w> Unwritten<'w> {
         Unwritten { input, code, output }
     }
 
-    /// How many bytes it has.
+    /// The length of the module in bytes.
     #[expect(clippy::len_without_is_empty, reason = "a module has a header at least")]
     pub fn len(&self) -> usize {
         self.output.len()
     }
 
-    /// Writes it, in pieces of many kilobytes. The bodies are made on all cores meanwhile.
+    /// Writes the module to `out`, in pieces of at least 64 KiB where possible. All cores encode the bodies meanwhile.
     ///
     /// # Errors
     /// Those of `out`.
@@ -117,10 +119,10 @@ impl<'w> Unwritten<'w> {
         out.flush()
     }
 
-    /// The whole of it in memory.
+    /// Returns the whole module in memory.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut whole = Vec::with_capacity(self.len());
-        self.write_to(&mut whole).expect("memory takes what is written to it");
+        self.write_to(&mut whole).expect("writing to memory cannot fail");
         whole
     }
 }

@@ -1,4 +1,4 @@
-//! Which functions have hooks in the end, and what is said of the others.
+//! Lists the functions that have hooks in the output, and warns about the others.
 
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::Probe;
@@ -38,12 +38,13 @@ pub(super) fn probes(
     Warned { value: probes, warnings }
 }
 
-/// What a function was to have, and lacks.
+/// The hooks that a function should have but does not.
 struct Lacks {
     hooks: bool,
-    /// It catches exceptions, and was to report that. Calls that an exception crossed stay open until its caller is left.
+    /// The function catches exceptions and should report that. Without the report, calls that an exception crossed
+    /// stay open until the function's caller is left.
     catches: bool,
-    /// It has `unreachable`, and all open calls were to be exited before.
+    /// The function has `unreachable`, before which all open calls should be exited.
     exits_all: bool,
 }
 
@@ -61,18 +62,18 @@ impl Lacks {
     fn sentence(&self, left_out: &LeftOut, name: &str) -> String {
         let lost = match (self.hooks, self.catches) {
             (true, false) => "is not hooked",
-            (true, true) => "is not hooked, and does not tell when it has caught an exception",
-            (false, _) => "does not tell when it has caught an exception",
+            (true, true) => "is not hooked, and does not report caught exceptions",
+            (false, _) => "does not report caught exceptions",
         };
         match left_out {
             LeftOut::TooLarge => {
                 let lost = match (self.hooks || self.catches, self.exits_all) {
                     (true, false) => format!("{name} {lost}"),
-                    (true, true) => format!("{name} {lost}, nor exits what is open before it is `unreachable`"),
-                    (false, true) => format!("{name} does not exit what is open before it is `unreachable`"),
+                    (true, true) => format!("{name} {lost}, and does not exit open calls before `unreachable`"),
+                    (false, true) => format!("{name} does not exit open calls before `unreachable`"),
                     (false, false) => format!("memory.grow in {name} is not reported"),
                 };
-                format!("{lost}: its body would pass the size that engines accept")
+                format!("{lost}: its body would exceed the size that engines accept")
             }
             LeftOut::NoLocal => format!("{name} {lost}: it has no room for the local of its hooks"),
             LeftOut::TooManyLocals => {

@@ -1,4 +1,4 @@
-//! Sections → the module: what does not change is copied, in place.
+//! Assembles the output from sections. Unchanged sections are copied.
 
 use wasm_encoder::Encode;
 
@@ -19,11 +19,11 @@ use wasmtrace_abi::manifest::MANIFEST_SECTION;
 #[derive(Debug)]
 pub(super) struct Assembled {
     pub(super) output: Output,
-    /// What taking the hooks out again will need.
+    /// The data that `strip` needs.
     pub(super) restore: Restore,
 }
 
-/// Puts everything together but the Manifest, and notes what taking the hooks out again will need.
+/// Assembles the output without the Manifest, and collects the data that `strip` needs.
 pub(super) fn assemble(
     layout: &Layout,
     relocation: &mut Relocation<'_, '_>,
@@ -119,19 +119,19 @@ pub(super) fn assemble(
     Ok(Warned { value: Assembled { output: out, restore }, warnings })
 }
 
-/// Writes the section where the module has none.
+/// Writes a `name` section for a module that has none.
 fn write_names(relocation: &Relocation<'_, '_>, out: &mut Output, restore: &mut Restore) {
     write_custom("name", names::relocate(relocation.module, &relocation.naming, None), out);
     restore.changes.push(SectionChange::Created);
 }
 
-/// The same.
+/// Writes a `producers` section for a module that has none.
 fn write_producers(out: &mut Output, restore: &mut Restore) {
     write_custom("producers", producers::only_us(producers::VERSION), out);
     restore.changes.push(SectionChange::Created);
 }
 
-/// Appends the Manifest: it stands at the end.
+/// Appends the Manifest, which is the last section.
 pub(super) fn add_manifest(manifest: Vec<u8>, out: &mut Output) {
     write_custom(MANIFEST_SECTION, manifest, out);
 }
@@ -141,7 +141,7 @@ fn copy(section: &Section<'_>, out: &mut Output) -> SectionChange {
     SectionChange::Kept
 }
 
-/// Writes a changed section; its size field follows the rule for numbers, with ordinal 0.
+/// Writes a changed section. The width of its size field follows the rule for numbers, with ordinal 0.
 fn edited(section: &Section<'_>, contents: [Vec<u8>; 2], noted: Vec<(u32, u8)>, out: &mut Output) -> SectionChange {
     let mut widths = Widths::Note(noted);
     out.bytes(header(section, contents.iter().map(Vec::len).sum(), &mut widths));
@@ -151,7 +151,7 @@ fn edited(section: &Section<'_>, contents: [Vec<u8>; 2], noted: Vec<(u32, u8)>, 
     SectionChange::Edited(noted)
 }
 
-/// Writes a section whose data is patched, behind its name as it stands.
+/// Writes a section with patched data. The name of the section is copied.
 fn patched(file: &[u8], section: &Section<'_>, patches: Patches, restore: bool, out: &mut Output) -> SectionChange {
     let data = &file[section.data.clone()];
     let name = section.contents.start..section.data.start;
@@ -164,7 +164,7 @@ fn patched(file: &[u8], section: &Section<'_>, patches: Patches, restore: bool, 
     SectionChange::Patched(widths.into_noted(), script)
 }
 
-/// A section's id and size.
+/// The id and size of a section.
 fn header(section: &Section<'_>, size: usize, widths: &mut Widths<'_>) -> Vec<u8> {
     let width = (section.contents.start - section.whole.start - 1) as u8;
     let width = widths.of(0, section.contents.len() as u32, width, size as u32);
@@ -173,7 +173,7 @@ fn header(section: &Section<'_>, size: usize, widths: &mut Widths<'_>) -> Vec<u8
     header
 }
 
-/// The code section: its size is the number of ordinal 0, its count that of ordinal 1.
+/// Writes the code section. Its size has ordinal 0, and its count has ordinal 1.
 fn write_code(file: &[u8], section: &Section<'_>, code: &Code<'_, '_>, out: &mut Output) -> SectionChange {
     let mut reader = wasmparser::BinaryReader::new(&file[section.contents.clone()], section.contents.start);
     let count = reader.read_var_u32().expect("validated: the code section has a count");

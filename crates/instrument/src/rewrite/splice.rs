@@ -1,9 +1,9 @@
-//! Copying bytes, and writing anew only the LEB128 numbers that change.
+//! Copies bytes, and encodes only those LEB128 numbers again whose value changes.
 //!
-//! A number keeps the width that it was padded to, as long as its new value fits; a number of minimal width gets the
-//! minimal width of its new value. That rule has an inverse, except where a padded number had no room left: those
-//! widths are noted by *ordinal*, the position among all numbers edited in that section or body, and end up in the
-//! Manifest. The same walk over a section serves both directions.
+//! A padded number keeps its width if the new value fits. A number of minimal width gets the minimal width of its new
+//! value. This rule can be inverted, unless a padded number had no room for its new value. Such widths are recorded in
+//! the Manifest, by *ordinal*: the position among all edited numbers of the section or body. Both directions walk over
+//! a section with the same code.
 
 use std::ops::Range;
 
@@ -19,17 +19,17 @@ pub(crate) fn minimal_width(value: u32) -> u8 {
     leb::minimal_width(value.into())
 }
 
-/// Writes an unsigned LEB128 of exactly `width` bytes.
+/// Appends an unsigned LEB128 of exactly `width` bytes.
 pub(crate) fn write_leb(out: &mut Vec<u8>, value: u32, width: u8) {
     leb::write(out, value.into(), width);
 }
 
-/// Writes an unsigned LEB128 of exactly `width` bytes to the beginning of `out`.
+/// Writes an unsigned LEB128 of exactly `width` bytes to the start of `out`.
 pub(crate) fn put_leb(out: &mut [u8], value: u32, width: u8) {
     leb::put(&mut out[..width as usize], value.into());
 }
 
-/// Widths that the rule does not compute back: noted on the way out, looked up on the way back.
+/// Widths that the rule does not compute back. Rewriting notes them, and restoring recalls them.
 #[derive(Debug)]
 pub(crate) enum Widths<'w> {
     Note(Vec<(u32, u8)>),
@@ -37,7 +37,7 @@ pub(crate) enum Widths<'w> {
 }
 
 impl Widths<'_> {
-    /// The width for a number that was `old` (`width` bytes) and becomes `new`.
+    /// The new width of a number that was `old`, `width` bytes wide, and becomes `new`.
     pub(crate) fn of(&mut self, ordinal: u32, old: u32, width: u8, new: u32) -> u8 {
         let becomes = if width > minimal_width(old) { width.max(minimal_width(new)) } else { minimal_width(new) };
         match self {
@@ -64,15 +64,15 @@ impl Widths<'_> {
     }
 }
 
-/// Copies a range of a file, with edits in between.
+/// Copies a range of a file with edits.
 #[derive(Debug)]
 pub(crate) struct Splice<'a, 'w> {
     file: &'a [u8],
     start: usize,
     copied: usize,
-    /// Whether bytes are counted and not written.
+    /// Whether bytes are only counted, and not written.
     pub(crate) counts: bool,
-    /// How many bytes have been written, or counted.
+    /// The number of bytes written or counted.
     pub(crate) len: usize,
     pub(crate) out: Vec<u8>,
     pub(crate) edits: Vec<mapping::Insertion>,
@@ -81,7 +81,7 @@ pub(crate) struct Splice<'a, 'w> {
 }
 
 impl<'a, 'w> Splice<'a, 'w> {
-    /// Begins at `start`; numbers edited are counted from `first_ordinal`.
+    /// Starts at the file offset `start`. The first edited number has the ordinal `first_ordinal`.
     pub(crate) fn new(file: &'a [u8], start: usize, widths: Widths<'w>, first_ordinal: u32) -> Self {
         Splice {
             file,
@@ -96,13 +96,13 @@ impl<'a, 'w> Splice<'a, 'w> {
         }
     }
 
-    /// Copies everything up to the offset `to` that has not been copied yet.
+    /// Copies the bytes up to the file offset `to`.
     pub(crate) fn copy_to(&mut self, to: usize) {
         self.write(&self.file[self.copied..to]);
         self.copied = to;
     }
 
-    /// Writes `bytes` behind what has been written.
+    /// Appends `bytes` to the output.
     #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.len += bytes.len();
@@ -111,14 +111,14 @@ impl<'a, 'w> Splice<'a, 'w> {
         }
     }
 
-    /// Writes `bytes` before what stands at the offset `at`.
+    /// Inserts `bytes` before the file offset `at`.
     pub(crate) fn insert(&mut self, at: usize, bytes: &[u8]) {
         self.copy_to(at);
         self.write(bytes);
         self.edits.push(mapping::Insertion { at: (at - self.start) as u32, by: bytes.len() as u32, inserted: true });
     }
 
-    /// Writes `bytes` for what stands in `old`. Grows or keeps the length; [`Splice::remove`] is for the way back.
+    /// Replaces the range `old` with `bytes`, which must not be shorter. Restoring uses [`Splice::remove`] to shorten.
     pub(crate) fn replace(&mut self, old: Range<usize>, bytes: &[u8]) {
         self.copy_to(old.start);
         self.write(bytes);
@@ -132,18 +132,18 @@ impl<'a, 'w> Splice<'a, 'w> {
         }
     }
 
-    /// Leaves out what stands in `old`.
+    /// Removes the range `old`.
     pub(crate) fn remove(&mut self, old: Range<usize>) {
         self.copy_to(old.start);
         self.copied = old.end;
     }
 
-    /// Passes a number over that is counted, and stays as wide as it is.
+    /// Counts a number that keeps its width, without reading it.
     pub(crate) fn skip_number(&mut self) {
         self.ordinal += 1;
     }
 
-    /// Writes the number at `leb`, which is `old`, as `new`.
+    /// Replaces the number `old` in the range `leb` with `new`.
     pub(crate) fn number(&mut self, leb: Range<usize>, old: u32, new: u32) {
         let width = leb.len() as u8;
         let becomes = self.widths.of(self.ordinal, old, width, new);
@@ -166,22 +166,22 @@ impl<'a, 'w> Splice<'a, 'w> {
     }
 }
 
-/// What happens to a section's count and end, besides the indices in it.
+/// Changes to the count and the end of a section, apart from the indices in it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SectionEdit {
-    /// Added to the section's count; negative on the way back, when that many entries go from the end.
+    /// The change of the section's count. If negative, that many entries are removed from the end.
     pub(crate) entries: i64,
-    /// Appended to the section.
+    /// The bytes appended to the section.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Whether function indices occur in a section of that id, outside of bodies.
+/// Whether sections with this id can hold function indices outside of bodies.
 pub(crate) fn holds_indices(section_id: u8) -> bool {
     matches!(section_id, id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA)
 }
 
-/// The contents of a section with its function indices moved and, for a section that is counted, entries appended (or
-/// taken off the end again).
+/// The contents of a section with moved function indices. If `growth` says so, entries are appended or removed from
+/// the end.
 pub(crate) fn section<'w>(
     file: &[u8],
     section: &Section<'_>,
@@ -190,11 +190,11 @@ pub(crate) fn section<'w>(
     widths: Widths<'w>,
 ) -> Result<(Vec<u8>, Widths<'w>)> {
     let contents = section.contents.clone();
-    // Ordinal 0 is the section's size, which only the caller knows.
+    // Ordinal 0 is the size of the section, which only the caller knows.
     let mut splice = Splice::new(file, contents.start, widths, 1);
     let mut reader = BinaryReader::new_features(&file[contents.clone()], contents.start, crate::module::all_features());
     let mut end = contents.end;
-    // Readers of whole sections read the count for themselves.
+    // Readers of whole sections read the count themselves.
     let whole = reader.clone();
     if growth.entries != 0 {
         let count = reader.read_var_u32()?;
@@ -209,7 +209,7 @@ pub(crate) fn section<'w>(
             splice.number(contents.start..reader.original_position(), func, moved(func));
         }
         id::EXPORT => {
-            // The count has been read where it changes; what goes from the end is not looked at.
+            // If the count changes, it has been read above. Removed entries are skipped.
             let count = if growth.entries == 0 { reader.read_var_u32()? } else { u32::MAX };
             for _ in 0..count {
                 if reader.original_position() >= end {
@@ -225,7 +225,7 @@ pub(crate) fn section<'w>(
             }
         }
         id::ELEMENT => {
-            // What goes from the end is not looked at.
+            // Removed entries are skipped.
             for element in wasmparser::ElementSectionReader::new(whole)? {
                 let element = element?;
                 if element.range.start >= end {
@@ -281,7 +281,7 @@ pub(crate) fn section<'w>(
     Ok((splice.out, splice.widths))
 }
 
-/// `ref.func` in a constant expression.
+/// Moves the function indices of `ref.func` in a constant expression.
 fn expression(splice: &mut Splice<'_, '_>, expression: &ConstExpr<'_>, moved: &dyn Fn(u32) -> u32) -> Result<()> {
     let mut operators = expression.get_operators_reader();
     while !operators.eof() {
@@ -293,11 +293,11 @@ fn expression(splice: &mut Splice<'_, '_>, expression: &ConstExpr<'_>, moved: &d
     Ok(())
 }
 
-/// Where the entry of that number begins in a section that grows.
+/// The file offset of the entry `number` in a section whose entries are removed from the end.
 fn start_of_entry(section: &Section<'_>, reader: BinaryReader<'_>, number: u32) -> Result<usize> {
     let mut reader = reader;
     for _ in 0..number {
-        // Only where it ends matters.
+        // Only the end of the entry matters.
         match section.id {
             id::TYPE => _ = reader.read::<wasmparser::RecGroup>()?,
             id::FUNCTION => _ = reader.read_var_u32()?,

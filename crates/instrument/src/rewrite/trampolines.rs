@@ -1,7 +1,7 @@
 //! Trampolines: hooks around an imported function.
 //!
-//! An imported function has no body to write hooks into, so it gets a function of its own that calls it, and every
-//! reference to the import (calls, elements, exports, `ref.func`) goes to that instead:
+//! An imported function has no body for hooks. So a trampoline is added that calls the import. Every reference to the
+//! import (calls, elements, exports, `ref.func`) goes to the trampoline instead:
 //!
 //! ```wat
 //! (func $trampoline (param …) (result R)
@@ -12,10 +12,11 @@
 //! )
 //! ```
 //!
-//! One that leaves the module for good (`proc_exit`), or opens or closes a span, may have other lines around its call: see
-//! [`crate::hooks::exit_guard`]. Then it has a trampoline even if it is not hooked, without ENTER and EXIT.
+//! Some imports leave the module for good (`proc_exit`), or open or close a span. If the module has an exit guard,
+//! their trampolines have other operators around the call: see [`crate::hooks::exit_guard`]. Such an import has a
+//! trampoline even if it is not hooked; then the trampoline has no ENTER and EXIT.
 //!
-//! An import may throw: around the call stands what stands around bodies for that, if there is more than a block.
+//! An import may throw. So the call has the same wrapper as bodies, unless that wrapper is a plain block.
 
 use wasm_encoder::{BlockType, Encode};
 
@@ -26,7 +27,7 @@ use crate::module::{FuncIdx, Module};
 use crate::rewrite::layout::Layout;
 use wasmtrace_abi::hook::ProbeId;
 
-/// The trampoline's body, with its size field. `hooked`: it has ENTER and EXIT.
+/// The body of the trampoline, with its size field. `hooked` says whether it has ENTER and EXIT.
 pub(super) fn body(module: &Module<'_>, import: FuncIdx, hooked: bool, layout: &Layout) -> Vec<u8> {
     let id = hooked.then(|| ProbeId(layout.func_map.reference(import.0)));
     let block_type = layout.block_types.get(&module.type_index(import)).copied().unwrap_or(BlockType::Empty);

@@ -1,4 +1,4 @@
-//! The types that a rewriting can use: those of the module, found by what they are, and new ones behind them.
+//! Finds the types that hooks need in the module, or appends them.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use wasm_encoder::{BlockType, Encode, ValType};
 
 use crate::module::Module;
 
-/// The types of a module, and new ones behind them.
+/// The types of a module, and the types to append.
 #[derive(Debug)]
 pub(super) struct Types {
     pub(super) before: usize,
-    /// `[] -> results`, for each kind of results that some type has.
+    /// Types `[] -> results` with more than one result, by the encoded results.
     blocks: BTreeMap<Vec<u8>, u32>,
-    /// Types that an import `() -> ()` and `(i32) -> ()` can have: it must be the host's type, so alone in its group,
-    /// final, without a supertype.
+    /// Types of the imports `() -> ()` and `(i32) -> ()`. The host must have the same type, so the type must be final,
+    /// without a supertype and alone in its recursion group.
     imports: [Option<u32>; 2],
-    /// `() -> i32`.
+    /// A type `() -> i32`.
     answer: Option<u32>,
-    /// Those to be appended, encoded.
+    /// The types to append, encoded.
     pub(super) new: Vec<Vec<u8>>,
 }
 
@@ -74,7 +74,7 @@ impl Types {
         index
     }
 
-    /// The block type for these results: none and one are written inline, more need a type.
+    /// The block type for `results`. No result and one result are encoded inline; more results need a type.
     pub(super) fn block(&mut self, results: &[wasmparser::ValType]) -> BlockType {
         match results {
             [] => BlockType::Empty,
@@ -101,7 +101,7 @@ fn value_type(ty: wasmparser::ValType) -> ValType {
     ValType::try_from(ty).expect("validated: a value type of a module has an encoding")
 }
 
-/// `vec(value type)`, encoded.
+/// Encodes `vec(value type)`.
 fn value_types(types: &[wasmparser::ValType]) -> Vec<u8> {
     let mut out = Vec::new();
     types.len().encode(&mut out);

@@ -1,4 +1,4 @@
-//! What stands behind the original's functions, imports, memories and exports: what hooks need, and nothing else.
+//! Checks what was added after the original's functions, imports, memories and exports.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +20,8 @@ use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::BufferPlace;
 
 impl Pair<'_, '_> {
-    /// What a function behind the original's stands for: its body is just the hooks around a call of an import with its own
-    /// parameters. And the index of the type of the block in it, if it has one.
+    /// Checks that an added function is a trampoline: its body is a call of an import with its own parameters, and
+    /// hooks around it. Returns the trampoline, and the index of its block type if it has one.
     pub(super) fn trampoline(&self, trampoline: FuncIdx) -> Result<(Trampoline, Option<u32>)> {
         let range = self.new.body(trampoline);
         let body = &self.new.bytes()[range.clone()];
@@ -32,7 +32,8 @@ impl Pair<'_, '_> {
         let (block_type, index) = self.block_type(trampoline, opening).unwrap_or((BlockType::Empty, None));
         let mut operators = self.new.body_reader(trampoline).get_operators_reader()?;
         while !operators.eof() {
-            // The one call that is no hook's says which import the trampoline is for; then all of it must be as trampolines are.
+            // The only call that is not of a hook tells which import the trampoline wraps. The whole body must then
+            // match.
             if let Operator::Call { function_index: import } = operators.read()?
                 && import < self.from
                 && self.old.type_index(FuncIdx(import)) == self.new.type_index(trampoline)
@@ -47,10 +48,11 @@ impl Pair<'_, '_> {
                 }
             }
         }
-        Err(fail(range.start, format!("function {} is neither the original's nor a trampoline", trampoline.0)))
+        Err(fail(range.start, format!("function {} is neither in the original nor a trampoline", trampoline.0)))
     }
 
-    /// What exits all open calls, if the module has that: the last functions, with what was appended for them, and nothing else.
+    /// Finds the exit guard, if the module has one, and checks it. Its functions are the last functions. Its tables,
+    /// globals and segments must match too.
     pub(super) fn guarding(&self) -> Result<Option<ExitGuard>> {
         let (old, new) = (self.old, self.new);
         let counts = |m: &Module<'_>| (m.table_count(), m.global_count());
@@ -74,7 +76,7 @@ impl Pair<'_, '_> {
         let mut ids: Vec<ProbeId> = appended.map_while(|func| thunk(FuncIdx(func))).collect();
         ids.reverse();
         let at = new.section(id::CODE).map_or(8, |s| s.contents.end);
-        let differs = || fail(at, "the functions that exit open calls are not what they should be");
+        let differs = || fail(at, "the functions of the exit guard are not as expected");
         let own = ExitGuard::functions(0, closed_by.is_some()) as u32;
         let first = (new.func_count() - ids.len() as u32).checked_sub(own).ok_or_else(differs)?;
         if first < old.func_count() + self.by || !ids.is_sorted_by(|a, b| a < b) {
@@ -94,7 +96,8 @@ impl Pair<'_, '_> {
             closed_by.map(|close| Spans { close, answers: new.type_index(FuncIdx(first + exit_guard::CLOSING)) });
         let exit_guard = ExitGuard { first, host: self.from, table, global, plain, ids, spans };
         let stands = |(func, body): (u32, &Vec<u8>)| {
-            // All of it behind its size: an end of it may be a body too, one that does nothing.
+            // The whole body after its size field must match: a suffix of a body can be a valid body that does
+            // nothing.
             let mut written = wasmparser::BinaryReader::new(body, 0);
             let whole = written.read_var_u32().map(|_| &body[written.original_position()..]);
             typed(func) && whole.is_ok_and(|whole| *whole == new.bytes()[new.body(FuncIdx(func))])
@@ -113,7 +116,7 @@ impl Pair<'_, '_> {
         Ok(Some(exit_guard))
     }
 
-    /// What is appended to the types is types of the hooks' functions, and of blocks around bodies: plain ones, and no others.
+    /// Checks the added types. Each must be a plain type that a function of the hooks or the wrapper of a body uses.
     pub(super) fn types(&self, shown: &Shown) -> Result<()> {
         let at = self.new.section(id::TYPE).map_or(8, |s| s.contents.start);
         let behind = self.old.func_count() + self.by..self.new.func_count();
@@ -123,7 +126,7 @@ impl Pair<'_, '_> {
         for (index, (ty, group)) in (0..).zip(self.new.types()).skip(self.old.types().len()) {
             let composite = &ty.composite_type;
             let CompositeInnerType::Func(func) = &composite.inner else {
-                return Err(fail(at, format!("type {index} is none of a function")));
+                return Err(fail(at, format!("type {index} is not a function type")));
             };
             let plain = group == 1
                 && ty.is_final
@@ -131,23 +134,23 @@ impl Pair<'_, '_> {
                 && !composite.shared
                 && composite.describes_idx.is_none()
                 && composite.descriptor_idx.is_none();
-            // What was to stand around a body may have turned out to make it too large.
+            // If a body became too large with its wrapper, the type of that wrapper remains unused.
             let is_block_of =
                 |of: &FuncIdx| func.params().is_empty() && func.results() == self.old.func_type(*of).results();
             if !plain || !used.contains(&index) && !shown.may_lack.iter().any(is_block_of) {
-                return Err(fail(at, format!("type {index} was added, and no hook needs it")));
+                return Err(fail(at, format!("type {index} was added, but no hook needs it")));
             }
         }
         Ok(())
     }
 
-    /// What is appended to the imports is the hooks, of their types, and nothing else.
+    /// Checks that the added imports are the hooks, with their types.
     pub(super) fn imports(&self) -> Result<()> {
         let hooks = self.set.imports();
         let at = self.new.section(id::IMPORT).map_or(8, |s| s.contents.start);
-        // Not a table or a global either, that others would be counted behind.
+        // Other kinds of imports are not allowed either: they would move the indices of tables or globals.
         if self.new.import_count() != self.old.import_count() + hooks.len() {
-            return Err(fail(at, "something else than the hooks is imported"));
+            return Err(fail(at, "something other than the hooks is imported"));
         }
         let mut entries = Vec::new();
         for (func, hook) in (self.from..).zip(hooks) {
@@ -158,18 +161,18 @@ impl Pair<'_, '_> {
             let ty = self.new.func_type(FuncIdx(func));
             let params: &[_] = if hook.takes_i32 { &[wasmparser::ValType::I32] } else { &[] };
             if ty.params() != params || !ty.results().is_empty() {
-                return Err(fail(at, format!("import {func} is not the hook {}", hook.name)));
+                return Err(fail(at, format!("import {func} does not have the type of the hook {}", hook.name)));
             }
         }
-        // Nor a function that asks for more of the host than hooks do.
+        // Compares bytes: the import of a hook must not use another encoding of its type.
         let contents = self.new.section(id::IMPORT).map_or(&[][..], |s| &self.new.bytes()[s.contents.clone()]);
         match contents.ends_with(&entries) {
             true => Ok(()),
-            false => Err(fail(at, "the hooks are imported in another way than hooks are")),
+            false => Err(fail(at, "the import entries of the hooks are not as expected")),
         }
     }
 
-    /// What is appended to the memories and exports is the buffer, and nothing else.
+    /// Checks that the added memory and the added export are the buffer.
     pub(super) fn buffer(&self) -> Result<Option<BufferPlace>> {
         let (memories, exports) = (self.new.memories(), self.new.all_exports());
         let (had, exported) = (self.old.memories().len(), self.old.all_exports());
@@ -192,11 +195,11 @@ impl Pair<'_, '_> {
             page_size_log2: None,
         };
         if memory != fits {
-            return Err(fail(at, "the memory behind the original's is not the hooks' buffer"));
+            return Err(fail(at, "the added memory is not the buffer of the hooks"));
         }
-        // Its name is new: else the module would not be valid.
+        // The name of the export is new, otherwise the module would not be valid.
         if export.kind != wasmparser::ExternalKind::Memory || export.index as usize != had {
-            return Err(fail(at, "the export behind the original's is not the hooks' buffer"));
+            return Err(fail(at, "the added export is not the buffer of the hooks"));
         }
         Ok(Some(BufferPlace { export: export.name.to_owned(), first_block }))
     }

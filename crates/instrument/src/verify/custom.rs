@@ -1,4 +1,4 @@
-//! What a hooked module says of itself, and what it and its functions are called: computed, and compared.
+//! Checks the Manifest and the sections `name` and `producers` against computed contents.
 
 use std::iter::Peekable;
 
@@ -18,12 +18,15 @@ use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
 pub(super) const NAME: &str = "name";
 pub(super) const PRODUCERS: &str = "producers";
 
-/// Those that every hooked module has, in the order in which they come into being.
+/// The custom sections that every instrumented module has, in the order in which they are created.
 pub(super) const CREATED: [&str; 2] = [NAME, PRODUCERS];
 
 impl Pair<'_, '_> {
-    /// Behind the original's sections stand those that it lacks, in this order: links, names, producers, the Manifest. Of how many
-    /// came into being the Manifest may have made a note; `created` are known, and `before` those that stand further in front.
+    /// Checks the sections after those of the original. These are sections that the original lacks, in this order:
+    /// links, names, producers, the Manifest.
+    ///
+    /// `created` is the number of created sections found so far. `before` has the names of those that precede a
+    /// section of the original. If the Manifest records the number of created sections, the numbers must match.
     pub(super) fn behind<'s>(
         &self,
         mut sections: Peekable<impl Iterator<Item = &'s Section<'s>>>,
@@ -47,12 +50,14 @@ impl Pair<'_, '_> {
             .restore
             .map(|restore| restore.changes.iter().filter(|change| **change == SectionChange::Created).count())
         {
-            Some(noted) if noted != created => Err(fail(8, "a section was added that the Manifest does not know")),
+            Some(noted) if noted != created => {
+                Err(fail(8, "the Manifest records a different number of added sections"))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The next section is the one of that name, which the original lacks.
+    /// Checks that the next section is the one called `name`, which the original lacks.
     pub(super) fn created<'s>(
         &self,
         name: &str,
@@ -61,7 +66,7 @@ impl Pair<'_, '_> {
     ) -> Result<()> {
         let Some(section) = sections.next_if(|s| s.name == Some(name)) else {
             let at = sections.peek().map_or(self.new.bytes().len(), |s| s.whole.start);
-            return Err(fail(at, format!("the section {name} is not where it should be")));
+            return Err(fail(at, format!("the section {name} is missing or misplaced")));
         };
         match name {
             NAME => self.holds(section, &names::relocate(self.old, expected.naming, None)),
@@ -69,21 +74,21 @@ impl Pair<'_, '_> {
         }
     }
 
-    /// The section holds this, behind its name.
+    /// Checks that the section has the contents `data` after its name.
     pub(super) fn holds(&self, section: &Section<'_>, data: &[u8]) -> Result<()> {
         let name = section.name.unwrap_or_default();
         match self.new.bytes()[section.contents.clone()] == [&encoded(name.as_bytes()), data].concat() {
             true => Ok(()),
-            false => Err(fail(section.whole.start, format!("the section {name} does not say what it has to"))),
+            false => Err(fail(section.whole.start, format!("the section {name} does not have the expected contents"))),
         }
     }
 
-    /// Whoever made the module did, and we hooked it; in which version is nobody's to know.
+    /// Checks that `producers` lists the original's producers and wasmtrace, in any version.
     pub(super) fn producers(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
         match producers::with_us(self.old, a, self.version(b)) {
             Some(data) => self.holds(b, &data),
             None if self.old.bytes()[a.contents.clone()] == self.new.bytes()[b.contents.clone()] => Ok(()),
-            None => Err(fail(b.whole.start, "a section changed that has no reason to")),
+            None => Err(fail(b.whole.start, "a section changed that hooks do not affect")),
         }
     }
 
@@ -91,8 +96,8 @@ impl Pair<'_, '_> {
         producers::version_in(self.new, section).unwrap_or(producers::VERSION)
     }
 
-    /// The Manifest calls functions what the original calls them. (Names out of DWARF are left out: whether they are known
-    /// depends on how the compiler was built.)
+    /// Checks that the Manifest has the original's names. Names from DWARF are not checked: they depend on the
+    /// features with which the compiler was built.
     pub(super) fn labels(&self, manifest: &Manifest) -> Result<()> {
         let labels = crate::label::label(self.old);
         for probe in &manifest.probes {
@@ -103,16 +108,17 @@ impl Pair<'_, '_> {
             };
             let source = labels[func].source;
             let certain = matches!(source, Source::Import | Source::NameSection | Source::Export);
-            // What has no name of its own may have it from a debug file, whose names come before those of exports.
+            // If a function has no name of its own, its name may come from a debug file. Such a name takes precedence
+            // over that of an export.
             let from_elsewhere = source == Source::Export && probe.label.source == Source::NameSection;
             if certain && !from_elsewhere && labels[func].name != probe.label.name {
-                return Err(fail(8, format!("the Manifest gives function {} another name", func.0)));
+                return Err(fail(8, format!("the Manifest gives function {} a different name", func.0)));
             }
         }
         Ok(())
     }
 
-    /// Names: every function that had one has it still, and every hooked function has one.
+    /// Checks that every function kept its name, and that every hooked function has a name.
     pub(super) fn names(&self, hooked: &[ProbeId]) -> Result<()> {
         let old = function_names(self.old, self.old.func_count(), &mut Vec::new());
         let new = function_names(self.new, self.new.func_count(), &mut Vec::new());
@@ -129,7 +135,7 @@ impl Pair<'_, '_> {
         }
     }
 
-    /// The hooked functions as they are called now.
+    /// The hooked functions with their names in the instrumented module.
     pub(super) fn named(&self, hooked: &[ProbeId]) -> Vec<Probe> {
         let names = function_names(self.new, self.new.func_count(), &mut Vec::new());
         let label = |id: &ProbeId| {

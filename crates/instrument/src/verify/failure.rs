@@ -1,4 +1,4 @@
-//! What the check has found wrong.
+//! The error of a failed check.
 
 use wasmtrace_abi::error::{Error, ErrorKind};
 

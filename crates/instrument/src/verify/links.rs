@@ -1,4 +1,4 @@
-//! Sections that tie a module to other files: which source map, which debug file, which build.
+//! Checks the sections that link a module to other files: its source map, its debug file and its build id.
 
 use super::pair::Pair;
 use crate::links::{BUILD_ID, DEBUG_FILE, SOURCE_MAP, build_id, named_by};
@@ -8,20 +8,20 @@ use crate::relocate::sourcemap::{SourceMap, url};
 use crate::verify::failure::fail;
 use wasmtrace_abi::error::Result;
 
-/// Whether a section may come, go and hold another URL.
+/// Whether the section is a link, which may be added, left out or changed.
 pub(super) fn is_link(section: &Section<'_>) -> bool {
     matches!(section.name, Some(SOURCE_MAP | DEBUG_FILE))
 }
 
 impl Pair<'_, '_> {
-    /// A link holds a URL, once; a source map that is in the module says of the code what it said before. (Of what is in
-    /// files this knows nothing.)
+    /// Checks that each link section holds one URL and occurs once. A source map inside of the module must describe
+    /// the moved code as it described the original code. Separate files are not read.
     pub(super) fn links(&self, offsets: &OffsetMap) -> Result<()> {
         for name in [SOURCE_MAP, DEBUG_FILE] {
             let Some(section) = self.new.custom(name) else { continue };
             let at = section.whole.start;
             let Some(url) = named_by(self.new, name).filter(|_| self.new.customs(name).count() == 1) else {
-                return Err(fail(at, format!("the section {name} is not one URL")));
+                return Err(fail(at, format!("the section {name} does not hold exactly one URL")));
             };
             if !url::is_data(url) {
                 continue;
@@ -32,13 +32,13 @@ impl Pair<'_, '_> {
                 Some(map.relocate_data(old, offsets, (start(self.old), start(self.new))))
             });
             if relocated.as_deref() != Some(url) {
-                return Err(fail(at, "a source map in the module that does not follow the code"));
+                return Err(fail(at, "the source map in the module does not follow the code"));
             }
         }
         Ok(())
     }
 
-    /// The id of the output is the one that follows from that of the input and from the code.
+    /// Checks that the build id of the output follows from the build id of the input and from the code.
     pub(super) fn build_id(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
         let data = &self.new.bytes()[b.data.clone()];
         let same = match (build_id(self.old), self.new.section(id::CODE)) {
@@ -50,6 +50,6 @@ impl Pair<'_, '_> {
             }
             _ => data == &self.old.bytes()[a.data.clone()],
         };
-        if same { Ok(()) } else { Err(fail(b.whole.start, format!("the {BUILD_ID} is not that of this output"))) }
+        if same { Ok(()) } else { Err(fail(b.whole.start, format!("the {BUILD_ID} does not belong to this output"))) }
     }
 }

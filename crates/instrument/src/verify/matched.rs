@@ -1,4 +1,4 @@
-//! One body beside its original, as far as it has been compared.
+//! The comparison of one body with its original.
 
 use std::ops::Range;
 
@@ -12,29 +12,29 @@ use crate::mapping::Insertion;
 use crate::module::FuncIdx;
 use wasmtrace_abi::error::Result;
 
-/// What has been found so far.
+/// The state of the comparison.
 pub(super) struct Matched<'p, 'c, 'a> {
     pair: &'p Pair<'c, 'a>,
     func: FuncIdx,
     hooked: Option<Hooked>,
-    /// Where the bodies start.
+    /// The start of the original body and the start of the instrumented body.
     starts: Range<usize>,
-    /// The labels that are open in the original.
+    /// The open labels of the original.
     labels: Vec<Label>,
-    /// How many labels the original has opened.
+    /// The number of labels that the original has opened.
     opened: u32,
-    /// Whether hooks could not be written that others of its kind have.
+    /// Whether hooks may be missing, because they could not be written into this body.
     pub(super) may_lack: bool,
-    /// Whether catch sites have hooks, which have bytes.
+    /// Whether the catch sites of this body have hooks.
     reports_catches: bool,
     pub(super) hook_labels: Vec<u32>,
     pub(super) memory_grows: usize,
-    /// For each operator of the original: its offset from the body's start, before and after.
+    /// For each operator of the original: its offset from the start of the body, before and after.
     pub(super) places: Vec<(u32, u32)>,
     pub(super) growths: Vec<Insertion>,
 }
 
-/// The hooks before an operator, and that operator in the hooked body.
+/// An operator of the instrumented body and the hooks before it.
 pub(super) struct Before<'a> {
     hooks: Vec<Hook>,
     operator: Operator<'a>,
@@ -62,7 +62,7 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
         if let Some(Hooked { frame, wrapper, .. }) = hooked
             && frame.id.is_none()
         {
-            // The section `name` counts those around a body for functions with a probe alone.
+            // For functions with a probe, the section `name` already counts the labels at the start of a body.
             hook_labels.extend(std::iter::repeat_n(0, (pair.code.labels().0 + wrapper.labels()) as usize));
         }
         Ok(Matched {
@@ -81,21 +81,21 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
         })
     }
 
-    /// Bytes were added at that offset of the original.
+    /// Records that `by` bytes were added at the file offset `at` of the original.
     pub(super) fn grown(&mut self, at: usize, by: usize, inserted: bool) {
         if by > 0 {
             self.growths.push(Insertion { at: (at - self.starts.start) as u32, by: by as u32, inserted });
         }
     }
 
-    /// Reads up to the operator that is at the offset `at` in the original.
+    /// Reads the next operator and the hooks before it. `at` is the file offset of that operator in the original.
     pub(super) fn hooks_before(&mut self, erased: &mut Erasure<'a>, at: usize) -> Result<Before<'a>> {
         let mut hooks: Vec<Hook> = Vec::new();
         loop {
             match erased.next()? {
                 Some(Piece::Hook(hook, range)) => {
                     if hooks.last().is_some_and(|last| *last >= hook) {
-                        return Err(fail(range.start, "hooks in another order than they are written"));
+                        return Err(fail(range.start, "hooks are in the wrong order"));
                     }
                     self.grown(at, range.len(), true);
                     hooks.push(hook);
@@ -106,7 +106,8 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
         }
     }
 
-    /// Follows the labels past the operator `behind`: wherever an exception may have brought the function, it reports that.
+    /// Updates the labels for the operator `behind`, which precedes `before`. Checks that the body reports each
+    /// possible catch, and no other.
     pub(super) fn follow(&mut self, behind: Option<&Operator<'_>>, before: &Before<'_>) -> Result<()> {
         let reports = before.has(Hook::Caught);
         let Some(behind) = behind else { return self.nothing_caught(reports, before) };
@@ -127,7 +128,7 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
 
     fn nothing_caught(&self, reports: bool, before: &Before<'_>) -> Result<()> {
         match reports {
-            true => Err(fail(before.range.start, "a hook reports a caught exception where none can be")),
+            true => Err(fail(before.range.start, "a hook reports a caught exception where none is possible")),
             false => Ok(()),
         }
     }
@@ -136,13 +137,13 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
         self.hook_labels.extend(std::iter::repeat_n(self.opened, count as usize));
     }
 
-    /// The hooks before an operator are those that it must have, and no others.
+    /// Checks that the hooks before an operator are the required ones.
     pub(super) fn belong(&mut self, operator: &Operator<'_>, before: &Before<'_>) -> Result<()> {
         let (code, at) = (&self.pair.code, before.range.start);
         let leaves = self.hooked.is_some_and(|hooked| !code.leave(hooked.frame).is_empty());
         let (mut must, mut may) = (None, None);
         if is_tail_call(operator) {
-            must = leaves.then_some((Hook::Leave, "a tail call without an exit before it"));
+            must = leaves.then_some((Hook::Leave, "a tail call has no exit hook before it"));
         } else if matches!(operator, Operator::Unreachable) && code.exits_all().is_some() {
             match self.may_lack {
                 true => may = Some(Hook::ExitAll),
@@ -152,7 +153,7 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
             may = Some(Hook::Grow);
         } else if self.is_last(operator) && self.hooked.is_some() {
             let caught = self.labels[0].named && self.reports_catches;
-            must = Some((Hook::Close(caught), "something stands between EXIT and the end of a body"));
+            must = Some((Hook::Close(caught), "the body has other code after its wrapper"));
         }
         if let Some((hook, missing)) = must
             && !before.has(hook)
@@ -166,7 +167,7 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
                 || must.is_some_and(|(m, _)| m == **hook)
         };
         if before.hooks.iter().any(|hook| !known(&hook)) {
-            return Err(fail(at, "a hook where none belongs"));
+            return Err(fail(at, "a hook is misplaced"));
         }
         if before.has(Hook::Leave) {
             self.add_labels(code.labels().1);
@@ -175,18 +176,18 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
         Ok(())
     }
 
-    /// Whether an operator is the `end` of the function.
+    /// Whether the operator is the last `end` of the function.
     fn is_last(&self, operator: &Operator<'_>) -> bool {
         self.labels.len() == 1 && matches!(operator, Operator::End)
     }
 
-    /// The operator is that of the original, but for its function index, and for what was a `return`.
+    /// Checks that the operator is the original one, except for its function index, or a branch instead of a `return`.
     pub(super) fn same(&mut self, old: &Operator<'_>, range: Range<usize>, before: &Before<'_>) -> Result<()> {
         let (new, at) = (&before.operator, before.range.start);
         self.places.push(((range.start - self.starts.start) as u32, (at - self.starts.end) as u32));
         let depth = self.labels.len() as u32 - 1;
         let is_return = matches!(old, Operator::Return);
-        // A number that became longer stands behind the operator's first byte; what was a `return` is longer as a whole.
+        // A number starts after the first byte of its operator. A replaced `return` grows as a whole.
         let longer = before.range.len().saturating_sub(range.len());
         self.grown(if is_return { range.start } else { range.start + 1 }, longer, false);
         let pair = self.pair;
@@ -194,7 +195,7 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
             (Operator::Return, Operator::Br { relative_depth })
                 if self.hooked.is_some() && *relative_depth == depth => {}
             (Operator::Return, _) if self.hooked.is_some() => {
-                return Err(fail(at, "a return that does not pass the exit"));
+                return Err(fail(at, "a return does not pass the exit hook"));
             }
             (Operator::Call { function_index: x }, Operator::Call { function_index: y })
             | (Operator::ReturnCall { function_index: x }, Operator::ReturnCall { function_index: y })

@@ -1,4 +1,4 @@
-//! `metadata.code.*`: the same notes on the same instructions.
+//! Checks `metadata.code.*`: the same notes belong to the same instructions.
 
 use wasmparser::BinaryReader;
 
@@ -9,10 +9,10 @@ use wasmtrace_abi::error::Result;
 
 const PREFIX: &str = "metadata.code.";
 
-/// This kind lists functions with their frequencies.
+/// The section that lists called functions with their frequencies.
 const CALL_TARGETS: &str = "metadata.code.call_targets";
 
-/// The notes on one function: for each, its offset from the start of the body and what it says.
+/// The notes on one function: for each, its offset from the start of the body and its contents.
 struct OnFunction<'a> {
     func: u32,
     notes: Vec<(u32, &'a [u8])>,
@@ -22,7 +22,8 @@ pub(super) fn is_notes(section: &Section<'_>) -> bool {
     section.name.is_some_and(|name| name.starts_with(PREFIX))
 }
 
-/// Whether each note is on a byte of a body, and all can be read. Those of other sections are left out.
+/// Whether the section can be read and each note belongs to a byte of a body. Otherwise the output does not have the
+/// section.
 pub(super) fn fit(module: &Module<'_>, section: &Section<'_>) -> bool {
     let Ok(all) = read(module, section) else { return false };
     all.iter().all(|on| {
@@ -50,9 +51,10 @@ fn read<'a>(module: &Module<'a>, section: &Section<'_>) -> Result<Vec<OnFunction
 }
 
 impl Pair<'_, '_> {
-    /// `places`: for each body, where its operators were and are.
+    /// Checks that the notes follow their instructions. `places` has, for each body, the old and new offsets of its
+    /// operators.
     pub(super) fn notes(&self, a: &Section<'_>, b: &Section<'_>, places: &[Vec<(u32, u32)>]) -> Result<()> {
-        let differs = || fail(b.data.start, "a note on an instruction is not where the instruction is");
+        let differs = || fail(b.data.start, "a note does not follow its instruction");
         let (old, new) = (read(self.old, a)?, read(self.new, b)?);
         if old.len() != new.len() {
             return Err(differs());
@@ -63,7 +65,7 @@ impl Pair<'_, '_> {
             }
             let places = &places[(x.func - self.from) as usize];
             for ((before, x), (after, y)) in x.notes.iter().zip(&y.notes) {
-                // An offset that is no operator's start is only asked to stay at its place between operators.
+                // If an offset is not the start of an operator, only its contents are compared.
                 if let Ok(found) = places.binary_search_by_key(before, |(old, _)| *old)
                     && places[found].1 != *after
                 {
@@ -87,7 +89,7 @@ impl Pair<'_, '_> {
     }
 }
 
-/// Pairs of a function and a frequency.
+/// Decodes pairs of a function and a frequency.
 fn flat(numbers: &[u8]) -> Result<Vec<u32>> {
     let mut reader = BinaryReader::new(numbers, 0);
     let mut read = Vec::new();

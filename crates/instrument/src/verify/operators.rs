@@ -1,20 +1,21 @@
-//! The operators of one body, and its labels and locals.
+//! Walks over the operators, labels and locals of one body.
 
 use wasmparser::{Catch, Operator, OperatorsReader};
 
 use crate::module::{FuncIdx, Module};
 use wasmtrace_abi::error::Result;
 
-/// A label that is open in a body.
+/// An open label of a body.
 #[derive(Default)]
 pub(super) struct Label {
-    /// At the head of a loop: whether the function tells there. Whether it must is known only further on.
+    /// For the label of a loop, whether the function reports a catch at its head. Whether it must is only known later.
     told: Option<bool>,
-    /// Whether a clause names it.
+    /// Whether a clause of a `try_table` names the label.
     pub(super) named: bool,
 }
 
-/// Follows the labels of a body past one operator. Returns whether CAUGHT stands behind it, where `tells` says that it could.
+/// Updates `labels` for one operator. Returns whether CAUGHT must follow the operator. `tells` says whether a catch
+/// report follows it in the instrumented body.
 pub(super) fn catches_behind(
     operator: &Operator<'_>,
     labels: &mut Vec<Label>,
@@ -28,10 +29,10 @@ pub(super) fn catches_behind(
         Operator::Block { .. } | Operator::If { .. } | Operator::Try { .. } => labels.push(Label::default()),
         Operator::TryTable { try_table } => {
             for clause in &try_table.catches {
-                // Clauses stand outside of the block that they belong to.
+                // A clause counts labels from outside of its block.
                 let named = labels.len() - 1 - label_of(clause) as usize;
                 if labels[named].told == Some(false) {
-                    return Err("an exception lands at the head of a loop, and the function does not tell");
+                    return Err("the function does not report an exception caught at the head of a loop");
                 }
                 labels[named].named = true;
             }
@@ -39,7 +40,7 @@ pub(super) fn catches_behind(
         }
         Operator::Catch { .. } | Operator::CatchAll => return Ok(true),
         Operator::End | Operator::Delegate { .. } => {
-            let closed = labels.pop().expect("validated: blocks are guarded");
+            let closed = labels.pop().expect("validated: blocks are balanced");
             return Ok(closed.named && closed.told.is_none());
         }
         _ => {}
@@ -70,7 +71,7 @@ pub(super) fn catches(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether another function or the host may be called while a function runs.
+/// Whether another function or the host can run while the function runs.
 pub(super) fn calls(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
     for operator in module.body_reader(func).get_operators_reader()? {
         match operator? {
@@ -79,7 +80,7 @@ pub(super) fn calls(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
                 return Ok(true);
             }
             Operator::Suspend { .. } | Operator::Switch { .. } | Operator::MemoryGrow { mem: 0 } => return Ok(true),
-            // An epoch callback may run there.
+            // An epoch callback can run there.
             Operator::Loop { .. } => return Ok(true),
             operator if is_tail_call(&operator) => return Ok(true),
             _ => {}
@@ -100,7 +101,7 @@ pub(super) fn is_tail_call(operator: &Operator<'_>) -> bool {
     )
 }
 
-/// The locals, as runs of one type: a body of a few bytes may declare 50,000.
+/// The locals as runs of one type: a body of a few bytes may declare 50,000 locals.
 pub(super) fn locals_of(module: &Module<'_>, func: FuncIdx) -> Result<Vec<(u32, wasmparser::ValType)>> {
     let mut runs = Vec::new();
     for group in module.body_reader(func).get_locals_reader()? {
@@ -118,12 +119,12 @@ pub(super) fn add_locals(runs: &mut Vec<(u32, wasmparser::ValType)>, count: u32,
     }
 }
 
-/// The operators of one body, with a look ahead.
+/// A walk over the operators of one body.
 pub(super) struct Walk<'a> {
     file: &'a [u8],
     operators: OperatorsReader<'a>,
     pub(super) locals: u32,
-    /// Where the first operator is.
+    /// The file offset of the first operator.
     pub(super) first: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The original and the hooked module, and how they belong together.
+//! The original and the instrumented module, and the correspondence of their functions.
 
 use wasmparser::Operator;
 
@@ -11,29 +11,29 @@ use crate::module::{FuncIdx, Module};
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::hook::HookSet;
 
-/// Both modules.
+/// The original and the instrumented module.
 pub(super) struct Pair<'p, 'a> {
     pub(super) old: &'p Module<'a>,
     pub(super) new: &'p Module<'a>,
     pub(super) from: u32,
     pub(super) by: u32,
-    /// Imported functions that have a trampoline, and the trampolines.
+    /// The imported functions that have a trampoline, each with the index of its trampoline.
     pub(super) trampolines: Vec<(u32, u32)>,
     pub(super) code: HookCode,
     pub(super) set: HookSet,
-    /// What exits all open calls before the module is left, if there is that.
+    /// The exit guard, if the module has one.
     pub(super) exit_guard: Option<ExitGuard>,
-    /// The imported functions that have a trampoline for that.
+    /// The imported functions that have a trampoline for the exit guard.
     pub(super) roles: Vec<(u32, Role)>,
 }
 
 impl Pair<'_, '_> {
-    /// Where a function went.
+    /// The new index of a function of the original.
     pub(super) fn place(&self, func: u32) -> u32 {
         if func < self.from { func } else { func + self.by }
     }
 
-    /// What a reference to a function became.
+    /// The new target of a reference to a function of the original.
     pub(super) fn moved(&self, func: u32) -> u32 {
         match self.trampolines.binary_search_by_key(&func, |(import, _)| *import) {
             Ok(found) => self.trampolines[found].1,
@@ -41,9 +41,9 @@ impl Pair<'_, '_> {
         }
     }
 
-    /// Whether a body that has no hooks may pass the size that engines accept, if it had them.
+    /// Whether a body without hooks may be too large for engines if it had hooks.
     pub(super) fn may_be_too_large(&self, func: FuncIdx) -> Result<bool> {
-        // More than hooks take in one place, and at both ends of a body.
+        // These bounds exceed the size of the hooks at one place, and at both ends of a body.
         let with = |places: usize| self.new.body(func).len() + 24 * places + 160;
         if with(self.new.body(func).len()) <= MAX_BODY {
             return Ok(false);

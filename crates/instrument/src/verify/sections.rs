@@ -1,4 +1,4 @@
-//! Everything but bodies: entry by entry, as wasmparser reads them.
+//! Compares everything except bodies, entry by entry, as wasmparser reads it.
 
 use wasmparser::{ConstExpr, Operator};
 
@@ -17,10 +17,10 @@ use wasmtrace_abi::error::Result;
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
 
 impl Pair<'_, '_> {
-    /// Compares everything but bodies.
+    /// Compares everything except bodies.
     pub(super) fn sections(&self, expected: &Expected<'_>) -> Result<()> {
         let Expected { places, dwarf, .. } = expected;
-        // What came into being holds what was appended to nothing, which `imports`, `buffer` and `guarding` have looked at.
+        // A created section only holds appended entries, which `imports`, `buffer` and `guarding` check.
         let guards_exits = self.exit_guard.is_some();
         let grows = |id| match id {
             id::IMPORT => true,
@@ -32,11 +32,11 @@ impl Pair<'_, '_> {
         let created_count = self.new.sections().iter().filter(created).count();
         let mut new = self.new.sections().iter().filter(|s| !created(s)).peekable();
         let mut names_before = 0;
-        // Those that the original lacks, and that stand before one that it has.
+        // Created sections that precede a section of the original.
         let mut before = Vec::new();
         for a in self.old.sections() {
             if is_link(a) {
-                // Readers take the first. It may name another file, which `links` looks at, or be left out.
+                // Readers use the first link. It may name another file, which `links` checks, or be left out.
                 let is_first = self.old.custom(a.name.unwrap_or_default()).is_some_and(|first| first.whole == a.whole);
                 new.next_if(|b| is_first && b.name == a.name);
                 continue;
@@ -45,7 +45,7 @@ impl Pair<'_, '_> {
                 names_before += 1;
             }
             if a.name == Some(MANIFEST_SECTION) || a.name == Some(NAME) && names_before > 1 {
-                continue; // hosts take one name section, and a Manifest speaks of one module
+                continue; // hosts use one name section, and a Manifest describes one module
             }
             if is_notes(a) && !notes::fit(self.old, a) {
                 continue; // left out
@@ -59,13 +59,13 @@ impl Pair<'_, '_> {
                     before.push(name);
                 }
             }
-            let Some(b) = new.next() else { return Err(fail(self.new.bytes().len(), "a section is gone")) };
+            let Some(b) = new.next() else { return Err(fail(self.new.bytes().len(), "a section is missing")) };
             if (a.id, a.name) != (b.id, b.name) {
                 return Err(fail(b.whole.start, "the order of sections changed"));
             }
             if let Some(Change::Patched(patches)) = dwarf.change(a.whole.start) {
                 if patches.apply(&self.old.bytes()[a.data.clone()]) != self.new.bytes()[b.data.clone()] {
-                    return Err(fail(b.whole.start, "debug information that does not follow the code"));
+                    return Err(fail(b.whole.start, "the debug information does not follow the code"));
                 }
                 continue;
             }
@@ -83,25 +83,27 @@ impl Pair<'_, '_> {
                 id::CUSTOM if a.name == Some(PRODUCERS) => self.producers(a, b)?,
                 id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA => self.entries(a, b)?,
                 _ if raw_same => {}
-                _ => return Err(fail(b.whole.start, "a section changed that has no reason to")),
+                _ => return Err(fail(b.whole.start, "a section changed that hooks do not affect")),
             }
         }
         self.behind(new, created_count + before.len(), &before, expected)
     }
 
-    /// What the module uses is named as before, and what hooks use among it.
+    /// Checks that `target_features` lists the features of the original and those that hooks add.
     fn features(&self, a: &Section<'_>, b: &Section<'_>, rethrows: bool) -> Result<()> {
         let second_memory = self.set.has_buffer() && !self.old.memories().is_empty();
         let hooks = target_features::used_by_hooks(self.exit_guard.is_some(), rethrows, second_memory);
         let (before, after) = (&self.old.bytes()[a.data.clone()], &self.new.bytes()[b.data.clone()]);
         match target_features::with(before, &hooks) {
-            Some(named) if named != *after => Err(fail(b.whole.start, "other features are named than are used")),
-            None if before != after => Err(fail(b.whole.start, "other features are named than were")),
+            Some(named) if named != *after => {
+                Err(fail(b.whole.start, "the target features are not those that the module uses"))
+            }
+            None if before != after => Err(fail(b.whole.start, "the target features changed")),
             _ => Ok(()),
         }
     }
 
-    /// Types, imports, functions, memories: the original's stand at the beginning, byte for byte.
+    /// Checks that types, imports, functions or memories start with the original's entries, byte for byte.
     fn grown(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
         let items = |m: &Module<'_>, s: &Section<'_>| -> Result<(u32, usize)> {
             let mut r = m.reader(s.contents.clone());
@@ -111,12 +113,12 @@ impl Pair<'_, '_> {
         let old = &self.old.bytes()[a_start..a.contents.end];
         let same = self.new.bytes()[b_start..b.contents.end].starts_with(old);
         if after < before || !same {
-            return Err(fail(b.whole.start, "entries changed that should stand as they were"));
+            return Err(fail(b.whole.start, "entries of the original changed"));
         }
         Ok(())
     }
 
-    /// What is appended to a section is these entries, byte for byte; of those before them `entries` knows.
+    /// Checks that the appended entries of a section equal `bytes`. The entries before them are checked by `entries`.
     pub(super) fn appended(&self, id: u8, entries: u32, bytes: &[u8]) -> Result<()> {
         let count = |module: &Module<'_>| match module.section(id) {
             Some(section) => module.reader(section.contents.clone()).read_var_u32().unwrap_or(0),
@@ -124,7 +126,7 @@ impl Pair<'_, '_> {
         };
         let before = count(self.old);
         let section = self.new.section(id).filter(|_| count(self.new) == before + entries);
-        let Some(section) = section else { return Err(fail(8, "what was appended is not what hooks need")) };
+        let Some(section) = section else { return Err(fail(8, "the appended entries are not those that hooks need")) };
         let mut r = self.new.reader(section.contents.clone());
         r.read_var_u32()?;
         for _ in 0..before {
@@ -136,11 +138,11 @@ impl Pair<'_, '_> {
         }
         match self.new.bytes()[r.original_position()..section.contents.end] == *bytes {
             true => Ok(()),
-            false => Err(fail(r.original_position(), "what was appended is not what hooks need")),
+            false => Err(fail(r.original_position(), "the appended entries are not those that hooks need")),
         }
     }
 
-    /// The first of two lists is the beginning of the other, as far as the original goes; all of it, where nothing is appended.
+    /// Checks that the list `y` starts with the items of `x`. Without an exit guard, both must have the same length.
     fn begins<'a, 'b, X: wasmparser::FromReader<'a>, Y: wasmparser::FromReader<'b>>(
         &self,
         x: wasmparser::SectionLimited<'a, X>,
@@ -157,7 +159,7 @@ impl Pair<'_, '_> {
         }
     }
 
-    /// Sections that hold function indices: entry by entry, as wasmparser reads them.
+    /// Compares sections that hold function indices, entry by entry.
     fn entries(&self, a: &Section<'_>, b: &Section<'_>) -> Result<()> {
         let differs = || fail(b.whole.start, "an entry changed in more than its function indices");
         let (ra, rb) = (self.old.reader(a.contents.clone()), self.new.reader(b.contents.clone()));
@@ -170,7 +172,7 @@ impl Pair<'_, '_> {
             }
             id::EXPORT => {
                 let (x, y) = (wasmparser::ExportSectionReader::new(ra)?, wasmparser::ExportSectionReader::new(rb)?);
-                // Of those behind, `buffer` knows.
+                // The entries after these are checked by `buffer`.
                 zip_first(x, y, b, self.old.all_exports().len(), |mut x, y| {
                     if x.kind == wasmparser::ExternalKind::Func {
                         x.index = self.moved(x.index);
@@ -269,7 +271,7 @@ fn zip<'a, 'b, X: wasmparser::FromReader<'a>, Y: wasmparser::FromReader<'b>>(
     zip_first(x, y, section, count, same)
 }
 
-/// The same for the first `count` items.
+/// Compares the first `count` items of two lists of the same kind.
 fn zip_first<'a, 'b, X: wasmparser::FromReader<'a>, Y: wasmparser::FromReader<'b>>(
     x: wasmparser::SectionLimited<'a, X>,
     y: wasmparser::SectionLimited<'b, Y>,

@@ -1,21 +1,25 @@
-//! Spans that the guest opens itself, on a host that looks at the innermost of all that is open alone.
+//! Spans that the guest opens itself, for hosts that only accept the exit of the innermost open call or span.
 //!
-//! A function may open a span and return, and another one may close it; and a program may end while spans are open. Such a host
-//! takes an exit that is not of the innermost for a mistake, and from then on everything is one. So a module that opens spans keeps
-//! them where it keeps its calls, and what it tells the host is nested:
+//! A function can open a span and return, and another function can close the span. A program can also end while spans
+//! are open. Such a host treats an exit that is not the innermost as an error, and then rejects every later exit. So a
+//! module that opens spans keeps them on the same stack as its calls. It reports to the host in nested order:
 //!
-//! - The exit of a call that has left spans open *waits* for them, and is told behind theirs.
-//! - The exit of a span that calls stand on waits for those. But if another span is opened meanwhile, as a helper does that ends
-//!   one phase and begins the next, those calls are exited first: they stay where they were as calls that are *gone*, whose own
-//!   exits are told to nobody.
-//! - An exit of a span where none is open is told to nobody.
-//! - When the outermost call returns, what it has left open is exited: nothing tells the module of a later end. What stands below
-//!   it, opened by functions that are not hooked, is theirs. An exit before a tail call is not the outermost's return.
+//! - If a call leaves spans open, its exit *waits* for them. It is reported after their exits.
+//! - If calls are open on top of a span, the exit of the span waits for them. But a helper may end one phase and begin
+//!   the next, so that another span is opened before these calls return. Then these calls are exited before that span.
+//!   They stay on the stack as calls that are *gone*, and their later exits are not reported.
+//! - If no span is open, the exit of a span is not reported.
+//! - When the outermost call returns, everything that it left open is exited, because the module cannot see a later
+//!   end. Spans below that call were opened by functions that are not hooked, and stay open. An exit before a tail
+//!   call is not the return of the outermost call.
 //!
-//! A slot of the table holds null for a span, as it holds a thunk for a call; and another slot follows each, which holds what is
-//! not null if the exit waits. What waits is never the innermost, since it is told then. In a helper that opens a span the span
-//! is so a part of the helper, which takes as long. The road not taken is to close the span early and to open it again in the
-//! caller: its name may not be there any more.
+//! Each entry of the stack takes two slots of the table. The first slot holds null for a span, or the thunk of a call.
+//! The second slot is not null if the exit waits. A waiting entry is never the innermost, because it would then be
+//! reported.
+//!
+//! If a helper opens a span, the span becomes a part of the helper's call, which lasts as long as the span. The
+//! alternative is to close the span early and to open it again in the caller. But the name of the span may no longer
+//! be in memory then.
 //!
 //! ```wat
 //! (global $calls (mut i32) …)   ;; that run, and do not wait
@@ -45,19 +49,20 @@
 //! (func $gone)  ;; the thunk of a call whose exit has been told
 //! ```
 //!
-//! Beyond what the table holds nothing is known, and each exit is taken for one of the innermost.
+//! Entries beyond the size of the table are not recorded. The exit of such an entry is treated as the exit of the
+//! innermost.
 
 use super::indices::{CALLS, CLOSE, CLOSED, ExitGuard, LEAVE, OPEN, SETTLE, SPAN_FUNCTIONS, Spans, TELL};
 use super::stack::{Step, body};
 use wasm_encoder::{BlockType, HeapType, InstructionSink};
 
 impl Spans {
-    /// The types of the functions; `plain` is `() -> ()`, `takes` is `(i32) -> ()`.
+    /// The types of the functions for spans. `plain` is `() -> ()`, `takes` is `(i32) -> ()`.
     pub(super) fn types(&self, plain: u32, takes: u32) -> [u32; SPAN_FUNCTIONS as usize] {
         [takes, plain, self.answers, plain, plain, takes, plain]
     }
 
-    /// The body of each function that is no thunk, with its size field.
+    /// The bodies of all functions except the thunks, each with its size field.
     pub(super) fn bodies(&self, exit_guard: &ExitGuard) -> Vec<Vec<u8>> {
         let own = [
             Spans::leave,
@@ -85,7 +90,7 @@ impl Spans {
             let calls = exit_guard.global + CALLS;
             code.global_get(calls).i32_const(1).i32_eq().i32_eqz().if_(BlockType::Empty);
             code.local_get(0).call(exit_guard.first + LEAVE).return_().end();
-            // Where there is no call in the table, all of it is others'.
+            // If the table holds no call, all its entries belong to functions that are not hooked.
             code.loop_(BlockType::Empty);
             code.local_get(1).global_get(exit_guard.global).i32_lt_u().if_(BlockType::Empty);
             code.local_get(1).table_size(exit_guard.stack()).i32_lt_u().if_(BlockType::Empty);
@@ -204,7 +209,7 @@ impl Spans {
     }
 }
 
-/// One more or one less of what that global counts.
+/// Adds one to a counter, or subtracts one. `global` is the counter's offset from the global of the depth.
 fn count(exit_guard: &ExitGuard, global: u32, by: Step, code: &mut InstructionSink<'_>) {
     let global = exit_guard.global + global;
     code.global_get(global).i32_const(1);
@@ -215,20 +220,21 @@ fn return_if_none(exit_guard: &ExitGuard, global: u32, code: &mut InstructionSin
     code.global_get(exit_guard.global + global).i32_eqz().if_(BlockType::Empty).return_().end();
 }
 
-/// Whether the exit of what was popped has waited.
+/// Whether the exit of the popped entry has waited.
 fn waits(exit_guard: &ExitGuard, code: &mut InstructionSink<'_>) {
     code.global_get(exit_guard.global).i32_const(1).i32_add().table_get(exit_guard.stack());
     code.ref_is_null().i32_eqz();
 }
 
-/// What is looked for among all that is open.
+/// The kind of entry to find on the stack.
 #[derive(PartialEq)]
 enum Wanted {
     Call,
     Span,
 }
 
-/// Makes the local the slot of the innermost that does not wait. If there is none, the function returns, of a span with 0.
+/// Sets the local to the slot of the innermost entry of this kind that does not wait. If there is none, the function
+/// returns; when looking for a span, it returns 0.
 fn find(exit_guard: &ExitGuard, local: u32, what: Wanted, code: &mut InstructionSink<'_>) {
     let stack = exit_guard.stack();
     code.global_get(exit_guard.global).local_set(local).loop_(BlockType::Empty);
@@ -247,7 +253,7 @@ fn find(exit_guard: &ExitGuard, local: u32, what: Wanted, code: &mut Instruction
     code.ref_is_null().i32_eqz().br_if(0).end();
 }
 
-/// Writes down that the exit of the slot in the local waits.
+/// Marks the entry in the local as waiting.
 fn wait(exit_guard: &ExitGuard, local: u32, code: &mut InstructionSink<'_>) {
     code.local_get(local).i32_const(1).i32_add();
     code.i32_const(0).table_get(exit_guard.table).table_set(exit_guard.stack());

@@ -1,4 +1,4 @@
-//! The stack of open calls and spans: what its functions are made of.
+//! Operators of the stack of open calls and spans, of which the guard's functions are built.
 
 use wasm_encoder::{BlockType, Encode, HeapType, InstructionSink};
 
@@ -9,7 +9,7 @@ impl ExitGuard {
         self.table + 1
     }
 
-    /// How many slots a call takes.
+    /// The number of slots per entry.
     pub(super) fn step(&self) -> u32 {
         1 + self.spans.is_some() as u32
     }
@@ -21,7 +21,7 @@ impl ExitGuard {
         });
     }
 
-    /// Keeps one more, which `what` leaves on the operand stack, if there is room.
+    /// Pushes an entry if there is room. `what` leaves the entry on the operand stack.
     pub(super) fn push(&self, code: &mut InstructionSink<'_>, what: impl FnOnce(&mut InstructionSink<'_>)) {
         let stack = self.stack();
         code.global_get(self.global).table_size(stack).i32_ge_u().if_(BlockType::Empty);
@@ -51,13 +51,14 @@ impl ExitGuard {
         self.ids.first().map_or(0, |id| id.0)
     }
 
-    /// How many slots `$thunks` has for ids. Behind them stands what calls become that are gone, if the module opens spans.
+    /// The number of slots of `$thunks` for ids. If the module opens spans, one more slot follows, for the thunk of
+    /// calls that are gone.
     pub(super) fn thunks(&self) -> u32 {
         self.ids.last().map_or(0, |last| last.0 - self.lowest() + 1)
     }
 }
 
-/// By what a global changes.
+/// The direction in which a global changes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
     Add,
@@ -73,7 +74,7 @@ impl Step {
     }
 }
 
-/// A body with so many locals of type `i32`, with its size field.
+/// A body with `locals` locals of type `i32`, with its size field.
 pub(super) fn body(locals: u8, write: impl FnOnce(&mut InstructionSink<'_>)) -> Vec<u8> {
     let mut code = if locals == 0 { vec![0] } else { vec![1, locals, 0x7f] };
     let mut sink = InstructionSink::new(&mut code);
