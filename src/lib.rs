@@ -1,5 +1,7 @@
-//! Automatic instrumentation for WebAssembly: hooks the entry and every way out of every function of any `.wasm`, runs
-//! the result, and shows where the work went.
+//! Automatic instrumentation for WebAssembly. wasmtrace inserts hooks at the entry and at every exit of the functions of a
+//! WebAssembly module, runs the module, and shows where the time went.
+//!
+//! The input is a core module in the binary format; components are not supported. The pipeline is:
 //!
 //! ```text
 //!  &[u8] ─parse→ Module ─label→ Labels ─select→ Plan ─rewrite→ Rewritten { wasm, offsets, manifest }
@@ -7,12 +9,21 @@
 //!                    wasm ─runtime→ Events ─trace→ Spans, Profile ─export→ io::Write
 //! ```
 //!
-//! The stages of the compiler are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
-//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`verify::verify`] proves of an output that it
-//! is its input plus hooks, and [`strip()`] gives the input back, byte for byte. [`hook`] is the contract that the compiler
-//! and a host share. The features `trace`, `runtime` and `otlp` add the other half: [`runtime::run`], which runs a
-//! module under wasmtime, [`runtime::embed`] for hosts that do so themselves, [`export`], which writes what was seen, and
-//! [`otlp`], which sends it.
+//! # The compiler
+//! [`instrument`] runs four stages, each a function that borrows the results of the earlier ones: [`module::parse`],
+//! [`label::label`], [`select::select`], [`rewrite::rewrite`]. [`verify::verify`] proves that an output is its input plus
+//! hooks. [`strip()`] restores the input, byte for byte. [`hook`] is the interface between a hooked module and its host.
+//!
+//! # The runtime
+//! These modules are behind the features `trace`, `runtime` and `otlp`:
+//!
+//! - [`runtime::run`] runs a hooked module under wasmtime and passes on its events.
+//! - [`runtime::embed`] records events in hosts that use wasmtime themselves.
+//! - [`trace`] builds spans and call trees from events, and reads and writes recordings.
+//! - [`export`] writes traces in the formats of other tools.
+//! - [`otlp`] sends recordings to tracing backends.
+//!
+//! # Example
 //!
 //! ```
 //! use wasmtrace::{Options, instrument, strip, verify};
@@ -37,14 +48,14 @@ pub use wasmtrace_runtime as runtime;
 #[cfg(feature = "trace")]
 pub use wasmtrace_trace::export;
 
-/// What a hooked module and its host agree on.
+/// The interface between a hooked module and its host: imports, the buffer, and the Manifest.
 pub mod hook {
     pub use wasmtrace_abi::buffer;
     pub use wasmtrace_abi::hook::*;
     pub use wasmtrace_abi::manifest::*;
 }
 
-/// What functions are called, and where their source stands.
+/// Names of functions and their source locations.
 pub mod label {
     pub use wasmtrace_abi::demangle;
     pub use wasmtrace_abi::label::{Label, Source};
@@ -52,7 +63,7 @@ pub mod label {
     pub use wasmtrace_instrument::label::*;
 }
 
-/// What hooks and the manual API see, and what is made of it.
+/// Events from hooks and the manual API, and their processing into spans, call trees and recordings.
 #[cfg(feature = "trace")]
 pub mod trace {
     pub use wasmtrace_trace::event::*;

@@ -257,7 +257,7 @@ fn a_handler_of_somebody_else_is_left_alone() {
     let (samples, outcome) = samples(&hooked(&wat::parse_str(SPINS).unwrap()), &config("run"));
     let kept = handler();
     set(libc::SIG_DFL);
-    assert_eq!(outcome.not_sampled.as_deref(), Some("something else in this process handles SIGPROF"));
+    assert_eq!(outcome.not_sampled.as_deref(), Some("this process already has a handler for SIGPROF"));
     // Another thread looks how far the guest has come.
     assert!(samples.iter().all(|sample| sample.place == Place::Seen) && !samples.is_empty());
     assert!(kept == theirs as *const () as usize && outcome.ending == RunOutcome::Returned);
@@ -579,9 +579,10 @@ fn one_core_and_no_timers() {
     let wat = tempfile::Builder::new().suffix(".wat").tempfile().unwrap();
     std::fs::write(&wat, SPINS).unwrap();
     let tool = env!("CARGO_BIN_EXE_wasmtrace");
-    for (around, said) in
-        [(&["taskset", "-c", "0"][..], " samples ("), (&["prlimit", "--sigpending=0"][..], "the system gives no timer")]
-    {
+    for (around, said) in [
+        (&["taskset", "-c", "0"][..], " samples ("),
+        (&["prlimit", "--sigpending=0"][..], "the system provides no timer"),
+    ] {
         let mut command = std::process::Command::new(around[0]);
         let out =
             command.args(&around[1..]).args([tool, "run", "--no-cache", "--invoke", "run"]).arg(wat.path()).output();

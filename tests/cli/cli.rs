@@ -90,8 +90,7 @@ fn a_pipe_by_name_is_no_file_to_push() {
     assert_works(&Command::new("mkfifo").arg(folder.path().join("fifo")).output().unwrap());
     let output =
         wasmtrace(folder.path(), &["push", "fifo", "--sink", "otlp:http://no-such-host.invalid"]).output().unwrap();
-    let said =
-        "wasmtrace: error: fifo is no ordinary file, and may have to be read twice: give it to `wasmtrace push -`\n";
+    let said = "wasmtrace: error: fifo is not a regular file and cannot be read twice: pipe it to `wasmtrace push -`\n";
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), said));
 }
 
@@ -116,7 +115,7 @@ fn a_terminal_gets_no_binary_and_is_not_waited_for() {
         return;
     };
     assert_eq!(code, 1);
-    assert!(shown.contains("refusing to write a binary to the terminal") && !shown.contains("\0asm"), "{shown}");
+    assert!(shown.contains("refusing to write binary data to a terminal") && !shown.contains("\0asm"), "{shown}");
     assert!(shown.contains("\x1b["), "an error is coloured on a terminal: {shown:?}");
 
     let (shown, code) = on_a_terminal("wasmtrace instrument -t app.wat").unwrap();
@@ -227,7 +226,7 @@ fn signals_end_the_guest_and_the_trace_is_still_shown() {
         let stops = function == "calls";
         assert!(shown.contains(&format!("  {function}  (open at the end)")), "{shown}");
         assert_eq!(shown.contains("  say"), stops, "{shown}");
-        assert_eq!(shown.contains("is not waited for"), !stops, "{shown}");
+        assert_eq!(shown.contains("it is abandoned"), !stops, "{shown}");
         let trace = std::fs::read(folder.path().join("trace.json")).unwrap();
         serde_json::from_slice::<serde_json::Value>(&trace).expect("the trace is whole");
     }

@@ -348,7 +348,7 @@ fn a_buffer_that_is_also_something_else_is_refused() {
         let ran = run_forged(&wasm);
         match is_its_own {
             true => assert!(ran.is_ok(), "{memory}: {ran:?}"),
-            false => assert!(ran.unwrap_err().to_string().contains("not the producer's alone"), "{memory}"),
+            false => assert!(ran.unwrap_err().to_string().contains("not used by the hooks alone"), "{memory}"),
         }
     }
 }

@@ -423,10 +423,10 @@ fn a_link_without_its_map_is_left_out() {
     for (url, options, says) in [
         ("https://example.org/a.map", Options::default(), "is not at hand"),
         ("a.map\u{1b}[31m", Options::default(), "a.map\\u{1b}[31m is not at hand"),
-        ("a.map", corrupt, "it is not of version 3"),
-        ("a.map", with(&Options::default(), longer.as_bytes()), "it speaks of places that the module does not have"),
+        ("a.map", corrupt, "its version is not 3"),
+        ("a.map", with(&Options::default(), longer.as_bytes()), "it refers to offsets outside of the module"),
         ("a.map", nowhere, "will be in no file"),
-        ("data:application/json;base64,e30=", Options::default(), "it is not of version 3"),
+        ("data:application/json;base64,e30=", Options::default(), "its version is not 3"),
         ("data:application/json;base64,e", Options::default(), "its data is damaged"),
     ] {
         let wasm = with_url(&mapped.wasm, url);

@@ -148,10 +148,7 @@ fn a_linker_refuses_the_hooks_of_a_second_module_unless_it_allows_shadowing() {
         let ask = |_: Caller<'_, State>, _: i32| ();
         assert!(host.linker.func_wrap("host", "ask", ask).is_err());
         let refused = host.tracing.add_to_linker(&mut host.linker, &host.module, trace).unwrap_err().to_string();
-        assert!(
-            refused.contains("a linker takes those of one hooked module") && refused.contains("twice"),
-            "{refused}"
-        );
+        assert!(refused.contains("use one linker for each hooked module") && refused.contains("twice"), "{refused}");
         host.linker.allow_shadowing(true);
         host.tracing.add_to_linker(&mut host.linker, &host.module, trace).unwrap();
         host.linker.func_wrap("host", "ask", ask).unwrap();
@@ -301,7 +298,7 @@ fn a_trace_is_worth_nothing_in_another_place() {
         let calls = |mut store: wasmtime::StoreContextMut<'_, State>| {
             call(&mut store, instance, "work", 1)?;
             let twice = host.tracing.record(&mut store, trace, |_| {}, |_| Ok(()));
-            assert_eq!(twice.unwrap_err().to_string(), "this store is being recorded already");
+            assert_eq!(twice.unwrap_err().to_string(), "this store is already being recorded");
             kept = std::mem::take(&mut store.data_mut().trace);
             call(&mut store, instance, "work", 2)?;
             // In another store, which is gone before the recording ends.

@@ -227,41 +227,45 @@ fn what_is_wrong_has_its_offset_in_the_file() {
 
     let mut flipped = good.clone();
     *flipped.last_mut().unwrap() ^= 1;
-    assert_says(&behind(flipped), third, "the recording is damaged: a block does not fit its checksum");
-    assert_says(&behind(block(9, &[])), third, "a block of a kind that is not known here");
-    assert_says(&behind(block(1, &[])), third, "a block of a kind that is not known here");
-    assert_says(&behind(block(END, &[0, 5])), third + 10, "an ending that is not known here");
+    assert_says(&behind(flipped), third, "the recording is damaged: a block does not match its checksum");
+    assert_says(&behind(block(9, &[])), third, "unknown block kind");
+    assert_says(&behind(block(1, &[])), third, "unknown block kind");
+    assert_says(&behind(block(END, &[0, 5])), third + 10, "unknown run outcome");
     assert_says(&behind(block(END, &[0, 0, 0])), third + 11, "the recording is damaged: a block is too long");
     assert_says(&behind(block(END, &[0])), third + 10, "the recording is damaged: ");
     let events = |contents: &[u8]| behind(block(EVENTS, contents));
-    assert_says(&events(&[0, 100, 1, 0x10]), third + 12, "the recording is damaged: an exit, and nothing is open");
-    assert_says(&events(&[0, 100, 2, 7, 1]), third + 9, "the recording is damaged: fewer events than its block says");
+    assert_says(&events(&[0, 100, 1, 0x10]), third + 12, "the recording is damaged: an exit without an open call");
+    assert_says(
+        &events(&[0, 100, 2, 7, 1]),
+        third + 9,
+        "the recording is damaged: a block contains fewer events than it declares",
+    );
     assert_says(
         &events(&[0, 100, 1, 7, 1, 6]),
         third + 14,
-        "the recording is damaged: more events than its block says",
+        "the recording is damaged: a block contains more events than it declares",
     );
-    assert_says(&events(&[0, 100, 1, 0x0e, 6, 0]), third + 12, "the recording is damaged: a level that is none");
-    assert_says(&events(&[0, 100, 1, 0x0f, 8]), third + 12, "the recording is damaged: a misuse that is none");
+    assert_says(&events(&[0, 100, 1, 0x0e, 6, 0]), third + 12, "the recording is damaged: unknown log level");
+    assert_says(&events(&[0, 100, 1, 0x0f, 8]), third + 12, "the recording is damaged: unknown kind of misuse");
 
     // Times may stand still from block to block, and not step back; nor may they be past all numbers.
     let at = |began: u8| block(EVENTS, &[began, 100, 1, 7, 1]);
     assert!(read(&file("coarse", &[at(9), at(9)])).2.is_none());
-    let steps = "the recording is damaged: more events than a block holds, or a time that steps back";
+    let steps = "the recording is damaged: too many events in a block, or a decreasing time";
     assert_says(&file("coarse", &[at(9), at(8)]), third + 9, steps);
     let far = [number(u64::MAX), vec![100, 1, 0x20, 7, 1]].concat();
     assert_says(
         &file("coarse", &[block(EVENTS, &far)]),
         begins + 9 + 12,
-        "the recording is damaged: a time that is none",
+        "the recording is damaged: a time is out of range",
     );
 
     let magic = &beginning("coarse")[..8];
     let header_of = |contents: &[u8]| [magic, &block(1, contents)].concat();
-    assert_says(b"\x89WTRACE\r\n", 0, "this is no recording");
-    assert_says(&header_of(&[9]), 17, "a recording of version 9, which is not known here");
-    assert_says(&[magic, &good].concat(), 8, "the recording does not begin with its header");
-    assert_says(&beginning("coarse")[..20], 8, "the recording is cut off within its header");
+    assert_says(b"\x89WTRACE\r\n", 0, "not a recording");
+    assert_says(&header_of(&[9]), 17, "unknown recording version 9");
+    assert_says(&[magic, &good].concat(), 8, "the first block of the recording is not its header");
+    assert_says(&beginning("coarse")[..20], 8, "the recording is truncated within its header");
     let cut = header_of(&beginning("coarse")[17..30]);
     assert_says(&cut, cut.len(), "the recording is damaged: ");
 }
@@ -275,13 +279,14 @@ fn limits_are_met_to_the_byte() {
     let begins = beginning("coarse").len();
     assert_says(&file("coarse", &[promise(EVENTS, MOST_BYTES + 1)]), begins, "a block of 4194305 bytes");
     let magic = &beginning("coarse")[..8];
-    assert_says(&[magic, &promise(1, 256 << 20)].concat(), 8, "the recording is cut off within its header");
+    assert_says(&[magic, &promise(1, 256 << 20)].concat(), 8, "the recording is truncated within its header");
     assert_says(&[magic, &promise(1, (256 << 20) + 1)].concat(), 8, "a block of 268435457 bytes");
 
     // So many events may be said to be there, and then have to be.
-    for (count, words) in
-        [(MOST_EVENTS, "the recording is damaged: fewer"), (MOST_EVENTS + 1, "the recording is damaged: more")]
-    {
+    for (count, words) in [
+        (MOST_EVENTS, "the recording is damaged: a block contains fewer"),
+        (MOST_EVENTS + 1, "the recording is damaged: too many events"),
+    ] {
         let contents = [vec![0, 100], number(count.into()), vec![7, 1]].concat();
         assert_says(&file("coarse", &[block(EVENTS, &contents)]), begins + 9, words);
     }

@@ -270,17 +270,17 @@ fn a_push_that_waits_for_a_busy_sink_says_so() {
     let mut record = clean(Command::new(WASMTRACE));
     record.args(["record", "-q", "-o"]).arg(&recording).arg(path("tests/cli/modules/manual.wat"));
     assert!(output(&mut record).status.success());
-    for (time, most) in
-        [(&["--flush-timeout", "1h"][..], "for 3"), (&[], "as long as it takes: --flush-timeout limits that\n")]
-    {
+    for (time, most) in [
+        (&["--flush-timeout", "1h"][..], "for at most 3"),
+        (&[], "without a time limit (--flush-timeout limits the wait)\n"),
+    ] {
         let busy = Answer::Refuse(503, vec![("retry-after", "1".to_owned())], Vec::new());
         let sink = Collector::http(Arc::new(move |n| if n < 2 { busy.clone() } else { Answer::Take }));
         let mut push = clean(Command::new(WASMTRACE));
         push.arg("push").args(time).arg(&recording).env("OTEL_EXPORTER_OTLP_ENDPOINT", &sink.url);
         let pushed = output(&mut push);
         let said = stderr(&pushed);
-        let waits =
-            format!("{}/v1/traces answers 503 Service Unavailable; it is asked again in 1s, and {most}", sink.url);
+        let waits = format!("{}/v1/traces answers 503 Service Unavailable; retrying in 1s, {most}", sink.url);
         assert!(pushed.status.success() && said.lines().count() == 2 && said.contains(&waits), "{said}");
     }
 }

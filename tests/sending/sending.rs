@@ -354,7 +354,7 @@ fn a_run_dials_nobody_unasked() {
         assert!(stderr(&output).contains("calls of"), "{}", stderr(&output));
     }
     let output = ends(&mut wasmtrace(&["push", "nowhere.wtrace"]), 1);
-    assert!(stderr(&output).contains("nothing says where to send it"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no sink: give --sink"), "{}", stderr(&output));
     assert!(collector.received().heads.is_empty());
 }
 

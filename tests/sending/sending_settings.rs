@@ -54,8 +54,7 @@ fn an_endpoint_that_is_none_does_not_become_another() {
             let folder = tempfile::tempdir().unwrap();
             let mut command = run(folder.path(), args);
             let said = runs(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", OsStr::from_bytes(endpoint)));
-            let wrong =
-                "the trace was not sent: OTEL_EXPORTER_OTLP_ENDPOINT is no URL with http:// or https://; to send it: ";
+            let wrong = "the trace was not sent: OTEL_EXPORTER_OTLP_ENDPOINT is not a URL with http:// or https://; to send it: ";
             assert!(said.contains(wrong) && said.lines().count() == 1, "{said}");
             assert_eq!(kept(folder.path()), 1);
         }
@@ -69,7 +68,7 @@ fn an_endpoint_that_is_none_does_not_become_another() {
     runs(&mut command);
     assert!(collector.spans().len() > 40);
     let env = wasmtrace(&["env"]).env("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://host").output().unwrap();
-    let wrong = "warning: OTEL_EXPORTER_OTLP_ENDPOINT is no URL with http:// or https://\n";
+    let wrong = "warning: OTEL_EXPORTER_OTLP_ENDPOINT is not a URL with http:// or https://\n";
     assert_eq!(String::from_utf8_lossy(&env.stdout).matches(wrong).count(), 1);
 }
 
@@ -124,7 +123,7 @@ fn no_secret_is_shown() {
             command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &url).env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
             let said = runs(&mut command);
             assert!(said.contains(&format!("http://***@{nowhere}/")) && !said.contains("hunter2"), "{said}");
-            let hidden = said.contains("; to send it, with what *** stands for: wasmtrace push ");
+            let hidden = said.contains("; to send it (replace ***): wasmtrace push ");
             assert_eq!((hidden, kept(folder.path())), (typed.is_some(), 1), "{said}");
         }
     }

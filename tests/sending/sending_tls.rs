@@ -133,10 +133,10 @@ fn files_that_cannot_be_read_are_named() {
     for protocol in ["http/protobuf", "grpc"] {
         for (settings, said) in [
             (vec![("CERTIFICATE", PathBuf::from("/no/such.pem"))], "/no/such.pem"),
-            (vec![("CERTIFICATE", authority.file("localhost.key"))], "there is no certificate in it"),
+            (vec![("CERTIFICATE", authority.file("localhost.key"))], "contains no certificate"),
             (
                 vec![("CERTIFICATE", authority.file("ca.pem")), ("CLIENT_KEY", authority.file("client.key"))],
-                "a key its certificate",
+                "its key must be given together",
             ),
         ] {
             let failed = run(protocol, "https://localhost:1", &settings);

@@ -142,7 +142,7 @@ fn all_arrives_once_and_much_of_it_on_the_way() {
         assert!(events(&all) > 20);
         after.resource();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains(" of them while it ran") && said.contains("; to send it: wasmtrace push "), "{said}");
+        assert!(said.contains(" of them during the run") && said.contains("; to send it: wasmtrace push "), "{said}");
         // Log lines come at the end, in the spans that they were said in.
         assert!(before.logs.is_empty());
         let ids: HashSet<&[u8]> = all.iter().map(|span| &span.span_id[..]).collect();
@@ -277,7 +277,7 @@ fn no_id_means_two_things() {
     down.store(true, Ordering::Relaxed);
     let said = String::from_utf8(child.terminate().stderr).unwrap();
     let before = sink.received().spans();
-    assert!(said.contains(&format!("; {} spans were sent while it ran;", before.len())), "{said}");
+    assert!(said.contains(&format!("; {} spans were sent during the run;", before.len())), "{said}");
     down.store(false, Ordering::Relaxed);
     let target = format!("otlp:{}", sink.url);
     let meanings = |spans: &[Span]| -> HashMap<Vec<u8>, _> {

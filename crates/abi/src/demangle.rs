@@ -1,19 +1,19 @@
-//! Names as their programmers wrote them.
+//! Demangles function names.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-/// Longest name that is demangled. Mangled names compress repetition, so a short one can stand for a huge one; real
-/// names are far shorter.
+/// Maximum length of a demangled name in bytes. Mangled names compress repetition, so a short one can expand to a huge one;
+/// real names are far shorter.
 const LONGEST: usize = 16 * 1024;
 
-/// Demangles a name: Rust v0 and legacy first, since a legacy Rust name is also a valid C++ one (and would keep its
-/// hash and its `$LT$`), then C++ (Itanium). Any other name comes back as it is.
+/// Demangles a name: first as Rust (v0 and legacy), then as C++ (Itanium). Any other name is returned unchanged. Rust comes
+/// first because a legacy Rust name is also a valid C++ name, which would keep its hash and its `$LT$`.
 pub fn demangle(name: &str) -> Cow<'_, str> {
     if name.len() > LONGEST {
         return Cow::Borrowed(name);
     }
-    // Mach-O style and `__Z` prefixes do not occur in wasm; a leading `_` or `R` that starts no mangled name falls through.
+    // wasm does not use Mach-O style or `__Z` prefixes. A leading `_` or `R` that starts no mangled name falls through.
     let mut text = Bounded(String::new());
     if let Ok(rust) = rustc_demangle::try_demangle(name) {
         let written = write!(text, "{rust:#}"); // `#` leaves the hash out
@@ -30,13 +30,13 @@ pub fn demangle(name: &str) -> Cow<'_, str> {
     Cow::Borrowed(name)
 }
 
-/// Whether a name is mangled as Rust mangles names, in either of its two ways.
+/// Whether a name is mangled by one of Rust's two schemes, legacy or v0.
 pub fn is_rust(name: &str) -> bool {
     rustc_demangle::try_demangle(name).is_ok()
 }
 
-/// Text that refuses to grow beyond [`LONGEST`]. Each substitution in a C++ name may double what it stands for: three
-/// hundred bytes are enough for gigabytes, so it is not written first and measured then.
+/// A text buffer with the maximum length [`LONGEST`]. Each substitution in a C++ name may double the text: 300 bytes can
+/// expand to gigabytes, so the length is checked during writing.
 struct Bounded(String);
 
 impl fmt::Write for Bounded {
@@ -49,7 +49,7 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// The name without a C++ argument list: `a::f(int) const` → `a::f`. A Go receiver `main.(*T).M` is no argument list.
+/// Removes the C++ argument list from a name: `a::f(int) const` → `a::f`. A Go receiver as in `main.(*T).M` is kept.
 pub fn without_arguments(name: &str) -> &str {
     let end = name.trim_end_matches(|c: char| c.is_ascii_lowercase() || matches!(c, ' ' | '&'));
     if !end.ends_with(')') || (end.len() < name.len() && !name[end.len()..].starts_with([' ', '&'])) {
@@ -62,7 +62,7 @@ pub fn without_arguments(name: &str) -> &str {
             b'(' => {
                 depth -= 1;
                 if depth == 0 {
-                    // `operator()` alone, and a Go method value, keep what they have.
+                    // A plain `operator()` and a Go method value keep their parentheses.
                     let front = &end[..at];
                     return if front.is_empty() || front.ends_with("operator") || front.ends_with('.') {
                         name
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_short_name_that_stands_for_a_huge_one_is_left_alone() {
-        // Each argument is a pair of the one before.
+        // Each argument repeats the previous one twice.
         let pairs = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ".chars().map(|n| format!("S_IS{n}_S{n}_E"));
         let bomb = format!("_Z1f1aIiiE{}", pairs.collect::<String>());
         assert_eq!(demangle(&bomb), bomb);

@@ -1,36 +1,36 @@
-//! One error type for the whole library: what kind of thing went wrong, where in the input, and why.
+//! The error type of all crates: a kind, a message, and the byte offset in the input if there is one.
 
 use std::fmt;
 
-/// What a caller can do about an [`Error`]; the message says the rest.
+/// The kind of an [`Error`], by what a caller can do about it. The message has the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The bytes are not a valid WebAssembly module: give another file.
     Malformed,
-    /// The input is valid, but of a form that is not handled (a component, an object file, threads).
+    /// The input is valid but not supported: a component, a relocatable object file, or threads.
     Unsupported,
-    /// The module carries hooks already: run it as it is, strip it, or force.
+    /// The module already contains hooks: run it as it is, strip it, or force instrumentation.
     AlreadyHooked,
-    /// Hooking would pass an implementation limit of WebAssembly engines: select fewer functions.
+    /// The output would exceed an implementation limit of WebAssembly engines: select fewer functions.
     Limit,
-    /// A file beside the module (a source map, a debug file) is not that module's: give the right one, or none.
+    /// A sidecar file (a source map, a debug file) does not belong to the module: give the right file, or none.
     Sidecar,
-    /// A selection rule cannot be read: mend the rule.
+    /// A selection rule is invalid: correct the rule.
     Rule,
-    /// The hooks cannot be taken out again: the Manifest is missing, damaged, or was written without what that needs.
+    /// The original cannot be restored: the Manifest is missing, damaged, or was written without the data for it.
     Restore,
-    /// The hooked module does not do what the original does: its check failed.
+    /// The hooked module is not the original plus hooks: its verification failed.
     Verify,
-    /// The module could not be set up to run (missing imports, a missing export, an engine that refuses it).
+    /// The module could not be set up to run: a missing import or export, or a module that the engine rejects.
     Run,
-    /// The recording is damaged, or of a version that is not known: what stands before the offset is sound.
+    /// The recording is damaged or has an unknown version. Everything before the offset is intact.
     Recording,
     /// Reading or writing failed.
     Io,
 }
 
-/// An error with its [`ErrorKind`] and, where one byte of the input is to blame, that byte's offset.
+/// An error with its [`ErrorKind`], a message, the offset of the byte that caused it if there is one, and its source.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -39,37 +39,37 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// The library's result type.
+/// The result type of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// One without an offset.
+    /// Creates an error without an offset.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error { kind, offset: None, message: message.into(), source: None }
     }
 
-    /// One about the byte at `offset` of the input.
+    /// Creates an error about the byte at `offset` of the input.
     pub fn at(kind: ErrorKind, offset: usize, message: impl Into<String>) -> Self {
         Error { kind, offset: Some(offset), message: message.into(), source: None }
     }
 
-    /// The same error, with what caused it.
+    /// Adds the error that caused this one.
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The message alone, without the offset.
+    /// The message without the offset.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What kind of failure this is.
+    /// The kind of this error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The offset in bytes from the start of the input that the failure is about, where there is one.
+    /// The offset of the byte that caused the error, from the start of the input. `None` if no single byte did.
     pub fn offset(&self) -> Option<usize> {
         self.offset
     }

@@ -1,52 +1,55 @@
-//! Hook sets: which functions a hooked module imports, and what a hook is about.
+//! Hook sets: the functions that a hooked module imports, and the ids that hooks report.
 
-/// What a hook says about which function: in the Observe ABI the function's index in the rewritten module.
+/// The id that hooks report for a function. In the Observe ABI it is the function's index in the hooked module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeId(pub u32);
 
-/// Which hooks are written into a module.
+/// The set of hooks to insert into a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum HookSet {
-    /// Calls of the host, as every host of the Observe ABI speaks them: `enter`, `exit` and `memory-grow`, each
-    /// `(i32) -> ()`, imported from `dylibso:observe/instrument`.
+    /// Each event calls the host. Works with every host of the Observe ABI. Imports `enter`, `exit` and `memory-grow`,
+    /// each `(i32) -> ()`, from `dylibso:observe/instrument`.
     #[default]
     Observe,
-    /// Events are written into a memory of their own (see [`buffer`](crate::buffer)), and the host is called when that is full. Imports
-    /// `flush-words: () -> ()` and `memory-grow: (i32) -> ()` from `wasmtrace:recorder`.
+    /// The guest writes events into its own memory (see [`buffer`](crate::buffer)) and calls the host when that is
+    /// full. Imports `flush-words: () -> ()` and `memory-grow: (i32) -> ()` from `wasmtrace:recorder`.
     Buffer,
-    /// The same, but calls below a duration that made no longer ones are counted only. Its `flush` is called
-    /// `flush-counted`: a host that does not know counters does not run such a module.
+    /// Like [`HookSet::Buffer`], with a timestamp for each event. Calls shorter than a threshold that contain no longer
+    /// call are only counted. Imports `flush-counted` instead of `flush-words`, so that a host without support for
+    /// counters rejects the module.
     Threshold,
 }
 
-/// A function that a hook set imports: `() -> ()` or `(i32) -> ()`.
+/// A function that a hook set imports. Its type is `() -> ()` or `(i32) -> ()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HookImport {
-    /// Where it is imported from.
+    /// The module name of the import.
     pub module: &'static str,
-    /// Its name there.
+    /// The field name of the import.
     pub name: &'static str,
-    /// Whether it takes an `i32`.
+    /// Whether the function takes an `i32`.
     pub takes_i32: bool,
 }
 
-/// Module of the hooks of the Observe ABI.
+/// Import module of the hooks of the Observe ABI.
 pub const OBSERVE: &str = "dylibso:observe/instrument";
-/// Module of the manual API of the Observe ABI.
+/// Import module of the manual API of the Observe ABI.
 pub const OBSERVE_API: &str = "dylibso:observe/api";
-/// Module of both in older generations of the ABI, where hooks are called `instrument_…`.
+/// Import module of both hooks and manual API in older generations of the Observe ABI. The hooks are called
+/// `instrument_…` there.
 pub const OBSERVE_OLD: &str = "dylibso_observe";
-/// Module of the functions that the buffer's hook sets import.
+/// Import module of the functions that the hook sets with a buffer import.
 pub const RECORDER: &str = "wasmtrace:recorder";
-/// What `flush-words` was called while each event had a second word for its time: such modules have to be hooked anew.
+/// Former name of `flush-words`, from the time when each event had a second word for its time. Such modules must be
+/// instrumented again.
 pub const FLUSH_OF_OLD: &str = "flush";
 
-/// Every hook set.
+/// All hook sets.
 pub const HOOK_SETS: [HookSet; 3] = [HookSet::Observe, HookSet::Buffer, HookSet::Threshold];
 
 impl HookSet {
-    /// The name on the command line and in the Manifest.
+    /// The name of the hook set on the command line and in the Manifest.
     pub fn name(self) -> &'static str {
         match self {
             HookSet::Observe => "observe",
@@ -55,12 +58,12 @@ impl HookSet {
         }
     }
 
-    /// The hook set of that name.
+    /// The hook set with that name.
     pub fn from_name(name: &str) -> Option<Self> {
         HOOK_SETS.into_iter().find(|set| set.name() == name)
     }
 
-    /// What is imported, in the order in which it is appended to the module's own imports.
+    /// The imports of the hook set, in the order in which they are appended to the module's imports.
     pub fn imports(self) -> &'static [HookImport] {
         match self {
             HookSet::Observe => &[
@@ -79,7 +82,7 @@ impl HookSet {
         }
     }
 
-    /// Whether the guest records into a memory of its own.
+    /// Whether the guest records into its own memory.
     pub fn has_buffer(self) -> bool {
         self != HookSet::Observe
     }

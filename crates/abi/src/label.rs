@@ -1,33 +1,33 @@
-//! What a function is called, and where its source stands.
+//! Labels of functions: name, source file and line.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Who gave a function its name, by falling precedence.
+/// The source of a function's name. Earlier variants take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Source {
-    /// The module and name that it is imported by.
+    /// The module and field name of the import.
     Import = 0,
     /// The `name` section.
     NameSection = 1,
-    /// The first export of it.
+    /// The first export of the function.
     Export = 2,
-    /// Debug information.
+    /// DWARF debug information.
     Dwarf = 3,
-    /// Nobody: `func[N]`.
+    /// No source: the name is `func[N]`.
     Index = 4,
 }
 
 impl Source {
-    /// The inverse of `source as u8`.
+    /// Decodes a source that was encoded by `source as u8`.
     pub fn from_byte(byte: u8) -> Option<Self> {
         [Source::Import, Source::NameSection, Source::Export, Source::Dwarf, Source::Index]
             .into_iter()
             .find(|s| *s as u8 == byte)
     }
 
-    /// One word for it, as `wasmtrace ls` shows it.
+    /// The source as one word, as `wasmtrace ls` prints it.
     pub fn as_str(self) -> &'static str {
         match self {
             Source::Import => "import",
@@ -39,24 +39,24 @@ impl Source {
     }
 }
 
-/// What a function is called, and where its source stands.
+/// The name of a function and its source location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// The name as its source gives it: mangled where that is.
+    /// The raw name, possibly mangled.
     pub name: Arc<str>,
-    /// The source file, as the compiler wrote it down.
+    /// The path of the source file, as the compiler recorded it.
     pub file: Option<Arc<str>>,
-    /// The line of its declaration, from 1.
+    /// The line of the declaration, starting at 1.
     pub line: Option<u32>,
-    /// Who gave the name.
+    /// The source of the name.
     pub source: Source,
-    /// The source language, where DWARF says it: `rust`, `c`, `c++`, `go`, `zig`, …
+    /// The source language if DWARF names it: `rust`, `c`, `c++`, `go`, `zig`, …
     pub language: Option<&'static str>,
 }
 
 impl Label {
-    /// The name for a person: demangled, without the hash that compilers append. May hold any character; what goes to a
-    /// terminal goes through [`crate::text::printable`].
+    /// The name for display: demangled, without the hash that compilers append. It may contain any character; use
+    /// [`crate::text::printable`] before writing it to a terminal.
     pub fn demangled(&self) -> Cow<'_, str> {
         crate::demangle::demangle(&self.name)
     }

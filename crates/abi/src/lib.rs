@@ -1,11 +1,11 @@
-//! What the compiler of wasmtrace and the hosts of its output agree on.
+//! The interface between the compiler of wasmtrace and the hosts that run its output.
 //!
-//! - [`hook`]: the hook sets, and the functions that a hooked module imports;
-//! - [`manifest`]: the custom section in which a hooked module describes itself;
-//! - [`buffer`]: the memory that the guest records into, and its events;
-//! - [`label`], [`demangle`], [`text`]: what functions are called, and how that is shown;
-//! - [`vectors`]: vectors of the binary format, read in bounds;
-//! - [`error`]: the one error type.
+//! - [`hook`]: the hook sets, and the functions that a hooked module imports
+//! - [`manifest`]: the custom section in which a hooked module describes itself
+//! - [`buffer`]: the memory that the guest records into, and the format of its events
+//! - [`label`], [`demangle`], [`text`]: names of functions, and how they are shown
+//! - [`vectors`]: bounded reading of vectors of the binary format
+//! - [`error`]: the error type of all crates
 
 pub mod buffer;
 pub mod demangle;

@@ -1,4 +1,4 @@
-//! What a hooked module says of itself: the [`Manifest`], as it is written and read.
+//! The [`Manifest`], in which a hooked module describes itself, and its encoding.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,81 +11,82 @@ use crate::hook::{HookSet, ProbeId};
 use crate::label::{Label, Source};
 use crate::vectors::{read_bytes, read_vec};
 
-/// Name of the custom section that holds the [`Manifest`].
+/// Name of the custom section that contains the [`Manifest`].
 pub const MANIFEST_SECTION: &str = "wasmtrace.manifest";
 
-/// Version of the Manifest's encoding; a reader refuses what it does not know.
+/// Version of the Manifest's encoding that is written.
 const MANIFEST_VERSION: u32 = 4;
 
-/// The version before: what the buffer's hooks write has changed since, and two things came to be noted.
+/// Oldest version that is read, and only for the set `observe`: the event format of the other sets has changed since.
 const OBSERVE_SINCE: u32 = 3;
 
-/// What a hooked module says of itself: the contents of the custom section [`MANIFEST_SECTION`].
+/// The description that a hooked module contains of itself, in the custom section [`MANIFEST_SECTION`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
-    /// The hook set that was written.
+    /// The hook set of the module.
     pub hooks: HookSet,
-    /// Where the guest records, if the hook set has a buffer.
+    /// The location of the buffer, if the hook set has one.
     pub buffer: Option<BufferPlace>,
-    /// SHA-256 of the input.
+    /// SHA-256 of the module before instrumentation.
     pub input_sha256: [u8; 32],
-    /// The `build_id` of the input; empty if it has none.
+    /// The `build_id` of the module before instrumentation; empty if it has none.
     pub build_id: Vec<u8>,
-    /// Every hooked function, by ascending id.
+    /// All hooked functions, by ascending id.
     pub probes: Vec<Probe>,
-    /// What taking the hooks out again needs beyond rules; absent if that was not wanted.
+    /// The data that `strip` needs to restore the original; `None` if it was omitted.
     pub restore: Option<RestoreData>,
 }
 
-/// Where the buffer of a hooked module is found.
+/// The location of a hooked module's buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BufferPlace {
-    /// The name that its memory is exported by: one that the module did not export.
+    /// The export name of the buffer's memory. The original module does not export this name.
     pub export: String,
-    /// The offset of the first block.
+    /// The offset of the first block, in bytes.
     pub first_block: u32,
 }
 
-/// One hooked function.
+/// A hooked function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probe {
-    /// What the hooks in it say.
+    /// The id that its hooks report.
     pub id: ProbeId,
-    /// What it is called, and where its source stands.
+    /// The name of the function and its source location.
     pub label: Label,
 }
 
-/// What the hooks of a module are about, as a host has to know it: by the Manifest or, without one, by function index.
+/// The functions that the hooks of a module may report, as a host needs them. They come from the Manifest if there is
+/// one, otherwise from the function indices.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Probes {
-    /// SHA-256 of the module before it was hooked, if there is a Manifest.
+    /// SHA-256 of the module before instrumentation, if there is a Manifest.
     pub input_sha256: Option<[u8; 32]>,
-    /// The label of each function that a hook may name.
+    /// The label of each function that a hook may report.
     pub labels: BTreeMap<ProbeId, Label>,
 }
 
-/// What taking the hooks out again needs beyond rules. The compiler writes it, and no one else reads it.
+/// The data that restoring the original needs. Its format is private to the compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreData {
-    /// The version of the Manifest that it was written in.
+    /// The Manifest version that the data was written in.
     pub version: u32,
-    /// It, up to the end of the Manifest.
+    /// The data, up to the end of the Manifest.
     pub bytes: Vec<u8>,
 }
 
 impl RestoreData {
-    /// What is written today.
+    /// Data in the current version.
     pub fn new(bytes: Vec<u8>) -> Self {
         RestoreData { version: MANIFEST_VERSION, bytes }
     }
 }
 
 impl Manifest {
-    /// The contents of the custom section, without its name.
+    /// Encodes the contents of the custom section, without its name.
     ///
     /// All integers are unsigned LEB128, all strings are a length in bytes and UTF-8, `vec` is a count and its items:
     /// ```text
-    /// version=4  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  build_id:vec(byte) (since version 4)
+    /// version=4  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  build_id:vec(byte)
     /// strings:vec(string)
     /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
     /// restore: 0 | 1 and what taking the hooks out needs, to the end of the Manifest; only the compiler knows its form
@@ -94,10 +95,10 @@ impl Manifest {
         self.encode_with(self.restore.as_ref())
     }
 
-    /// Like [`Manifest::encode`], with `restore` in place of its own.
+    /// Like [`Manifest::encode`], with `restore` instead of `self.restore`.
     pub fn encode_with(&self, restore: Option<&RestoreData>) -> Vec<u8> {
         let mut out = Vec::new();
-        // What restoring needs is written as it was read.
+        // Restore data keeps the version in which it was read.
         let version = restore.map_or(MANIFEST_VERSION, |restore| restore.version);
         version.encode(&mut out);
         self.hooks.name().encode(&mut out);
@@ -148,10 +149,10 @@ impl Manifest {
         out
     }
 
-    /// Reads what [`Manifest::encode`] wrote. `offset` is where `data` stands in the file, for errors.
+    /// Decodes a Manifest. `offset` is the position of `data` in the file, for error messages.
     ///
     /// # Errors
-    /// [`ErrorKind::Restore`] where the data is damaged or of a version that is not known.
+    /// [`ErrorKind::Restore`] if the data is damaged or has an unknown version.
     pub fn decode(data: &[u8], offset: usize) -> Result<Manifest> {
         let mut r = BinaryReader::new(data, offset);
         read_manifest(&mut r)
@@ -163,20 +164,20 @@ fn damaged(message: impl Into<String>, offset: usize) -> Error {
     Error::at(ErrorKind::Restore, offset, message)
 }
 
-/// A module has at most a million functions, and so have those that run together; a function has a name and a file.
+/// Modules that run together have at most a million functions. Each function has a name and a file.
 const MOST_PROBES: u32 = 1_000_000;
 const MOST_STRINGS: u32 = 2 * MOST_PROBES;
 
 fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     let at = r.original_position();
     let version = r.read_var_u32()?;
-    let unknown = || damaged(format!("version {version} is not known here"), at);
+    let unknown = || damaged(format!("unknown version {version}"), at);
     if !(OBSERVE_SINCE..=MANIFEST_VERSION).contains(&version) {
         return Err(unknown());
     }
     let set_at = r.original_position();
     let hooks = r.read_string()?;
-    let hooks = HookSet::from_name(hooks).ok_or_else(|| damaged("a hook set that is not known here", set_at))?;
+    let hooks = HookSet::from_name(hooks).ok_or_else(|| damaged("unknown hook set", set_at))?;
     if hooks.has_buffer() && version != MANIFEST_VERSION {
         return Err(unknown());
     }
@@ -187,13 +188,13 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     let input_sha256 = r.read_bytes(32)?.try_into().expect("read 32 bytes");
     let build_id = if version == OBSERVE_SINCE { Vec::new() } else { read_bytes(r)? };
 
-    // Names of functions may be longer than wasmparser's limit for those of imports and exports.
+    // wasmparser limits the length of import and export names, but not that of function names.
     let mut count = 0;
     let strings = read_vec(r, |r| {
         count += 1;
         match count {
             0..=MOST_STRINGS => Ok(Arc::<str>::from(r.read_unlimited_string()?)),
-            _ => Err(damaged("more strings than functions can have", r.original_position())),
+            _ => Err(damaged("too many strings", r.original_position())),
         }
     })?;
     let string = |r: &BinaryReader<'_>, index: u32| {
@@ -203,14 +204,14 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
     let probes = read_vec(r, |r| {
         count += 1;
         if count > MOST_PROBES {
-            return Err(damaged("more functions than a module can have", r.original_position()));
+            return Err(damaged("too many functions", r.original_position()));
         }
         let step = r.read_var_u32()?;
         previous = previous.checked_add(step).ok_or_else(|| damaged("probe id out of range", r.original_position()))?;
         let name = r.read_var_u32()?;
         let name = string(r, name)?;
-        let source = Source::from_byte(r.read_u8()?)
-            .ok_or_else(|| damaged("unknown source of a name", r.original_position()))?;
+        let source =
+            Source::from_byte(r.read_u8()?).ok_or_else(|| damaged("unknown name source", r.original_position()))?;
         let (file, line) = match r.read_var_u32()? {
             0 => (None, None),
             file => {
@@ -226,10 +227,10 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
             let rest = r.bytes_remaining();
             Some(RestoreData { version, bytes: r.read_bytes(rest)?.to_vec() })
         }
-        _ => return Err(damaged("neither with nor without what restoring needs", r.original_position() - 1)),
+        _ => return Err(damaged("invalid value of the restore flag", r.original_position() - 1)),
     };
     if !r.eof() {
-        return Err(damaged("bytes past the end", r.original_position()));
+        return Err(damaged("trailing bytes", r.original_position()));
     }
     Ok(Manifest { hooks, buffer, input_sha256, build_id, probes, restore })
 }

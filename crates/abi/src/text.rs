@@ -1,9 +1,9 @@
-//! Text from modules, made safe to show.
+//! Escaping text from modules for terminals.
 
 use std::borrow::Cow;
 
-/// Makes a name from a module safe for a terminal: control characters (a module is foreign data, and an escape sequence
-/// in a name would be obeyed) and characters that reorder or hide text are written as escapes.
+/// Escapes control characters and characters that reorder or hide text, so that a name from a module is safe to print.
+/// A module is untrusted: a terminal would obey an escape sequence in a name.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hostile) {
         return Cow::Borrowed(text);
@@ -15,8 +15,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Control characters, line separators, and the format characters that Unicode TR 36 warns of: directional marks,
-/// embeddings, overrides and isolates, zero-width characters, tags.
+/// Whether a character is a control character, a line separator, or a format character that Unicode TR 36 warns of:
+/// directional marks, embeddings, overrides and isolates, zero-width characters, tags.
 pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

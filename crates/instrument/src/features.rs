@@ -1,20 +1,20 @@
-//! Which proposals a module needs.
+//! The WebAssembly features that a module needs.
 
 use wasmparser::WasmFeatures;
 
-/// The features that a module needs, by wasmparser's names: it is not valid without any one of them.
+/// The features that a module needs, by wasmparser's names: without any one of them, the module is invalid.
 pub fn needed(bytes: &[u8]) -> Vec<&'static str> {
     let valid = |features| wasmparser::Validator::new_with_features(features).validate_all(bytes).is_ok();
     let mut needed = crate::module::all_features();
-    // From the newest to the oldest, so that what a newer feature brings along is charged to it and not to an older one.
+    // From newest to oldest, so that a feature implied by a newer one is not reported separately.
     let mut candidates: Vec<WasmFeatures> = WasmFeatures::all().iter_names().map(|(_, f)| f).collect();
     candidates.sort_by_key(|f| std::cmp::Reverse(f.bits().count_ones()));
     narrow(&valid, &mut needed, &candidates);
     WasmFeatures::all().iter_names().filter(|(_, f)| needed.contains(*f)).map(|(name, _)| name).collect()
 }
 
-/// Takes those candidates away that are not needed. Most features of most modules are not, so they go in halves: as long
-/// as the rest suffices, all of a half are gone in one validation.
+/// Removes the candidates that are not needed. Most features are not needed by most modules, so the search bisects: as
+/// long as the rest suffices, one validation removes half of them.
 fn narrow(valid: &dyn Fn(WasmFeatures) -> bool, needed: &mut WasmFeatures, candidates: &[WasmFeatures]) {
     let without = candidates.iter().fold(*needed, |features, candidate| features.difference(*candidate));
     if valid(without) {
@@ -26,9 +26,11 @@ fn narrow(valid: &dyn Fn(WasmFeatures) -> bool, needed: &mut WasmFeatures, candi
     }
 }
 
-/// The features that a hooked module needs and the original does not: none, but that a module with `try_table` needs
-/// reference types for the `exnref` that its wrappers throw on, one that exits its open calls before it leaves for the tables that
-/// it keeps them in, and one with a buffer sidecars a memory several memories.
+/// The features that a hooked module needs and the original does not. Usually there are none. The exceptions are:
+///
+/// - A module with `try_table` needs reference types for the `exnref` that its wrappers rethrow.
+/// - A module that exits open calls before it ends needs reference types for the tables that hold these calls.
+/// - A module that records into a buffer and has a memory of its own needs multiple memories.
 pub fn added(original: &[u8], hooked: &[u8]) -> Vec<&'static str> {
     let (before, after) = (needed(original), needed(hooked));
     let parsed = [original, hooked].map(|bytes| crate::module::parse(bytes).ok());

@@ -1,4 +1,4 @@
-//! Which functions of a hooked module are hooked, and which are not the original's.
+//! The functions of a hooked module: which ones have hooks, and which ones the instrumentation added.
 
 use wasmparser::Operator;
 
@@ -10,7 +10,7 @@ use crate::module::{FuncIdx, Module};
 use crate::restore::Restore;
 use wasmtrace_abi::label::Source;
 
-/// The Manifest, if what it says of functions can hold: not where another tool changed the module's imports since.
+/// The Manifest, if it matches the module's functions. It does not if another tool changed the imports since.
 fn manifest(module: &Module<'_>) -> Option<Manifest> {
     let manifest = module.manifest()?.ok()?;
     let (imports, hooks) = (module.imported_funcs(), manifest.hooks.imports());
@@ -20,12 +20,12 @@ fn manifest(module: &Module<'_>) -> Option<Manifest> {
     holds.then_some(manifest)
 }
 
-/// The functions that are hooked, ascending, by the module's Manifest; an imported one in place of its trampoline. `None` where there is
-/// no Manifest, or one of before another tool changed the module.
+/// The hooked functions by ascending index, from the Manifest. An imported function stands for its trampoline. `None`
+/// without a Manifest, or if another tool changed the module since.
 pub fn hooked(module: &Module<'_>) -> Option<Vec<FuncIdx>> {
     let manifest = manifest(module)?;
     let own = (module.imported_funcs().len() - manifest.hooks.imports().len()) as u32;
-    // A trampoline calls one import that is no hook: the one that it is for.
+    // A trampoline calls one import that is not a hook: its target.
     let behind = |trampoline: FuncIdx| {
         let operators = module.body_reader(trampoline).get_operators_reader().ok()?;
         operators.into_iter().find_map(|operator| match operator {
@@ -42,10 +42,11 @@ pub fn hooked(module: &Module<'_>) -> Option<Vec<FuncIdx>> {
     Some(hooked)
 }
 
-/// The functions with a body that are there for the hooks alone, ascending: trampolines around imported functions, and those that exit
-/// what is open (thunks among them). None where there is no Manifest, or one of before another tool changed the module.
+/// The defined functions that the instrumentation added, by ascending index: trampolines of imported functions, and
+/// functions that exit open calls, including thunks. Empty without a Manifest, or if another tool changed the module
+/// since.
 ///
-/// Of a module that was hooked without what restoring needs, a trampoline is known if it is hooked.
+/// If the module was hooked without data for restoring, trampolines are only known if they are hooked.
 pub fn injected_functions(module: &Module<'_>) -> Vec<FuncIdx> {
     let Some(manifest) = manifest(module) else { return Vec::new() };
     let (count, imported) = (module.func_count(), module.imported_funcs().len() as u32);
@@ -65,7 +66,7 @@ pub fn injected_functions(module: &Module<'_>) -> Vec<FuncIdx> {
     (imported..count).filter(|func| *func >= first || is_trampoline(*func)).map(FuncIdx).collect()
 }
 
-/// Whether a module imports hooks of any generation, or says by its Manifest that it is hooked.
+/// Whether a module imports hooks of any generation, or contains a Manifest.
 pub fn is_hooked(module: &Module<'_>) -> bool {
     module.custom(MANIFEST_SECTION).is_some()
         || module.imported_funcs().iter().any(|i| is_hook_import(i.module, i.name))

@@ -1,4 +1,4 @@
-//! Finds the bytes of hooks in an instrumented body, so that a profiler can tell them from the code of the program.
+//! Finds the bytes of hooks in a hooked body, so that a profiler can distinguish them from the program's code.
 
 use std::ops::Range;
 
@@ -10,16 +10,16 @@ use crate::hooks::frame::Frame;
 use crate::module::{FuncIdx, Module};
 use wasmtrace_abi::hook::{HOOK_SETS, ProbeId};
 
-/// Finds hooks in the bodies of a module that was hooked by this compiler.
+/// Finds hooks in the bodies of a module that this compiler has hooked.
 #[derive(Debug)]
 pub struct Inserted<'m> {
     module: &'m Module<'m>,
-    /// `None`: there are none.
+    /// `None` if the module has no hooks.
     code: Option<HookCode>,
 }
 
 impl<'m> Inserted<'m> {
-    /// In this module; in one that is not hooked there is nothing to find.
+    /// Creates the search for a module. In a module without hooks it finds nothing.
     pub fn new(module: &'m Module<'m>) -> Self {
         let imports = module.imported_funcs();
         let code = HOOK_SETS.into_iter().find_map(|set| {
@@ -32,7 +32,7 @@ impl<'m> Inserted<'m> {
         Inserted { module, code }
     }
 
-    /// The stretches of a function's body that are hooks, as offsets in the module, ascending.
+    /// The byte ranges of hooks in a function's body, as ascending offsets in the module.
     pub fn of(&self, func: FuncIdx) -> Vec<Range<u32>> {
         self.find(func).unwrap_or_default()
     }
@@ -51,7 +51,7 @@ impl<'m> Inserted<'m> {
         }
         let start = locals_reader.original_position();
         let catches = code.reports_catches() && CatchSites::of(self.module, func).is_some();
-        // The hooks' locals are the last group, with one of their scratch perhaps.
+        // The hooks' locals are the last group, possibly with one scratch local.
         let local = locals.saturating_sub(if code.reports_catches() { last } else { 0 });
         let frame = |id| Frame { id, local, catches, is_leaf: false };
         let frames = [frame(Some(ProbeId(func.0))), frame(None)];

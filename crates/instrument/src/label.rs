@@ -1,6 +1,6 @@
-//! The second stage: what each function is called, and where its source stands.
+//! The second stage of the compiler: finds the name and the source location of each function.
 //!
-//! Sources are asked in this order, and the first that knows a name gives it:
+//! The first of these sources that has a name for the function gives it:
 //!
 //! 1. for an imported function, its import (`wasi_snapshot_preview1.fd_write`)
 //! 2. the `name` section
@@ -8,10 +8,10 @@
 //! 4. DWARF (`DW_AT_linkage_name`, else `DW_AT_name` with its namespaces)
 //! 5. its index: `func[17]`
 //!
-//! File and line come from DWARF whatever gives the name; where there is none, from the source map: those of the function's
-//! first segment, which is near its declaration, unless that is of a function that was inlined. Names and DWARF of a debug
-//! file ([`crate::sidecar`]) stand for those that the module has not. A module that relocates our [`Manifest`] takes
-//! names, files and lines of hooked functions from there: all of that was read when it was hooked.
+//! File and line come from DWARF, independently of the name's source. Without DWARF they come from the source map: those of
+//! the function's first segment, which is near its declaration unless it belongs to an inlined function. A debug file
+//! ([`crate::sidecar`]) provides names and DWARF that the module lacks. In a module with a [`Manifest`], names, files and
+//! lines of hooked functions come from the Manifest: they were read when the module was instrumented.
 
 use crate::warning::{Warning, WarningKind};
 use std::collections::HashMap;
@@ -31,11 +31,11 @@ mod subprogram;
 
 use subprogram::Subprogram;
 
-/// Labels of all functions of a module, imported ones first; and what was wrong with their sources.
+/// Labels of all functions of a module, imported functions first, with warnings about their sources.
 #[derive(Debug, Clone, Default)]
 pub struct Labels {
     labels: Vec<Label>,
-    /// One sentence for each source that could not be read whole.
+    /// One warning for each source that could not be read completely.
     pub warnings: Vec<Warning>,
 }
 
@@ -47,18 +47,18 @@ impl std::ops::Index<FuncIdx> for Labels {
 }
 
 impl Labels {
-    /// Every function with its label.
+    /// All functions with their labels.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (FuncIdx, &Label)> {
         self.labels.iter().enumerate().map(|(i, l)| (FuncIdx(i as u32), l))
     }
 }
 
-/// Finds the label of every function. Never fails: a source that is damaged gives what it holds and a warning.
+/// Finds the label of every function. Never fails: a damaged source gives what is intact, and a warning.
 pub fn label(module: &Module<'_>) -> Labels {
     label_with(module, &Sidecars::default())
 }
 
-/// The same, with what the files sidecars the module say.
+/// Finds the label of every function like [`label`], using the module's sidecar files too.
 pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
     let mut warnings = Vec::new();
     let mut names = function_names(module, module.func_count(), &mut warnings);
@@ -95,7 +95,7 @@ pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
         .map(FuncIdx)
         .map(|func| {
             let Subprogram { name: dwarf_name, file, line, language } = debug.remove(&func).unwrap_or_default();
-            // An empty name says nothing to anybody, so the next source is asked.
+            // An empty name is useless, so the next source is used.
             let from_names = names.get(func.0 as usize).copied().flatten().filter(|n| !n.is_empty());
             let from_export = exports.get(&func).copied().filter(|n| !n.is_empty());
             let (name, source): (Arc<str>, Source) = if let Some(import) = module.imported_funcs().get(func.0 as usize)
@@ -127,7 +127,7 @@ pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
     labels
 }
 
-/// What the hooks of a module are about, for a host that runs it.
+/// The functions that the hooks of a module may report, for a host that runs it.
 pub fn probes(module: &Module<'_>) -> Probes {
     match read_manifest(module, &mut Vec::new()) {
         Some(manifest) => Probes {
@@ -141,16 +141,16 @@ pub fn probes(module: &Module<'_>) -> Probes {
     }
 }
 
-/// Whether a function belongs to the manual API or to a binding of it: one of ours (`bindings/`), or of the Observe SDK.
-/// Such functions are not hooked unless a rule says so, since a helper that opens a span is not what a person wants to
-/// see in it; and a host leaves out what another compiler's hooks say of them.
+/// Whether a function belongs to the manual API or to one of its bindings, ours (`bindings/`) or the Observe SDK's.
+/// Such functions are only hooked if a rule selects them: a helper that opens a span is not useful in the trace. Hosts
+/// ignore hooks of other compilers in them.
 pub fn is_manual_api(label: &Label) -> bool {
     if label.source == Source::Import {
         return [OBSERVE_API, OBSERVE_OLD]
             .iter()
             .any(|m| label.name.strip_prefix(m).is_some_and(|n| n.starts_with('.')));
     }
-    // A mangled name holds the words as they are, and to demangle all names takes longer than to hook them.
+    // Mangled names contain the words unchanged, and demangling all names would take longer than hooking them.
     if !["wasmtrace", "observe_api"].iter().any(|word| label.name.contains(word)) {
         return false;
     }
@@ -160,7 +160,7 @@ pub fn is_manual_api(label: &Label) -> bool {
     bindings.iter().any(|b| name.starts_with(b))
 }
 
-/// The versions of DWARF that a module's units have, ascending; empty without the feature `dwarf`.
+/// The DWARF versions of a module's units, ascending. Empty without the feature `dwarf-labels`.
 pub fn dwarf_versions(module: &Module<'_>) -> Vec<u16> {
     #[cfg(feature = "dwarf-labels")]
     return dwarf::versions(module);

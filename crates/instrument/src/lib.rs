@@ -1,12 +1,18 @@
-//! The compiler of wasmtrace: hooks the entry and every way out of every function of any `.wasm`.
+//! The compiler of wasmtrace: inserts hooks at the entry and at every exit of the functions of a WebAssembly module.
 //!
 //! ```text
 //!  &[u8] ─parse→ Module ─label→ Labels ─select→ Plan ─rewrite→ Rewritten { wasm, offsets, manifest }
 //! ```
 //!
-//! The stages are functions that borrow what the earlier ones returned: [`module::parse`], [`label::label`],
-//! [`select::select`], [`rewrite::rewrite`]; [`instrument`] is all of them. [`verify::verify`] proves of an output that it
-//! is its input plus hooks, and [`strip()`] gives the input back, byte for byte.
+//! [`instrument`] runs four stages, each a function that borrows the results of the earlier ones:
+//!
+//! 1. [`module::parse`] parses and validates the module.
+//! 2. [`label::label`] finds the name and the source location of each function.
+//! 3. [`select::select`] applies the selection rules.
+//! 4. [`rewrite::rewrite`] inserts the hooks and relocates everything that refers to the code.
+//!
+//! [`verify::verify`] proves that an output is its input plus hooks. [`strip()`] restores the input, byte for byte.
+//! Components are not supported.
 //!
 //! ```
 //! use wasmtrace_instrument::{Options, instrument, strip, verify};
@@ -47,30 +53,32 @@ pub use relocate::describes_original;
 pub use strip::strip;
 pub use warning::{Warning, WarningKind};
 
-/// What [`instrument`] is to do.
+/// Options of [`instrument`].
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Which functions are hooked; all that have a body, if there are no rules.
+    /// The selection rules. Without rules, all functions with a body are hooked.
     pub select: select::Rules,
-    /// What is written.
+    /// Options of the stage [`rewrite`].
     pub rewrite: rewrite::Options,
-    /// The files sidecars the module.
+    /// The sidecar files of the module.
     pub sidecar: sidecar::SidecarFiles,
-    /// Hook a module that relocates hooks already: ours are taken out first, anybody else's stay.
+    /// Instrument a module that has hooks already. Hooks of wasmtrace are removed first, others stay.
     pub force: bool,
-    /// Leave the validation of bodies to others ([`module::ParseOptions::validate`]).
+    /// Do not validate function bodies ([`module::ParseOptions::validate`]).
     pub no_validate: bool,
 }
 
-/// Hooks the functions of a module: the whole compiler.
+/// Instruments a module: runs all stages of the compiler.
 ///
 /// # Errors
-/// Those of [`module::parse`], [`sidecar::SidecarFiles::read`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`] unless `options.force`.
+/// Those of [`module::parse`], [`sidecar::SidecarFiles::read`] and [`rewrite::rewrite`]; [`ErrorKind::AlreadyHooked`]
+/// if the module has hooks and `options.force` is not set.
 pub fn instrument(bytes: &[u8], options: &Options) -> Result<rewrite::Rewritten> {
     instrument_with(bytes, options, |module| Ok(module.to_vec()))
 }
 
-/// The same, written by `write` ([`rewrite::rewrite_with`]): a large output then takes no memory.
+/// Instruments a module like [`instrument`], and passes the output to `write` ([`rewrite::rewrite_with`]). A large output
+/// is then never held in memory.
 ///
 /// ```
 /// # let (wasm, options) = (b"\0asm\x01\0\0\0", wasmtrace_instrument::Options::default());
@@ -92,7 +100,8 @@ pub fn instrument_with<W, E: From<Error>>(
         module::parse_with(bytes, &module::ParseOptions { validate: !options.no_validate, ..Default::default() })?;
     if injected::is_hooked(&module) {
         if !options.force {
-            let message = "the module is hooked already: run it as it is, strip it, or force it to be hooked again";
+            let message =
+                "the module is hooked already: run it unchanged, strip it, or instrument it again with `force`";
             return Err(Error::new(ErrorKind::AlreadyHooked, message).into());
         }
         if module.custom(MANIFEST_SECTION).is_some() {

@@ -1,4 +1,4 @@
-//! Limits of the JavaScript interface's "implementation-defined limits", which wasmparser and all engines keep.
+//! Implementation-defined limits of the WebAssembly JavaScript interface, which wasmparser and all engines apply.
 
 pub(crate) const MAX_FUNCTIONS: usize = 1_000_000;
 pub(crate) const MAX_IMPORTS: usize = 1_000_000;

@@ -1,32 +1,32 @@
-//! Sections that name files sidecars the module, and the one that tells builds apart.
+//! Custom sections that link a module to its sidecar files, and the section that identifies a build.
 
 use wasmparser::BinaryReader;
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
 
 use crate::module::{Module, id, sections_of};
 
-/// The section that names a source map.
+/// Name of the custom section with the URL of a source map.
 pub const SOURCE_MAP: &str = "sourceMappingURL";
-/// The section that names a module with debug information.
+/// Name of the custom section with the URL of a module that contains the debug information.
 pub const DEBUG_FILE: &str = "external_debug_info";
-/// The section that tells builds apart.
+/// Name of the custom section that identifies a build.
 pub const BUILD_ID: &str = "build_id";
 
-/// How warnings end that tell of a link whose file was not given, or will not be written.
-pub(crate) const LINK_LEFT_OUT: &str = "the link to it is left out";
+/// End of the warnings about a removed link.
+pub(crate) const LINK_LEFT_OUT: &str = "the link to it is removed";
 
-/// What becomes of a section that names a file sidecars the module.
+/// How a section that links to a sidecar file is written.
 #[derive(Debug, Clone)]
 pub(crate) enum Link {
-    /// It is left out.
+    /// It is removed.
     Gone,
-    /// It names another file.
+    /// It links to this URL.
     Named(String),
-    /// It holds the file itself.
+    /// It contains the file itself in a `data:` URL.
     Within,
 }
 
-/// What becomes of all of them.
+/// How both links are written.
 #[derive(Debug)]
 pub(crate) struct Links {
     pub(crate) source_map: Link,
@@ -34,7 +34,7 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// The sections that the output is to have, with the URLs that they hold.
+    /// The link sections of the output, with their URLs.
     pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let links = [(SOURCE_MAP, &self.source_map), (DEBUG_FILE, &self.debug_file)];
         links.into_iter().filter_map(|(section, link)| match link {
@@ -44,26 +44,26 @@ impl Links {
     }
 }
 
-/// The URL that the first section of that name holds.
+/// The URL in the first section with that name.
 pub fn named_by<'a>(module: &Module<'a>, section: &str) -> Option<&'a str> {
     let mut reader = module.reader(module.custom(section)?.data.clone());
     let url = reader.read_unlimited_string().ok()?;
     reader.eof().then_some(url)
 }
 
-/// The same of a module that has not been read, and may be damaged.
+/// The URL in the first section with that name, of a module that was not parsed and may be damaged.
 pub fn named_in<'a>(wasm: &'a [u8], section: &str) -> Option<&'a str> {
     let mut reader = BinaryReader::new(custom_of(wasm, section)?, 0);
     let url = reader.read_unlimited_string().ok()?;
     reader.eof().then_some(url)
 }
 
-/// Whether a module that has not been read relocates a Manifest.
+/// Whether a module that was not parsed contains a Manifest.
 pub fn is_hooked_by_us(wasm: &[u8]) -> bool {
     custom_of(wasm, MANIFEST_SECTION).is_some()
 }
 
-/// The data of the first custom section of that name.
+/// The data of the first custom section with that name.
 fn custom_of<'a>(wasm: &'a [u8], name: &str) -> Option<&'a [u8]> {
     sections_of(wasm).filter(|(id, _)| *id == id::CUSTOM).find_map(|(_, contents)| {
         let mut reader = BinaryReader::new(contents, 0);

@@ -1,4 +1,4 @@
-//! Where functions and bytes went.
+//! Maps of function indices and code offsets, from the original to the output.
 
 mod funcs;
 mod offsets;

@@ -1,8 +1,8 @@
-//! The first stage: bytes → [`Module`], validated once, at the door.
+//! The first stage of the compiler: parses bytes into a [`Module`] and validates them once.
 //!
-//! A `Module` is no intermediate representation. It knows where each section and each body lies, what type each
-//! function has, and which functions are imported or exported; everything else stays bytes, to be copied. Past this
-//! stage the input is known to be valid, so later stages say `expect("validated: …")`.
+//! A `Module` is not an intermediate representation. It knows the offsets of sections and bodies, the types of
+//! functions, and which functions are imported or exported; everything else stays bytes to be copied. Later stages rely
+//! on a valid input and use `expect("validated: …")`.
 
 use std::ops::Range;
 
@@ -22,11 +22,11 @@ pub use walk::Size;
 pub(crate) use walk::{Exceptions, NEAR, Site, Sites};
 use walk::{Walked, Walker};
 
-/// The index of a function in a module's function index space: imported functions first, in order.
+/// An index in a module's function index space. Imported functions come first, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FuncIdx(pub u32);
 
-/// Section ids of the core specification (binary format, "Modules") that this crate names.
+/// Section ids used in this crate (core specification, binary format, "Modules").
 pub(crate) mod id {
     pub(crate) const CUSTOM: u8 = 0;
     pub(crate) const TYPE: u8 = 1;
@@ -44,47 +44,47 @@ pub(crate) mod id {
     pub(crate) const TAG: u8 = 13;
 }
 
-/// One section as it stands in the file.
+/// A section of a module.
 #[derive(Debug, Clone)]
 pub struct Section<'a> {
     /// The section's id; 0 for a custom section.
     pub id: u8,
     /// The name of a custom section.
     pub name: Option<&'a str>,
-    /// The whole section: id, size and contents, as offsets in the file.
+    /// The whole section as offsets in the file: id, size and contents.
     pub whole: Range<usize>,
-    /// What follows the size field, as offsets in the file. For a custom section this still begins with its name.
+    /// The contents after the size field, as offsets in the file. For a custom section they begin with its name.
     pub contents: Range<usize>,
-    /// The bytes after a custom section's name; the same as `contents` for other sections.
+    /// The contents after a custom section's name; for other sections the same as `contents`.
     pub data: Range<usize>,
 }
 
 /// An imported function.
 #[derive(Debug, Clone, Copy)]
 pub struct FuncImport<'a> {
-    /// The module that it is imported from.
+    /// The module name of the import.
     pub module: &'a str,
-    /// Its name in that module.
+    /// The field name of the import.
     pub name: &'a str,
-    /// Index of its type.
+    /// The index of the function's type.
     pub ty: u32,
 }
 
-/// A validated module, borrowed from its bytes. Made by [`parse`].
+/// A parsed and validated module, borrowed from its bytes. Created by [`parse`].
 #[derive(Debug)]
 pub struct Module<'a> {
     bytes: &'a [u8],
     sections: Vec<Section<'a>>,
     types: Vec<SubType>,
-    /// For each type: how many types its recursion group holds.
+    /// For each type, the number of types in its recursion group.
     group_sizes: Vec<u32>,
     imports: Vec<FuncImport<'a>>,
     import_count: usize,
-    /// Type index of every function, imported ones first.
+    /// The type index of every function, imported functions first.
     func_types: Vec<u32>,
     exports: Vec<(&'a str, FuncIdx)>,
     bodies: Vec<Body>,
-    /// What the walk has found in all of them.
+    /// The encoded sites of all bodies.
     sites: Vec<u8>,
     memories: Vec<wasmparser::MemoryType>,
     imported_memories: u32,
@@ -96,24 +96,24 @@ pub struct Module<'a> {
     start: Option<FuncIdx>,
 }
 
-/// One body: where it lies, and what has been found in it.
+/// A function body: its position and the results of the walk.
 #[derive(Debug, Clone, Copy)]
 struct Body {
     start: usize,
     len: u32,
-    /// Where its sites end; they begin where those of the body before end.
+    /// End of its sites; they begin at the end of the previous body's.
     sites_end: u32,
     size: Size,
     exceptions: Exceptions,
 }
 
-/// How a module is read.
+/// Options of [`parse_with`].
 #[derive(Debug, Clone, Copy)]
 pub struct ParseOptions {
-    /// What it may use. [`crate::features::needed`] says what a module needs.
+    /// The features that the module may use. [`crate::features::needed`] returns those that it needs.
     pub features: WasmFeatures,
-    /// Whether bodies are validated. Where another tool of the pipeline has done that, they are decoded alone: then nothing is said
-    /// of what becomes of a body that is not valid. Everything outside of bodies is validated in any case.
+    /// Whether to validate bodies. If not, they are only decoded, and the results for an invalid body are unspecified.
+    /// Everything outside of bodies is always validated.
     pub validate: bool,
 }
 
@@ -123,30 +123,30 @@ impl Default for ParseOptions {
     }
 }
 
-/// Every feature that wasmparser knows. What a module may use is not for this compiler to decide; what leaves a frame is.
+/// All features that wasmparser supports. This compiler does not restrict features.
 pub(crate) fn all_features() -> WasmFeatures {
     WasmFeatures::all()
 }
 
-/// Reads and validates a module, with every feature that wasmparser knows.
+/// Parses and validates a module with all features that wasmparser supports.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] with the offset of the first byte that is wrong; [`ErrorKind::Unsupported`] for a component
-/// and for a relocatable object file.
+/// [`ErrorKind::Malformed`] with the offset of the first invalid byte; [`ErrorKind::Unsupported`] for a component and
+/// for a relocatable object file.
 pub fn parse(bytes: &[u8]) -> Result<Module<'_>> {
     parse_with(bytes, &ParseOptions::default())
 }
 
-/// The same under fewer features: a module that needs another is refused at the byte that needs it. For who knows what
-/// the engine that it is for can run; [`crate::features::needed`] says what a module needs.
+/// Like [`parse`], but accepts only `features`. Use it when you know what the target engine supports;
+/// [`crate::features::needed`] returns what a module needs.
 ///
 /// # Errors
-/// Those of [`parse`].
+/// Those of [`parse`]. A module that needs another feature is malformed at the byte that needs it.
 pub fn parse_under(bytes: &[u8], features: WasmFeatures) -> Result<Module<'_>> {
     parse_with(bytes, &ParseOptions { features, ..Default::default() })
 }
 
-/// Reads a module as the options say.
+/// Parses a module with the given options.
 ///
 /// # Errors
 /// Those of [`parse`].
@@ -190,7 +190,7 @@ pub fn parse_with<'a>(bytes: &'a [u8], options: &ParseOptions) -> Result<Module<
             return Err(Error::at(
                 ErrorKind::Unsupported,
                 4,
-                "components are not supported yet: this tool reads core modules",
+                "components are not supported: instrument the core module before it becomes a component",
             ));
         }
         if let ValidPayload::Func(func, body) = validator.payload(&payload)? {
@@ -227,7 +227,7 @@ pub fn parse_with<'a>(bytes: &'a [u8], options: &ParseOptions) -> Result<Module<
     Ok(module)
 }
 
-/// The sections of a module that is not validated, by id and contents, up to where it is damaged.
+/// The sections of a module that was not validated, as ids and contents, up to the first damage.
 pub(crate) fn sections_of(wasm: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut reader = BinaryReader::new(wasm.get(8..).unwrap_or_default(), 8);
     std::iter::from_fn(move || {
@@ -236,14 +236,14 @@ pub(crate) fn sections_of(wasm: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// The contents of the code section.
+/// The contents of the code section, of a module that was not validated.
 pub(crate) fn code_of(wasm: &[u8]) -> Option<&[u8]> {
     sections_of(wasm).find(|(id, _)| *id == id::CODE).map(|(_, contents)| contents)
 }
 
 impl<'a> Module<'a> {
-    /// Walks over all bodies, on every core where the feature `parallel` is on. `first` is the validator's for the first of
-    /// them. Reports the error with the lowest offset, so that the message does not depend on the number of threads.
+    /// Walks over all bodies, in parallel if the feature `parallel` is on. `first` is the validator for the first body.
+    /// Reports the error with the lowest offset, so that the message does not depend on the number of threads.
     fn walk_bodies(&mut self, first: &FuncToValidate<ValidatorResources>, options: &ParseOptions) -> Result<()> {
         let runs = crate::parallel::runs(self.bodies.iter().map(|body| body.len as usize));
         let walked = crate::parallel::map(runs, |run| -> Result<Walked> {
@@ -275,7 +275,7 @@ impl<'a> Module<'a> {
         Ok(())
     }
 
-    /// Keeps what a payload says of the index spaces. The payload has been validated.
+    /// Collects the index spaces from a payload that was validated.
     fn note(&mut self, payload: Payload<'a>) -> Result<()> {
         match payload {
             Payload::TypeSection(types) => {
@@ -350,36 +350,36 @@ impl<'a> Module<'a> {
         }
     }
 
-    /// The module's bytes.
+    /// The bytes of the module.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The sections, in the order of the file.
+    /// The sections in file order.
     pub fn sections(&self) -> &[Section<'a>] {
         &self.sections
     }
 
-    /// The first custom section of that name.
+    /// The first custom section with that name.
     pub fn custom(&self, name: &str) -> Option<&Section<'a>> {
         self.sections.iter().find(|s| s.name == Some(name))
     }
 
-    /// What the module says of its hooks; `None` without a Manifest.
+    /// The Manifest of a hooked module; `None` if it has none.
     ///
     /// # Errors
-    /// [`ErrorKind::Restore`] where the Manifest is damaged or of a version that is not known.
+    /// [`ErrorKind::Restore`] if the Manifest is damaged or has an unknown version.
     pub fn manifest(&self) -> Option<Result<Manifest>> {
         let section = self.custom(MANIFEST_SECTION)?;
         Some(Manifest::decode(&self.bytes[section.data.clone()], section.data.start))
     }
 
-    /// Every custom section of that name, in order.
+    /// All custom sections with that name, in order.
     pub(crate) fn customs<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s Section<'a>> + 's {
         self.sections.iter().filter(move |s| s.name == Some(name))
     }
 
-    /// The section of that id, which is not 0.
+    /// The section with that id, which must not be 0.
     pub(crate) fn section(&self, id: u8) -> Option<&Section<'a>> {
         self.sections.iter().find(|s| s.id == id)
     }
@@ -389,79 +389,80 @@ impl<'a> Module<'a> {
         &self.imports
     }
 
-    /// Whether it throws or catches exceptions of its own.
+    /// Whether the module throws or catches exceptions.
     pub fn uses_exceptions(&self) -> bool {
         self.with_exceptions().next().is_some()
     }
 
-    /// How many tables there are, imported ones included.
+    /// Number of tables, including imported ones.
     pub(crate) fn table_count(&self) -> u32 {
         self.tables
     }
 
-    /// How many globals there are, imported ones included.
+    /// Number of globals, including imported ones.
     pub(crate) fn global_count(&self) -> u32 {
         self.globals
     }
 
-    /// How many element segments there are.
+    /// Number of element segments.
     pub(crate) fn element_count(&self) -> u32 {
         self.elements
     }
 
-    /// How many imports of every kind there are.
+    /// Number of imports of all kinds.
     pub(crate) fn import_count(&self) -> usize {
         self.import_count
     }
 
-    /// Whether bodies have been validated, and not decoded alone.
+    /// Whether bodies were validated, and not only decoded.
     pub fn is_validated(&self) -> bool {
         self.validated
     }
 
-    /// How many of the memories are imported.
+    /// Number of imported memories.
     #[doc(hidden)]
     pub fn imported_memories(&self) -> u32 {
         self.imported_memories
     }
 
-    /// How many tags are imported.
+    /// Number of imported tags.
     pub(crate) fn imported_tags(&self) -> u32 {
         self.imported_tags
     }
 
-    /// Where the contents of the code section begin, if there is one: DWARF's addresses count from there.
+    /// Offset of the code section's contents, from which DWARF addresses count. `None` without a code section.
     pub fn code_start(&self) -> Option<usize> {
         Some(self.section(id::CODE)?.contents.start)
     }
 
-    /// How many functions there are, imported ones included.
+    /// Number of functions, including imported ones.
     pub fn func_count(&self) -> u32 {
         self.func_types.len() as u32
     }
 
-    /// The functions that have a body here.
+    /// The functions with a body in this module.
     pub fn defined_funcs(&self) -> impl ExactSizeIterator<Item = FuncIdx> + use<> {
         (self.imports.len() as u32..self.func_count()).map(FuncIdx)
     }
 
-    /// Whether the function has a body here.
+    /// Whether the function has a body in this module.
     pub fn is_defined(&self, func: FuncIdx) -> bool {
         (self.imports.len() as u32..self.func_count()).contains(&func.0)
     }
 
-    /// Where the body of a defined function lies: from its locals to its last `end`, without the size field.
+    /// The body of a defined function as offsets in the file: from its locals to its last `end`, without the size
+    /// field.
     pub fn body(&self, func: FuncIdx) -> Range<usize> {
         let body = self.bodies[self.position(func)];
         body.start..body.start + body.len as usize
     }
 
-    /// Where a defined function stands in the code section.
+    /// The position of a defined function in the code section.
     fn position(&self, func: FuncIdx) -> usize {
         func.0 as usize - self.imports.len()
     }
 
-    /// The places in the body of a defined function where a rewriting may have something to do.
+    /// The sites in the body of a defined function: places where the rewriting may insert or change code.
     pub(crate) fn sites(&self, func: FuncIdx) -> Sites<'_> {
         let position = self.position(func);
         let begin = position.checked_sub(1).map_or(0, |before| self.bodies[before].sites_end);
@@ -469,18 +470,18 @@ impl<'a> Module<'a> {
         Sites::new(&self.sites[begin as usize..body.sites_end as usize], body.start)
     }
 
-    /// How large a defined function is.
+    /// The size of a defined function.
     pub fn size(&self, func: FuncIdx) -> Size {
         self.bodies[self.position(func)].size
     }
 
-    /// A reader over the body of a defined function.
+    /// A reader for the body of a defined function.
     pub fn body_reader(&self, func: FuncIdx) -> FunctionBody<'a> {
         let range = self.body(func);
         FunctionBody::new(self.reader(range))
     }
 
-    /// A reader over a range of the file, with every feature on.
+    /// A reader for a range of the file, with all features enabled.
     pub(crate) fn reader(&self, range: Range<usize>) -> BinaryReader<'a> {
         self.reader_under(range, all_features())
     }
@@ -489,17 +490,17 @@ impl<'a> Module<'a> {
         BinaryReader::new_features(&self.bytes[range.clone()], range.start, features)
     }
 
-    /// The exported functions, in the order of the export section.
+    /// The exported functions with their names, in the order of the export section.
     pub fn exports(&self) -> &[(&'a str, FuncIdx)] {
         &self.exports
     }
 
-    /// The start function.
+    /// The start function, if the module has one.
     pub fn start(&self) -> Option<FuncIdx> {
         self.start
     }
 
-    /// The index of the function's type.
+    /// The type index of a function.
     pub(crate) fn type_index(&self, func: FuncIdx) -> u32 {
         self.func_types[func.0 as usize]
     }
@@ -517,25 +518,25 @@ impl<'a> Module<'a> {
         self.types[self.type_index(func) as usize].composite_type.shared
     }
 
-    /// Every export; [`Module::exports`] holds the functions among them.
+    /// All exports. [`Module::exports`] returns the functions among them.
     pub fn all_exports(&self) -> Vec<wasmparser::Export<'a>> {
         let Some(section) = self.section(id::EXPORT) else { return Vec::new() };
         let reader = wasmparser::ExportSectionReader::new(self.reader(section.contents.clone()));
         reader.expect("validated: there is a count").into_iter().map(|e| e.expect("validated: an export")).collect()
     }
 
-    /// Every type with the size of its recursion group.
+    /// All types, each with the size of its recursion group.
     pub(crate) fn types(&self) -> impl ExactSizeIterator<Item = (&SubType, u32)> {
         self.types.iter().zip(self.group_sizes.iter().copied())
     }
 
-    /// The functions that throw or catch exceptions, with how they do.
+    /// The functions that throw or catch exceptions.
     pub(crate) fn with_exceptions(&self) -> impl Iterator<Item = (FuncIdx, Exceptions)> {
         let all = self.defined_funcs().zip(&self.bodies).map(|(func, body)| (func, body.exceptions));
         all.filter(|(_, exceptions)| exceptions.any)
     }
 
-    /// What a defined function has to do with exceptions.
+    /// How a defined function uses exceptions.
     pub(crate) fn exceptions(&self, func: FuncIdx) -> Exceptions {
         self.bodies[self.position(func)].exceptions
     }

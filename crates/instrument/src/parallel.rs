@@ -1,15 +1,15 @@
-//! Work on bodies, spread over the cores where the feature `parallel` is on.
+//! Parallel work on bodies, if the feature `parallel` is on.
 //!
-//! Bodies are grouped into runs of about [`RUN_BYTES`]: large enough that a thread's scratch space is reused, small
-//! enough that one giant body does not hold up the rest. Results come back in order, so what is built from them does
-//! not depend on the number of threads.
+//! Bodies are grouped into runs of about [`RUN_BYTES`]: large enough to reuse a thread's scratch space, small enough
+//! that one huge body does not delay the rest. Results are in order, so the output does not depend on the number of
+//! threads.
 
 use std::ops::Range;
 
-/// How much of the code section one unit of work covers.
+/// Size of a unit of work, in bytes of the code section.
 const RUN_BYTES: usize = 256 * 1024;
 
-/// Groups items of these sizes, in order, into runs whose sizes add up to about 256 KiB: ranges of their positions.
+/// Groups items of these sizes, in order, into runs of about 256 KiB. Returns ranges of positions.
 pub(crate) fn runs(sizes: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     let mut filled = RUN_BYTES;
@@ -24,7 +24,7 @@ pub(crate) fn runs(sizes: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> 
     runs
 }
 
-/// Applies `work` to every item; the results are in the items' order.
+/// Applies `work` to every item, in parallel. The results are in the items' order.
 #[cfg(feature = "parallel")]
 pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
     use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -34,13 +34,13 @@ pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync 
     items.into_par_iter().map(work).collect()
 }
 
-/// Applies `work` to every item; the results are in the items' order.
+/// Applies `work` to every item. The results are in the items' order.
 #[cfg(not(feature = "parallel"))]
 pub(crate) fn map<T, R>(items: Vec<T>, work: impl Fn(T) -> R) -> Vec<R> {
     items.into_iter().map(work).collect()
 }
 
-/// Does both, at the same time if there are cores for it.
+/// Runs both closures, in parallel if possible.
 pub(crate) fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
     #[cfg(feature = "parallel")]
     return rayon::join(a, b);
@@ -48,8 +48,8 @@ pub(crate) fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnc
     (a(), b())
 }
 
-/// Has `work` fill a buffer for each item, some at a time, and shows the buffers to `see`, in the items' order. There are few of
-/// them, and they are used again and again.
+/// Fills a buffer for each item with `work`, several in parallel, and passes the buffers to `see` in the items' order.
+/// A few buffers are reused.
 pub(crate) fn fill<T: Sync, E>(
     items: &[T],
     work: impl Fn(&T, &mut Vec<u8>) + Sync + Send,
@@ -67,7 +67,7 @@ pub(crate) fn fill<T: Sync, E>(
     Ok(())
 }
 
-/// How many items to hand out together: some for each thread, since no two take equally long.
+/// Number of items to distribute at once: several for each thread, since they take different times.
 fn at_once() -> usize {
     #[cfg(feature = "parallel")]
     return match rayon::current_num_threads() {
@@ -78,7 +78,7 @@ fn at_once() -> usize {
     1
 }
 
-/// Applies `work` to each position of items that have these sizes, run by run; the results are in order.
+/// Applies `work` to each position of items with these sizes, run by run. The results are in order.
 pub(crate) fn map_each<R: Send>(
     sizes: impl IntoIterator<Item = usize>,
     work: impl Fn(usize) -> R + Sync + Send,

@@ -1,4 +1,4 @@
-//! Custom sections that speak of functions or of places in the code, relocated across the rewriting, by section name.
+//! Relocating custom sections that refer to functions or code, by section name.
 
 use sha2::Digest;
 use wasm_encoder::Encode;
@@ -22,42 +22,42 @@ pub(crate) mod producers;
 pub(crate) mod sourcemap;
 pub(crate) mod target_features;
 
-/// What is known of the rewriting when custom sections are relocated.
+/// The information about the rewriting that custom sections are relocated with.
 #[derive(Debug)]
 pub(crate) struct Relocation<'c, 'a> {
     pub(crate) module: &'c Module<'a>,
     pub(crate) naming: Naming<'c>,
     pub(crate) offsets: &'c OffsetMap,
-    /// What becomes of the debug information.
+    /// The changes of the debug information.
     pub(crate) dwarf: Dwarf,
-    /// What becomes of the sections that name files sidecars the module.
+    /// The changes of the links to sidecar files.
     pub(crate) links: Links,
-    /// The source map that the module itself holds.
+    /// The source map that is embedded in the module.
     pub(crate) source_map: Option<&'c SourceMap<'c>>,
     /// The `build_id` of the output, if the input has one.
     pub(crate) build_id: Option<Vec<u8>>,
-    /// What hooks use of WebAssembly beyond its first version, as `target_features` calls it.
+    /// The features that hooks use, with the names of `target_features`.
     pub(crate) features: &'c [&'static str],
 }
 
-/// What becomes of a custom section.
+/// How a custom section is written.
 #[derive(Debug)]
 pub(crate) enum Relocated {
-    /// It stays as it is.
+    /// Unchanged.
     Raw,
-    /// Its data (what follows its name) changes, in a way that [`names::restore`] inverts.
+    /// With new data (after its name), of which [`names::restore`] is the inverse.
     Names(Vec<u8>),
-    /// Its data changes, and the original bytes are kept for `strip`.
+    /// With new data; the original bytes are kept for `strip`.
     Data(Vec<u8>),
-    /// Its data changes, and the script of [`patch::restore`] takes that back.
+    /// With patched data; the script of [`patch::restore`] reverts it.
     Patched(patch::Patches),
-    /// It is left out.
+    /// Not at all.
     Dropped,
 }
 
 impl Relocation<'_, '_> {
-    /// What a custom section becomes. `seen_names` says whether an earlier `name` section was relocated; `code_start`, where the
-    /// contents of the code section begin in the output, if that section comes before this one.
+    /// Relocates a custom section. `seen_names` says whether an earlier `name` section was relocated. `code_start` is the offset
+    /// of the code section's contents in the output, if the code section comes before this section.
     pub(crate) fn relocate(
         &mut self,
         section: &Section<'_>,
@@ -76,7 +76,7 @@ impl Relocation<'_, '_> {
                 let at = section.whole.start;
                 dropped(
                     WarningKind::Section,
-                    format!("a second name section, at offset {at:#x}, is left out: hosts accept only one"),
+                    format!("a second name section at offset {at:#x} is dropped: hosts accept only one"),
                 )
             }
             "name" => self.names(section).into(),
@@ -94,7 +94,7 @@ impl Relocation<'_, '_> {
                         let (name, why) = (printable(name), e.message());
                         dropped(
                             WarningKind::Section,
-                            format!("the section {name} cannot be relocated and is left out: {why}"),
+                            format!("the section {name} cannot be relocated and is dropped: {why}"),
                         )
                     }
                 }
@@ -113,7 +113,7 @@ impl Relocation<'_, '_> {
     }
 
     fn link(&self, section: &Section<'_>, name: &str, code_start: Option<usize>) -> Warned<Relocated> {
-        // Readers take the first.
+        // Readers use the first one.
         let is_first = self.module.custom(name).is_some_and(|first| first.whole == section.whole);
         let link = if name == SOURCE_MAP { &self.links.source_map } else { &self.links.debug_file };
         match link {
@@ -125,10 +125,12 @@ impl Relocation<'_, '_> {
                         let url = map.relocate_data(url, self.offsets, (old.contents.start, new));
                         Relocated::Data(encoded(url.as_bytes())).into()
                     }
-                    // How long it becomes would depend on where the code stands behind it, and the other way round.
+                    // Its length would depend on the position of the code after it, and vice versa.
                     _ => dropped(
                         WarningKind::Link,
-                        format!("the source map stands before the code, and {LINK_LEFT_OUT}"),
+                        format!(
+                            "the embedded source map precedes the code section, so it cannot be relocated; {LINK_LEFT_OUT}"
+                        ),
                     ),
                 }
             }
@@ -141,15 +143,15 @@ fn dropped(kind: WarningKind, message: String) -> Warned<Relocated> {
     Warned { value: Relocated::Dropped, warnings: vec![Warning::new(kind, message)] }
 }
 
-/// `vec(byte)`, as strings are too.
+/// Encodes `vec(byte)`, which is the encoding of strings too.
 pub(crate) fn encoded(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + 5);
     bytes.encode(&mut out);
     out
 }
 
-/// The `build_id` of an output: as long as that of the input, and made of it and of the code, which the plan and the hooks are
-/// in. So it is the same for the module and for its debug file. `bodies` shows all of them, one after the other.
+/// Computes the `build_id` of an output: of the same length as the input's, from that and from the code, which reflects
+/// plan and hooks. The module and its debug file get the same id. `bodies` visits all bodies in order.
 pub(crate) fn build_id(input: &[u8], bodies: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Vec<u8> {
     let mut hash = sha2::Sha256::new();
     hash.update(b"wasmtrace build_id");
@@ -158,8 +160,8 @@ pub(crate) fn build_id(input: &[u8], bodies: impl FnOnce(&mut dyn FnMut(&[u8])))
     hash.finalize().into_iter().cycle().take(input.len()).collect()
 }
 
-/// Whether a custom section of that name points into the code in a way that is not known here: it is copied, and describes
-/// the original.
+/// Whether a custom section with that name refers to code in an unknown way. It is copied, and its addresses still
+/// describe the original.
 pub fn describes_original(name: &str) -> bool {
     name.starts_with(".debug_") && !dwarf::is_known(name)
 }

@@ -1,23 +1,25 @@
-//! The third stage: rules + labels → [`Plan`], which functions are hooked and which rule decided it.
+//! The third stage of the compiler: applies rules to labels. The result is a [`Plan`]: which functions are hooked, and by
+//! which rule.
 //!
-//! A rule is `[+|-][kind:]pattern`; without a sign it is `+`. Rules are read in order and the last that matches a
-//! function wins. If the first rule is `+`, nothing is hooked to begin with; else everything that has a body here,
-//! except bindings to the manual API.
+//! A rule is `[+|-][kind:]pattern`; without a sign it is `+`. For each function, the last matching rule wins. If the first
+//! rule is `+`, no function is selected initially; otherwise all functions with a body are, except bindings to the manual
+//! API.
 //!
-//! | kind | what the pattern is held against |
+//! | kind | matched text |
 //! |---|---|
 //! | `fn` (default) | the demangled name, with and without its arguments |
-//! | `raw` | the name as it stands in the module |
-//! | `file` | the source file, or any end of it that begins after a `/` |
+//! | `raw` | the name in the module, possibly mangled |
+//! | `file` | the path of the source file, or a suffix of it that begins after a `/` |
 //! | `crate` | the first segment of a Rust or C++ path, the package of a Go name |
 //! | `export` | the names that the function is exported under |
-//! | `import` | of an imported function, `module.name` or `name` (with [`Rules::imports`] only) |
+//! | `import` | `module.name` or `name` of an imported function (only with [`Rules::imports`]) |
 //! | `idx` | its index in the input: `12`, `30..40` (without 40), `30..=40` |
 //! | `lang` | `rust`, `c`, `c++`, `go`, `zig`, `assemblyscript` |
-//! | `group` | `@user`, `@std`, `@alloc`, `@exports`, `@imports`, `@tiny`, `@leaf` (the kind can be left out) |
+//! | `group` | `@user`, `@std`, `@alloc`, `@exports`, `@imports`, `@tiny`, `@leaf` (the kind is optional) |
 //!
-//! In a pattern `*` stops at `::`, `.` and `/`, and `**` crosses them; every other character stands for itself, since
-//! names contain `{`, `[` and `?`. `=name` is exact, `/re/` a regular expression that may match anywhere.
+//! In a pattern, `*` matches anything without `::`, `.` and `/`, and `**` matches everything. All other characters are
+//! literal, since names contain `{`, `[` and `?`. `=name` is an exact name, `/re/` a regular expression that may match
+//! anywhere.
 
 use crate::warning::{Warning, WarningKind};
 use std::borrow::Cow;
@@ -39,7 +41,7 @@ mod size;
 pub use groups::Group;
 pub use size::{Size, sizes};
 
-/// Which functions are hooked, and why.
+/// The selection: which functions are hooked, and the reason for each.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     hooked: Vec<FuncIdx>,
@@ -47,67 +49,67 @@ pub struct Plan {
     first_defined: u32,
     reasons: Vec<Reason>,
     import_reasons: BTreeMap<FuncIdx, Reason>,
-    /// One sentence for each rule that matched nothing.
+    /// One warning for each rule that matches no function.
     pub warnings: Vec<Warning>,
 }
 
-/// What rules came to, in numbers. Imported functions count where they can be hooked.
+/// The result of a selection in numbers. Imported functions count if they can be hooked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// How many functions there are.
+    /// Number of functions.
     pub functions: usize,
-    /// How many of them are to be hooked.
+    /// Number of functions to be hooked.
     pub selected: usize,
-    /// What decided about the others, with how many they are.
+    /// Number of excluded functions for each reason.
     pub left_out: BTreeMap<Reason, usize>,
 }
 
-/// What decided whether a function is hooked.
+/// The reason why a function is hooked or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// No rule matched it.
+    /// No rule matches it.
     Default,
-    /// The rule at this place.
+    /// The rule at this position matches it.
     Rule(usize),
-    /// It is smaller than the minimum.
+    /// It is smaller than the minimum size.
     TooSmall,
-    /// It is part of a binding to the manual API, and no rule says otherwise.
+    /// It is part of a binding to the manual API, and no rule selects it.
     Helper,
-    /// It has no body here, and imported functions are not hooked.
+    /// It is imported, and imported functions are not hooked.
     Imported,
 }
 
 impl Plan {
-    /// Every function that has a body here.
+    /// Selects every function that has a body in this module.
     pub fn all(module: &Module<'_>) -> Self {
         let hooked: Vec<FuncIdx> = module.defined_funcs().collect();
         let reasons = vec![Reason::Default; hooked.len()];
         Plan { hooked, first_defined: module.imported_funcs().len() as u32, reasons, ..Default::default() }
     }
 
-    /// Whether nothing is hooked.
+    /// Whether no function is hooked.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many functions are hooked, imported ones included.
+    /// Number of hooked functions, including imported ones.
     pub fn len(&self) -> usize {
         self.hooked.len() + self.imports.len()
     }
 
     /// Whether the function is hooked.
     pub fn contains(&self, func: FuncIdx) -> bool {
-        // Mostly all are hooked, or all but some: then it stands where it would if there were no others.
+        // Usually all or nearly all functions are hooked, so the position in a complete list is a good guess.
         let guess = func.0.checked_sub(self.first_defined).and_then(|place| self.hooked.get(place as usize));
         guess == Some(&func) || self.hooked.binary_search(&func).is_ok() || self.imports.binary_search(&func).is_ok()
     }
 
-    /// The imported functions that are hooked, through trampolines, by index.
+    /// The hooked imported functions, by ascending index. They get trampolines.
     pub fn imports(&self) -> impl Iterator<Item = FuncIdx> + '_ {
         self.imports.iter().copied()
     }
 
-    /// The hooked functions that have a body, by index.
+    /// The hooked functions with a body, by ascending index.
     pub fn iter(&self) -> impl Iterator<Item = FuncIdx> + '_ {
         self.hooked.iter().copied()
     }
@@ -119,7 +121,7 @@ impl Plan {
         plan
     }
 
-    /// What the rules came to.
+    /// The numbers of this selection.
     pub fn summary(&self) -> Summary {
         let own = (self.first_defined..).map(FuncIdx).zip(self.reasons.iter().copied());
         let imported = self.import_reasons.iter().map(|(func, reason)| (*func, *reason));
@@ -133,7 +135,7 @@ impl Plan {
         summary
     }
 
-    /// What decided about the function.
+    /// The reason why the function is hooked or not.
     pub fn reason(&self, func: FuncIdx) -> Reason {
         match func.0.checked_sub(self.first_defined) {
             Some(position) => self.reasons.get(position as usize).copied().unwrap_or(Reason::Default),
@@ -142,35 +144,34 @@ impl Plan {
     }
 }
 
-/// Selection rules, in order.
+/// Selection rules in order.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
-    /// Imported functions are hooked too, through trampolines; but never the hooks and the manual API.
+    /// Also hook imported functions, through trampolines; never the hooks and the manual API.
     pub imports: bool,
-    /// Functions of fewer operators are not hooked, unless they hold a loop.
+    /// Exclude functions with fewer operators, unless they contain a loop.
     pub min_size: Option<u32>,
 }
 
-/// Rules that have a name.
+/// Predefined sets of rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
-    /// For a host that pays for each event, as those of the Observe SDK do (some 400 ns): what a person would want to see. The
-    /// program's own functions, without those that do next to nothing; neither its language's library (formatting, collections)
-    /// nor the allocator; but all that it exports.
+    /// For hosts where each event is expensive (about 400 ns with the Observe SDK). Selects the program's own functions
+    /// except tiny ones, and all exports. Excludes the language's standard library and the allocator.
     Hosted,
 }
 
 impl Preset {
-    /// What the presets are called.
+    /// The names of all presets.
     pub const NAMES: [&str; 1] = ["hosted"];
 
-    /// The preset of that name.
+    /// The preset with that name.
     pub fn from_name(name: &str) -> Option<Preset> {
         (name == "hosted").then_some(Preset::Hosted)
     }
 
-    /// Its rules, in order.
+    /// The rules of the preset, in order.
     pub fn rules(self) -> &'static [&'static str] {
         match self {
             Preset::Hosted => &["-@std", "-@alloc", "-@tiny", "+@exports"],
@@ -178,13 +179,13 @@ impl Preset {
     }
 }
 
-/// One rule.
+/// A parsed rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
     text: String,
     include: bool,
     test: Test,
-    /// Whether it may match nothing: nobody wrote it for this module.
+    /// Whether the rule may match nothing without a warning, because it is part of a preset.
     may_miss: bool,
 }
 
@@ -217,7 +218,7 @@ impl Pattern {
 }
 
 impl Rules {
-    /// Adds a rule behind the others.
+    /// Adds a rule after the others.
     ///
     /// # Errors
     /// [`ErrorKind::Rule`] if the text is not a rule.
@@ -234,7 +235,7 @@ impl Rules {
         }
     }
 
-    /// Reads rules, one a line; empty lines and lines that begin with `#` are passed over.
+    /// Adds rules from a text with one rule per line. Empty lines and lines that begin with `#` are ignored.
     ///
     /// # Errors
     /// [`ErrorKind::Rule`] with the number of the line.
@@ -248,30 +249,30 @@ impl Rules {
         Ok(())
     }
 
-    /// The text of the rule at this place.
+    /// The text of the rule at this position.
     pub fn text(&self, place: usize) -> Option<&str> {
         self.rules.get(place).map(|r| r.text.as_str())
     }
 
-    /// Whether there is neither a rule nor a minimum.
+    /// Whether there are neither rules nor a minimum size.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty() && self.min_size.is_none() && !self.imports
     }
 }
 
 impl Rule {
-    /// Reads `[+|-][kind:]pattern`.
+    /// Parses `[+|-][kind:]pattern`.
     fn parse(text: &str) -> Result<Rule> {
-        let bad = |why: &str| Error::new(ErrorKind::Rule, format!("the selection rule `{text}` cannot be read: {why}"));
+        let bad = |why: &str| Error::new(ErrorKind::Rule, format!("invalid selection rule `{text}`: {why}"));
         let (include, rest) = match text.as_bytes().first() {
             Some(b'-') => (false, &text[1..]),
             Some(b'+') => (true, &text[1..]),
             _ => (true, text),
         };
         if rest.is_empty() {
-            return Err(bad("it has no pattern"));
+            return Err(bad("the pattern is missing"));
         }
-        // `crate::f` is a name, `crate:f` is the crate f.
+        // `crate::f` is a name; `crate:f` is the crate f.
         let (kind, pattern) = match rest.split_once(':') {
             Some((kind, pattern)) if !pattern.starts_with(':') && is_word(kind) => (kind, pattern),
             _ if rest.starts_with('@') => ("group", rest),
@@ -284,16 +285,16 @@ impl Rule {
             "crate" => Test::Crate(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
             "export" => Test::Export(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
             "lang" => Test::Lang(Pattern::parse(&pattern.to_lowercase(), false).map_err(|e| bad(&e))?),
-            "idx" => {
-                Test::Index(parse_range(pattern).ok_or_else(|| bad("an index is a number or a range like 30..40"))?)
+            "idx" => Test::Index(parse_range(pattern).ok_or_else(|| bad("expected an index or a range like 30..40"))?),
+            "group" => {
+                Test::Group(Group::from_name(pattern).ok_or_else(|| {
+                    bad(&format!("unknown group {pattern}; the groups are {}", Group::NAMES.join(", ")))
+                })?)
             }
-            "group" => Test::Group(Group::from_name(pattern).ok_or_else(|| {
-                bad(&format!("there is no group {pattern}; the groups are {}", Group::NAMES.join(", ")))
-            })?),
             "import" => Test::Import(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
             _ => {
                 return Err(bad(&format!(
-                    "there is no kind `{kind}`; the kinds are fn, raw, file, crate, export, import, idx, lang, group"
+                    "unknown kind `{kind}`; the kinds are fn, raw, file, crate, export, import, idx, lang, group"
                 )));
             }
         };
@@ -301,13 +302,13 @@ impl Rule {
     }
 }
 
-/// A kind is a word of lower-case letters. (`C:f` and `operator:x` are not: the first has a capital, the second is unknown.)
+/// Whether a text may be a kind: lower-case letters only. (`C:f` is not one, because of its capital.)
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase())
 }
 
 impl Pattern {
-    /// `any_end`: the pattern may match a part of the text that begins after a `/` and goes to its end.
+    /// Parses a pattern. With `any_end`, it may match a suffix that begins after a `/`.
     fn parse(text: &str, any_end: bool) -> std::result::Result<Pattern, String> {
         if let Some(exact) = text.strip_prefix('=') {
             return Ok(Pattern::Exact(exact.to_owned()));
@@ -320,7 +321,7 @@ impl Pattern {
     }
 }
 
-/// A glob as a regular expression over the whole text.
+/// Translates a glob into a regular expression over the whole text.
 fn glob(text: &str, any_end: bool) -> String {
     let mut regex = String::from(if any_end { "(?s)^(?:|.*/)" } else { "(?s)^" });
     let mut chars = text.chars().peekable();
@@ -330,7 +331,7 @@ fn glob(text: &str, any_end: bool) -> String {
         } else if chars.next_if_eq(&'*').is_some() {
             regex.push_str(".*");
         } else {
-            // Anything without `.`, `/` and `::`; a single colon is neither.
+            // Anything without `.`, `/` and `::`. A single colon is allowed.
             regex.push_str("(?:[^:./]|:[^:./])*");
         }
     }
@@ -350,7 +351,7 @@ fn parse_range(text: &str) -> Option<std::ops::Range<u32>> {
     Some(one..one.checked_add(1)?)
 }
 
-/// What a rule can be held against, for one function; made once, whatever the number of rules.
+/// The properties of a function that rules match, computed once for all rules.
 struct RunInfo<'s> {
     func: FuncIdx,
     label: &'s Label,
@@ -361,7 +362,7 @@ struct RunInfo<'s> {
 }
 
 impl RunInfo<'_> {
-    /// Made when a rule asks: it costs more than the rule.
+    /// Computed on demand: demangling costs more than matching.
     fn demangled(&self) -> &str {
         self.demangled.get_or_init(|| self.label.demangled())
     }
@@ -383,7 +384,7 @@ impl RunInfo<'_> {
     }
 }
 
-/// Applies the rules to every function that has a body here.
+/// Applies the rules to every function that has a body in this module.
 pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
     let mut exports: Vec<Vec<&str>> = vec![Vec::new(); module.func_count() as usize];
     for (name, func) in module.exports() {
@@ -397,7 +398,7 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
     let mut plan = Plan { first_defined: module.imported_funcs().len() as u32, ..Default::default() };
     let mut matched = vec![false; rules.rules.len()];
     let first = module.imported_funcs().len();
-    // Without a function of its own a module calls nothing, and has no place for trampolines.
+    // A module without functions of its own calls nothing and has no place for trampolines.
     let imports = rules.imports && first < module.func_count() as usize;
     for (func, label) in labels.iter() {
         let import = module.imported_funcs().get(func.0 as usize);
@@ -436,7 +437,7 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
     plan
 }
 
-/// Whether a function is hooked, and why; `matched` learns which rules had a say.
+/// Decides whether a function is hooked, and why. `matched` collects the rules that match.
 fn decide(subject: &RunInfo<'_>, rules: &Rules, start: bool, matched: &mut [bool]) -> (bool, Reason) {
     let (mut hooked, mut reason) = match is_manual_api(subject.label) {
         true => (false, Reason::Helper),

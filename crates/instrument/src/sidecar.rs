@@ -1,12 +1,12 @@
-//! Files that stand sidecars a module and speak of its code: a source map, and debug information that was taken out of it.
+//! Sidecar files of a module, which describe its code: a source map, and separated debug information.
 //!
-//! A module names them in sections of its own: `sourceMappingURL` (ECMA-426, "Linking generated code to source maps") and
-//! `external_debug_info` (tool-conventions, "DWARF for WebAssembly"), each with a URL. The library opens no file: whoever
-//! calls it gives the [`SidecarFiles`], and gets those of the output in [`Rewritten`](crate::rewrite::Rewritten). A source
-//! map in a `data:` URL is in the module already, and needs nobody.
+//! A module links to them in the custom sections `sourceMappingURL` (ECMA-426, "Linking generated code to source maps")
+//! and `external_debug_info` (tool-conventions, "DWARF for WebAssembly"), each with a URL. The library opens no files:
+//! the caller passes [`SidecarFiles`] and gets those of the output in [`Rewritten`](crate::rewrite::Rewritten). A
+//! source map in a `data:` URL needs no file.
 //!
-//! A link whose file was not given is left out of the output, with a warning: to leave it would be to say of the hooked
-//! module what is true of the original only, and no reader could tell.
+//! If a file is not given, the link to it is removed from the output, with a warning. A file that describes the
+//! original would be wrong for the hooked module, and no reader could detect that.
 
 use crate::warning::{Warned, Warning, WarningKind};
 use std::borrow::Cow;
@@ -19,40 +19,41 @@ use crate::relocate::sourcemap::{SourceMap, url};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::text::{hex, printable};
 
-/// The files sidecars a module.
+/// The sidecar files of a module.
 #[derive(Debug, Clone, Default)]
 pub struct SidecarFiles {
     /// A source map, version 3.
     pub source_map: Option<SidecarFile>,
-    /// A module with the debug information and the names of this one: it has the same code or, if it has none, the same
+    /// A module with the debug information and names of this one. It has the same code or, without code, the same
     /// `build_id`.
     pub debug_file: Option<SidecarFile>,
 }
 
-/// One of them.
+/// A sidecar file.
 #[derive(Debug, Clone, Default)]
 pub struct SidecarFile {
-    /// What is in it.
+    /// The contents of the file.
     pub bytes: Vec<u8>,
-    /// The URL by which the output is to name its own; without one it gives labels, and nothing is written of it.
+    /// The URL that the output links to. If `None`, the file is only used for labels, and no output is written for it.
     pub new_url: Option<String>,
-    /// Nobody asked for this file: a debug file that is not the module's costs a warning, and is no error.
+    /// Whether to ignore a debug file of another module, with a warning instead of an error. For files that the user
+    /// did not name.
     pub if_it_fits: bool,
 }
 
-/// What has been read of the files sidecars a module.
+/// The parsed sidecar files of a module.
 #[derive(Debug, Default)]
 pub struct Sidecars<'c> {
     pub(crate) source_map: Option<SourceMap<'c>>,
     source_map_link: Option<Link>,
     pub(crate) debug_file: Option<Module<'c>>,
     debug_file_link: Option<Link>,
-    /// One sentence for each file that could not be read.
+    /// One warning for each file that could not be read.
     pub warnings: Vec<Warning>,
 }
 
 impl SidecarFiles {
-    /// Reads them. A source map that is damaged gives a warning and no more.
+    /// Parses the files. A damaged source map only causes a warning.
     ///
     /// # Errors
     /// [`ErrorKind::Sidecar`] if the debug file does not belong to the module.
@@ -78,7 +79,9 @@ impl SidecarFiles {
                 let name = url.map_or_else(String::new, |url| format!(" {}", shown(url)));
                 sidecars.warnings.push(Warning::new(
                     WarningKind::Sidecar,
-                    format!("the source map{name} cannot be read ({e}): {LINK_LEFT_OUT}, and no line is taken from it"),
+                    format!(
+                        "the source map{name} cannot be read ({e}): {LINK_LEFT_OUT}, and lines are not taken from it"
+                    ),
                 ));
             }
             None => {}
@@ -91,7 +94,7 @@ impl SidecarFiles {
                     sidecars.debug_file_link = Some(Link::Gone);
                     sidecars
                         .warnings
-                        .push(Warning::new(WarningKind::Sidecar, format!("{e}: {LINK_LEFT_OUT}, and it is not read")));
+                        .push(Warning::new(WarningKind::Sidecar, format!("{e}: {LINK_LEFT_OUT}, and it is not used")));
                     return Ok(sidecars);
                 }
                 file => file?,
@@ -100,7 +103,7 @@ impl SidecarFiles {
             {
                 sidecars.warnings.push(Warning::new(
                     WarningKind::Sidecar,
-                    "the debug file holds no debug information and no names".to_owned(),
+                    "the debug file contains neither debug information nor names".to_owned(),
                 ));
             }
             sidecars.debug_file = Some(file);
@@ -110,7 +113,7 @@ impl SidecarFiles {
 }
 
 impl Sidecars<'_> {
-    /// What becomes of the links in the output.
+    /// The links of the output.
     pub(crate) fn links(&self, module: &Module<'_>) -> Warned<Links> {
         let mut warnings = Vec::new();
         let mut link = |section, what: &str, given: bool, link: &Option<Link>| {
@@ -119,8 +122,8 @@ impl Sidecars<'_> {
             }
             if module.custom(section).is_some() {
                 let url = named_by(module, section).map_or_else(String::new, |url| format!(" {}", shown(url)));
-                let why = if given { "will be in no file" } else { "is not at hand" };
-                warnings.push(Warning::new(WarningKind::Link, format!("the {what}{url} {why}, and {LINK_LEFT_OUT}")));
+                let why = if given { "is not written to a file" } else { "is not available" };
+                warnings.push(Warning::new(WarningKind::Link, format!("the {what}{url} {why}; {LINK_LEFT_OUT}")));
             }
             Link::Gone
         };
@@ -132,23 +135,23 @@ impl Sidecars<'_> {
     }
 }
 
-/// A URL for a person; one may hold a whole file.
+/// A URL for display, truncated to 80 characters: it may contain a whole file.
 fn shown(url: &str) -> String {
     let short: String = url.chars().take(80).collect();
     let more = if short.len() < url.len() { "…" } else { "" };
     format!("{}{more}", printable(&short))
 }
 
-/// An error about a file that is another module's, or none.
+/// The error for a file that is not this module's debug file.
 fn foreign(why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Sidecar, format!("the debug file does not belong to the module: {why}"))
 }
 
-/// Whether `file` speaks of the code of `module`: addresses are offsets in that code, so to take another build's would be
-/// to say something wrong of every function.
+/// Checks that `file` describes the code of `module`. Its addresses are offsets in that code, so the file of another
+/// build would be wrong for every function.
 ///
 /// # Errors
-/// [`ErrorKind::Sidecar`] if it does not, or if nothing shows that it does.
+/// [`ErrorKind::Sidecar`] if it does not, or if that cannot be shown.
 fn belongs(module: &Module<'_>, file: &Module<'_>) -> Result<()> {
     let ids = (build_id(module), build_id(file));
     if let (Some(id), Some(other)) = ids
@@ -165,20 +168,20 @@ fn belongs(module: &Module<'_>, file: &Module<'_>) -> Result<()> {
     };
     match (module.section(id::CODE), file.section(id::CODE)) {
         (_, None) if matches!(ids, (Some(_), Some(_))) => Ok(()),
-        (_, None) => Err(foreign("it has no code, and they have no build_id in common that would show it")),
+        (_, None) => Err(foreign("it has no code, and the two do not share a build_id")),
         (Some(_), Some(_)) => {
             let (own, other) = (bodies(module), bodies(file));
             if own.len() != other.len() {
                 return Err(foreign(format!("it has {} functions, not {}", other.len(), own.len())));
             }
             if let Some(first) = own.iter().zip(&other).position(|(own, other)| own != other) {
-                return Err(foreign(format!("function {first} of its code has another place or size")));
+                return Err(foreign(format!("function {first} of its code differs in offset or size")));
             }
-            // Another build may have all functions where this one has them.
+            // Another build may have functions of the same sizes at the same offsets.
             let mut funcs = module.defined_funcs().zip(file.defined_funcs());
             let same = |own, other| module.bytes()[module.body(own)] == file.bytes()[file.body(other)];
             match funcs.position(|(own, other)| !same(own, other)) {
-                Some(first) => Err(foreign(format!("function {first} of its code does something else"))),
+                Some(first) => Err(foreign(format!("function {first} of its code has other instructions"))),
                 None => Ok(()),
             }
         }

@@ -1,18 +1,18 @@
-//! What a user should know of an output that is right nevertheless.
+//! Warnings about an output that is valid nevertheless.
 
 use std::fmt;
 
-/// One thing that was not done as one might expect.
+/// A warning about an output: something was not done as the user may expect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// What it is about.
+    /// The kind of the warning.
     pub kind: WarningKind,
-    /// A sentence without a full stop. May quote names from the module: [`printable`](wasmtrace_abi::text::printable) makes it safe
-    /// for a terminal.
+    /// The message, without a full stop. It may quote names from the module: use
+    /// [`printable`](wasmtrace_abi::text::printable) before writing it to a terminal.
     pub message: String,
 }
 
-/// What a [`Warning`] is about.
+/// The kind of a [`Warning`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WarningKind {
@@ -20,19 +20,19 @@ pub enum WarningKind {
     Label,
     /// A selection rule matches no function.
     Rule,
-    /// A function, or a place in one, has no hooks although it was selected.
+    /// A selected function, or a place in it, has no hooks.
     NotHooked,
-    /// A host that reads the hooks cannot get a complete trace.
+    /// A host cannot get a complete trace from these hooks.
     Trace,
     /// A sidecar file cannot be used.
     Sidecar,
-    /// The output does not name a sidecar file that the input names.
+    /// The output does not link to a sidecar file that the input links to.
     Link,
-    /// A custom section is left out of the output.
+    /// A custom section was dropped from the output.
     Section,
-    /// Debug information is left out of the output.
+    /// Debug information was dropped from the output.
     DebugInfo,
-    /// Debug information is copied although it describes the input.
+    /// Debug information was copied unchanged although it describes the input.
     StaleDebugInfo,
 }
 

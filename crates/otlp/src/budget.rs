@@ -1,12 +1,12 @@
-//! Which spans are sent where not all can be: backends grow slow at thousands of spans and fail at tens of thousands.
+//! Choosing the spans to send if there are too many: backends become slow with thousands of spans and fail with tens of
+//! thousands.
 //!
-//! The longest survive, of equally long ones the shallowest: three quarters of the budget. No span is longer than what it is
-//! in, so they are a tree from the root down. What is left of the budget is for the rest, summed up: all calls of one function
-//! in the same span are one span, with their number and total time, and so are the calls in those. Beyond that, spans are
-//! left out, and counted. Each is in exactly one of the three.
+//! Three quarters of the budget are for the longest spans; of equally long ones, the outer ones. No span is longer than
+//! its parent, so these form a tree with the root. The rest of the budget is for merged spans: all calls of one
+//! function within the same span become one span, with their number and total time; calls within them are merged too.
+//! Spans beyond that are dropped and counted. Each span is in exactly one of these groups.
 //!
-//! Who survives is known when all durations are; so the recording is read twice. Memory is bounded by the budget, not by the
-//! run.
+//! The choice needs all durations, so the recording is read twice. Memory is bounded by the budget, not by the run.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -15,21 +15,21 @@ use super::sent_spans::SentSpans;
 use wasmtrace_trace::context::mix;
 use wasmtrace_trace::span_builder::{Change, Span, SpanEnd, What};
 
-/// The order in which spans survive: duration, depth, number.
+/// The order in which spans are kept: duration, depth, number.
 pub(super) type Rank = (u64, Reverse<usize>, Reverse<u64>);
 
 pub(super) fn rank(duration: u64, depth: usize, number: u64) -> Rank {
     (duration, Reverse(depth), Reverse(number))
 }
 
-/// The first look at a recording.
+/// The first pass over a recording.
 pub(super) struct Count<'a> {
     most: usize,
-    /// What was sent while it was written.
+    /// The spans sent during the run.
     already: &'a SentSpans,
-    /// How many spans there are.
+    /// Number of spans.
     spans: u64,
-    /// The first of them in the order, the last on top.
+    /// The best spans so far; the last of them is on top.
     best: BinaryHeap<Reverse<Rank>>,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Count<'a> {
             return Budget::all();
         }
         let mut best = self.best.into_sorted_vec();
-        // Those that were chosen are fewer: half of the budget at most.
+        // Chosen spans are at most half of the budget.
         best.truncate((self.most - self.most / 4).saturating_sub(self.already.chosen.len()));
         let best = best.into_iter().map(|Reverse((_, _, Reverse(number)))| number);
         let alone = best.chain(self.already.chosen.iter().copied()).collect();
@@ -67,10 +67,10 @@ impl<'a> Count<'a> {
     }
 }
 
-/// Who survives.
+/// The choice of spans.
 pub(super) struct Budget {
     most: usize,
-    /// The numbers of the spans that are sent as they are; nothing: all are.
+    /// The numbers of the spans that are sent individually; `None` sends all.
     alone: Option<HashSet<u64>>,
 }
 
@@ -80,38 +80,38 @@ impl Budget {
     }
 }
 
-/// Where something is, or goes.
+/// How an open span is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Place {
-    /// It is a span, with this number; 0 is the run's.
+    /// As a span with this number; 0 is the run's.
     Alone(u64),
-    /// It is in this one of the sums.
+    /// As part of the merged span with this index.
     Merged(usize),
-    /// It is left out.
+    /// Dropped.
     Nowhere,
 }
 
-/// Calls of one function in one span.
+/// A merged span: calls of one function within one span.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sum {
     inside: Place,
     pub(super) what: What,
-    /// The number of the first of them.
+    /// The number of the first call.
     first: u64,
     pub(super) count: u64,
     pub(super) total: u64,
-    /// From the beginning of the first to the end of the last.
+    /// Begin of the first call; `end` is the end of the last.
     pub(super) start: u64,
     pub(super) end: u64,
-    /// How they ended: those that returned say the least.
+    /// How the calls ended; the most notable way counts.
     pub(super) how: SpanEnd,
-    /// Those that all of them have.
+    /// The tags that all calls share.
     pub(super) tags: Vec<(String, String)>,
 }
 
 impl Sum {
-    /// The number that its id follows from. Of one call it is that call's. Of several it is none that a span has, and another
-    /// for other calls: what is sent at another time, or with another budget, may sum up more of them or fewer.
+    /// The number from which its id is derived. For a single call, that call's number. For several, a number that no
+    /// span has and that depends on the calls: another export may merge more or fewer of them.
     pub(super) fn number(&self) -> u64 {
         match self.count {
             1 => self.first,
@@ -120,27 +120,27 @@ impl Sum {
     }
 }
 
-/// The second look.
+/// The second pass over a recording.
 pub(super) struct Kept<'a> {
     budget: Budget,
     already: &'a SentSpans,
-    /// What is open, with its place.
+    /// The open spans, each with how it is sent.
     open: Vec<(u64, Place)>,
     sums: Vec<Sum>,
     known: HashMap<(Place, What), usize>,
-    /// How many spans are in no other.
+    /// Number of dropped spans outside of merged ones.
     left_out: u64,
 }
 
-/// What becomes of a span that has ended.
+/// How a closed span is handled.
 pub(super) enum SpanDisposition {
-    /// It is sent, in the span of this number.
+    /// Sent individually, with the span of this number as its parent.
     Alone(Option<u64>),
-    /// Not as itself.
+    /// Merged or dropped.
     Merged,
 }
 
-/// So many times the budget of sums are kept, for the longest of them to survive.
+/// Number of merged spans kept as a multiple of their budget, to choose the longest.
 const SUMS: usize = 2;
 
 impl<'a> Kept<'a> {
@@ -199,13 +199,13 @@ impl<'a> Kept<'a> {
         }
     }
 
-    /// The span that stands for the innermost open one, where something is said in it.
+    /// The sent span that a note in the innermost open span belongs to.
     pub(super) fn innermost(&self, number: Option<u64>) -> Option<u64> {
         if self.budget.alone.is_none() { number } else { alone_around(&self.open) }
     }
 
-    /// The same where something happens in it that is to be told with it: what was sent already cannot be added to, and has
-    /// what happened in it; 0 is the run's.
+    /// The span for a note that must be sent together with its span: spans that were sent already cannot be extended,
+    /// and have their notes. 0 is the run's.
     pub(super) fn innermost_unsent(&self, number: Option<u64>) -> Option<u64> {
         if self.budget.alone.is_none() {
             return Some(number.unwrap_or(0));
@@ -220,13 +220,13 @@ impl<'a> Kept<'a> {
         Some(unsent.unwrap_or(0))
     }
 
-    /// The sums that have room, each with the number of the span that it is in; how many spans are in those that are of
-    /// several; and how many are left out.
+    /// The merged spans within the budget, each with its parent's number; the number of calls in those of several
+    /// calls; the number of dropped spans.
     pub(super) fn finish(self) -> (Vec<(Sum, Option<u64>)>, u64, u64) {
         let Kept { budget, sums, mut left_out, .. } = self;
         let room = budget.most - budget.alone.as_ref().map_or(0, HashSet::len);
         let mut order: Vec<usize> = (0..sums.len()).collect();
-        // What is in another comes after it: it is not longer, and was seen later.
+        // A merged span within another comes after it: it is not longer, and was seen later.
         order.sort_by_key(|at| (Reverse(sums[*at].total), *at));
         let mut chosen: HashMap<usize, Option<u64>> = HashMap::new();
         for at in order {
@@ -255,7 +255,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// The innermost that is sent as it is.
+/// The innermost span that is sent individually.
 fn alone_around(open: &[(u64, Place)]) -> Option<u64> {
     open.iter().rev().find_map(|(_, place)| match place {
         Place::Alone(number) => Some(*number),

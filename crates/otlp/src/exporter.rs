@@ -1,4 +1,4 @@
-//! Reads a recording, and sends what it says.
+//! Reading a recording and sending its spans, logs and metrics.
 
 use std::io::{self, Read};
 use std::time::Instant;
@@ -19,33 +19,33 @@ use crate::sender::SignalSender;
 use crate::sent_spans::SentSpans;
 use crate::settings::{Exporter, Protocol, Settings};
 
-/// What was sent.
+/// What an export has sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// The trace that it is in, in hex.
+    /// The trace id in hex.
     pub trace: String,
-    /// Spans, the run's own among them.
+    /// Number of spans, including the run's own.
     pub spans: u64,
-    /// Those of them that were sent while it ran.
+    /// Number of those spans that were sent during the run.
     pub underway: u64,
-    /// Spans, log records and data points of metrics that the sink rejected: they are in none of the other numbers.
+    /// Number of spans, log records and metric data points that the sink rejected. No other number includes them.
     pub rejected: u64,
-    /// Log records.
+    /// Number of log records.
     pub logs: u64,
-    /// Metrics.
+    /// Number of metrics.
     pub metrics: u64,
-    /// Calls and manual spans that are in spans of others, and those that are in none.
+    /// Number of calls and manual spans that were merged into other spans.
     pub merged: u64,
-    /// Those that are in none.
+    /// Number of calls and manual spans that were dropped.
     pub left_out: u64,
-    /// What the sink said, and what else was not as it should be.
+    /// Messages of the sink, and problems found on the way.
     pub said: Vec<String>,
 }
 
-/// Sends the recording that `open` opens: it may be called twice, and begins at the beginning each time.
+/// Sends the recording that `open` opens. `open` may be called twice and must start at the beginning each time.
 ///
 /// # Errors
-/// In a sentence, why not all of it was taken. Sent again, the spans that were taken are the same ones.
+/// [`ExportError`] if not everything was accepted. Sending the recording again sends the same spans.
 pub fn export<R: Read>(
     open: impl FnMut() -> io::Result<R>,
     order: &ExportOptions<'_>,
@@ -53,7 +53,7 @@ pub fn export<R: Read>(
     export_rest(open, order, &SentSpans::default())
 }
 
-/// The same of what was not sent while the recording was written ([`IncrementalExport`](crate::IncrementalExport)).
+/// Sends the part of a recording that was not sent during the run ([`IncrementalExport`](crate::IncrementalExport)).
 ///
 /// # Errors
 /// Those of [`export`].
@@ -95,7 +95,7 @@ pub fn export_rest<R: Read>(
     Ok(delivered)
 }
 
-/// What a recording says, step by step.
+/// A step of replaying a recording.
 enum Step<'s> {
     Change(&'s Change<'s>),
     Footer(Ended<'s>),
@@ -105,11 +105,11 @@ struct Ended<'s> {
     ending: &'s RunOutcome,
     duration: u64,
     calls: u64,
-    /// It stops before the run did, and why.
+    /// The reason why the recording ends early.
     stops: Option<&'s str>,
 }
 
-/// Plays a recording, to its end or as far as it is sound.
+/// Replays a recording up to its end or the first damage.
 fn replay(
     input: impl Read,
     order: &ExportOptions<'_>,
@@ -133,7 +133,7 @@ fn replay(
                 std::mem::replace(&mut failed, Ok(()))?;
             }
             Ok(Block::Footer(end)) => break (Some(end), None),
-            Ok(Block::Stops) => break (None, Some("it stops before the run did".to_owned())),
+            Ok(Block::Stops) => break (None, Some("the recording stops before the run did".to_owned())),
             Err(e) => break (None, Some(e.to_string())),
         }
     };
@@ -149,21 +149,21 @@ fn replay(
     tell(&subject, Step::Footer(Ended { ending: &ending, duration, calls: fold.calls(), stops: stops.as_deref() }))
 }
 
-/// Spans, logs and metrics on their way.
+/// The spans, logs and metrics being sent.
 struct Delivery<'d> {
     order: &'d ExportOptions<'d>,
     kept: Kept<'d>,
     already: &'d SentSpans,
-    /// How many spans have closed, and how many of them were sent while it ran.
+    /// Number of closed spans, and of those sent during the run.
     closed: u64,
     underway: u64,
     spans: Spans,
     batch: Batch,
-    /// Where the guest's log lines go, if not onto their spans.
+    /// The request for log lines, if they are not sent as span events.
     logs: Option<Request>,
-    /// The same of its metrics.
+    /// The metrics, if they are not sent as span events.
     metrics: Option<Metrics>,
-    /// One for each signal.
+    /// One sender for each signal.
     span_way: SignalSender<'d>,
     log_way: SignalSender<'d>,
     metric_way: SignalSender<'d>,
@@ -195,8 +195,10 @@ impl<'d> Delivery<'d> {
         })
     }
 
+    /// Handles a change of the recording.
+    ///
     /// # Errors
-    /// Why nothing of what is left will be taken.
+    /// The reason why nothing more will be accepted.
     fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> Result<(), ExportError> {
         match change {
             Change::Opened { number, what, .. } => self.kept.opened(*number, what),
@@ -280,7 +282,7 @@ impl<'d> Delivery<'d> {
             underway: self.underway.saturating_sub(already.rejected()),
             rejected: self.ways().iter().fold(already.rejected(), |sum, way| sum.saturating_add(way.said().rejected())),
             logs: self.log_way.taken(),
-            // Of which metrics the points were that were rejected is not said.
+            // Rejected data points do not say which metric they belong to.
             metrics: metrics.min(self.metric_way.taken()),
             merged,
             left_out,
@@ -292,7 +294,7 @@ impl<'d> Delivery<'d> {
         [&self.span_way, &self.log_way, &self.metric_way]
     }
 
-    /// What the sink said of what it took.
+    /// The messages of the sink about accepted requests.
     fn said(&self) -> Vec<String> {
         let mut of_spans = self.already.said.clone();
         of_spans.add(self.span_way.said());
@@ -301,13 +303,13 @@ impl<'d> Delivery<'d> {
         of_spans.chain(of_logs.sentences(Signal::Logs)).chain(of_metrics.sentences(Signal::Metrics)).collect()
     }
 
-    /// Why not all of it was taken, and what was.
+    /// The reason why not everything was accepted, with what was.
     fn failure(&self) -> Option<String> {
         let names = ["spans", "logs", "metrics"];
         let mut parts: Vec<String> = Vec::new();
         for (name, way) in names.into_iter().zip(self.ways()) {
             let Some(why) = way.failed() else { continue };
-            // Of an endpoint for all the same is wrong for each, and spans are what it is about.
+            // If all signals share an endpoint, they share its error; spans are the main signal.
             if !parts.iter().any(|part| part == why) {
                 parts.push(if name == "spans" { why.to_owned() } else { format!("{name}: {why}") });
             }
@@ -322,7 +324,7 @@ impl<'d> Delivery<'d> {
         }
         match self.already.spans().saturating_sub(self.already.said.rejected()) {
             0 => {}
-            underway => parts.push(format!("{underway} spans were sent while it ran")),
+            underway => parts.push(format!("{underway} spans were sent during the run")),
         }
         parts.extend(self.said());
         Some(parts.join("; "))
@@ -341,12 +343,12 @@ impl<'d> Delivery<'d> {
         }
     }
 
-    /// How many metrics there are.
+    /// Sends the metrics and returns their number.
     fn send_metrics(&mut self, subject: &RunInfo, duration: u64, said: &mut Vec<String>) -> u64 {
         let Some(metrics) = self.metrics.take() else { return 0 };
         let by_metric = metrics.by_metric();
         if metrics.left_out > 0 {
-            said.push(format!("{} metrics were in no format that is known, or of too many series", metrics.left_out));
+            said.push(format!("{} metrics were dropped: unknown format, or too many series", metrics.left_out));
         }
         if !by_metric.is_empty() {
             let Settings { metrics: exporter, limits, delta, .. } = self.order.settings;

@@ -1,8 +1,8 @@
-//! One request by gRPC: a message and its answer on a stream of HTTP/2
+//! One gRPC request: a message and its response on an HTTP/2 stream
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 //!
-//! That is all of gRPC that OTLP needs, so this is h2 on a runtime of one thread, which is the thread that delivers: never
-//! inside of another runtime. A client with services, balancing and pools would be thirty crates more.
+//! OTLP needs no more of gRPC than that, so this is h2 on a single-threaded runtime, on the sending thread and never
+//! within another runtime. A full client with services, balancing and pools would be 30 more crates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,20 +22,20 @@ use wasmtrace_trace::export::Signal;
 
 type Sender = h2::client::SendRequest<std::io::Cursor<Vec<u8>>>;
 
-/// A client of one endpoint.
+/// A gRPC client for one endpoint.
 pub(super) struct Grpc {
     runtime: tokio::runtime::Runtime,
     tls: Option<Arc<rustls::ClientConfig>>,
     endpoint: Uri,
-    /// Without its secrets.
+    /// The endpoint without secrets, for messages.
     shown: String,
     headers: HeaderMap,
     gzip: bool,
-    /// Open from one request to the next.
+    /// The connection, kept open between requests.
     connection: Option<Sender>,
 }
 
-/// Of an answer so much is read.
+/// Maximum size of a response in bytes that is read.
 const LONGEST_ANSWER: usize = 64 << 10;
 
 fn service(signal: Signal) -> &'static str {
@@ -57,15 +57,16 @@ impl Grpc {
         };
         let mut headers = HeaderMap::new();
         for (name, value) in &exporter.headers.value {
-            let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no name of a header"))?;
-            let value: HeaderValue = value.parse().map_err(|_| format!("the value of {name} is none of a header"))?;
+            let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is not a valid header name"))?;
+            let value: HeaderValue =
+                value.parse().map_err(|_| format!("the value of the header {name} is not valid"))?;
             headers.append(name, value);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         Ok(Grpc { runtime, tls, endpoint, shown, headers, gzip: exporter.gzip.value, connection: None })
     }
 
-    /// Sends one request; what the sink says of it.
+    /// Sends one request and returns the sink's messages.
     pub(super) fn send(&mut self, signal: Signal, body: &[u8], timeout: Duration) -> Result<Said, Trouble> {
         let Grpc { runtime, tls, endpoint, shown, headers, gzip: packed, connection } = self;
         let exchange = async {
@@ -76,7 +77,7 @@ impl Grpc {
             };
             let ready = match sender.ready().await {
                 Ok(sender) => sender,
-                // It was open too long for somebody.
+                // The idle connection was closed by the peer.
                 Err(_) if reused => connect(endpoint, shown, tls.clone()).await?.ready().await.map_err(broken)?,
                 Err(e) => return Err(broken(e)),
             };
@@ -96,7 +97,7 @@ impl Grpc {
             }
             Ok(_) => Err(response::no_collector(&self.shown)),
             Err(trouble) => {
-                // A connection that failed once is not asked again.
+                // A connection that failed once is not reused.
                 if trouble.again == Retry::Unanswered {
                     self.connection = None;
                 }
@@ -127,7 +128,7 @@ async fn connect(endpoint: &Uri, shown: &str, tls: Option<Arc<rustls::ClientConf
 
 async fn handshake(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Sender, Trouble> {
     let (sender, connection) = h2::client::Builder::new().handshake(stream).await.map_err(broken)?;
-    // What it fails of, the request fails of too.
+    // Its errors also fail the request.
     tokio::spawn(async move {
         let _ = connection.await;
     });
@@ -151,7 +152,7 @@ fn request(endpoint: &Uri, headers: &HeaderMap, signal: Signal, packed: bool, ti
     request
 }
 
-/// The request as a message with its prefix, and the message that answers, without.
+/// Sends a request message with its prefix, and returns the response message without it.
 async fn exchange(
     sender: &mut Sender,
     request: Request<()>,
@@ -191,18 +192,18 @@ async fn exchange(
             let (said, after) = response::grpc_failure(&said, &details);
             Err(Trouble { again: again(code, after), message: format!("the sink answers {}: {said}", name(code)) })
         }
-        // Not gRPC: a proxy, or another server.
+        // Not gRPC: a proxy or another server.
         None if matches!(head.status.as_u16(), 429 | 502 | 503 | 504) => {
             Err(Trouble { again: Retry::Later(None), message: format!("the sink answers {}", head.status) })
         }
         None => Err(Trouble {
             again: Retry::Never,
-            message: format!("the sink answers, but not as a collector does (HTTP {})", head.status.as_u16()),
+            message: format!("the sink does not answer like a collector (HTTP {})", head.status.as_u16()),
         }),
     }
 }
 
-/// Which answers may be others later (OTLP specification, "Failures").
+/// Whether a status code allows a retry (OTLP specification, "Failures").
 fn again(code: u32, after: Option<Duration>) -> Retry {
     match code {
         1 | 4 | 10 | 11 | 14 | 15 => Retry::Later(after),
@@ -238,7 +239,7 @@ fn percent_decoded(text: &str) -> String {
     super::settings::decoded(text).unwrap_or_else(|| text.to_owned())
 }
 
-/// Base64 of either alphabet, padded or not; as much of it as is base64.
+/// Decodes base64 of either alphabet, padded or not, up to the first invalid character.
 fn unbase64(text: &str) -> Vec<u8> {
     const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)

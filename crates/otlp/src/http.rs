@@ -1,4 +1,4 @@
-//! One request by HTTP/1.1, and what its answer means.
+//! One HTTP/1.1 request, and the meaning of its response.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -9,21 +9,21 @@ use super::settings::{Exporter, Protocol, without_secrets};
 use super::tls;
 use wasmtrace_trace::export::{Encoding, Signal};
 
-/// How requests name us.
+/// The `User-Agent` of requests.
 pub(super) const USER_AGENT: &str = concat!("wasmtrace/", env!("CARGO_PKG_VERSION"));
 
-/// A client of one endpoint.
+/// An HTTP client for one endpoint.
 pub(super) struct Http {
     agent: ureq::Agent,
     url: String,
-    /// Without its secrets.
+    /// The endpoint without secrets, for messages.
     shown: String,
     headers: Vec<(String, String)>,
     content_type: &'static str,
     gzip: bool,
 }
 
-/// Of an answer so much is read.
+/// Maximum size of a response in bytes that is read.
 const LONGEST_ANSWER: u64 = 64 << 10;
 
 impl Http {
@@ -31,7 +31,7 @@ impl Http {
         let config = ureq::Agent::config_builder()
             .user_agent(USER_AGENT)
             .http_status_as_error(false)
-            // A redirected POST would become a GET: say what the server said.
+            // A redirected POST would become a GET, so redirects are reported instead.
             .max_redirects(0)
             .max_redirects_will_error(false);
         let config = match exporter.endpoint.value.starts_with("https:") {
@@ -65,7 +65,7 @@ impl Http {
         })
     }
 
-    /// Sends one request; what the sink says of it.
+    /// Sends one request and returns the sink's messages.
     pub(super) fn send(&mut self, signal: Option<Signal>, body: &[u8], timeout: Duration) -> Result<Said, Trouble> {
         let mut request = self.agent.post(&self.url).header("content-type", self.content_type);
         for (name, value) in &self.headers {
@@ -102,7 +102,7 @@ impl Http {
         let said = response::message(kind, &answer.unwrap_or_default());
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         let again = match status.as_u16() {
-            // Seconds; the form that is a date is seldom, and then our own pace will do.
+            // Seconds. The date form is rare; the default pause is used for it.
             429 | 502 | 503 | 504 => Retry::Later(after.trim().parse().ok().map(Duration::from_secs)),
             _ => Retry::Never,
         };
@@ -114,7 +114,7 @@ fn trouble(url: &str, e: &ureq::Error) -> Trouble {
     let again = match e {
         ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => Retry::Unanswered,
         ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => Retry::Unanswered,
-        // What is wrong with a URL, a header or a certificate stays wrong.
+        // Errors of a URL, a header or a certificate are permanent.
         _ => Retry::Never,
     };
     let why = match e {

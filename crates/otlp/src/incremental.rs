@@ -1,16 +1,16 @@
-//! A run of hours: what has closed is sent while it goes on.
+//! Sending closed spans of a long run while it goes on.
 //!
-//! The recording grows, and is read as far as it goes, in windows. Spans that have closed since the last window are sent with the
-//! parents that they have, though these may still be open: their ids are known, and they come later. So the trace is one tree
-//! when the run is over, and what is sent then is the rest ([`super::export_rest`]): no span is sent twice that a sink has
-//! taken, and what a sink refuses on the way is left to the end.
+//! The growing recording is read in windows. Spans that closed since the last window are sent with their parents' ids,
+//! even if those are still open and will be sent later. The trace is one tree when the run is over. The rest is sent
+//! then ([`super::export_rest`]): no span that a sink has accepted is sent twice, and spans that it refused are sent
+//! again.
 //!
-//! Of a budget, half at most is spent on the way, and in each window a thirty-second of what is left of that half: who
-//! survives is known at the end only, so the most of it is for then, however long the run. It is spent by the rule of the
-//! budget: on the longest, of equally long ones the shallowest. A span that is open counts as long as it has been until now:
-//! so what is chosen is a tree from the root down in each window, and no span has a parent that is never sent.
+//! At most half of a budget is spent during the run, in each window a thirty-second of what is left of that half. The
+//! longest spans are only known at the end, so most of the budget is for the end. Within a window, the longest spans
+//! are chosen; of equally long ones, the outer ones. An open span counts with its duration so far. What is chosen in
+//! each window is therefore a tree with the root, and no span lacks its parent.
 //!
-//! What is not a span, the sums, and the run's own span are sent at the end.
+//! Logs, metrics, merged spans and the run's own span are sent at the end.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -32,26 +32,26 @@ use wasmtrace_trace::export::{RunInfo, Signal};
 use wasmtrace_trace::recording::{Block, Growing, Reader};
 use wasmtrace_trace::span_builder::{Change, Note, Span, SpanBuilder, SpanEnd, What};
 
-/// What is known of it while it is sent: for another thread.
+/// The progress of an incremental export, shared with another thread.
 #[derive(Debug, Clone, Default)]
 pub struct Progress(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     already: SentSpans,
-    /// No further request is to begin.
+    /// Whether no further request may begin.
     ending: bool,
-    /// What was sent has been asked for: what is taken now comes too late.
+    /// Whether the sent spans were reported: later responses are ignored.
     ended: bool,
 }
 
 impl Progress {
-    /// Lets no further request begin, nor further reading.
+    /// Prevents further requests and further reading.
     pub fn end(&self) {
         self.lock().ending = true;
     }
 
-    /// Says what was sent, after [`Progress::end`]. A request that is still on its way counts as not sent.
+    /// The spans that were sent, after [`Progress::end`]. A request in flight counts as not sent.
     pub fn ended(&self) -> SentSpans {
         let mut state = self.lock();
         (state.ending, state.ended) = (true, true);
@@ -63,7 +63,7 @@ impl Progress {
     }
 }
 
-/// A recording that grows, and is sent as it does.
+/// A growing recording that is sent while it grows.
 pub struct IncrementalExport {
     file: File,
     reader: Reader<BufReader<Growing<File>>>,
@@ -81,10 +81,11 @@ impl std::fmt::Debug for IncrementalExport {
 }
 
 impl IncrementalExport {
-    /// Of the recording at `path`, which has its header; with the budget of [`super::ExportOptions`].
+    /// Opens the recording at `path`, which must have its header; `max_spans` is the budget of
+    /// [`super::ExportOptions`].
     ///
     /// # Errors
-    /// In a sentence, why it cannot be read.
+    /// A message that says why the recording cannot be read.
     pub fn new(
         path: &Path,
         settings: &Settings,
@@ -114,13 +115,14 @@ impl IncrementalExport {
         Ok(IncrementalExport { file: open()?, reader, fold: SpanBuilder::new(), events: Vec::new(), sending })
     }
 
-    /// Reads what was recorded until now, and sends what has closed in it: each request `within` that time.
+    /// Reads the events recorded since the last window and sends the spans that have closed. Each request may take
+    /// `within`.
     ///
     /// # Errors
-    /// In a sentence, why not all of that was taken; the next window is sent all the same.
+    /// [`ExportError`] if not all spans were accepted. Later windows can still be sent.
     pub fn window(&mut self, within: Duration) -> Result<(), ExportError> {
         let IncrementalExport { file, reader, fold, events, sending } = self;
-        // No further: a guest may write faster than a sink takes.
+        // Only to the current end: a guest may write faster than the sink accepts.
         let until = file.metadata()?.len();
         sending.begin(within);
         while (reader.offset() as u64) < until && !sending.is_ending() {
@@ -138,38 +140,38 @@ impl IncrementalExport {
     }
 }
 
-/// Of the half of a budget that is for spans on the way, what is left is for so many windows.
+/// The share of the remaining budget for a window is one divided by this.
 const WINDOWS: usize = 32;
 
-/// What becomes of what closes.
+/// The state of sending closed spans.
 struct Sending {
     settings: Settings,
     subject: RunInfo,
     spans: Spans,
     batch: Batch,
     progress: Progress,
-    /// How many may be chosen in all; nothing: all are sent.
+    /// Maximum number of spans to choose during the run; `None` sends all.
     most: Option<usize>,
-    /// How many in this window.
+    /// Maximum number of spans in this window.
     room: usize,
     chosen: HashSet<u64>,
-    /// The numbers of what is open, and since when it is.
+    /// The open spans: their numbers and start times.
     open: Vec<(u64, u64)>,
-    /// How many have closed.
+    /// Number of closed spans.
     closed: u64,
-    /// The first in the order of survival, of those that closed in this window; the last on top.
+    /// The best spans that closed in this window; the last of them is on top.
     best: BinaryHeap<Reverse<Rank>>,
     candidates: HashMap<u64, Candidate>,
-    /// Of the spans in the batch: the number, and the place in the order in which they closed.
+    /// For each span in the batch, its number and its position in the order of closing.
     on_its_way: Vec<(u64, u64)>,
     sender: Option<Sender>,
-    /// How long a request may take, with all its tries.
+    /// Time limit of a request, including retries.
     within: Duration,
-    /// Why this window's requests are not taken.
+    /// The reason why requests of this window fail.
     failed: Option<String>,
 }
 
-/// A span that has closed and may be chosen.
+/// A closed span that may be chosen.
 struct Candidate {
     parent: Option<u64>,
     what: What,
@@ -204,7 +206,7 @@ impl Sending {
                 if self.most.is_none() {
                     self.tell(span, span.parent, self.closed);
                 } else if self.chosen.contains(&span.number) {
-                    // What it was in may have closed before it, and what that was in is not chosen.
+                    // Its parent may have closed before it, and then the parent's parent is not chosen.
                     let around = self.open[..*depth].iter().rev().map(|(number, _)| *number);
                     let parent = around.into_iter().find(|number| self.chosen.contains(number));
                     self.tell(span, parent, self.closed);
@@ -226,7 +228,7 @@ impl Sending {
         }
     }
 
-    /// A span has closed that is not chosen.
+    /// A span has closed that is not chosen yet.
     fn closed(&mut self, span: &Span<'_>, depth: usize) {
         let Span { number, parent, start, end, how, .. } = *span;
         if !self.ranks(rank(end - start, depth, number)) {
@@ -237,7 +239,7 @@ impl Sending {
         self.candidates.insert(number, Candidate { parent, what, start, end, how, tags, closed });
     }
 
-    /// Takes it among the first of this window, if it is one; the last of them gives way.
+    /// Adds a span to the best of this window if it belongs there, replacing the last of them.
     fn ranks(&mut self, rank: Rank) -> bool {
         if self.best.len() < self.room {
             self.best.push(Reverse(rank));
@@ -252,7 +254,7 @@ impl Sending {
         true
     }
 
-    /// The window ends: chooses among what has closed in it and what is open.
+    /// Ends the window: chooses among its closed and open spans.
     fn choose(&mut self, now: u64) {
         for (depth, (number, start)) in self.open.clone().into_iter().enumerate() {
             if !self.chosen.contains(&number) {
@@ -269,7 +271,7 @@ impl Sending {
                 (None, Some(depth)) => depth.checked_sub(1).map(|around| self.open[around].0),
                 (None, None) => continue,
             };
-            // What it was in is before it in this order, but where spans have come loose: that is left to the end.
+            // Its parent precedes it in this order, except for spans that were moved: those are left to the end.
             if parent.is_none_or(|parent| self.chosen.contains(&parent)) {
                 self.chosen.insert(number);
                 told.extend(candidate.map(|candidate| (number, candidate)));
@@ -277,7 +279,7 @@ impl Sending {
                 self.spans.forget(number);
             }
         }
-        // Before the first of them can arrive.
+        // Published before the first of them can arrive.
         self.progress.lock().already.chosen.clone_from(&self.chosen);
         for (number, Candidate { parent, what, start, end, how, tags, closed }) in told {
             let span = Span { number, parent, what: &what, start, end, own: 0, how, tags: &tags };

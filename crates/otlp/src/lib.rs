@@ -1,14 +1,14 @@
-//! Sends a recording to where the host's traces go: OTLP by HTTP and gRPC, Zipkin.
+//! Sends recordings to tracing backends: OTLP over HTTP and gRPC, and Zipkin.
 //!
-//! There is one path. A network sink never sees live events: what is sent is read from a recording, when the run is over or
-//! at any time after. So the guest waits for the disk only, a sink that fails loses nothing, and what is sent later is the
-//! same spans (their ids follow from the recording).
+//! Network sinks never get live events. Spans are read from a recording, after the run or while it is written. The
+//! guest therefore only waits for the disk, and a failing sink loses nothing. Sending a recording again sends the same
+//! spans, since their ids are derived from the recording.
 //!
 //! ```text
 //! recording ─Reader→ Events ─SpanBuilder→ Changes ─(budget)→ Spans ─encode→ requests ─Sender→ sink
 //! ```
 //!
-//! The budget looks at the recording first, and so it is read twice where there is one; both times in bounded memory.
+//! With a limit on the number of spans, the recording is read twice, both times in bounded memory.
 
 mod budget;
 mod error;

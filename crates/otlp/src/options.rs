@@ -1,4 +1,4 @@
-//! What an export is asked for.
+//! Options of an export.
 
 use std::sync::mpsc;
 use std::time::Instant;
@@ -7,19 +7,19 @@ use wasmtrace_trace::recording::Footer;
 
 use crate::settings::Settings;
 
-/// What is sent, and until when.
+/// Options of an export.
 #[derive(Debug, Clone)]
 pub struct ExportOptions<'o> {
-    /// Where to, and how.
+    /// The sink and its settings.
     pub settings: &'o Settings,
-    /// At most so many spans beside the run's own; 0: all.
+    /// Maximum number of spans besides the run's own; 0 sends all.
     pub max_spans: usize,
-    /// When it has to be over.
+    /// The time at which the export must be over.
     pub deadline: Option<Instant>,
-    /// How the run ended, where the recording may not know: it was cut off by a full disk.
+    /// The end of the run, in case the recording lacks it because the disk was full.
     pub end: Option<Footer>,
-    /// Attributes of the resource that stand above those of the recording.
+    /// Resource attributes that take precedence over those of the recording.
     pub resource: Vec<(String, String)>,
-    /// Who is told, in a sentence, that a sink is waited for.
+    /// Receives a message when the export has to wait for a sink.
     pub waits: Option<mpsc::Sender<String>>,
 }

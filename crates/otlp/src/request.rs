@@ -1,4 +1,4 @@
-//! Requests with spans, and what they are about.
+//! Requests with spans, and the resource they belong to.
 
 use wasmtrace_trace::export::otlp::Request;
 use wasmtrace_trace::export::spans::ExportSpan;
@@ -8,7 +8,7 @@ use wasmtrace_trace::recording::Header;
 
 use crate::settings::{Protocol, Settings};
 
-/// What a recording is of, with the resource that is sent.
+/// The run of a recording, with the resource attributes to send.
 pub(crate) fn subject(header: &Header, settings: &Settings, resource: &[(String, String)]) -> RunInfo {
     let mut subject = RunInfo::from(header);
     let recorded = std::mem::take(&mut subject.resource);
@@ -20,7 +20,7 @@ pub(crate) fn subject(header: &Header, settings: &Settings, resource: &[(String,
     subject
 }
 
-/// A request with spans that is being written.
+/// A request with spans under construction.
 pub(crate) enum Batch {
     Otlp(Request),
     Zipkin(ZipkinRequest),
@@ -57,7 +57,7 @@ impl Batch {
     }
 }
 
-/// A request is sent when it has so many items, or bytes: gRPC's servers take 4 MiB by default.
+/// Maximum number of items of a request, and of bytes: gRPC servers accept 4 MiB by default.
 const MOST_ITEMS: usize = 1_000;
 const MOST_BYTES: usize = 1 << 20;
 

@@ -1,4 +1,4 @@
-//! What a sink's answer says: whether it took all, why not, and whether to ask again.
+//! The meaning of a sink's response: whether everything was accepted, why not, and whether to retry.
 
 use std::time::Duration;
 
@@ -6,30 +6,30 @@ use serde_json::Value;
 
 use wasmtrace_trace::export::Signal;
 
-/// A request was not taken.
+/// The reason why a request was not accepted.
 #[derive(Debug)]
 pub(super) struct Trouble {
     pub(super) again: Retry,
     pub(super) message: String,
 }
 
-/// Whether it makes sense to try once more.
+/// Whether a request can be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retry {
-    /// There was no answer: nobody is there, or somebody who says nothing that can be understood.
+    /// There was no response, or one that cannot be understood.
     Unanswered,
-    /// In a while: as long as the sink says, if it does.
+    /// Retry later: after the time that the sink asks for, if it does.
     Later(Option<Duration>),
-    /// The answer would be the same.
+    /// A retry would fail in the same way.
     Never,
 }
 
-/// It answers, but not as a collector does.
+/// The error for a server that does not answer like a collector.
 pub(super) fn no_collector(url: &str) -> Trouble {
-    Trouble { again: Retry::Never, message: format!("{url} answers, but not as a collector does") }
+    Trouble { again: Retry::Never, message: format!("{url} does not answer like a collector") }
 }
 
-/// Of what a sink says, so much is shown.
+/// Maximum length of a sink's message that is shown.
 const LONGEST_MESSAGE: usize = 200;
 
 fn cut(text: &str) -> String {
@@ -40,11 +40,11 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// What a sink says of requests that it took: for which reasons it rejected how many of the items in them.
+/// The sink's messages about accepted requests: each reason, with the number of items rejected for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Said(Vec<(String, u64)>);
 
-/// So many reasons are told apart: a sink may find a new one for each request.
+/// Maximum number of different reasons: a sink may give a new one for each request.
 const MOST_REASONS: usize = 20;
 
 const OTHER_REASONS: &str = "for other reasons";
@@ -54,7 +54,7 @@ impl Said {
         if reason.is_empty() && rejected == 0 { Said::default() } else { Said(vec![(cut(reason), rejected)]) }
     }
 
-    /// Sums up what is said of several requests.
+    /// Adds the messages of another request.
     pub(super) fn add(&mut self, more: Said) {
         for (reason, count) in more.0 {
             let others = self.0.len();
@@ -67,12 +67,12 @@ impl Said {
         }
     }
 
-    /// How many items were rejected.
+    /// Number of rejected items.
     pub(super) fn rejected(&self) -> u64 {
         self.0.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
-    /// All of it, for a person.
+    /// All messages as sentences.
     pub(super) fn sentences(&self, signal: Signal) -> impl Iterator<Item = String> {
         let items = match signal {
             Signal::Traces => "spans",
@@ -87,7 +87,7 @@ impl Said {
     }
 }
 
-/// The answer to a request that was taken: an `Export…ServiceResponse`, which may say that a part was not.
+/// Decodes the response to an accepted request: an `Export…ServiceResponse`, which may reject a part.
 pub(super) fn of_success(signal: Signal, kind: &str, answer: &[u8]) -> Result<Said, ()> {
     let (rejected, message) = match kind {
         _ if answer.is_empty() => return Ok(Said::default()),
@@ -110,7 +110,7 @@ pub(super) fn of_success(signal: Signal, kind: &str, answer: &[u8]) -> Result<Sa
             let (mut count, mut message) = (0, String::new());
             for field in fields(partial).ok_or(())? {
                 match field {
-                    // Signed, in the message.
+                    // Signed in the message.
                     (1, Field::Number(number)) => count = u64::try_from(number as i64).unwrap_or(0),
                     (2, Field::Bytes(text)) => message = String::from_utf8_lossy(text).into_owned(),
                     _ => {}
@@ -119,13 +119,13 @@ pub(super) fn of_success(signal: Signal, kind: &str, answer: &[u8]) -> Result<Sa
             (count, message)
         }
         "text/html" => return Err(()),
-        // Something short, from something between.
+        // A short text from an intermediary.
         _ => return Ok(Said::default()),
     };
     Ok(Said::of(&message, rejected))
 }
 
-/// What a sink says of a failure: a `google.rpc.Status`, or text.
+/// The message of an error response: a `google.rpc.Status`, or text.
 pub(super) fn message(kind: &str, answer: &[u8]) -> String {
     let text = match kind {
         "application/json" => {
@@ -139,13 +139,13 @@ pub(super) fn message(kind: &str, answer: &[u8]) -> String {
     cut(&text)
 }
 
-/// What a failure by gRPC says: its message, or what stands in its details, and how long to wait (`RetryInfo`).
+/// The message of a gRPC error, from its message or its details, and the time to wait (`RetryInfo`).
 pub(super) fn grpc_failure(message: &str, details: &[u8]) -> (String, Option<Duration>) {
     let (after, in_details) = status(details);
     (cut(if message.is_empty() { &in_details } else { message }), after)
 }
 
-/// A `google.rpc.Status`: the delay of a `RetryInfo` in its details, and the message.
+/// Decodes a `google.rpc.Status`: the delay of a `RetryInfo` in its details, and the message.
 fn status(bytes: &[u8]) -> (Option<Duration>, String) {
     let (mut after, mut message) = (None, String::new());
     for field in fields(bytes).unwrap_or_default() {
@@ -185,7 +185,7 @@ enum Field<'f> {
     Bytes(&'f [u8]),
 }
 
-/// The fields of a protobuf message; nothing if it is none.
+/// Decodes the fields of a protobuf message; `None` if it is invalid.
 fn fields(bytes: &[u8]) -> Option<Vec<(u64, Field<'_>)>> {
     let mut rest = bytes;
     let varint = |rest: &mut &[u8]| -> Option<u64> {

@@ -1,4 +1,4 @@
-//! Requests to one endpoint, one after the other, each until it is taken or there is no sense in trying again.
+//! Sending requests to one endpoint, one after the other, with retries.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -17,29 +17,29 @@ enum Transport {
 
 pub(super) struct Sender {
     transport: Transport,
-    /// What requests carry; Zipkin's have answers without contents.
+    /// The signal of the requests. Zipkin's responses are empty.
     signal: Signal,
     zipkin: bool,
     timeout: Duration,
     pub(super) deadline: Option<Instant>,
-    /// There was an answer.
+    /// Whether the endpoint has ever responded.
     answers: bool,
-    /// What the sink said of requests that it took.
+    /// The sink's messages about accepted requests.
     pub(super) said: Said,
-    /// Who is told, once, that it is waited for.
+    /// Receives one message when the sender has to wait.
     waits: Option<mpsc::Sender<String>>,
 }
 
-/// The requests of one signal, which is sent whatever becomes of the others.
+/// The requests of one signal. A failure does not affect other signals.
 pub(super) struct SignalSender<'w> {
     exporter: &'w Exporter,
     signal: Signal,
     order: &'w ExportOptions<'w>,
-    /// From the first request on.
+    /// Created by the first request.
     sender: Option<Sender>,
-    /// How many items were in requests that were taken.
+    /// Number of items in accepted requests.
     items: u64,
-    /// Why no more are sent.
+    /// The error after which no more requests are sent.
     failed: Option<String>,
 }
 
@@ -48,7 +48,7 @@ impl<'w> SignalSender<'w> {
         SignalSender { exporter, signal, order, sender: None, items: 0, failed: None }
     }
 
-    /// Sends a request with so many items, if none has failed.
+    /// Sends a request with that many items, unless an earlier one has failed.
     pub(super) fn send(&mut self, body: &[u8], items: usize) {
         if self.failed.is_some() {
             return;
@@ -68,25 +68,25 @@ impl<'w> SignalSender<'w> {
         self.failed.as_deref()
     }
 
-    /// What the sink said of what it took.
+    /// The sink's messages about accepted requests.
     pub(super) fn said(&self) -> Said {
         self.sender.as_ref().map(|sender| sender.said.clone()).unwrap_or_default()
     }
 
-    /// How many items were taken, and not rejected.
+    /// Number of items that were accepted and not rejected.
     pub(super) fn taken(&self) -> u64 {
         self.items.saturating_sub(self.said().rejected())
     }
 }
 
-/// The first pause between two tries; each is twice as long as the one before, up to the longest.
+/// The first pause between two tries. Each pause is twice as long as the previous one, up to a maximum.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A longer one is no hiccup, and somebody may want to know why nothing happens.
+/// Pauses from this length on are reported to the user.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where there never was an answer, so many tries are made in all.
+/// Number of tries if the endpoint never responds.
 const TRIES_UNANSWERED: u32 = 4;
 
 impl Sender {
@@ -105,16 +105,16 @@ impl Sender {
         self.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Sends a request.
+    /// Sends a request, with retries.
     ///
     /// # Errors
-    /// Why it was not taken, the last time.
+    /// The message of the last failure.
     pub(super) fn send(&mut self, body: &[u8]) -> Result<(), String> {
         let mut pause = PAUSE;
         for tries in 1.. {
             let timeout = self.timeout.min(self.left());
             if timeout.is_zero() {
-                return Err("there was no time left".to_owned());
+                return Err("the time limit was reached".to_owned());
             }
             let Trouble { again, message } = match self.once(body, timeout) {
                 Ok(said) => {
@@ -133,17 +133,17 @@ impl Sender {
             self.answers |= matches!(again, Retry::Later(_));
             if wait >= self.left() {
                 let asked = matches!(again, Retry::Later(Some(_)));
-                return Err(if asked { format!("{message}, and asks to wait {wait:.1?}") } else { message });
+                return Err(if asked { format!("{message}; it asks to wait {wait:.1?}") } else { message });
             }
             if wait >= LONG_PAUSE
                 && let Some(waits) = self.waits.take()
             {
                 let most = match self.deadline {
-                    Some(_) => format!("for {:.0?} at most", self.left()),
-                    None => "as long as it takes".to_owned(),
+                    Some(_) => format!("for at most {:.0?}", self.left()),
+                    None => "without a time limit".to_owned(),
                 };
-                // Nobody may want to know.
-                let _ = waits.send(format!("{message}; it is asked again in {wait:.0?}, and {most}"));
+                // The receiver may be gone.
+                let _ = waits.send(format!("{message}; retrying in {wait:.0?}, {most}"));
             }
             std::thread::sleep(wait);
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -159,10 +159,10 @@ impl Sender {
     }
 }
 
-/// Up to a half of it, so that many who were refused together do not come back together.
+/// A random time up to half of the pause, so that clients rejected together do not return together.
 fn jitter(pause: Duration) -> Duration {
     let mut random = [0; 1];
-    // Without it nothing is wrong.
+    // Without random numbers there is no jitter.
     let _ = getrandom::fill(&mut random);
     pause / 2 * random[0].into() / 256
 }

@@ -1,8 +1,9 @@
-//! What is sent where, and how: OpenTelemetry's environment variables, with what the command line says above them.
+//! The export settings: OpenTelemetry's environment variables, overridden by the command line.
 //!
-//! The variables and their meanings are those of the OpenTelemetry specification ("OpenTelemetry Protocol Exporter",
-//! "Environment Variable Specification"): one for a signal stands above the one for all; an empty one is none; a value that
-//! cannot be read is warned of and ignored. But an endpoint is not: what was meant for one place is not sent to another.
+//! Names and meanings of the variables are those of the OpenTelemetry specification ("OpenTelemetry Protocol Exporter",
+//! "Environment Variable Specification"). A variable for one signal takes precedence over the general one. An empty
+//! variable counts as not set. An invalid value causes a warning and is ignored. An invalid endpoint is not ignored but
+//! fails, so that data for one server is not sent to another.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,17 +14,17 @@ use wasmtrace_trace::context::Context;
 pub use wasmtrace_trace::export::url::without_secrets;
 use wasmtrace_trace::export::{Encoding, Limits, Signal, url};
 
-/// A value, and where it came from.
+/// A setting with its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting<T> {
     /// The value.
     pub value: T,
-    /// The variable or the option; `default` if there was none.
+    /// The variable or option that set the value, or `default`.
     pub from: String,
 }
 
 impl<T> Setting<T> {
-    /// One that nobody has said.
+    /// A setting with its default value.
     pub fn default(value: T) -> Self {
         Setting { value, from: "default".to_owned() }
     }
@@ -33,14 +34,14 @@ impl<T> Setting<T> {
     }
 }
 
-/// How requests travel.
+/// The protocol of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// OTLP by gRPC.
+    /// OTLP over gRPC.
     Grpc,
-    /// OTLP by HTTP, in protobuf or JSON.
+    /// OTLP over HTTP, as protobuf or JSON.
     Http(Encoding),
-    /// Zipkin's JSON, version 2, by HTTP.
+    /// Zipkin's JSON, version 2, over HTTP.
     Zipkin,
 }
 
@@ -55,60 +56,62 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// Where the requests of one signal go, and how.
+/// The exporter settings of one signal.
 #[derive(Debug, Clone)]
 pub struct Exporter {
-    /// Whether they are sent at all.
+    /// Whether the signal is sent.
     pub enabled: Setting<bool>,
-    /// By which protocol.
+    /// The protocol.
     pub protocol: Setting<Protocol>,
-    /// The whole URL; of gRPC the part before the service. What was given and is no URL stands here too, and nothing is sent.
+    /// The complete URL; for gRPC the part before the service. A value that is not a URL is kept here, and then nothing
+    /// is sent.
     pub endpoint: Setting<String>,
-    /// Headers, or metadata of gRPC.
+    /// HTTP headers or gRPC metadata.
     pub headers: Setting<Vec<(String, String)>>,
-    /// How long one request may take.
+    /// Time limit of one request.
     pub timeout: Setting<Duration>,
-    /// Whether requests are compressed.
+    /// Whether requests are compressed with gzip.
     pub gzip: Setting<bool>,
-    /// The authorities to trust, instead of the system's: a file of PEM.
+    /// A PEM file with the certificate authorities to trust instead of the system's.
     pub certificate: Setting<Option<PathBuf>>,
-    /// Our own certificate and its key: files of PEM.
+    /// A PEM file with the client certificate.
     pub client_certificate: Setting<Option<PathBuf>>,
-    /// Its key.
+    /// A PEM file with the key of the client certificate.
     pub client_key: Setting<Option<PathBuf>>,
 }
 
 impl Exporter {
-    /// Whether something can be sent to the endpoint.
+    /// Checks that the endpoint is usable.
     ///
     /// # Errors
-    /// In a sentence, that it is no URL.
+    /// [`ExportError::Setting`] if the endpoint is not a URL.
     pub fn check(&self) -> Result<(), ExportError> {
         match url::is_url(&self.endpoint.value) {
             true => Ok(()),
             false => {
-                let message = format!("{} is no URL with http:// or https://", self.endpoint.from);
+                let message = format!("{} is not a URL with http:// or https://", self.endpoint.from);
                 Err(ExportError::Setting(message))
             }
         }
     }
 }
 
-/// Which traces are sent.
+/// The sampler: which traces are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sampler {
-    /// All, or none.
+    /// All traces, or none.
     Always(bool),
-    /// This part of them.
+    /// This share of the traces, 0 to 1.
     Ratio(f64),
-    /// Those that the host's span is part of; of others this part.
+    /// Traces whose parent span is sampled. Of traces without a parent, this share.
     ParentBased(f64),
 }
 
 impl Sampler {
-    /// Whether the run with this context is sent. The same decision is made by all who know the trace's id.
+    /// Whether the run with this context is sent. The decision depends only on the trace id, so that all participants
+    /// make the same one.
     pub fn wants(self, context: &Context) -> bool {
-        // The last 56 bits of the trace's id are random.
+        // The last 56 bits of the trace id are random.
         let random = context.trace as u64 & ((1 << 56) - 1);
         let below = |ratio: f64| random >= ((1.0 - ratio) * (1u64 << 56) as f64) as u64;
         match self {
@@ -120,46 +123,46 @@ impl Sampler {
     }
 }
 
-/// All of it.
+/// All export settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `OTEL_SDK_DISABLED`
+    /// Whether sending is disabled (`OTEL_SDK_DISABLED`).
     pub disabled: Setting<bool>,
-    /// Whether the environment asks for spans to be sent: it has an endpoint, or names an exporter.
+    /// Whether the environment asks for sending: it names an endpoint or an exporter.
     pub asked: Setting<bool>,
-    /// Spans.
+    /// The exporter for spans.
     pub traces: Exporter,
-    /// Log lines of the manual API.
+    /// The exporter for log lines of the manual API.
     pub logs: Exporter,
-    /// Metrics of the manual API.
+    /// The exporter for metrics of the manual API.
     pub metrics: Exporter,
-    /// Whether a metric's value counts from the request before.
+    /// Whether metrics have delta temporality, instead of cumulative.
     pub delta: Setting<bool>,
-    /// Which traces are sent.
+    /// The sampler.
     pub sampler: Setting<Sampler>,
-    /// How much may be in a span.
+    /// Size limits of spans.
     pub limits: Limits,
-    /// Attributes of the resource, `service.name` among them if it is known.
+    /// Resource attributes, including `service.name` if it is set.
     pub resource: Setting<Vec<(String, String)>>,
-    /// Whether the context of the host's span is taken on and given to the guest, and its baggage.
+    /// Whether to propagate the trace context, and whether to propagate baggage, from the host to the guest.
     pub propagate: Setting<[bool; 2]>,
-    /// What could not be read.
+    /// Warnings about variables that were ignored.
     pub warnings: Vec<String>,
 }
 
-/// What the command line says.
+/// The sink that the command line names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Target {
-    /// Nothing: the environment decides.
+    /// None: the environment decides.
     #[default]
     Environment,
-    /// OTLP, to this URL or to where the environment says.
+    /// OTLP, to this URL or to the endpoint of the environment.
     Otlp(Option<String>),
-    /// Zipkin.
+    /// Zipkin, to this URL or to the endpoint of the environment.
     Zipkin(Option<String>),
 }
 
-/// Reads variables, and notes what could not be read.
+/// Reads variables and collects warnings.
 struct Reader<'r> {
     variable: &'r dyn Fn(&str) -> Option<String>,
     warnings: Vec<String>,
@@ -176,15 +179,16 @@ impl Reader<'_> {
         match parse(&text.value) {
             Some(value) => Some(Setting { value, from: text.from }),
             None => {
-                // Not the value: it may be a secret. Once, where it is asked for by several signals.
-                let warning = format!("{name} is not {wanted}, and is ignored");
+                // The value is not shown, since it may be a secret. Several signals may ask for the same variable; it
+                // is reported once.
+                let warning = format!("{name} is ignored: it is not {wanted}");
                 self.warnings.extend(Some(warning).filter(|warning| !self.warnings.contains(warning)));
                 None
             }
         }
     }
 
-    /// The variable for a signal, or the one for all.
+    /// The variable of a signal, or else the general one.
     fn of_signal<T>(
         &mut self,
         signal: Signal,
@@ -217,7 +221,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// `KEY=VALUE,…` with percent-encoding, as in W3C Baggage.
+/// Parses `KEY=VALUE,…` with percent-encoding, as in W3C Baggage.
 fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     entries
@@ -242,13 +246,13 @@ fn protocol(text: &str) -> Option<Protocol> {
     }
 }
 
-/// The port that OTLP gives gRPC.
+/// The default port of OTLP over gRPC.
 const GRPC_PORT: &str = "4317";
 
 const ZIPKIN: &str = "http://localhost:9411/api/v2/spans";
 
 impl Settings {
-    /// Reads the environment through `variable`.
+    /// Reads the settings from the environment, through `variable`.
     pub fn read(target: &Target, variable: &dyn Fn(&str) -> Option<String>) -> Settings {
         let mut r = Reader { variable, warnings: Vec::new() };
         let disabled = r.parse("OTEL_SDK_DISABLED", "true or false", boolean);
@@ -321,14 +325,14 @@ impl Settings {
     }
 }
 
-/// `OTEL_TRACES_EXPORTER` and the like.
+/// Reads `OTEL_TRACES_EXPORTER` and its counterparts.
 fn exporters(r: &mut Reader<'_>, signal: Signal) -> Option<Setting<Vec<String>>> {
     let name = format!("OTEL_{}_EXPORTER", of(signal));
     let known = ["otlp", "zipkin", "console", "logging", "none"];
     let names: Setting<Vec<String>> =
         r.text(&name)?.map(|text| text.split(',').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect());
     for unknown in names.value.iter().filter(|n| !known.contains(&n.as_str())) {
-        r.warnings.push(format!("{name}: there is no exporter `{unknown}` here; there are otlp, zipkin and none"));
+        r.warnings.push(format!("{name}: unknown exporter `{unknown}`; supported are otlp, zipkin and none"));
     }
     Some(names)
 }
@@ -337,11 +341,11 @@ fn exporter(r: &mut Reader<'_>, signal: Signal, url: Option<&str>, enabled: Opti
     let protocol = r.of_signal(signal, "PROTOCOL", "grpc, http/protobuf or http/json", protocol);
     let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", of(signal));
     let insecure = r.of_signal(signal, "INSECURE", "true or false", boolean).is_some_and(|set| set.value);
-    // gRPC's endpoints may be without a scheme.
+    // gRPC endpoints may lack a scheme.
     let scheme = if insecure { "http" } else { "https" };
     let address = |given: Setting<String>| given.map(|text| url::address(&text, scheme).unwrap_or(text));
     let base = url.map(|url| Setting { value: url.to_owned(), from: "--sink".to_owned() });
-    // The signal's own is taken as it is.
+    // The endpoint of a signal is used unchanged.
     let whole = if base.is_none() { r.text(&own).map(address) } else { None };
     let base = base.or_else(|| r.text("OTEL_EXPORTER_OTLP_ENDPOINT")).map(address);
     let given = whole.as_ref().or(base.as_ref());
@@ -407,7 +411,7 @@ fn zipkin_exporter(r: &mut Reader<'_>, target: &Target) -> Exporter {
     }
 }
 
-/// A server's address alone means the place where Zipkin takes spans.
+/// Completes a server's address with Zipkin's path for spans.
 fn zipkin_url(text: &str) -> String {
     let url = url::address(text, "http").unwrap_or(text.to_owned());
     if url::is_bare(&url) { url::extended(&url, "/api/v2/spans") } else { url }
@@ -421,7 +425,7 @@ fn sampler(r: &mut Reader<'_>) -> Setting<Sampler> {
             text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
         })
         .map_or(1.0, |set| set.value);
-    let named = r.parse("OTEL_TRACES_SAMPLER", "a sampler that is known here", |text| {
+    let named = r.parse("OTEL_TRACES_SAMPLER", "a known sampler", |text| {
         Some(match text {
             "always_on" => Sampler::Always(true),
             "always_off" => Sampler::Always(false),
@@ -499,7 +503,7 @@ mod tests {
         assert!(settings.traces.enabled.value && settings.logs.enabled.value);
         // What was meant for another place is not for this machine.
         let settings = from_environment(&[(ENDPOINT, "https:/h"), ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://l/x")]);
-        let wrong = Err("OTEL_EXPORTER_OTLP_ENDPOINT is no URL with http:// or https://".to_owned());
+        let wrong = Err("OTEL_EXPORTER_OTLP_ENDPOINT is not a URL with http:// or https://".to_owned());
         assert!(settings.asked.value && settings.warnings.is_empty());
         let each = [&settings.traces, &settings.logs, &settings.metrics].map(Exporter::check);
         let each = each.map(|checked| checked.map_err(|e| e.to_string()));

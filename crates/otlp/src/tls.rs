@@ -1,4 +1,4 @@
-//! Whom we trust and who we are, where a connection is by TLS: rustls, with ring.
+//! TLS settings: trusted authorities and the client certificate, for rustls with ring.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Reads the files that the settings name, and the system's roots if they name none.
+    /// Reads the files that the settings name, or the system's certificate authorities.
     pub(super) fn read(exporter: &Exporter) -> Result<Self, String> {
         let roots = match &exporter.certificate.value {
             Some(path) => certificates(path)?,
@@ -34,12 +34,12 @@ impl Identity {
                 Some((certificates(chain)?, key))
             }
             (None, None) => None,
-            _ => return Err("a client certificate needs its key, and a key its certificate".to_owned()),
+            _ => return Err("a client certificate and its key must be given together".to_owned()),
         };
         Ok(Identity { roots, client })
     }
 
-    /// For rustls itself, with HTTP/2 to be agreed on.
+    /// The configuration for rustls, with HTTP/2 in ALPN.
     pub(super) fn http2(self) -> Result<Arc<rustls::ClientConfig>, String> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(self.roots);
@@ -60,10 +60,10 @@ impl Identity {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = || -> Result<Vec<_>, rustls::pki_types::pem::Error> { CertificateDer::pem_file_iter(path)?.collect() };
     let found = read().map_err(|e| format!("{}: {e}", path.display()))?;
-    if found.is_empty() { Err(format!("{}: there is no certificate in it", path.display())) } else { Ok(found) }
+    if found.is_empty() { Err(format!("{} contains no certificate", path.display())) } else { Ok(found) }
 }
 
-/// The key once more, as the HTTP client wants it.
+/// The client key in the form that the HTTP client needs.
 pub(super) fn key_of_ureq(exporter: &Exporter) -> Result<Option<ureq::tls::PrivateKey<'static>>, String> {
     let Some(path) = &exporter.client_key.value else { return Ok(None) };
     let pem = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;

@@ -1,10 +1,11 @@
-//! Machine code, kept between runs.
+//! A cache for compiled machine code.
 //!
-//! wasmtime's own cache, with settings for a tool that watches its guest: an entry is named by a hash of the module's bytes, of the
-//! engine's version and of all its settings, and is written to its place whole, so several processes may share a folder. Whoever
-//! can write into the folder decides what runs, and can keep a run from beginning (a pipe in an entry's place is waited for): it
-//! should be one's own. Entries that have not been used for longest go when the
-//! folder becomes too large.
+//! This uses wasmtime's cache. The name of an entry is a hash of the module, the engine's version and all of its
+//! settings. Entries are written atomically, so several processes may share a directory. Entries that were not used for
+//! the longest time are deleted when the directory grows too large.
+//!
+//! Use a private directory: whoever can write to it controls the code that runs, and can block a run by replacing an
+//! entry with a pipe.
 
 use std::path::PathBuf;
 
@@ -12,17 +13,17 @@ use wasmtrace_abi::error::Result;
 
 use super::setup::setup;
 
-/// Where machine code is kept.
+/// The location and size limit of the cache for machine code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeCache {
-    /// The folder; made if it is not there.
+    /// The directory; created if it does not exist.
     pub folder: PathBuf,
-    /// How many bytes it may grow to, more or less: that is looked at once an hour.
+    /// Approximate size limit in bytes. It is checked once an hour.
     pub most: u64,
 }
 
 impl CodeCache {
-    /// Half a gigabyte in that folder.
+    /// A cache in that directory with a limit of 512 MiB.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         CodeCache { folder: folder.into(), most: 512 << 20 }
     }
@@ -33,11 +34,11 @@ impl CodeCache {
         config
             .with_directory(folder)
             .with_files_total_size_soft_limit(self.most)
-            // Code is written once, beside a run, and read often.
+            // Entries are written once, during a run, and read often.
             .with_baseline_compression_level(1)
-            // The guest is not to share its cores with a thread that compresses code better.
+            // Disables the thread that recompresses entries: it would compete with the guest for CPU cores.
             .with_optimized_compression_usage_counter_threshold(u64::MAX);
         wasmtime::Cache::new(config)
-            .map_err(|e| setup(&format!("the cache in {} cannot be used", self.folder.display()), e))
+            .map_err(|e| setup(&format!("the cache directory {} cannot be used", self.folder.display()), e))
     }
 }

@@ -1,4 +1,4 @@
-//! Instantiates the guest's modules and calls an export, with arguments and results as text.
+//! Instantiates the guest's modules and calls an export. Arguments and results are text.
 
 use wasmtime::{ExternType, Instance, Linker, Module, Store, Val, ValType};
 
@@ -9,14 +9,14 @@ use super::{ending, hooks, manual};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_trace::event::RunOutcome;
 
-/// A compiled module, and what its hooks need.
+/// A compiled module, with the information that its hooks need.
 pub(super) struct Unit {
     pub(super) module: Module,
     pub(super) hooked: bool,
     pub(super) needs: hooks::Needs,
 }
 
-/// Instantiates the modules and calls what is to be called. The outer error is ours, the ending is the guest's.
+/// Instantiates the modules and calls the export. The outer error is a failure of the host, the outcome is the guest's.
 pub(super) fn call(
     store: &mut Store<Host>,
     mut linker: Linker<Host>,
@@ -31,7 +31,7 @@ pub(super) fn call(
         };
         let buffer = unit.needs.buffer.as_ref().map(|(place, _)| place.export.as_str());
         let exports: Vec<_> = instance.exports(&mut *store).map(|e| (e.name().to_owned(), e.into_extern())).collect();
-        // A module's buffer is no other module's business.
+        // The buffer of a module is not exported to others.
         for (export, item) in exports.into_iter().filter(|(export, _)| Some(export.as_str()) != buffer) {
             linker.define(&mut *store, name, &export, item).map_err(no_host_functions)?;
         }
@@ -45,22 +45,22 @@ pub(super) fn call(
             Ok(start) => {
                 Ok((start.call(&mut *store, ()).map_or_else(ending, |()| Ok(RunOutcome::Returned))?, Vec::new()))
             }
-            // A module with a start function has run by now.
+            // A module whose start function has run already needs no `_start`.
             Err(_) if instance.get_func(&mut *store, "_start").is_none() => Ok((RunOutcome::Returned, Vec::new())),
-            Err(e) => Err(setup("`_start` is no entry function", e)),
+            Err(e) => Err(setup("`_start` does not have the type of an entry function", e)),
         };
     };
     call_export(store, &instance, &main.module, invoke)
 }
 
-/// Makes an instance, with hooks and manual API of its own: the types of these differ from module to module, and so do
-/// the functions that their ids mean. The inner error is the ending of a guest that did not survive its start.
+/// Instantiates a module with its own hooks and manual API: their types and the functions that ids stand for differ
+/// between modules. The inner error is the outcome of a guest that ends during instantiation.
 fn instantiate(
     store: &mut Store<Host>,
     linker: &mut Linker<Host>,
     unit: &Unit,
 ) -> Result<Result<Instance, RunOutcome>> {
-    // In place of those of the module before.
+    // Replaces the definitions for the previous module.
     linker.allow_shadowing(true);
     hooks::add_to_linker(linker, &unit.module, &unit.needs, |host: &mut Host| &mut host.trace)
         .and_then(|()| manual::add_to_linker(linker, &unit.module, |host: &mut Host| &mut host.trace))
@@ -71,7 +71,7 @@ fn instantiate(
         Err(e) if e.is::<wasmtime::UnknownImportError>() => return Err(not_linked(e)),
         Err(e) => return Ok(Err(ending(e)?)),
     };
-    // A reactor is initialised before anything of it is called (WASI "application ABI").
+    // A reactor is initialized before any other export is called (WASI "application ABI").
     if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut *store, "_initialize")
         && let Err(e) = initialize.call(&mut *store, ())
     {
@@ -95,14 +95,14 @@ fn call_export(
             .collect();
         return Err(Error::new(
             ErrorKind::Run,
-            format!("there is no exported function `{name}`; there are: {}", functions.join(", ")),
+            format!("there is no exported function `{name}`; the module exports: {}", functions.join(", ")),
         ));
     };
     let ty = function.ty(&*store);
     if ty.params().len() != invoke.args.len() {
         return Err(Error::new(
             ErrorKind::Run,
-            format!("`{name}` takes {} argument(s), {} given", ty.params().len(), invoke.args.len()),
+            format!("`{name}` takes {} argument(s), but {} were given", ty.params().len(), invoke.args.len()),
         ));
     }
     let args = ty.params().zip(&invoke.args).map(|(ty, text)| argument(&ty, text)).collect::<Result<Vec<Val>>>()?;
@@ -114,9 +114,9 @@ fn call_export(
 }
 
 fn argument(ty: &ValType, text: &str) -> Result<Val> {
-    let bad = || Error::new(ErrorKind::Run, format!("`{text}` is no {ty}"));
+    let bad = || Error::new(ErrorKind::Run, format!("`{text}` is not a valid {ty}"));
     Ok(match ty {
-        // Both readings of the bits are taken: -1 and 4294967295 are the same i32.
+        // Both signed and unsigned text is accepted: -1 and 4294967295 are the same i32.
         ValType::I32 => {
             Val::I32(text.parse::<i32>().or_else(|_| text.parse::<u32>().map(|n| n as i32)).map_err(|_| bad())?)
         }
@@ -128,7 +128,7 @@ fn argument(ty: &ValType, text: &str) -> Result<Val> {
         _ => {
             return Err(Error::new(
                 ErrorKind::Run,
-                format!("a parameter of type {ty} cannot be given on the command line"),
+                format!("a parameter of type {ty} is not supported on the command line"),
             ));
         }
     })
@@ -148,7 +148,7 @@ fn show(value: &Val) -> String {
     }
 }
 
-/// How the guest ended; an error that is none of the guest's comes back as ours.
+/// The outcome of a guest that ended with an error. An error of the host is returned as such.
 fn ending(e: wasmtime::Error) -> Result<RunOutcome> {
     ending::of_error(&e).ok_or_else(|| setup("the module cannot be instantiated", e))
 }

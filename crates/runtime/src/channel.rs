@@ -1,4 +1,4 @@
-//! Both ends of the ring between the guest and the consumer.
+//! Creating the ring between the producer (the guest's thread) and the consumer.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
@@ -8,10 +8,10 @@ use crate::consumer::Consumer;
 use crate::producer::{Producer, Settings};
 use crate::progress::Shared;
 
-/// Entries of the ring.
+/// Number of entries of the ring.
 const RING: usize = 64 * 1024;
 
-/// Both ends of a new ring.
+/// Creates a ring with its producer and its consumer.
 pub(super) fn channel<'m>(
     clock: Arc<Clock>,
     interrupt: Arc<AtomicI32>,

@@ -1,15 +1,15 @@
-//! The time of a run, and who writes it into the guest's buffer.
+//! The clock of a run, and the threads that write it to the guest's buffer.
 //!
-//! The guest cannot read a clock by itself, only a word of its buffer. Two write it: the guest's own thread at each
-//! `flush`, and, where that is not enough, a thread that does nothing else.
+//! The guest cannot read a clock, only a word of its buffer. The guest's own thread writes that word at each `flush`.
+//! If that is not enough, a separate thread writes it too.
 //!
-//! *Coarse*: flushes come so often that the word is fresh, some five microseconds old where calls are dense (the producer
-//! sees to that, and `time_model` shares out what lies between them), and this thread only lowers the limit when there has been
-//! none for 100 µs, so that the next event is given its time when it comes. It never writes the time, and so never takes a
-//! core from the guest. Where calls below a threshold are counted only, there are no flushes while a call runs, so there it
-//! writes the time as well, each 100 µs.
+//! *Coarse*: flushes are frequent enough to keep the word up to date, about every 5 µs in call-heavy code (the producer
+//! ensures this, and `time_model` estimates times in between). The separate thread only lowers the limit if there was
+//! no flush for 100 µs, so that the next event is timestamped by a flush. It does not write the time and so never takes
+//! a core from the guest. With a threshold there are no flushes during a call, so the thread also writes the time every
+//! 100 µs.
 //!
-//! *Spin*: it writes the time each microsecond, and wants a core of its own for that.
+//! *Spin*: the separate thread writes the time every 1 µs and needs a core of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 use super::buffer::Buffer;
 use wasmtrace_abi::buffer::{CLOCK, LIMIT, THRESHOLD, TICK};
 
-/// Which clock the guest's events are given.
+/// The clock that timestamps events of a module with a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ClockMode {
-    /// Written at each flush, and otherwise about each 100 µs. Costs next to nothing.
+    /// Updated at each flush, otherwise about every 100 µs. Negligible overhead.
     #[default]
     Coarse,
-    /// Written each microsecond by a thread that spins: for a machine with a core to spare.
+    /// Updated every 1 µs by a thread in a busy loop, which needs a CPU core of its own.
     Spin,
 }
 
@@ -37,8 +37,8 @@ impl ClockMode {
         }
     }
 
-    /// Nanoseconds by which an event's time may lag behind, on a machine that is not overloaded: a sleep of 100 µs takes up
-    /// to 200, with what the kernel adds.
+    /// Nanoseconds by which an event's time may lag, if the machine is not overloaded. A sleep of 100 µs takes up to
+    /// 200 µs, including the kernel's overhead.
     pub fn resolution(self) -> u64 {
         match self {
             ClockMode::Coarse => 200_000,
@@ -47,7 +47,7 @@ impl ClockMode {
     }
 }
 
-/// Nanoseconds since the run began, without those for which the guest had to wait for the consumer of its events.
+/// The time since the start of the run in nanoseconds, without the time for which the guest waited for the consumer.
 #[derive(Debug)]
 pub(super) struct Clock {
     quanta: quanta::Clock,
@@ -56,7 +56,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Begins now.
+    /// Creates a clock that starts now.
     pub(super) fn new() -> Self {
         let quanta = quanta::Clock::new();
         let begin = quanta.raw();
@@ -68,12 +68,12 @@ impl Clock {
         self.real().saturating_sub(self.waited.load(Ordering::Relaxed))
     }
 
-    /// With the time for which the guest waited.
+    /// The time including waits, in nanoseconds.
     pub(super) fn real(&self) -> u64 {
         self.quanta.delta_as_nanos(self.begin, self.quanta.raw())
     }
 
-    /// Lets a wait begin; it ends when what is returned is dropped.
+    /// Begins a wait, which ends when the returned guard is dropped.
     pub(super) fn wait(&self) -> impl Drop + use<'_> {
         struct Wait<'c>(&'c Clock, u64);
         impl Drop for Wait<'_> {
@@ -84,55 +84,55 @@ impl Clock {
         Wait(self, self.real())
     }
 
-    /// How long the guest has waited.
+    /// Nanoseconds for which the guest has waited.
     pub(super) fn waited(&self) -> u64 {
         self.waited.load(Ordering::Relaxed)
     }
 }
 
-/// The clock's word at that time.
+/// The value of the buffer's clock word at time `now`.
 pub(super) fn ticks(now: u64) -> u32 {
     (now / TICK) as u32
 }
 
-/// How often the thread of a coarse clock looks.
+/// Interval at which the thread of a coarse clock checks the guest.
 const PERIOD: Duration = Duration::from_micros(100);
 
-/// How often while nothing happens. The first event after that is given its time by a flush.
+/// Interval while the guest is silent. The first event after that is timestamped by a flush.
 const SLOW_PERIOD: Duration = Duration::from_millis(1);
 
-/// How often while nobody wants to know when events happened.
+/// Interval while times of events are not needed.
 const RESTING_PERIOD: Duration = Duration::from_millis(50);
 
-/// For how long nothing has happened then.
+/// Nanoseconds without events after which the guest counts as silent.
 const QUIET: u64 = 10_000_000;
 
-/// Events are handed over at least so often, in nanoseconds: what a killed process loses.
+/// Maximum nanoseconds between two handovers of events, which limits what a killed process loses.
 pub(super) const HANDOVER: u64 = 250_000_000;
 
-/// When nothing has happened for so many nanoseconds, no call that is open counts as short any more: the clock's word comes
-/// round in four times that, and then a long call would look like a short one.
+/// Nanoseconds without events after which no open call counts as short. The clock word wraps after four times that, and
+/// a long call would then look short.
 const LONG_SILENCE: u64 = 100_000_000_000;
 
-/// What the guest's thread and the clock's share.
+/// State shared by the guest's thread and the clock's thread.
 #[derive(Debug)]
 pub(super) struct Ticker {
     pub(super) clock: Arc<Clock>,
     pub(super) buffer: Buffer,
     pub(super) mode: ClockMode,
-    /// Whether calls below a threshold are counted only.
+    /// Whether calls below a threshold are only counted.
     pub(super) threshold: bool,
     pub(super) interrupt: Arc<AtomicI32>,
-    /// When the guest last called.
+    /// Time of the guest's last flush.
     pub(super) last_flush: AtomicU64,
-    /// When the limit was last lowered.
+    /// Time at which the limit was last lowered.
     lowered: AtomicU64,
-    /// Whether nobody wants to know when events happened.
+    /// Whether times of events are not needed.
     rests: AtomicBool,
     stop: AtomicBool,
 }
 
-/// The thread; it ends when this is dropped.
+/// The clock's thread. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct ClockThread {
     pub(super) ticker: Arc<Ticker>,
@@ -177,40 +177,40 @@ impl Drop for ClockThread {
 }
 
 impl Ticker {
-    /// Writes the time, as the guest's thread does it too, at each flush. Where both do, the word may step back by what
-    /// passed between reading the time and writing it; the consumer lets no time go backwards.
+    /// Writes the current time to the buffer. The guest's thread does the same at each flush. If both write, the word
+    /// may decrease slightly; the consumer corrects that.
     pub(super) fn write(&self) -> u64 {
         let now = self.clock.now();
         self.buffer.store(CLOCK, ticks(now));
         now
     }
 
-    /// Since when nothing can have happened in a guest that now calls, if its last flush was at `flushed` and it was asked for
-    /// another one since: each event calls then.
+    /// The time since which no event can have happened, if the guest now calls, its last flush was at `flushed`, and
+    /// the limit was lowered since: then each event calls.
     pub(super) fn idle_since(&self, flushed: u64) -> Option<u64> {
         let lowered = self.lowered.load(Ordering::Relaxed);
         (lowered > flushed && self.buffer.load(LIMIT) == 0).then_some(lowered)
     }
 
-    /// From now on the guest is made to call only so often that what it did is not kept back for long.
+    /// Reduces the rate of flushes to what is needed to hand events over in time.
     pub(super) fn rest(&self) {
         self.rests.store(true, Ordering::Relaxed);
     }
 
-    /// Since when each event would have called, if none has.
+    /// The time since which each event would have called the host, if none has.
     pub(super) fn silent_since(&self) -> Option<u64> {
         let lowered = self.lowered.load(Ordering::Relaxed);
         (self.buffer.load(LIMIT) == 0).then_some(lowered)
     }
 
-    /// By how many nanoseconds the times of events may lag that were written since the last flush, which was at `flushed`.
+    /// Nanoseconds by which times of events since the flush at `flushed` may lag.
     pub(super) fn lag(&self, flushed: u64, now: u64) -> u64 {
         if self.threshold || self.mode == ClockMode::Spin {
             // The other thread may have written a later time than `now`.
             let lag = ticks(now).wrapping_sub(self.buffer.load(CLOCK));
             if lag > u32::MAX / 2 { 0 } else { u64::from(lag) * TICK }
         } else if self.buffer.load(LIMIT) == 0 {
-            // Since then each event would have called.
+            // Each event since that time would have called.
             self.lowered.load(Ordering::Relaxed).saturating_sub(flushed)
         } else {
             now.saturating_sub(flushed)
@@ -248,10 +248,10 @@ impl Ticker {
         }
     }
 
-    /// Makes the guest call at its next event, if it has been silent or is to end.
+    /// Makes the guest call the host at its next event, if it has been silent or must end.
     fn lower_limit(&self, silent: bool) {
         let wanted = silent || self.interrupt.load(Ordering::Relaxed) != 0;
-        // A store takes the cache line from the guest, so not more than once.
+        // A store takes the cache line from the guest, so it is done only once.
         if wanted && self.buffer.load(LIMIT) != 0 {
             self.lowered.store(self.clock.now(), Ordering::Relaxed);
             self.buffer.store(LIMIT, 0);

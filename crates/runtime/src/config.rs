@@ -1,4 +1,4 @@
-//! How a module is run.
+//! Configuration of a run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,90 +8,91 @@ use std::time::Duration;
 use crate::cache::CodeCache;
 use crate::clock::ClockMode;
 
-/// How a module is run.
+/// Configuration of a run.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The guest's `argv[0]`.
     pub program: String,
-    /// The arguments behind it.
+    /// The arguments after `argv[0]`.
     pub args: Vec<String>,
-    /// Environment variables.
+    /// Environment variables of the guest.
     pub env: Vec<(String, String)>,
-    /// Whether the guest sees our environment too, behind `env`.
+    /// Whether the guest inherits the environment of this process. Variables in `env` take precedence.
     pub inherit_env: bool,
-    /// Whether the guest may use the network, as far as preview 1 goes.
+    /// Whether the guest may use the network, as far as WASI preview 1 supports it.
     pub inherit_network: bool,
-    /// Directories: on the host, and what the guest calls them.
+    /// Directories that the guest can access: the host path and the name for the guest.
     pub dirs: Vec<(PathBuf, String)>,
-    /// Standard input, output and error.
+    /// Standard input, output and error of the guest.
     pub stdio: Stdio,
-    /// The exported function to call; a command's `_start` if there is none given.
+    /// The exported function to call. `None` calls `_start`.
     pub invoke: Option<Invoke>,
-    /// Modules that are instantiated before, in order, for the guest to import from.
+    /// Modules that are instantiated first, in order. The guest can import from them.
     pub preloads: Vec<Preload>,
-    /// Bytes of stack that the guest may use *without hooks*. A hooked module gets [`HOOKED_STACK`] times as much, since
-    /// a hooked frame is larger, so that it recurses as deep as it would unhooked.
+    /// Stack size in bytes for the guest *without hooks*. A hooked module gets [`HOOKED_STACK`] times as much: hooked
+    /// frames are larger, and it should recurse as deep as without hooks.
     pub max_wasm_stack: usize,
     /// The clock of a module that records into a buffer.
     pub clock: ClockMode,
-    /// In a module with the hook set `threshold`: calls shorter than this, that made no longer ones, are counted only.
+    /// In a module with the hook set `threshold`: calls shorter than this are only counted, unless they contain a
+    /// longer call.
     pub min_duration: Duration,
-    /// Whether it is to be known of every event when it happened. If not, and the guest is sampled, that is known of the first
-    /// of them only ([`wasmtrace_trace::calltree`]), and events cost less.
+    /// Whether each event needs a time. If not, and the guest is sampled, only the first events get times
+    /// ([`wasmtrace_trace::calltree`]), and events cost less.
     pub times: bool,
-    /// Whether the guest is interrupted from time to time to see where it is: on Linux on x86-64, in a module that records into a
-    /// buffer and counts no short calls, or in one without hooks. For that the process's `SIGPROF` is used while it runs.
+    /// Whether to sample the guest by interrupts. This needs Linux on x86-64, and a module without hooks, or one with a
+    /// buffer that does not drop short calls. The process's `SIGPROF` is in use during the run.
     pub sample: bool,
-    /// Where machine code is kept between runs, if it is.
+    /// The cache for machine code; `None` compiles the module at each run.
     pub cache: Option<CodeCache>,
-    /// Set to a signal's number, it ends the guest at its next event, or leaves it behind after a second; set to the
-    /// negative of one, it does not wait for that.
+    /// Ends the guest. If set to a signal number, the guest ends at its next event, or is abandoned after 1 s. If set
+    /// to the negative of a signal number, it is abandoned at once.
     pub interrupt: Arc<AtomicI32>,
 }
 
-/// How much more stack a hooked module gets. Around a hook's call everything that is live is spilled, so a frame grows with
-/// the function's parameters: by two in most, by eleven to thirteen with eight vectors (measured). Too much is harmless: a hooked
-/// program then recurses deeper than it would unhooked before it traps.
+/// Factor by which the stack of a hooked module is larger. Calls of hooks spill all live values, so a frame grows with
+/// the function's parameters: by a factor of two in most functions, by eleven to thirteen with eight vectors
+/// (measured). A larger stack is harmless: a hooked program then recurses deeper before it traps.
 pub const HOOKED_STACK: usize = 16;
 
-/// wasmtime's own default.
+/// Default stack size of wasmtime in bytes.
 pub const DEFAULT_WASM_STACK: usize = 512 << 10;
 
-/// A module that others can import from.
+/// A module that is instantiated before the main module, which can import from it.
 #[derive(Debug, Clone)]
 pub struct Preload {
-    /// The name that it is imported by.
+    /// The module name for imports.
     pub name: String,
-    /// The module, hooked or not.
+    /// The binary module, with or without hooks.
     pub wasm: Vec<u8>,
-    /// Added to the ids of its probes in events, so that they are told from those of other modules.
+    /// Offset that is added to its probe ids, so that ids of different modules differ.
     pub first_probe: u32,
 }
 
-/// An exported function and the arguments to call it with, as text.
+/// A call of an exported function, with its arguments as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invoke {
-    /// The function.
+    /// The name of the exported function.
     pub function: String,
-    /// One for each parameter: numbers of the parameter's type.
+    /// One argument for each parameter: a number of the parameter's type.
     pub args: Vec<String>,
 }
 
-/// Where the guest's standard input comes from and its output goes.
+/// Standard input, output and error of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stdio {
-    /// They are ours.
+    /// The guest uses the streams of this process.
     Inherit,
-    /// Output goes where ours does, or nowhere.
+    /// The guest reads given input. Output goes to the streams of this process or is discarded.
     Given {
-        /// What the guest reads.
+        /// The standard input.
         stdin: Vec<u8>,
-        /// Whether its output is thrown away.
+        /// Whether output is discarded.
         quiet: bool,
     },
-    /// Output is kept and handed back in the [`RunResult`](crate::RunResult).
+    /// Output is captured and returned in the [`RunResult`](crate::RunResult).
     Capture {
-        /// What the guest reads.
+        /// The standard input.
         stdin: Vec<u8>,
     },
 }

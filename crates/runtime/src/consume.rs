@@ -1,4 +1,4 @@
-//! The consumer's loop: takes events while the guest runs, and notices when it has ended.
+//! The consumer's loop: consumes events while the guest runs, and detects its end.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use wasmtrace_trace::batch::{Batch, MarkKind};
 use wasmtrace_trace::event::Event;
 use wasmtrace_trace::time_model::TimeModel;
 
-/// Events that are consumed at a time, or a block more.
+/// Approximate number of events in a batch; a block may exceed it.
 const BATCH: usize = 16_384;
 
-/// How often the ring is looked into when it was empty; it takes a guest longer to fill it.
+/// Interval for polling an empty ring. A guest takes longer to fill it.
 const IDLE: Duration = Duration::from_micros(100);
 
-/// How long a guest that was asked to end may go on.
+/// Time for a guest to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Turns a consumer of events into one of batches: each event gets a time.
+/// Turns a consumer of events into a consumer of batches by estimating event times.
 pub(super) fn with_times(mut consume_some: impl FnMut(&[Event])) -> impl FnMut(&Batch) {
     let (mut time_model, mut events) = (TimeModel::new(), Vec::new());
     move |batch| {
@@ -28,21 +28,21 @@ pub(super) fn with_times(mut consume_some: impl FnMut(&[Event])) -> impl FnMut(&
     }
 }
 
-/// Consumes what is recorded until the guest is done: when the last event was, in nanoseconds.
+/// Consumes events until the guest is done. Returns the time of the last event in nanoseconds.
 pub(super) fn consume_all(consumer: Consumer<'_>, consume_some: impl FnMut(&Batch)) -> u64 {
     consume(consumer, &AtomicI32::new(0), consume_some).last
 }
 
-/// What came of consuming.
+/// The result of consuming.
 pub(super) struct Consumed {
-    /// The guest has not ended in time though it was asked to.
+    /// Whether the guest did not end in time and was abandoned.
     pub(super) abandoned: bool,
-    /// When the last event was.
+    /// Time of the last event in nanoseconds.
     pub(super) last: u64,
     pub(super) samples_lost: u64,
 }
 
-/// Consumes events until the guest is done, or has not ended in time though it was asked to.
+/// Consumes events until the guest is done, or has not ended in time after it was asked to.
 pub(super) fn consume(mut consumer: Consumer<'_>, interrupt: &AtomicI32, mut consume: impl FnMut(&Batch)) -> Consumed {
     let mut batch = Batch::default();
     let mut asked_to_end: Option<Instant> = None;
@@ -56,7 +56,7 @@ pub(super) fn consume(mut consumer: Consumer<'_>, interrupt: &AtomicI32, mut con
         batch.clear();
         consumer.look();
         consumer.take(&mut batch, BATCH);
-        // A guest that goes on without a word is idle, however often it is interrupted.
+        // A guest without words is idle, even if it is sampled.
         let idle = batch.words.is_empty() && batch.marks.iter().all(|mark| matches!(mark.kind, MarkKind::Sample(_)));
         if idle {
             consumer.peek(&mut batch, false);
@@ -75,7 +75,7 @@ pub(super) fn consume(mut consumer: Consumer<'_>, interrupt: &AtomicI32, mut con
         let grace = if signal < 0 { Duration::ZERO } else { GRACE };
         let since = asked_to_end.filter(|_| signal != 0);
         if signal != 0 && (since.is_none() || !idle) {
-            // While there is something to take, it may be us that the guest waits for.
+            // While there are events to consume, the guest may be waiting for the consumer.
             asked_to_end = Some(Instant::now());
         } else if since.is_some_and(|since| since.elapsed() > grace) {
             batch.clear();

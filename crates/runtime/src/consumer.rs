@@ -1,5 +1,5 @@
-//! The consumer's end of what a guest records: takes events out of the ring and out of the guest's buffer, and samples out of
-//! theirs, and puts them in order.
+//! The consumer: takes events from the ring and from the guest's buffer, and samples from their own ring, and merges
+//! them in order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,59 +16,59 @@ use wasmtrace_abi::buffer::{BLOCK, CURSOR, FUNCTIONS, Kind, NOBODY, TICK, is_lea
 use wasmtrace_trace::batch::{Batch, Mark, MarkKind, Stamp, apart, said};
 use wasmtrace_trace::event::{Event, EventKind};
 
-/// Ticks by which an event's time may be ahead of one that was read later: two threads write the clock.
+/// Ticks by which an event may appear to be later than one that is read after it: two threads write the clock.
 const AHEAD: u32 = 10_000_000;
 
-/// Nanoseconds after which an event that lies in the buffer is read there, though the guest has not handed it over: it has
-/// not called since, and nobody knows when it will.
+/// Nanoseconds after which an event in the buffer is read although it was not handed over: the guest may not call for a
+/// long time.
 const LONG_PAST: u64 = 1_000_000_000;
 
-/// The consumer's end.
+/// The consumer's end of the ring.
 #[derive(Debug)]
 pub(super) struct Consumer<'m> {
     clock: Arc<Clock>,
     ring: rtrb::Consumer<(u64, Item)>,
     shared: Arc<Shared>,
-    /// The time of the last event that has one.
+    /// Time of the last event that has one.
     last: u64,
-    /// Of words that have not been handed over yet, in order; each behind so many.
+    /// Stamps of words that are still to come, each with the number of words before it.
     stamps: VecDeque<(u64, Stamp)>,
-    /// Where the guest was, and what to make of that.
+    /// The source of samples, and the machine code that they refer to.
     samples: Option<Sampled<'m>>,
-    /// Of words and events that have not been taken yet.
+    /// Samples of words and events that are still to come.
     pending: VecDeque<RawSample>,
-    /// When it was last looked how far the guest had come.
+    /// Time of the last look at the guest's progress.
     looked: u64,
-    /// How many words and events have been taken.
+    /// Number of words and events taken.
     words_taken: u64,
     events_taken: u64,
     words: Vec<u32>,
     unwinder: Unwinder,
-    /// Up to where the buffer was read though it was not handed over.
+    /// Offset up to which the buffer was read before it was handed over.
     peeked: Option<u32>,
-    /// Nanoseconds for which an event has to lie in the buffer until it is read without being handed over.
+    /// Nanoseconds after which an event is read before it is handed over.
     long_past: u64,
 }
 
-/// Where samples come from.
+/// The source of samples.
 #[derive(Debug)]
 struct Sampled<'m> {
-    /// Samples taken on the guest's thread. `None`: only this thread looks ([`Consumer::looks`]).
+    /// Samples taken on the guest's thread. `None` if only this thread observes the guest ([`Consumer::looks`]).
     samples: Option<Arc<Samples>>,
     places: Places<'m>,
     /// Whether samples have call paths.
     walked: bool,
 }
 
-/// If we did not come to look for longer, the guest has not been there all the time.
+/// Maximum nanoseconds between two looks that count as time of the guest.
 const MOST_BETWEEN_LOOKS: u64 = 1_000_000;
 
-/// Samples that wait for their place in the order. So many come in an hour; after that they stay where they were noted, and when
-/// there is no room for them they count as lost.
+/// Maximum number of samples waiting for their position. An hour has about as many. Further samples stay in their ring;
+/// when that is full, they are lost.
 const MOST_PENDING: usize = 1 << 22;
 
 impl<'m> Consumer<'m> {
-    /// The other end of `ring`, for a guest with that threshold.
+    /// Creates the consumer for `ring`.
     pub(super) fn new(
         clock: Arc<Clock>,
         ring: rtrb::Consumer<(u64, Item)>,
@@ -89,22 +89,22 @@ impl<'m> Consumer<'m> {
             words: Vec::new(),
             unwinder: Unwinder::default(),
             peeked: None,
-            // A call that is that old will be written down: the guest does not take it back.
+            // The guest no longer drops calls of that age.
             long_past: LONG_PAST.saturating_add(min_duration),
         }
     }
 
-    /// Where it is sampled: `walked`, with paths.
+    /// Sets the source of samples; `walked` if they have call paths.
     pub(super) fn sampled_by(&mut self, samples: Arc<Samples>, places: Places<'m>, walked: bool) {
         self.samples = Some(Sampled { samples: Some(samples), places, walked });
     }
 
-    /// From now on, this thread notes from time to time how many events the guest has written. The guest is not interrupted.
+    /// Observes the guest's progress from this thread, without interrupting it.
     pub(super) fn looks(&mut self) {
         self.samples = Some(Sampled { samples: None, places: Places::new(std::iter::empty()), walked: false });
     }
 
-    /// Appends what there is to `batch`, until its events are `most` or a block more.
+    /// Appends available events to `batch`, up to about `most`; a block may exceed it.
     pub(super) fn take(&mut self, batch: &mut Batch, most: usize) {
         while batch.words.len() + batch.marks.len() < most {
             let Ok((now, item)) = self.ring.pop() else { break };
@@ -127,7 +127,7 @@ impl<'m> Consumer<'m> {
         self.samples_until(self.words_taken, batch);
     }
 
-    /// Looks how far the guest has come, where it is to be sampled and cannot be interrupted.
+    /// Observes the guest's progress, if it is to be sampled and cannot be interrupted.
     pub(super) fn look(&mut self) {
         let Some(buffer) = self.shared.buffer.get() else { return };
         let looks = self.samples.as_ref().is_some_and(|of| of.samples.as_ref().is_none_or(|noted| noted.has_failed()));
@@ -139,7 +139,8 @@ impl<'m> Consumer<'m> {
         let from = self.shared.from.load(Ordering::Acquire);
         let words = self.shared.handed_over();
         let cursor = buffer.load(CURSOR);
-        // In this order: else the cursor could be another block's. A guest that waits for us is just handing over.
+        // In this order, otherwise the cursor could belong to another block. A guest that waits for the consumer is
+        // handing over.
         if from == MOVING || self.shared.from.load(Ordering::Acquire) != from || cursor < from {
             return;
         }
@@ -151,7 +152,7 @@ impl<'m> Consumer<'m> {
         self.pending.push_back(RawSample { seen: true, words, entered, weight, ..Default::default() });
     }
 
-    /// Takes what the guest's thread has noted.
+    /// Collects samples from the guest's thread.
     fn collect(&mut self) {
         let Some(Sampled { samples: Some(samples), .. }) = &self.samples else { return };
         while self.pending.len() < MOST_PENDING
@@ -161,7 +162,7 @@ impl<'m> Consumer<'m> {
         }
     }
 
-    /// Appends the samples that were taken before so many words, and before the next event.
+    /// Appends the samples that precede the given number of words and the next event.
     fn samples_until(&mut self, words: u64, batch: &mut Batch) {
         let Some(Sampled { places, walked, .. }) = &mut self.samples else { return };
         while let Some(sample) = self.pending.front()
@@ -173,12 +174,12 @@ impl<'m> Consumer<'m> {
         }
     }
 
-    /// Reads what was handed over at `now`.
+    /// Reads events that were handed over at `now`.
     fn read(&mut self, written: Written, now: u64, batch: &mut Batch) {
-        // Whatever was noted before that is there by now.
+        // Samples of these events have been written by now.
         self.collect();
         let size = self.event_size();
-        // What was read before it was handed over is not read again.
+        // Events that were read before they were handed over are skipped.
         let from = self.peeked.take().map_or(written.from, |peeked| peeked.max(written.from)).min(written.to);
         let first = written.words + u64::from((from - written.from) / size);
         match size {
@@ -203,7 +204,7 @@ impl<'m> Consumer<'m> {
         self.shared.event_size.load(Ordering::Relaxed).max(4)
     }
 
-    /// Reads words, with the marks among them; the last is `end`. `first` words came before them.
+    /// Reads words and the marks between them, up to the stamp `end`. `first` words came before.
     fn read_words(&mut self, from: u32, to: u32, first: u64, end: Stamp, batch: &mut Batch) {
         let Some(buffer) = self.shared.buffer.get() else { return };
         let mut words = std::mem::take(&mut self.words);
@@ -219,7 +220,7 @@ impl<'m> Consumer<'m> {
         let (mut taken, mut last) = (0, first);
         // The exit of a leaf call that was split because a sample was taken inside it.
         let mut owed = None;
-        // Stamps and samples, each in order.
+        // Merges stamps and samples, both of which are in order.
         loop {
             let stamp = self.stamps.front().map(|(at, _)| *at).filter(|at| *at <= behind);
             let is_due = |sample: &&RawSample| sample.words <= behind && sample.events <= self.events_taken;
@@ -234,7 +235,7 @@ impl<'m> Consumer<'m> {
                 (Some(stamp), Some(sample)) => stamp < sample || stamp == sample && !in_leaf,
                 (stamp, _) => stamp.is_some(),
             };
-            // In order, whatever the guest has done to its cursor.
+            // Never decreasing, whatever the guest writes to its cursor.
             last =
                 if is_stamp { stamp } else { sample.map(|sample| sample.words) }.unwrap_or(behind).clamp(last, behind);
             let to = (last - first) as usize;
@@ -266,7 +267,7 @@ impl<'m> Consumer<'m> {
         self.words = words;
     }
 
-    /// Reads events with the times that the clock's word gave them.
+    /// Reads events with the timestamps of the clock word.
     fn read_with_clock(&mut self, from: u32, to: u32, first: u64, now: u64, batch: &mut Batch) {
         let Some(buffer) = self.shared.buffer.get().copied().filter(|_| from < to) else { return };
         let (now, now_word) = (now / TICK, ticks(now));
@@ -277,14 +278,14 @@ impl<'m> Consumer<'m> {
             let (word, time) = (buffer.load(at), buffer.load(at + 4));
             if time != last_word {
                 last_word = time;
-                // They were written before `now`, and not so long before that the word has come round again.
+                // They were written before `now`, and less than one wrap of the clock word ago.
                 let ago = now_word.wrapping_sub(time);
                 let ago = if ago > u32::MAX - AHEAD { 0 } else { u64::from(ago) };
                 self.last = self.last.max(now.saturating_sub(ago) * TICK);
             }
             let before = batch.words.len();
             append(word, &mut self.unwinder, batch);
-            // What is a word has a time here.
+            // Words have a time here.
             if let Some(word) = batch.words.get(before).copied() {
                 batch.words.truncate(before);
                 let (first, second) = said(word);
@@ -300,20 +301,20 @@ impl<'m> Consumer<'m> {
         }
         self.words_taken = first + u64::from((to - from) / 8);
         self.stamps_until(self.words_taken, batch);
-        // Until now the guest has run.
+        // The guest has run until now.
         let now = now * TICK;
         batch.mark(MarkKind::Stamp(Stamp { over: now, called: now, returned: now, host: 0, before_event: false }));
     }
 
-    /// Appends the calls of the host that were made before so many words.
+    /// Appends the stamps that precede the given number of words.
     fn stamps_until(&mut self, words: u64, batch: &mut Batch) {
         while let Some((_, stamp)) = self.stamps.pop_front_if(|(at, _)| *at <= words) {
             batch.mark(MarkKind::Stamp(stamp));
         }
     }
 
-    /// Appends what the guest has written and not handed over, if it lies there for long: the guest is busy, or waits, and
-    /// does not call. With `all`, everything that is there: nothing will come any more.
+    /// Appends events that the guest has written but not handed over for a long time, because it is busy or waiting.
+    /// With `all`, appends all remaining events at the end of the run.
     pub(super) fn peek(&mut self, batch: &mut Batch, all: bool) {
         let Some(buffer) = self.shared.buffer.get().copied() else { return };
         if self.shared.state.load(Ordering::Acquire) != OPEN || !self.ring.is_empty() {
@@ -323,12 +324,13 @@ impl<'m> Consumer<'m> {
         let handed_over = self.shared.from.load(Ordering::Acquire);
         let words = self.shared.handed_over();
         let cursor = buffer.load(CURSOR) & !(size - 1);
-        // In this order: had the guest moved on in between, its cursor could be another block's, or its events in the ring.
+        // In this order: if the guest has moved on in between, its cursor may belong to another block, or its events
+        // are in the ring.
         if handed_over == MOVING || self.shared.from.load(Ordering::Acquire) != handed_over || !self.ring.is_empty() {
             return;
         }
         let from = self.peeked.map_or(handed_over, |peeked| peeked.max(handed_over));
-        // All of it lies in one block, unless the guest is just moving on, or its cursor is none.
+        // All of it is in one block, unless the guest is moving on or its cursor is invalid.
         if cursor <= from || cursor > buffer.len() || from / BLOCK != (cursor - size) / BLOCK {
             return;
         }
@@ -353,7 +355,7 @@ impl<'m> Consumer<'m> {
         self.peeked = Some(cursor);
     }
 
-    /// Appends the time of now: nothing comes any more.
+    /// Appends the current time, as the end of the run.
     pub(super) fn stop(&self, batch: &mut Batch) {
         if self.samples.is_some() {
             let now = self.clock.now();
@@ -361,7 +363,7 @@ impl<'m> Consumer<'m> {
         }
     }
 
-    /// The time of the last event that has one.
+    /// Time of the last event that has one, in nanoseconds.
     pub(super) fn last(&self) -> u64 {
         self.last
     }
@@ -371,9 +373,10 @@ impl<'m> Consumer<'m> {
         self.samples.as_ref().and_then(|of| of.samples.as_ref()).map_or(0, |noted| noted.lost())
     }
 
-    /// Whether nothing more will come: everything was taken and the guest's end is gone or waits for just that.
+    /// Whether nothing more will come: everything was taken, and the producer has ended or waits for the consumer to
+    /// finish.
     pub(super) fn is_over(&mut self) -> bool {
-        // In this order: what was pushed before the guest was done is there when that is known.
+        // In this order: everything pushed before the producer ended is visible once its end is.
         let gone = self.ring.is_abandoned();
         let closing = self.shared.state.load(Ordering::Acquire) == CLOSING;
         if (gone || closing) && self.ring.is_empty() {
@@ -393,12 +396,12 @@ impl Drop for Consumer<'_> {
     }
 }
 
-/// Appends what a word of the buffer says.
+/// Appends the event of a buffer word.
 #[inline]
 fn append(written: u32, unwinder: &mut Unwinder, batch: &mut Batch) {
     let (id, kind) = meaning(written);
     match kind {
-        // No hook writes that.
+        // No hook writes such a word.
         Kind::Enter | Kind::Exit | Kind::Catching if id.0 >= FUNCTIONS && id != NOBODY => {
             batch.event(Event { at: 0, kind: foreign() });
         }
@@ -417,7 +420,7 @@ fn append(written: u32, unwinder: &mut Unwinder, batch: &mut Batch) {
                 batch.words.push(word(id, Kind::Enter));
             }
         }
-        // When that was, the events around it say.
+        // Its time follows from the events around it.
         Kind::Caught => {
             if !unwinder.caught(id.0, |id| batch.event(Event { at: 0, kind: EventKind::Unwound(id) })) {
                 batch.event(Event { at: 0, kind: foreign() });

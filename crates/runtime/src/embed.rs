@@ -1,7 +1,8 @@
-//! For a host that embeds wasmtime: its own engine, store, linker, WASI and functions, and what happens in the guest.
+//! Recording in hosts that embed wasmtime with their own engine, store, linker, WASI and functions.
 //!
-//! A [`TracedModule`] knows a hooked module; a [`TraceSlot`] lies in the data of each store; [`TracedModule::record`] is around the calls that
-//! are to be recorded, as many as the host likes. Outside of it the hooks record nothing, but each event still calls the host.
+//! A [`TracedModule`] is a hooked module. The data of each store contains a [`TraceSlot`]. [`TracedModule::record`] records
+//! the calls in its closure, of which there may be any number. Outside of `record` the hooks record nothing, but with the
+//! hook set `observe` each event still calls the host.
 //!
 //! ```
 //! use wasmtime::{Engine, Linker, Module, Store};
@@ -40,28 +41,28 @@
 //! ```
 //!
 //! # Why a scope
-//! A module of the Observe set calls the host at each event. One that records into a buffer does not: two other threads look
-//! into its memory, and nobody may drop the store meanwhile. `record` borrows the store for as long as they do, and gives what
-//! is called a context of it, which cannot be dropped or exchanged. A future can be forgotten, and its borrow with it: so
-//! [`TracedModule::record_async`] takes modules of the Observe set alone.
+//! With the hook set `observe`, each event calls the host. With a buffer, two other threads read the guest's memory, so the
+//! store must not be dropped meanwhile. `record` borrows the store for that time and passes a context of it to the closure,
+//! which cannot be dropped or replaced. A leaked future would end this borrow while the threads are still running, so
+//! [`TracedModule::record_async`] only accepts modules with the hook set `observe`.
 //!
-//! # What to know
-//! - A hooked frame is larger: where a guest recurses deeply, give the engine [`HOOKED_STACK`](super::HOOKED_STACK) times the
+//! # Notes
+//! - Hooked frames are larger: if the guest recurses deeply, give the engine [`HOOKED_STACK`](super::HOOKED_STACK) times the
 //!   `max_wasm_stack`.
-//! - Each recording is a run with times of its own, which begin at 0. Several calls of one instance are several recordings, or
-//!   one, as the host has it; so are several instances, but for those with buffers, of which a recording takes one.
-//! - Stores are independent of each other: as many as one likes are recorded at a time, each on its thread, from one `TracedModule`.
-//! - A module that records into a buffer has one memory more: the pooling allocator's `max_memories_per_module`, and a limiter
-//!   that counts memories (`StoreLimitsBuilder::memories`), have to have room for it.
-//! - That memory (its export begins with `wasmtrace:buffer`) is the hooks' and the recording's: while a recording is on, other
-//!   threads write it, so a host that reads or writes it too has a data race.
-//! - A linker takes the hooks of one hooked module ([`TracedModule::add_to_linker`]): several modules want several linkers.
-//! - `consume` is called on a thread of its own, and what is recorded waits for it: the guest while it is slow, and the end of
-//!   the recording until it is through. With [`TracedModule::record_async`] that is a thread of the executor: a `consume` that waits
-//!   for a task of an executor with one thread waits for ever.
-//! - If an epoch callback (`Store::epoch_deadline_callback`) calls the guest, that call is recorded as a call of the function that was
-//!   interrupted.
-//! - A trap or an exit is the recording's ending; the spans that it left open are closed with that.
+//! - Each recording is a separate run, whose times begin at 0. Several calls of an instance can be one recording or several.
+//!   A recording can also contain several instances, but only one with a buffer.
+//! - Stores are independent: any number of them can be recorded at the same time from one `TracedModule`, each on its thread.
+//! - A module that records into a buffer has one more memory. The pooling allocator's `max_memories_per_module` and a limiter
+//!   that counts memories (`StoreLimitsBuilder::memories`) must allow for it.
+//! - The host must not access that memory (its export begins with `wasmtrace:buffer`). Other threads write to it during a
+//!   recording, so an access would be a data race.
+//! - A linker can serve one hooked module ([`TracedModule::add_to_linker`]): use one linker for each module.
+//! - `consume` is called on a thread of its own. The guest waits if `consume` is slow, and the end of the recording waits until
+//!   all events are consumed. With [`TracedModule::record_async`] the waiting thread is one of the executor: a `consume` that
+//!   waits for another task of a single-threaded executor waits forever.
+//! - If an epoch callback (`Store::epoch_deadline_callback`) calls the guest, that call is recorded as a call of the interrupted
+//!   function.
+//! - A trap or an exit becomes the outcome of the recording; open spans are closed with it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -84,10 +85,10 @@ use wasmtrace_trace::batch::Batch;
 use wasmtrace_trace::event::{Event, RunOutcome};
 use wasmtrace_trace::recording::Footer;
 
-/// Value of the interrupt flag if the consumer panicked. It is no signal's number.
+/// Value of the interrupt flag if the consumer panicked. It is not a signal number.
 const ABANDONED: i32 = i32::MAX;
 
-/// A module with hooks, for hosts that run it themselves.
+/// A hooked module for hosts that embed wasmtime.
 #[derive(Debug, Clone)]
 pub struct TracedModule {
     wasm: Vec<u8>,
@@ -95,36 +96,39 @@ pub struct TracedModule {
     needs: hooks::Needs,
     /// The clock of a module that records into a buffer.
     pub clock: ClockMode,
-    /// In a module with the hook set `threshold`: calls shorter than this, that made no longer ones, are counted only.
+    /// In a module with the hook set `threshold`: calls shorter than this are only counted, unless they contain a
+    /// longer call.
     pub min_duration: Duration,
 }
 
-/// What came of a recording.
+/// The result of a recording.
 #[derive(Debug)]
 pub struct RecordedCalls<R> {
-    /// What the calls gave.
+    /// The result of the calls.
     pub result: wasmtime::Result<R>,
-    /// How the guest ended, as `result` has it: `proc_exit` of wasmtime's WASI is an exit, an error of the host's own a trap
-    /// with the code `host_error`.
+    /// The outcome of the guest, derived from `result`: `proc_exit` of wasmtime's WASI is an exit, an error of the host
+    /// a trap with the code `host_error`.
     pub ending: RunOutcome,
-    /// Nanoseconds from the beginning to the end, without those for which the guest waited for its events to be consumed.
+    /// Duration in nanoseconds, without the time for which the guest waited for the consumer.
     pub duration: u64,
-    /// Nanoseconds for which it waited.
+    /// Nanoseconds for which the guest waited for the consumer.
     pub waited: u64,
 }
 
 impl<R> RecordedCalls<R> {
-    /// What a recording ends with.
+    /// The footer for a recording of these calls.
     pub fn end(&self) -> Footer {
         Footer { ending: self.ending.clone(), duration: self.duration }
     }
 }
 
 impl TracedModule {
-    /// Hooks a module; one that is hooked already, by us or another compiler of the Observe SDK, is taken as it is.
+    /// Instruments a module. A module that already has hooks of the Observe ABI, by wasmtrace or another compiler,
+    /// stays unchanged.
     ///
     /// # Errors
-    /// Those of [`wasmtrace_instrument::instrument`]; [`ErrorKind::Run`] if the module records into a buffer and does not say where it is.
+    /// Those of [`wasmtrace_instrument::instrument`]; [`ErrorKind::Run`] if the module records into a buffer but does
+    /// not say where it is.
     pub fn new(wasm: &[u8], options: &wasmtrace_instrument::Options) -> Result<TracedModule> {
         let module = wasmtrace_instrument::module::parse(wasm)?;
         let (wasm, warnings) = if wasmtrace_instrument::injected::is_hooked(&module) && !options.force {
@@ -137,29 +141,30 @@ impl TracedModule {
         Ok(TracedModule { wasm, warnings, needs, clock: ClockMode::default(), min_duration: Duration::ZERO })
     }
 
-    /// The module with its hooks: to be compiled by the host's engine.
+    /// The hooked module, to be compiled by the host's engine.
     pub fn wasm(&self) -> &[u8] {
         &self.wasm
     }
 
-    /// What could not be carried over into it.
+    /// The warnings of the instrumentation.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// Whether it records into a buffer.
+    /// Whether the module records into a buffer.
     pub fn has_buffer(&self) -> bool {
         self.needs.buffer.is_some()
     }
 
-    /// Gives the linker what `module`, which is [`TracedModule::wasm`] compiled, imports: hooks and manual API. `trace` finds the
-    /// [`TraceSlot`] in a store's data.
+    /// Defines the imports of `module` in the linker: hooks and manual API. `module` must be [`TracedModule::wasm`],
+    /// compiled. `trace` returns the [`TraceSlot`] in a store's data.
     ///
-    /// Modules import hooks by the same names and types, so a linker has those of one hooked module: another one's are refused, as
-    /// the linker refuses whatever is defined twice. Where it allows shadowing, they take the place of the first's.
+    /// Hooked modules import hooks by the same names and types, so a linker can only serve one of them. For another
+    /// module, the linker reports a duplicate definition. If it allows shadowing, the new definitions replace the old
+    /// ones.
     ///
     /// # Errors
-    /// [`ErrorKind::Run`] if the linker refuses.
+    /// [`ErrorKind::Run`] if the linker rejects a definition.
     pub fn add_to_linker<T: 'static>(
         &self,
         linker: &mut Linker<T>,
@@ -168,19 +173,20 @@ impl TracedModule {
     ) -> Result<()> {
         hooks::add_to_linker(linker, module, &self.needs, trace)
             .and_then(|()| manual::add_to_linker(linker, module, trace))
-            .map_err(|e| setup("the hooks cannot be defined (a linker takes those of one hooked module)", e))
+            .map_err(|e| setup("the hooks cannot be defined (use one linker for each hooked module)", e))
     }
 
-    /// Records what happens in `store` during `calls`. `consume` gets the events, in order, a block at a time, on a thread of its
-    /// own, and at least four times a second, with none if there are none. All have been consumed when this returns. If it is
-    /// slower than the guest, the guest waits: nothing is dropped, and memory is bounded.
+    /// Records the events in `store` during `calls`. `consume` gets the events in order, one block at a time, on a
+    /// thread of its own. It is called at least four times a second, possibly without events. All events are consumed
+    /// when this returns. If `consume` is slower than the guest, the guest waits: nothing is dropped, and memory is
+    /// bounded.
     ///
     /// # Errors
-    /// [`ErrorKind::Run`] if the store is being recorded already, or there is no thread. What becomes of the guest is in
-    /// [`RecordedCalls`].
+    /// [`ErrorKind::Run`] if the store is already being recorded or a thread cannot be started. The outcome of the
+    /// guest is in [`RecordedCalls`].
     ///
     /// # Panics
-    /// If `calls` does; or if `consume` does: then the guest ends at its next event.
+    /// If `calls` panics, or if `consume` panics; in the latter case the guest ends at its next event.
     pub fn record<S: AsContextMut, R>(
         &self,
         store: S,
@@ -191,9 +197,10 @@ impl TracedModule {
         self.record_with(store, trace, false, || with_times(consume), calls)
     }
 
-    /// Like [`TracedModule::record`], but `consume` gets batches, in which events have no times of their own. Use it for call trees
+    /// Records the events in `store` during `calls`, like [`TracedModule::record`]. `consume` gets batches, in which events have
+    /// no times of their own; this has less overhead for each event. Use it for call trees
     /// ([`CallTree::batch`](wasmtrace_trace::calltree::CallTree::batch)) and recordings
-    /// ([`Writer::batch`](wasmtrace_trace::recording::Writer::batch)); it does less work for each event.
+    /// ([`Writer::batch`](wasmtrace_trace::recording::Writer::batch)).
     ///
     /// For a module with a buffer, the consuming thread also notes from time to time how many events the guest has written. A call
     /// tree uses these samples ([`Place::Seen`](wasmtrace_trace::batch::Place::Seen)) for its times. Unlike
@@ -232,7 +239,7 @@ impl TracedModule {
     /// Those of [`TracedModule::record`].
     ///
     /// # Panics
-    /// As [`TracedModule::record`].
+    /// Like [`TracedModule::record`].
     pub fn record_batches<S: AsContextMut, R>(
         &self,
         store: S,
@@ -269,7 +276,7 @@ impl TracedModule {
                     })
                 })
                 .map_err(no_thread)?;
-            // After a panic too, hand over what is in the buffer. Otherwise the next recording would lose its first events.
+            // The buffer is handed over after a panic too. Otherwise the next recording would lose its first events.
             let result = catch_unwind(AssertUnwindSafe(|| calls(store.as_context_mut())));
             end(&mut store, &trace);
             let duration = clock.now();
@@ -280,15 +287,14 @@ impl TracedModule {
         })
     }
 
-    /// The same for calls that await: of modules with the hook set `observe`.
-    ///
-    /// If the future is dropped, the recording ends there.
+    /// Like [`TracedModule::record`], for asynchronous calls. Only for modules with the hook set `observe`. If the
+    /// future is dropped, the recording ends.
     ///
     /// # Errors
     /// Those of [`TracedModule::record`]; [`ErrorKind::Run`] if the module records into a buffer (see [above](self)).
     ///
     /// # Panics
-    /// If `consume` does.
+    /// If `consume` panics.
     pub async fn record_async<S: AsContextMut, R>(
         &self,
         mut store: S,
@@ -333,5 +339,5 @@ fn recorded<R>(result: wasmtime::Result<R>, duration: u64, clock: &Clock) -> Rec
 }
 
 fn no_thread(e: std::io::Error) -> Error {
-    Error::new(ErrorKind::Run, "no thread for the events").caused_by(e)
+    Error::new(ErrorKind::Run, "cannot start the thread that consumes events").caused_by(e)
 }

@@ -1,4 +1,4 @@
-//! How a guest ended, from what the engine says of it.
+//! The outcome of a guest, derived from the engine's error.
 
 use wasmtime_wasi::I32Exit;
 
@@ -6,9 +6,9 @@ use super::producer::Interrupted;
 use super::wasi::ProcExit;
 use wasmtrace_trace::event::{RunOutcome, Trap};
 
-/// What an error of the engine says of the guest; nothing if it is none of the guest's.
+/// The outcome of a guest that ended with this error. `None` if the error is not the guest's.
 pub(super) fn of_error(e: &wasmtime::Error) -> Option<RunOutcome> {
-    // Ours and wasmtime-wasi's.
+    // The exits of this crate and of wasmtime-wasi.
     if let Some(code) = e.downcast_ref().map(|ProcExit(code)| code).or(e.downcast_ref().map(|I32Exit(code)| code)) {
         return Some(RunOutcome::Exited(*code));
     }
@@ -30,7 +30,7 @@ pub(super) fn of_error(e: &wasmtime::Error) -> Option<RunOutcome> {
     Some(RunOutcome::Trapped(Trap { code, message, frames }))
 }
 
-/// What the host itself failed of, while the guest had these frames.
+/// The outcome for an error of the host itself, with the guest's stack frames.
 pub(super) fn of_host(e: &wasmtime::Error, frames: Vec<u32>) -> RunOutcome {
     let message = wasmtrace_abi::text::printable(&e.root_cause().to_string()).into_owned();
     RunOutcome::Trapped(Trap { code: "host_error".to_owned(), message, frames })

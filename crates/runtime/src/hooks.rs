@@ -1,7 +1,7 @@
-//! The hooks as functions of the host.
+//! The hooks as host functions.
 //!
-//! Those of the Observe set are `func_wrap`ped over the store's data: an event into the ring each, no allocation, no lock, no
-//! name. Those of the buffer make room in it.
+//! Hooks of the set `observe` push one event each into the ring, without allocation, lock or name. Hooks of the other
+//! sets make room in the buffer.
 
 use std::collections::{HashMap, HashSet};
 use std::ptr::NonNull;
@@ -18,20 +18,22 @@ use wasmtrace_abi::hook::{FLUSH_OF_OLD, HookSet, ProbeId, RECORDER, is_hook_impo
 use wasmtrace_abi::manifest::{BufferPlace, MANIFEST_SECTION, Manifest};
 use wasmtrace_trace::event::EventKind;
 
-/// What the hooks of a module need to know of it.
+/// The information that the hooks of a module need.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Needs {
-    /// Added to the ids of its probes.
+    /// Offset that is added to the ids of its probes.
     pub(super) first_probe: u32,
-    /// Where its buffer is, and how many functions it has.
+    /// The location of its buffer and its number of functions.
     pub(super) buffer: Option<(BufferPlace, u32)>,
-    /// Whether there is one instance of it, so that nobody else can call.
+    /// Whether the module has only one instance, so that no other can call.
     pub(super) once: bool,
-    /// For hooks of the first generation (see [`announced_callees`]).
+    /// The callees announced by hooks of the first generation (see [`announced_callees`]).
     pub(super) callees: Arc<HashMap<usize, u32>>,
 }
 
 impl Needs {
+    /// Collects the information from a module.
+    ///
     /// # Errors
     /// Those of [`buffer_place`].
     pub(super) fn of(wasm: &wasmtrace_instrument::module::Module<'_>, first_probe: u32) -> Result<Self> {
@@ -39,7 +41,7 @@ impl Needs {
     }
 }
 
-/// Gives the linker the hooks, in the spelling and of the types that the module imports: with an id, or, in the first
+/// Defines the hooks in the linker, with the names and types that the module imports: with an id or, in the first
 /// generation, without.
 pub(super) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
@@ -90,7 +92,7 @@ pub(super) fn add_to_linker<T: 'static>(
     Ok(())
 }
 
-/// An event of the Observe set.
+/// Pushes an event of the set `observe`.
 #[inline]
 fn push<T>(
     caller: &mut Caller<'_, T>,
@@ -100,7 +102,7 @@ fn push<T>(
     producer(caller, trace)?.map_or(Ok(()), |producer| producer.push(kind))
 }
 
-/// One of the functions that fill and empty the guest's buffer.
+/// Defines one of the functions that serve the guest's buffer.
 fn add_buffer_hook<T: 'static>(
     linker: &mut Linker<T>,
     needs: &Needs,
@@ -130,7 +132,7 @@ fn add_buffer_hook<T: 'static>(
     Ok(())
 }
 
-/// The first `flush` of an instance that is heard.
+/// Handles the first `flush` of an instance during a recording.
 #[cold]
 fn begin<T>(
     caller: &mut Caller<'_, T>,
@@ -140,13 +142,13 @@ fn begin<T>(
     let set = if threshold { HookSet::Threshold } else { HookSet::Buffer };
     let room = place.first_block >= first_block(set, functions);
     let Some((buffer, end)) = buffer_of(caller, place).filter(|_| room) else {
-        return Err(wasmtime::Error::msg("the module has no buffer where its Manifest says that there is one"));
+        return Err(wasmtime::Error::msg("the module does not export the buffer that its Manifest names"));
     };
     let Some(producer) = producer(caller, trace)? else { return Ok(()) };
     Ok(producer.begin_buffer(buffer, (place.first_block, end), functions, threshold)?)
 }
 
-/// Two buffers have no order.
+/// Whether the call comes from the instance of this buffer: events of two buffers have no order.
 fn is_of_caller<T>(buffer: &Buffer, caller: &mut Caller<'_, T>, place: &BufferPlace) -> wasmtime::Result<()> {
     match caller.get_export(&place.export) {
         Some(Extern::Memory(memory)) if buffer.is_at(memory.data_ptr(&*caller)) => Ok(()),
@@ -157,7 +159,7 @@ fn is_of_caller<T>(buffer: &Buffer, caller: &mut Caller<'_, T>, place: &BufferPl
     }
 }
 
-/// Nobody listens: what the guest writes next is written where the next event will be too.
+/// Handles a `flush` outside of a recording: the guest overwrites the same event.
 #[cold]
 fn unheard<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> wasmtime::Result<()> {
     if let Some(Extern::Memory(memory)) = caller.get_export(&place.export) {
@@ -167,11 +169,11 @@ fn unheard<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> wasmtime::Resu
     Ok(())
 }
 
-/// Why a buffer is not recorded.
+/// The error for a buffer where it cannot be recorded.
 pub(super) const NO_BUFFERS: &str = "a module that records into a buffer cannot be recorded across awaits: other threads read \
     the buffer, and a future that is forgotten would leave them behind; hook it with the hook set observe";
 
-/// The buffer of the instance that calls, and where its last block ends.
+/// The buffer of the calling instance, and the end of its last block.
 #[expect(unsafe_code, reason = "the promise of `Buffer::new`")]
 fn buffer_of<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> Option<(Buffer, u32)> {
     let Some(Extern::Memory(memory)) = caller.get_export(&place.export) else { return None };
@@ -186,16 +188,16 @@ fn buffer_of<T>(caller: &mut Caller<'_, T>, place: &BufferPlace) -> Option<(Buff
     }
     let blocks = bytes.checked_sub(place.first_block)? / BLOCK;
     let base = NonNull::new(memory.data_ptr(&*caller)).filter(|base| base.addr().get().is_multiple_of(8))?;
-    // SAFETY: the memory does not grow, so it does not move. Its store is the one that is recorded (`Trace::producer` gives
-    // nothing to others), and that is borrowed until everything that was given this is done with it (`ReadBeforeDrop`).
+    // SAFETY: the memory cannot grow, so it does not move. Its store is the recorded one (`Trace::producer` refuses
+    // others). The store stays borrowed until all users of the buffer are done (`ReadBeforeDrop`).
     let buffer = unsafe { Buffer::new(base, bytes) };
     (blocks >= 2).then_some((buffer, place.first_block + blocks * BLOCK))
 }
 
-/// What a module says of its buffer, with how many functions it has, if it has a buffer.
+/// The location of the module's buffer and its number of functions; `None` without a buffer.
 ///
 /// # Errors
-/// [`ErrorKind::Run`] if it imports what belongs to a buffer, and its Manifest knows of none.
+/// [`ErrorKind::Run`] if the module imports functions of a buffer but its Manifest does not name one.
 fn buffer_place(wasm: &wasmtrace_instrument::module::Module<'_>) -> Result<Option<(BufferPlace, u32)>> {
     let imports = |name: Option<&str>| {
         let mut all = wasm.imported_funcs().iter();
@@ -207,7 +209,7 @@ fn buffer_place(wasm: &wasmtrace_instrument::module::Module<'_>) -> Result<Optio
     if imports(Some(FLUSH_OF_OLD)) {
         return Err(Error::new(
             ErrorKind::Run,
-            "the module was hooked by an earlier version, which recorded events in another form: hook it anew",
+            "the module was hooked by an earlier version with another event format: instrument the original again",
         ));
     }
     let manifest = match wasm.custom(MANIFEST_SECTION) {
@@ -218,21 +220,21 @@ fn buffer_place(wasm: &wasmtrace_instrument::module::Module<'_>) -> Result<Optio
         return Err(Error::new(
             ErrorKind::Run,
             format!(
-                "the module records into a buffer, and the Manifest (`{MANIFEST_SECTION}`) that says where is gone"
+                "the module records into a buffer, but its Manifest (`{MANIFEST_SECTION}`) is missing: instrument the original again"
             ),
         ));
     };
     if !is_its_own(&place, wasm) {
         return Err(Error::new(
             ErrorKind::Run,
-            "the Manifest says that the module records into a memory that is not the producer's alone: hook it anew",
+            "the Manifest names a buffer that is not used by the hooks alone: instrument the original again",
         ));
     }
     Ok(Some((place, wasm.func_count())))
 }
 
-/// Whether nobody but the hooks and the host has to do with the memory of a buffer: other threads write it while the guest runs,
-/// and what else is done for the guest meanwhile (WASI's calls, in a memory of the name `memory`) relies on that nobody does.
+/// Whether only the hooks and the host access the buffer's memory. Other threads write to it while the guest runs, and
+/// WASI calls, which use a memory named `memory`, rely on exclusive access.
 fn is_its_own(place: &BufferPlace, wasm: &wasmtrace_instrument::module::Module<'_>) -> bool {
     let exports = wasm.all_exports();
     let memories = || exports.iter().filter(|export| export.kind == wasmparser::ExternalKind::Memory);
@@ -242,8 +244,8 @@ fn is_its_own(place: &BufferPlace, wasm: &wasmtrace_instrument::module::Module<'
         && memories().filter(|export| export.index == named.index).count() == 1
 }
 
-/// The first generation of hooks stands around direct calls and names nothing: `call $enter; call $f; call $exit`. Where
-/// the hook was called from, the backtrace says; which function is called next there, this table. Empty for later generations.
+/// Hooks of the first generation surround direct calls and name no function: `call $enter; call $f; call $exit`. The
+/// backtrace gives the position of the hook; this table gives the function called next. Empty for later generations.
 fn announced_callees(wasm: &wasmtrace_instrument::module::Module<'_>) -> HashMap<usize, u32> {
     let nameless = |func: u32| wasm.func_type(wasmtrace_instrument::module::FuncIdx(func)).params().is_empty();
     let imports = wasm.imported_funcs();

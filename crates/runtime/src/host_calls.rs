@@ -1,8 +1,8 @@
-//! How long the host works for the guest, and for which of its calls.
+//! Measuring the time that the host works for the guest, and attributing it to calls.
 //!
-//! The engine tells of each call between the two. Where there are hooks, how many events came before says which call of the
-//! guest's it was; where there are none, a backtrace does. That takes microseconds, so of short calls some are asked, at random,
-//! and stand for the others.
+//! The engine reports each transition between guest and host. With hooks, the number of preceding events identifies the
+//! guest's call. Without hooks, a backtrace does; it takes microseconds, so only a random part of the short calls get
+//! one and represent the others.
 
 use wasmtime::{AsContextMut, CallHook, Store, WasmBacktrace};
 
@@ -11,13 +11,13 @@ use super::store::Host;
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_trace::batch::{Place, Sample};
 
-/// Calls that take so many nanoseconds are all asked where they came from; of shorter ones, one for so many nanoseconds.
+/// Calls of at least so many nanoseconds all get a backtrace; of shorter calls, one per so many nanoseconds.
 const EACH: u64 = 100_000;
 
-/// Measures the calls of the host that a run makes. `firsts`: where the machine code of each module begins, and what is added
-/// to the indices of its functions.
+/// Measures the host calls of a run. `firsts` holds the start of each module's machine code and the offset of its
+/// function indices.
 pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked: bool) {
-    // Calls of the guest by the host, one in the other.
+    // Nesting depth of guest calls by the host.
     let mut depth = 0u32;
     let mut random_number = 0x9e37_79b9;
     store.call_hook(move |mut store, hook| {
@@ -58,7 +58,7 @@ pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked
     });
 }
 
-/// The calls that are open, outermost first.
+/// The open calls, outermost first.
 fn path(store: impl AsContextMut, firsts: &[(usize, u32)]) -> Box<[ProbeId]> {
     let backtrace = WasmBacktrace::force_capture(&store);
     let frames = backtrace.frames().iter().rev().filter_map(|frame| {

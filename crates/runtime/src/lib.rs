@@ -1,7 +1,8 @@
-//! Runs a module under wasmtime and records what its hooks see. The one place that names wasmtime.
+//! Runs hooked modules under wasmtime and records their events. Only this crate depends on wasmtime.
 //!
-//! The guest runs on a thread of its own, with a stack sized for it; the thread that calls [`run`] consumes the events
-//! as they come, in blocks. A module without hooks runs just the same, and records nothing.
+//! [`run`] executes a module: the guest runs on a thread of its own with a sufficient stack, and the calling thread
+//! consumes events in blocks as they arrive. A module without hooks runs too, and records nothing. [`embed`] is for
+//! hosts that use wasmtime themselves.
 
 mod buffer;
 mod cache;

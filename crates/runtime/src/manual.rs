@@ -1,11 +1,11 @@
-//! The host's side of the manual API: spans, tags, metrics and logs that the guest's own code asks for.
+//! The host functions of the manual API: spans, tags, metrics and logs reported by the guest's own code.
 //!
-//! The API has three generations (see `docs/abi.md`): `dylibso:observe/api` with names of the form `span-enter`, and
-//! `dylibso_observe` with `span_enter`, whose pointers are `i64` in one generation and `i32` in the one before. The
-//! import's own type tells them apart, so each import gets a function of just its type.
+//! The API has three generations (see `docs/abi.md`). `dylibso:observe/api` uses names like `span-enter`.
+//! `dylibso_observe` uses names like `span_enter`, with `i64` pointers in one generation and `i32` pointers in the one
+//! before. The import's type distinguishes them, so each import gets a function of its own type.
 //!
-//! Whatever the guest passes, it is not disturbed: text that lies out of bounds, is not UTF-8 or is too long is noted as
-//! misuse, and what can be used of it is.
+//! Invalid arguments do not disturb the guest. Text that is out of bounds, not UTF-8 or too long is recorded as misuse,
+//! and its usable part is kept.
 
 use std::collections::HashSet;
 
@@ -15,13 +15,14 @@ use super::store::{TraceSlot, producer};
 use wasmtrace_abi::hook::{OBSERVE_API, OBSERVE_OLD};
 use wasmtrace_trace::event::{EventKind, Level, Manual, Misuse};
 
-/// Longer names and tags are cut here: they are kept as long as their span is open, or its place in the call tree.
+/// Maximum length of names and tags in bytes; longer ones are truncated. They are kept as long as their span is open or
+/// is in the call tree.
 const LONGEST_NAME: usize = 1 << 10;
 
-/// Longer metrics and log lines are cut here.
+/// Maximum length of metrics and log lines in bytes; longer ones are truncated.
 const LONGEST_LINE: usize = 16 << 10;
 
-/// The one format of metrics that the API has: a line of statsd.
+/// The number of the statsd format, the only metric format of the API.
 const STATSD: u64 = 1;
 
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,7 @@ enum Api {
     SpanExit,
     SpanTags,
     Metric,
-    /// The oldest form of `metric`: no format, always statsd.
+    /// The oldest form of `metric`: without a format, always statsd.
     Statsd,
     Log,
 }
@@ -53,7 +54,7 @@ impl Api {
         })
     }
 
-    /// How many integers it takes.
+    /// Number of integer parameters.
     fn arity(self) -> usize {
         match self {
             Api::SpanExit => 0,
@@ -63,7 +64,7 @@ impl Api {
     }
 }
 
-/// Gives the linker what the module imports of the manual API.
+/// Defines the module's imports of the manual API in the linker.
 pub(super) fn add_to_linker<T: 'static>(
     linker: &mut Linker<T>,
     module: &Module,
@@ -82,7 +83,7 @@ pub(super) fn add_to_linker<T: 'static>(
         if !defined.insert((import.module(), import.name())) {
             continue;
         }
-        // `func_new` costs more than `func_wrap`, and takes any type; these calls copy text, and are few.
+        // `func_new` is slower than `func_wrap` but accepts any type. These calls copy text and are rare.
         linker.func_new(import.module(), import.name(), ty, move |mut caller, params, _| {
             for said in said(api, &mut caller, params).into_iter().flatten() {
                 let event = EventKind::Manual(Box::new(said));
@@ -97,14 +98,14 @@ pub(super) fn add_to_linker<T: 'static>(
     Ok(())
 }
 
-/// What a call says, and what was wrong with it.
+/// The events of a call: the misuse, if any, and the reported event.
 fn said<T>(api: Api, caller: &mut Caller<'_, T>, params: &[Val]) -> [Option<Manual>; 2] {
     let integer = |at: usize| match params[at] {
         Val::I32(n) => u64::from(n as u32),
         Val::I64(n) => n as u64,
         _ => unreachable!("the type was checked"),
     };
-    // Text is what the last two parameters point at.
+    // The last two parameters point to the text.
     let longest = if matches!(api, Api::SpanEnter | Api::SpanTags) { LONGEST_NAME } else { LONGEST_LINE };
     let text = |caller: &mut Caller<'_, T>| text(caller, integer(params.len() - 2), integer(params.len() - 1), longest);
     let with_text = |make: fn(String) -> Manual, (text, misuse): (Option<String>, Option<Misuse>)| {
@@ -114,7 +115,7 @@ fn said<T>(api: Api, caller: &mut Caller<'_, T>, params: &[Val]) -> [Option<Manu
         Api::SpanExit => [Some(Manual::SpanExit), None],
         Api::SpanEnter => {
             let (name, misuse) = text(caller);
-            // The span is opened all the same, since its exit will come.
+            // The span is opened in any case, since its exit will follow.
             [misuse.map(Manual::Misuse), Some(Manual::SpanEnter(name.unwrap_or_else(|| "(no name)".to_owned())))]
         }
         Api::SpanTags => with_text(Manual::Tags, text(caller)),
@@ -130,12 +131,12 @@ fn said<T>(api: Api, caller: &mut Caller<'_, T>, params: &[Val]) -> [Option<Manu
     }
 }
 
-/// The text at that place of the guest's memory, and what is wrong with it.
+/// Reads text from the guest's memory, with the misuse found in it.
 fn text<T>(caller: &mut Caller<'_, T>, ptr: u64, len: u64, longest: usize) -> (Option<String>, Option<Misuse>) {
     let memory = caller.get_export("memory");
     let data: &[u8] = match &memory {
         Some(wasmtime::Extern::Memory(memory)) => memory.data(&*caller),
-        // Reading what other threads may be writing would need unsafe code.
+        // Reading memory that other threads may write to would need unsafe code.
         Some(wasmtime::Extern::SharedMemory(_)) => return (None, Some(Misuse::SharedMemory)),
         _ => return (None, Some(Misuse::NoMemory)),
     };
@@ -151,7 +152,7 @@ fn decode(bytes: &[u8], longest: usize) -> (Option<String>, Option<Misuse>) {
     let too_long = (cut.len() < bytes.len()).then_some(Misuse::TooLong);
     match std::str::from_utf8(cut) {
         Ok(text) => (Some(text.to_owned()), too_long),
-        // Cutting may have split the last character.
+        // Truncation may have split the last character.
         Err(e) if too_long.is_some() && e.error_len().is_none() => {
             (Some(String::from_utf8_lossy(&cut[..e.valid_up_to()]).into_owned()), too_long)
         }

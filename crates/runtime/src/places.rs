@@ -1,4 +1,4 @@
-//! What a sample says: which function, which instruction, the guest's own or a hook's.
+//! Resolving a sample: which function and which instruction, in the guest's code or in a hook.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,10 +11,10 @@ use wasmtrace_instrument::inserted::Inserted;
 use wasmtrace_instrument::module::FuncIdx;
 use wasmtrace_trace::batch::{Place, Sample};
 
-/// Of what nobody asks twice, so much is kept: as many places as there are in a megabyte of code.
+/// Maximum number of cached places; 1 MB of code has about as many.
 const MOST_KNOWN: usize = 1 << 18;
 
-/// So many bytes of machine code an instruction is looked for that code which belongs to none is near to.
+/// Maximum distance in bytes of machine code to the nearest instruction, for code that belongs to none.
 const NEAR: usize = 64;
 
 /// The machine code of all modules of a run.
@@ -22,7 +22,7 @@ const NEAR: usize = 64;
 pub(super) struct Places<'m> {
     units: Vec<Unit<'m>>,
     known: HashMap<usize, Place>,
-    /// The path of the last sample that had all of it.
+    /// The path of the last sample that was complete.
     whole: Vec<ProbeId>,
 }
 
@@ -30,17 +30,17 @@ pub(super) struct Places<'m> {
 struct Unit<'m> {
     module: Module,
     inserted: Inserted<'m>,
-    /// Added to the indices of its functions.
+    /// Offset that is added to its function indices.
     first_probe: u32,
-    /// Where its machine code lies.
+    /// The address range of its machine code.
     text: Range<usize>,
-    /// Where each function's begins in that, how long it is, and which function that is; ascending.
+    /// For each function, the start of its machine code, its length, and its index; ascending.
     functions: Vec<(u32, u32, u32)>,
     hooks: HashMap<u32, Vec<Range<u32>>>,
 }
 
 impl<'m> Places<'m> {
-    /// Of compiled modules, with what they were compiled from, and what is added to the indices of their functions.
+    /// Creates the table for compiled modules, each with its binary and the offset of its function indices.
     pub(super) fn new(
         units: impl Iterator<Item = (Module, &'m wasmtrace_instrument::module::Module<'m>, u32)>,
     ) -> Self {
@@ -61,12 +61,12 @@ impl<'m> Places<'m> {
         Places { units: units.collect(), known: HashMap::new(), whole: Vec::new() }
     }
 
-    /// Where machine code lies.
+    /// The address ranges of machine code.
     pub(super) fn texts(&self) -> Vec<Range<usize>> {
         self.units.iter().map(|unit| unit.text.clone()).collect()
     }
 
-    /// What a sample says. `walked`: with the path to it.
+    /// Resolves a sample; `walked` with its call path.
     pub(super) fn sample(&mut self, raw: &RawSample, walked: bool) -> Sample {
         if raw.seen {
             return Sample { weight: raw.weight, cost: 0, place: Place::Seen, path: None };
@@ -92,8 +92,8 @@ impl<'m> Places<'m> {
         let map = address_map(&unit.module);
         let offset_at = |at: usize| wasmtime_environ::lookup_file_pos(map?, at)?.file_offset();
         let offset = offset_at(at);
-        // Code that moves values between registers and the stack belongs to no instruction: it is at the one before, or, before the
-        // first, at the one behind.
+        // Code that moves values between registers and the stack belongs to no instruction. It counts for the previous
+        // instruction, or for the next one before the first.
         let (start, end) = (start as usize, start as usize + length as usize);
         let near = || {
             let before = (at.saturating_sub(NEAR).max(start)..at).rev().find_map(offset_at);
@@ -117,8 +117,8 @@ impl<'m> Places<'m> {
             let (_, _, index) = unit.function(back - 1 - unit.text.start)?;
             Some(ProbeId(unit.first_probe + index))
         };
-        // Before `push rbp` and behind `pop rbp` the address to return to is on top of the stack; before `mov rbp, rsp` it is
-        // below the frame pointer that was pushed. Then the frames are the caller's.
+        // Before `push rbp` and after `pop rbp`, the return address is on top of the stack. Before `mov rbp, rsp` it is
+        // below the pushed frame pointer. The frames are the caller's then.
         let unit = self.units.iter().find(|unit| unit.text.contains(&raw.pc));
         let inside = unit.and_then(|unit| {
             let at = raw.pc - unit.text.start;
@@ -136,13 +136,13 @@ impl<'m> Places<'m> {
         if raw.frames.len() < FRAMES {
             self.whole.clone_from(&path);
         } else if let Some(begins) = self.whole.iter().position(|id| Some(id) == path.first()) {
-            // The outermost calls of a path that was cut are taken to be those that led there before.
+            // If a path was truncated, its outermost calls are taken from the last complete path that led there.
             path.splice(0..0, self.whole[..begins].iter().copied());
         }
         path.into()
     }
 
-    /// Where each module's machine code begins, and what is added to the indices of its functions.
+    /// The start of each module's machine code, and the offset of its function indices.
     pub(super) fn firsts(&self) -> Vec<(usize, u32)> {
         self.units.iter().map(|unit| (unit.text.start, unit.first_probe)).collect()
     }

@@ -1,9 +1,9 @@
-//! From the guest to the consumer: what hooks, buffer and manual API see, through a wait-free ring.
+//! The producer: passes events from hooks, buffer and manual API to the consumer through a wait-free ring.
 //!
-//! The guest's end is the [`Producer`] in the store: hooks of the Observe set push their events one by one; a buffer's
-//! events stay where the guest wrote them, and what is pushed is from where to where. The consumer's end, [`Consumer`], reads
-//! all the time, so that what happened is seen even if the guest never comes back. When there is no room the guest waits:
-//! nothing is dropped, and memory is bounded.
+//! The [`Producer`] is in the store, on the guest's thread. Hooks of the set `observe` push events one by one. Events
+//! of a buffer stay in the buffer, and only their range is pushed. The [`Consumer`] reads continuously, so that events
+//! are seen even if the guest never returns. If there is no room, the guest waits: nothing is dropped, and memory is
+//! bounded.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -25,46 +25,46 @@ mod host;
 
 use blocks::{Blocks, FLUSH_EVERY, FLUSH_LATER};
 
-/// Bytes of text that may wait in the ring; text comes with few events, but may be long.
+/// Maximum bytes of text in the ring. Few events have text, but it may be long.
 const TEXT: usize = 16 << 20;
 
-/// A clock that has not been written for so many nanoseconds has stood still.
+/// Nanoseconds without an update after which the clock counts as stopped.
 const DRIFT: u64 = 2_000_000;
 
-/// How long the guest sleeps when there is no room: a small part of what the consumer takes for all of it.
+/// Time for which the guest sleeps if the ring is full: a small part of what the consumer needs to empty it.
 const FULL: Duration = Duration::from_micros(50);
 
-/// The same for blocks: the consumer has as many left as were read while the guest slept.
+/// Time for which the guest sleeps if all blocks are full.
 const FULL_BLOCKS: Duration = Duration::from_micros(300);
 
-/// The guest's end.
+/// The producer, on the guest's thread.
 #[derive(Debug)]
 pub(super) struct Producer {
     clock: Arc<Clock>,
     ring: rtrb::Producer<(u64, Item)>,
     shared: Arc<Shared>,
-    /// The number of a signal that asks the guest to end (see [`super::Config`]).
+    /// Set to a signal number to end the guest (see [`super::Config`]).
     interrupt: Arc<AtomicI32>,
     settings: Settings,
     blocks: Option<Blocks>,
-    /// Where the guest is sampled: its calls of the host are measured too.
+    /// The samples of the guest, if it is sampled; host calls are measured then.
     samples: Option<Arc<Samples>>,
     host: HostCalls,
 }
 
-/// How the guest's buffer is to be used.
+/// Settings for the guest's buffer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub(super) mode: ClockMode,
-    /// Nanoseconds; for a buffer with a threshold.
+    /// Minimum duration of calls in nanoseconds, for a buffer with a threshold.
     pub(super) min_duration: u64,
-    /// Whether other threads may look into the guest's memory: only if nobody can drop it meanwhile (`ReadBeforeDrop`).
+    /// Whether other threads may read the guest's memory: only if it cannot be dropped meanwhile (`ReadBeforeDrop`).
     pub(super) buffers: bool,
-    /// Whether it is to be known of every event when it happened.
+    /// Whether each event needs a time.
     pub(super) times: bool,
 }
 
-/// The error that ends the guest after a signal of this number.
+/// The error that ends the guest after a signal with this number.
 #[derive(Debug)]
 pub(super) struct Interrupted(pub(super) i32);
 
@@ -76,14 +76,14 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Calls of the host, as they are measured.
+/// Measurement of host calls.
 #[derive(Debug, Default)]
 struct HostCalls {
-    /// When the one began that goes on, if it is none of ours.
+    /// Begin of the current host call, if it is not one of our own.
     began: Option<u64>,
-    /// Whether it was one of ours: a hook, or the manual API.
+    /// Whether the current call is one of our own: a hook or the manual API.
     own: bool,
-    /// Those after the same word: one stamp.
+    /// The host calls after the same word, combined in one stamp.
     stamp: Option<(u64, Stamp)>,
 }
 
@@ -98,7 +98,7 @@ impl Producer {
         Producer { clock, ring, shared, interrupt, settings, blocks: None, samples: None, host: HostCalls::default() }
     }
 
-    /// Writes down what happened, now.
+    /// Pushes an event with the current time.
     #[inline]
     pub(super) fn push(&mut self, kind: EventKind) -> wasmtime::Result<()> {
         let now = self.clock.now();
@@ -107,7 +107,7 @@ impl Producer {
         self.check()
     }
 
-    /// The same for what does not come through the buffer: what is in that goes first.
+    /// Pushes an event that does not come from the buffer. Events in the buffer are handed over first.
     pub(super) fn push_after_buffer(&mut self, kind: EventKind, text: usize) -> wasmtime::Result<()> {
         self.drain();
         let shared = self.shared.clone();
@@ -121,7 +121,7 @@ impl Producer {
         self.push(kind)
     }
 
-    /// Whether the guest is to go on.
+    /// Checks whether the guest may continue.
     #[inline]
     pub(super) fn check(&self) -> wasmtime::Result<()> {
         match self.interrupt.load(Ordering::Relaxed) {
@@ -140,7 +140,7 @@ impl Producer {
         }
     }
 
-    /// Waits for the consumer to make room. If it is gone, the guest goes on, and nobody wants its events.
+    /// Waits for room in the ring. If the consumer is gone, the item is discarded and the guest continues.
     #[cold]
     fn wait_for_room(&mut self, mut item: (u64, Item)) {
         let clock = self.clock.clone();
@@ -154,7 +154,8 @@ impl Producer {
         }
     }
 
-    /// The guest has a buffer: its first `flush`. `threshold` says whether it has counters, one for each of `functions`.
+    /// Initializes the buffer at the guest's first `flush`. `threshold` says whether it has counters, one for each of
+    /// `functions`.
     pub(super) fn begin_buffer(
         &mut self,
         buffer: Buffer,
@@ -203,7 +204,7 @@ impl Producer {
         Ok(())
     }
 
-    /// The buffer that [`Producer::begin_buffer`] was called for.
+    /// The buffer given to [`Producer::begin_buffer`].
     pub(super) fn buffer(&self) -> Option<&Buffer> {
         self.blocks.as_ref().map(|blocks| &blocks.buffer)
     }
@@ -213,14 +214,14 @@ impl Producer {
         self.settings.buffers
     }
 
-    /// Whether somebody takes what is recorded: until the run is over. After that the buffer may be gone too.
+    /// Whether the recording is on. After its end, the buffer may be gone too.
     #[inline]
     pub(super) fn is_heard(&self) -> bool {
         self.shared.state.load(Ordering::Acquire) == OPEN
     }
 
-    /// Makes room for at least one event at the cursor, and writes the time. The time is read first thing and last, so that a
-    /// pair of flushes measures what lies between them and little else.
+    /// Makes room for at least one event at the cursor and writes the time. The time is read first and last, so that
+    /// two flushes measure little more than the time between them.
     pub(super) fn flush(&mut self) -> wasmtime::Result<()> {
         let now = self.clock.now();
         self.host.own = true;
@@ -259,7 +260,7 @@ impl Producer {
         Ok(())
     }
 
-    /// The stamps of the last flush and of the last call of the host.
+    /// Sends the stamps of the last flush and of the last host call.
     fn send_stamp(&mut self) {
         let of_flush = self.blocks.as_mut().and_then(|blocks| blocks.stamp.take());
         let [first, second] = match (of_flush, self.host.stamp.take()) {
@@ -271,20 +272,21 @@ impl Producer {
         }
     }
 
-    /// Hands over what is in the buffer. After each return of the guest to the host, and before what the host sees itself.
+    /// Hands over the events in the buffer. Called when the guest returns to the host, and before events that the host
+    /// records.
     pub(super) fn drain(&mut self) {
         self.mend_cursor();
         let now = self.clock.now();
         let idle = self.blocks.as_ref().and_then(|blocks| blocks.ticker.idle_since(blocks.last_flush));
         self.hand_over(now, idle.unwrap_or(now), false);
         if let Some(blocks) = &mut self.blocks {
-            // The next event calls for its time, however long the host takes until then.
+            // The next event will call for its time, no matter how long the host takes.
             blocks.buffer.store(LIMIT, 0);
         }
     }
 
-    /// If the cursor stands where no hook leaves it, says so: what was written since is not known. The guest gets room all
-    /// the same.
+    /// Records misuse if the cursor is where no hook leaves it: events since then are unknown. The guest gets room in
+    /// any case.
     #[inline]
     fn mend_cursor(&mut self) {
         let Some(blocks) = &self.blocks else { return };
@@ -296,16 +298,16 @@ impl Producer {
         }
     }
 
-    /// Hands over what is in the buffer; all of it had happened at `over`. `before_event`: the guest writes the next event as soon
-    /// as it goes on.
+    /// Hands over the events in the buffer, all of which had happened at `over`. `before_event` if the guest writes the
+    /// next event as soon as it continues.
     fn hand_over(&mut self, now: u64, over: u64, before_event: bool) {
         self.send_stamp();
         let Some(blocks) = &mut self.blocks else { return };
         let (from, cursor, end, size) = (blocks.from, blocks.cursor(), blocks.end(), blocks.size);
-        // Whoever looks into the buffer finds nothing until the cursor has moved on: what lies there is handed over.
+        // Until the cursor has moved, the consumer must not read the buffer itself: its events are being handed over.
         self.shared.from.store(MOVING, Ordering::Release);
         blocks.last_handover = now;
-        // The cursor never stands right behind an event that was handed over: the guest could take it back.
+        // The cursor never stays directly after an event that was handed over: the guest could drop that event.
         let gap = if cursor > from && !blocks.stamps { size } else { 0 };
         let full = cursor + gap + size > end;
         let counters = blocks.counters;
@@ -333,7 +335,7 @@ impl Producer {
         self.shared.from.store(blocks.from, Ordering::Release);
     }
 
-    /// Waits until the next block has been read, and then some more, so that the guest does not wait again at once.
+    /// Waits until the next block was read, and a little longer, so that the guest does not wait again at once.
     fn wait_for_block(&mut self) {
         let Some(blocks) = &self.blocks else { return };
         let unread = |shared: &Shared| blocks.begun.saturating_sub(shared.blocks_read.load(Ordering::Acquire));
@@ -347,23 +349,23 @@ impl Producer {
     }
 }
 
-/// Something else than hooks wrote into the buffer: the module was tampered with.
+/// The event for buffer contents that no hook writes: the module was tampered with.
 pub(super) fn foreign() -> EventKind {
     EventKind::Manual(Box::new(Manual::Misuse(Misuse::ForeignEvent)))
 }
 
 fn ticks_of(nanos: u64) -> u32 {
-    // Half of the range at most: a clock that steps back a little must not look like an eternity.
+    // At most half of the range: a clock that decreases slightly must not look like a long time.
     nanos.div_ceil(TICK).min(u64::from(u32::MAX / 2)) as u32
 }
 
-/// Keeps the guest's memory until all that was handed over has been read and nobody writes the time: made on the guest's
-/// thread after the store, so dropped before it, however the thread ends.
+/// Keeps the guest's memory alive until all events were read and the clock's thread has ended. Created after the store
+/// on the guest's thread, so it is dropped before the store.
 #[derive(Debug)]
 pub(super) struct ReadBeforeDrop(Arc<Shared>);
 
 impl Producer {
-    /// To be kept beside the store.
+    /// Returns a guard to keep next to the store.
     pub(super) fn read_before_drop(&self) -> ReadBeforeDrop {
         ReadBeforeDrop(self.shared.clone())
     }

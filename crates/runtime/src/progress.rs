@@ -7,45 +7,45 @@ use super::buffer::Buffer;
 use super::clock::{ClockThread, Ticker};
 use wasmtrace_abi::buffer::{CURSOR, Kind, meaning};
 
-/// What becomes of the guest's memory.
+/// State: the guest runs.
 pub(crate) const OPEN: u8 = 0;
-/// The guest is done: the consumer has to read what is left.
+/// State: the guest is done, and the consumer must read the rest.
 pub(crate) const CLOSING: u8 = 1;
-/// The consumer does not look at it any more.
+/// State: the consumer no longer reads the guest's memory.
 pub(crate) const CLOSED: u8 = 2;
 
-/// In the place of an offset: the guest is just handing over.
+/// Replaces an offset while the guest is handing over.
 pub(crate) const MOVING: u32 = u32::MAX;
 
-/// What both ends know.
+/// State shared by the producer and the consumer.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     /// Bytes of text in the ring.
     pub(crate) text: AtomicUsize,
-    /// How many blocks the consumer has read to their end.
+    /// Number of blocks that the consumer has read completely.
     pub(crate) blocks_read: AtomicU64,
-    /// From where on the buffer's events have not been handed over, and how many were before.
+    /// Offset of the first event that was not handed over, and the number of words before it.
     pub(crate) from: AtomicU32,
-    /// Where the block ends in which that is.
+    /// End of the block with that offset.
     pub(crate) end: AtomicU32,
     pub(crate) handed_over: AtomicU64,
-    /// Bytes of an event in the buffer.
+    /// Size of an event in the buffer, in bytes.
     pub(crate) event_size: AtomicU32,
-    /// How many events went through the ring one by one.
+    /// Number of events that went through the ring one by one.
     pub(crate) events: AtomicU64,
-    /// One of the three above.
+    /// [`OPEN`], [`CLOSING`] or [`CLOSED`].
     pub(crate) state: AtomicU8,
     pub(crate) buffer: OnceLock<Buffer>,
     pub(crate) ticker: OnceLock<Arc<Ticker>>,
     pub(crate) clock: Mutex<Option<ClockThread>>,
 }
 
-/// How many events a guest has written so far.
+/// The number of events a guest has written so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Position {
-    /// Words of the buffer.
+    /// Number of words in the buffer.
     pub(crate) words: u64,
-    /// Events that went through the ring one by one.
+    /// Number of events that went through the ring one by one.
     pub(crate) events: u64,
     /// Whether the last word is an entry. A leaf function may still replace it (see [`wasmtrace_abi::buffer`]).
     pub(crate) entered: bool,
@@ -57,7 +57,7 @@ pub(crate) fn is_entry(buffer: &Buffer, at: u32) -> bool {
 }
 
 impl Shared {
-    /// How many words were handed over.
+    /// Number of words handed over.
     pub(crate) fn handed_over(&self) -> u64 {
         self.handed_over.load(Ordering::Relaxed)
     }
@@ -67,7 +67,7 @@ impl Shared {
         let (mut words, mut entered) = (self.handed_over.load(Ordering::Relaxed), false);
         if let Some(buffer) = self.buffer.get() {
             let (from, size) = (self.from.load(Ordering::Relaxed), self.event_size.load(Ordering::Relaxed).max(4));
-            // The guest is not trusted to have its cursor inside of the block.
+            // The guest's cursor is not trusted to be within the block.
             let end = self.end.load(Ordering::Relaxed).max(from);
             let cursor = buffer.load(CURSOR).clamp(from, end) & !3;
             words += u64::from((cursor.max(from) - from) / size);

@@ -1,6 +1,6 @@
-//! Numbers that scatter what must not be in step with the program: nothing depends on how good they are.
+//! Pseudo-random numbers that decorrelate measurements from the program. Their quality does not matter.
 
-/// The number after that one, which is not 0: xorshift32 (Marsaglia 2003).
+/// The next pseudo-random number, never 0: xorshift32 (Marsaglia 2003).
 #[inline]
 pub(super) fn after(mut random: u32) -> u32 {
     random ^= random << 13;

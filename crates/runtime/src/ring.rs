@@ -1,31 +1,31 @@
-//! What goes from the guest to the consumer.
+//! Items of the ring from producer to consumer.
 
 use wasmtrace_trace::batch::{Sample, Stamp};
 use wasmtrace_trace::event::EventKind;
 
-/// What goes through the ring, with its time in nanoseconds.
+/// An item of the ring, with its time in nanoseconds.
 #[derive(Debug)]
 pub(super) enum Item {
     Event(EventKind),
-    /// A call of the host, behind so many words of the buffer.
+    /// A stamp after that many words of the buffer.
     Stamp(u64, Stamp),
-    /// A call of the host that is known with its path.
+    /// A host call with its call path.
     Host(Sample),
     Written(Written),
 }
 
-/// Events of the buffer that are handed over: the consumer is to read them.
+/// Events in the buffer that were handed over, to be read by the consumer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Written {
-    /// From one offset to another.
+    /// Start offset; `to` is the end.
     pub(super) from: u32,
     pub(super) to: u32,
-    /// Whether nothing more comes from that block.
+    /// Whether these are the last events of their block.
     pub(super) last: bool,
-    /// When all of them had happened: some time before they were handed over, if nothing did since.
+    /// Time by which all of them had happened. Earlier than the handover if the guest was idle.
     pub(super) over: u64,
-    /// Whether the guest goes on by writing the next one.
+    /// Whether the guest writes the next event as soon as it continues.
     pub(super) before_event: bool,
-    /// How many words the guest has written before these.
+    /// Number of words the guest has written before these.
     pub(super) words: u64,
 }

@@ -1,4 +1,4 @@
-//! Runs a module to its end, on a thread of its own.
+//! Running a module to its end on a thread of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,50 +24,51 @@ use crate::setup::{no_host_functions, setup};
 use crate::store::{self, Host, TraceSlot};
 use crate::{hooks, host_calls, wasi};
 
-/// Stack of the guest's thread beside what the guest uses itself: wasmtime and WASI run on it.
+/// Stack size in bytes for wasmtime and WASI on the guest's thread, in addition to the guest's own stack.
 const HOST_STACK: usize = 4 << 20;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct RunResult {
-    /// How it ended.
+    /// The outcome of the run.
     pub ending: RunOutcome,
-    /// Nanoseconds from before instantiation to the end, without those for which the guest waited for `consume`.
+    /// Duration in nanoseconds from before instantiation to the end, without the time for which the guest waited for
+    /// the consumer.
     pub duration: u64,
-    /// Nanoseconds for which it waited: they are in no event's time.
+    /// Nanoseconds for which the guest waited for the consumer. No event's time contains them.
     pub waited: u64,
-    /// CPU time of the guest's thread, compilation not counted, where the system tells it (Linux).
+    /// CPU time of the guest's thread without compilation, if the system reports it (Linux).
     pub guest_cpu: Option<Duration>,
-    /// Why the guest was not sampled, if it was to be and was not.
+    /// The reason why the guest was not sampled although it should be.
     pub not_sampled: Option<String>,
     /// Number of samples dropped because their ring was full.
     pub samples_lost: u64,
-    /// What the invoked function returned, as text.
+    /// The results of the invoked function, as text.
     pub results: Vec<String>,
-    /// The guest had not stopped a second after it was asked to, and was left running. What it did until then was seen.
+    /// Whether the guest did not stop within 1 s and was abandoned. Its events until then were consumed.
     pub abandoned: bool,
-    /// What the guest wrote, if that was captured.
+    /// Captured standard output.
     pub stdout: Vec<u8>,
-    /// What the guest wrote to its standard error, if that was captured.
+    /// Captured standard error.
     pub stderr: Vec<u8>,
 }
 
-/// Runs a module to its end. `consume_some` gets the events, in order, a block at a time, while the guest runs; at least four
-/// times a second it is called, with no events if there are none. If it is slower than the guest, the guest waits.
+/// Runs a module to its end. `consume_some` gets the events in order, one block at a time, while the guest runs. It is
+/// called at least four times a second, possibly without events. If it is slower than the guest, the guest waits.
 ///
 /// # Errors
-/// [`ErrorKind::Run`] if the module cannot be set up: the engine refuses it, it imports what there is not, the function
-/// to call is missing. A guest that traps or exits is no error but an [`RunOutcome`].
+/// [`ErrorKind::Run`] if the module cannot be set up: the engine rejects it, an import is not available, or the
+/// function to call is missing. A guest that traps or exits is not an error but an [`RunOutcome`].
 pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> Result<RunResult> {
     run_batches(wasm, config, with_times(consume_some))
 }
 
-/// Like [`run`], but `consume_some` gets what was recorded as it is: with samples, and without a time for each event.
+/// Runs a module to its end like [`run`]. `consume_some` gets batches: with samples, and without a time for each event.
 ///
 /// # Errors
 /// Those of [`run`].
 pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch)) -> Result<RunResult> {
-    // The engine validates what it compiles.
+    // The engine validates the module.
     let parse = |wasm| parse_with(wasm, &ParseOptions { validate: false, ..Default::default() });
     let main_wasm = parse(wasm)?;
     let preload_wasms = config.preloads.iter().map(|p| parse(&p.wasm)).collect::<Result<Vec<_>>>()?;
@@ -107,7 +108,7 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     if hooked && main.needs.buffer.is_none() {
         not_sampled = Some("each event of this module calls the host");
     } else if min_duration > 0 {
-        not_sampled = Some("calls that are short are only counted");
+        not_sampled = Some("short calls are only counted");
     }
     let samples = (config.sample && not_sampled.is_none()).then(|| {
         let probes = config.preloads.iter().map(|preload| preload.first_probe);
@@ -121,7 +122,7 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     });
     let invoke = config.invoke.clone();
     let guest_clock = clock.clone();
-    // Not a scoped thread: a guest that does not stop when it is asked to is left behind.
+    // Not a scoped thread: a guest that does not stop must be abandoned.
     let guest = std::thread::Builder::new()
         .name("guest".into())
         .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
@@ -143,14 +144,14 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
             drop(until_read);
             (called, end, cpu, not_sampled)
         })
-        .map_err(|e| Error::new(ErrorKind::Run, "no thread for the guest").caused_by(e))?;
+        .map_err(|e| Error::new(ErrorKind::Run, "cannot start a thread for the guest").caused_by(e))?;
 
     let Consumed { abandoned, last, samples_lost } = consume(consumer, &config.interrupt, consume_some);
     let (called, end, guest_cpu, failed) = if abandoned {
         let signal = config.interrupt.load(Ordering::Relaxed).abs();
         (Ok((RunOutcome::Interrupted(signal), Vec::new())), clock.now(), None, None)
     } else {
-        guest.join().map_err(|_| Error::new(ErrorKind::Run, "the engine failed on the guest's thread"))?
+        guest.join().map_err(|_| Error::new(ErrorKind::Run, "the guest's thread panicked in the engine"))?
     };
     let (ending, results) = called?;
     Ok(RunResult {
@@ -174,12 +175,12 @@ fn thread_cpu() -> Option<Duration> {
     Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
 }
 
-/// An engine with every proposal on that it has.
+/// Creates an engine with all supported proposals enabled.
 fn engine(max_wasm_stack: usize, cache: Option<&CodeCache>) -> Result<Engine> {
     let mut config = wasmtime::Config::new();
     config
         .max_wasm_stack(max_wasm_stack)
-        // Not used here, but checked against the other.
+        // Not used here, but the engine checks it against the stack size.
         .async_stack_size(max_wasm_stack.saturating_add(HOST_STACK))
         .wasm_tail_call(true)
         .wasm_custom_page_sizes(true)

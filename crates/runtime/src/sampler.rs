@@ -1,26 +1,27 @@
-//! Interrupts the guest's thread at random moments and notes where it is.
+//! The sampler: interrupts the guest's thread at random moments and records where it is.
 //!
-//! A timer of the kernel sends `SIGPROF` to the thread that the guest runs on (`timer_create(2)`, `SIGEV_THREAD_ID`), once;
-//! the handler writes down the program counter and how many events there were, and sets the timer again, for an interval
-//! that is exponentially distributed: then the moments are a Poisson process, which falls nowhere more often than elsewhere,
-//! wherever it was interrupted. While the host works for the guest there is nothing to sample, since calls of the host are
-//! measured: a signal that comes then does not set the timer again, and the return to the guest does. So a guest that waits
-//! for minutes is interrupted once, and a system call of the host's at most once (`SA_RESTART` goes on with most).
+//! A one-shot kernel timer sends `SIGPROF` to the guest's thread (`timer_create(2)`, `SIGEV_THREAD_ID`). The handler records
+//! the program counter and the number of events so far, and sets the timer again to an exponentially distributed interval.
+//! The samples are then a Poisson process, which is not biased towards any part of the program.
 //!
-//! The road not taken: a second thread that sends the signals. They come late where the guest is in the kernel for a page
-//! fault, so that one store had 28 % of a program's time instead of 5.
+//! Host calls are measured and not sampled. A signal during a host call does not set the timer again; the return to the guest
+//! does. A guest that waits for minutes is therefore interrupted once, and a system call of the host at most once
+//! (`SA_RESTART` restarts most of them).
+//!
+//! The alternative is a second thread that sends the signals. They arrive late if the guest is in the kernel for a page
+//! fault: one store instruction then had 28 % of a program's time instead of 5 %.
 //!
 //! # Why the unsafe code is sound
-//! - The handler is installed when nobody else has one for `SIGPROF`, and taken away with the last run that is sampled. It
-//!   finds its run by a variable of the thread, which is set while there is a [`Sampling`] on that thread's stack, and that
-//!   keeps the run's [`Samples`]. Once `timer_delete` has returned, no signal is on its way: one that was pending has been
-//!   delivered on the return of that very call, since this thread does not block it.
-//! - It calls `clock_gettime` and `timer_settime` and nothing else that is not arithmetic or an atomic access: these are safe
-//!   in a handler. `errno` is given back.
-//! - It runs on the alternate stack that Rust and wasmtime set up for their own handlers, so it needs nothing of the guest's.
-//! - It reads the stack where the program counter is in the engine's code alone. There the frame pointer leads from frame to
-//!   frame (Cranelift's `preserve_frame_pointers`, which wasmtime insists on, for its own backtraces); each is read only if
-//!   it lies above the one before and inside of this thread's stack.
+//! - The handler is only installed if the process has no other one for `SIGPROF`, and removed with the last sampled run. It
+//!   finds its run through a thread-local variable, which is set while a [`Sampling`] is on that thread's stack and keeps the
+//!   run's [`Samples`] alive. After `timer_delete` has returned, no signal is pending: a pending signal was delivered on the
+//!   return of that call, since this thread does not block it.
+//! - Apart from arithmetic and atomic accesses, the handler only calls `clock_gettime` and `timer_settime`, which are safe in
+//!   a handler. It restores `errno`.
+//! - It runs on the alternate stack that Rust and wasmtime set up for their own handlers, so it does not use the guest's stack.
+//! - It only reads the stack if the program counter is in code of the engine. There, frame pointers are linked (Cranelift's
+//!   `preserve_frame_pointers`, which wasmtime needs for its own backtraces). Each frame is only read if it is above the
+//!   previous one and within this thread's stack.
 //! - The engine's image is memory that a [`wasmtime::Module`] keeps mapped and never writes.
 
 #![cfg_attr(all(target_os = "linux", target_arch = "x86_64"), expect(unsafe_code, reason = "signals, timers, stacks"))]
@@ -32,85 +33,86 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use super::progress::{Position, Shared};
 use super::random;
 
-/// Words of the ring: two megabytes, room for 40,000 samples, or for 127 with the longest of paths.
+/// Size of the ring in words: 2 MiB, for 40,000 samples, or for 127 with the longest paths.
 const RING: usize = 1 << 18;
 
-/// So many calls of a path are noted, from the innermost on.
+/// Maximum number of recorded calls of a path, innermost first.
 pub(super) const FRAMES: usize = 2048;
 
-/// Words of a sample before its frames.
+/// Number of words of a sample before its frames.
 const HEAD: usize = 6;
 
-/// In the word that holds weight (the low half) and number of frames: [`RawSample::entered`].
+/// A bit in the word with weight (low half) and number of frames: [`RawSample::entered`].
 const ENTERED: u64 = 1 << 32;
 
-/// How far apart samples are, in nanoseconds, with how many there are of that: a short run needs them early, and a long one
-/// has enough of them late. One costs the guest 5 to 30 µs, as the machine has it.
+/// Sampling periods in nanoseconds, each with the number of samples taken at that period. Short runs need frequent
+/// samples; long runs get enough of them. A sample costs the guest 5 to 30 µs, depending on the machine.
 const PERIODS: [(u64, u64); 4] = [(120_000, 400), (300_000, 2_000), (600_000, 10_000), (1_000_000, u64::MAX)];
 
-/// The same where there are no hooks, of which samples are all the cost.
+/// Sampling periods for a guest without hooks, where samples are the only overhead.
 const PERIODS_UNHOOKED: [(u64, u64); 3] = [(100_000, 400), (500_000, 1_000), (1_000_000, u64::MAX)];
 
-/// A signal that comes later than this came late for another reason than what a signal takes.
+/// Latency in nanoseconds above which a signal was delayed by something other than its delivery.
 const MOST_LATENCY: u64 = 100_000;
 
-/// What the guest's thread, its signal handler and the consumer share.
+/// State shared by the guest's thread, its signal handler and the consumer.
 #[derive(Debug)]
 pub(super) struct Samples {
     shared: Arc<Shared>,
     ring: Box<[AtomicU64]>,
-    /// Words written, and read, in all.
+    /// Total number of words written and read.
     head: AtomicU64,
     tail: AtomicU64,
     lost: AtomicU64,
     taken: AtomicU64,
-    /// Where machine code lies.
+    /// The address ranges of machine code.
     texts: Vec<Range<usize>>,
     stack_top: AtomicUsize,
     timer: AtomicUsize,
-    /// Whether the timer is set, or will be by a signal that is on its way.
+    /// Whether the timer is set, or will be by a pending signal.
     armed: AtomicBool,
     /// Whether the host is working.
     in_host: AtomicBool,
-    /// Whether the guest is not interrupted, since that could not be set up.
+    /// Whether sampling could not be set up.
     failed: AtomicBool,
-    /// Whether nobody takes samples any more.
+    /// Whether samples are no longer consumed.
     stopped: AtomicBool,
-    /// Whether paths are noted.
+    /// Whether call paths are recorded.
     walks: bool,
     random: AtomicU32,
-    /// When the signal was to come, and how many nanoseconds later they come, on average.
+    /// Time at which the signal was due, and the average latency of signals in nanoseconds.
     due: AtomicU64,
     latency: AtomicU64,
-    /// The period that the timer was set by.
+    /// The period for which the timer was set.
     period: AtomicU64,
     exponential: [f32; 256],
 }
 
-/// A sample as it was taken.
+/// A sample before it is resolved.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RawSample {
-    /// Nobody interrupted the guest: another thread looked how far it had come, and that is all that is known.
+    /// Observed by another thread from the guest's progress, without an interrupt: nothing else is known.
     pub(super) seen: bool,
     /// The program counter.
     pub(super) pc: usize,
-    /// How many words of the buffer came before it, and how many other events.
+    /// Number of preceding words in the buffer, and of other preceding events.
     pub(super) words: u64,
     pub(super) events: u64,
     /// Whether the last of these words was an entry. A leaf function may have replaced it since.
     pub(super) entered: bool,
-    /// Nanoseconds that it stands for.
+    /// Nanoseconds that the sample represents.
     pub(super) weight: u64,
-    /// Nanoseconds that it took from the guest.
+    /// Nanoseconds that the sample cost the guest.
     pub(super) cost: u64,
-    /// The two words on top of the stack: one is where the innermost call returns to, if it has no frame yet or no more.
+    /// The two topmost words of the stack. One is the return address of the innermost call if that has no frame.
     pub(super) top: [usize; 2],
-    /// Where the calls return to, from the innermost frame on.
+    /// The return addresses of the calls, innermost first.
     pub(super) frames: Vec<usize>,
 }
 
 impl Samples {
-    /// For a guest whose machine code lies there. `walks`: without hooks, so that paths are to be noted.
+    /// Creates the state for a guest with machine code at `texts`. `walks` if call paths are needed because there are
+    /// no hooks.
     pub(super) fn new(shared: Arc<Shared>, texts: Vec<Range<usize>>, walks: bool) -> Arc<Self> {
         let exponential = std::array::from_fn(|i| -((i as f32 + 0.5) / 256.0).ln());
         Arc::new(Samples {
@@ -128,7 +130,7 @@ impl Samples {
             failed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             walks,
-            // Any but 0.
+            // Any number but 0.
             random: AtomicU32::new(system::now() as u32 | 1),
             due: AtomicU64::new(0),
             latency: AtomicU64::new(0),
@@ -137,19 +139,22 @@ impl Samples {
         })
     }
 
-    /// Begins to sample this thread, the guest's; why that cannot be, if it cannot.
+    /// Starts sampling the current thread, which runs the guest.
+    ///
+    /// # Errors
+    /// The reason why it cannot be sampled.
     pub(super) fn start(self: &Arc<Self>) -> Result<Sampling, String> {
         let started = system::start(self);
         self.failed.store(started.is_err(), Ordering::Relaxed);
         started
     }
 
-    /// Whether it could not be.
+    /// Whether sampling could not be set up.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Nobody takes samples any more: a guest that goes on is not interrupted.
+    /// Stops consuming samples: a guest that continues is not interrupted.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
@@ -165,7 +170,7 @@ impl Samples {
         self.in_host.store(true, Ordering::Relaxed);
     }
 
-    /// It goes on. (On its own thread, as the handler: the order of these needs no more than a compiler's fence.)
+    /// The guest continues. Same thread as the handler, so a compiler fence orders these accesses.
     #[inline]
     pub(super) fn leave_host(&self) {
         self.in_host.store(false, Ordering::Relaxed);
@@ -199,7 +204,7 @@ impl Samples {
         Some(sample)
     }
 
-    /// Sets the timer, for an interval whose mean follows from how many samples there are.
+    /// Sets the timer to a random interval, whose mean depends on the number of samples so far.
     fn arm(&self) {
         if self.stopped.load(Ordering::Relaxed) {
             self.armed.store(false, Ordering::Relaxed);
@@ -222,7 +227,7 @@ impl Samples {
         system::set(self.timer.load(Ordering::Relaxed), interval);
     }
 
-    /// Is called by the handler: notes where the guest is.
+    /// Called by the handler: records where the guest is.
     fn interrupted(&self, registers: &system::Registers) {
         if self.in_host.load(Ordering::Relaxed) {
             self.armed.store(false, Ordering::Relaxed);
@@ -281,7 +286,7 @@ mod system {
 
     use super::Samples;
 
-    /// Of an interrupted thread.
+    /// Registers of an interrupted thread.
     pub(super) struct Registers {
         pub(super) pc: usize,
         pub(super) stack_pointer: usize,
@@ -292,24 +297,25 @@ mod system {
         static SAMPLES: Cell<*const Samples> = const { Cell::new(std::ptr::null()) };
     }
 
-    /// How many runs are sampled, and what was done with the signal before.
+    /// Number of sampled runs, and the previous action of the signal.
     static INSTALLED: Mutex<(usize, Option<libc::sigaction>)> = Mutex::new((0, None));
 
     const SIGNAL: libc::c_int = libc::SIGPROF;
 
-    /// The guest of this thread is sampled, until this is dropped.
+    /// Samples the guest of this thread until it is dropped.
     pub(crate) struct Sampling {
         samples: Arc<Samples>,
         timer: libc::timer_t,
-        /// Whether the thread blocked the signal before.
+        /// Whether the thread had blocked the signal before.
         was_blocked: bool,
     }
 
     extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-        // SAFETY: what the kernel gives a handler with SA_SIGINFO. The pointer is null, or that of a `Sampling` on this thread.
+        // SAFETY: the kernel passes these to a handler with SA_SIGINFO. The pointer is null or points to a `Sampling`
+        // on this thread.
         unsafe {
             let errno = *libc::__errno_location();
-            // Not what somebody else sends.
+            // Ignores signals that were not sent by the timer.
             if info.as_ref().is_some_and(|info| info.si_code == libc::SI_TIMER)
                 && let Some(samples) = SAMPLES.get().as_ref()
                 && let Some(context) = context.cast::<libc::ucontext_t>().as_ref()
@@ -325,14 +331,17 @@ mod system {
         }
     }
 
-    /// Begins to sample this thread; why that cannot be, if it cannot.
+    /// Starts sampling this thread.
+    ///
+    /// # Errors
+    /// The reason why it cannot be sampled.
     pub(crate) fn start(samples: &Arc<Samples>) -> Result<Sampling, String> {
         if !SAMPLES.get().is_null() {
-            return Err("this thread runs a program that is sampled already".to_owned());
+            return Err("this thread already runs a sampled program".to_owned());
         }
         samples.stack_top.store(stack_top()?, Ordering::Relaxed);
         install()?;
-        // SAFETY: a signal to this very thread, whose id that is; the timer is deleted before the thread ends.
+        // SAFETY: the signal goes to this thread, whose id this is. The timer is deleted before the thread ends.
         let timer = unsafe {
             let mut event: libc::sigevent = std::mem::zeroed();
             event.sigev_notify = libc::SIGEV_THREAD_ID;
@@ -344,7 +353,7 @@ mod system {
                 _ => {
                     let e = std::io::Error::last_os_error();
                     uninstall();
-                    return Err(format!("the system gives no timer ({e})"));
+                    return Err(format!("the system provides no timer ({e})"));
                 }
             }
         };
@@ -356,9 +365,9 @@ mod system {
 
     impl Drop for Sampling {
         fn drop(&mut self) {
-            // No signal sets the timer again.
+            // From now on, no signal sets the timer again.
             self.samples.enter_host();
-            // SAFETY: it was made by `start`, and nobody else deletes it.
+            // SAFETY: `start` created the timer, and only this deletes it.
             unsafe { libc::timer_delete(self.timer) };
             if self.was_blocked {
                 block(libc::SIG_BLOCK);
@@ -370,7 +379,7 @@ mod system {
 
     /// Blocks or unblocks the signal on this thread. Returns whether it was blocked before.
     fn block(how: libc::c_int) -> bool {
-        // SAFETY: the sets are initialised.
+        // SAFETY: the sets are initialized.
         unsafe {
             let (mut set, mut old): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
             libc::sigemptyset(&mut set);
@@ -383,19 +392,19 @@ mod system {
     fn install() -> Result<(), String> {
         let mut installed = INSTALLED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if installed.0 == 0 {
-            // SAFETY: the handler is one for SA_SIGINFO, and does what a handler may.
+            // SAFETY: the handler has the signature for SA_SIGINFO and only uses async-signal-safe operations.
             unsafe {
                 let mut old: libc::sigaction = std::mem::zeroed();
                 libc::sigaction(SIGNAL, null_mut(), &mut old);
                 if !matches!(old.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN) {
-                    return Err("something else in this process handles SIGPROF".to_owned());
+                    return Err("this process already has a handler for SIGPROF".to_owned());
                 }
                 let mut new: libc::sigaction = std::mem::zeroed();
                 new.sa_sigaction = handler as *const () as usize;
                 new.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
                 libc::sigemptyset(&mut new.sa_mask);
                 if libc::sigaction(SIGNAL, &new, null_mut()) != 0 {
-                    return Err(format!("SIGPROF cannot be handled ({})", std::io::Error::last_os_error()));
+                    return Err(format!("cannot install a handler for SIGPROF ({})", std::io::Error::last_os_error()));
                 }
                 installed.1 = Some(old);
             }
@@ -410,41 +419,37 @@ mod system {
         if installed.0 == 0
             && let Some(old) = installed.1.take()
         {
-            // SAFETY: what was there before; no timer sends the signal any more.
+            // SAFETY: restores the previous action; no timer sends the signal any more.
             unsafe { libc::sigaction(SIGNAL, &old, null_mut()) };
         }
     }
 
-    /// Where this thread's stack ends.
+    /// The end address of this thread's stack.
     fn stack_top() -> Result<usize, String> {
-        // SAFETY: the attributes are initialised by the first call, and destroyed once.
+        // SAFETY: the first call initializes the attributes, and they are destroyed once.
         unsafe {
             let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
             if libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) != 0 {
-                return Err("the system does not say where the stack is".to_owned());
+                return Err("the bounds of the stack are unknown".to_owned());
             }
             let (mut base, mut size) = (null_mut(), 0);
             let found = libc::pthread_attr_getstack(&attributes, &mut base, &mut size);
             libc::pthread_attr_destroy(&mut attributes);
-            if found == 0 {
-                Ok(base.addr() + size)
-            } else {
-                Err("the system does not say where the stack is".to_owned())
-            }
+            if found == 0 { Ok(base.addr() + size) } else { Err("the bounds of the stack are unknown".to_owned()) }
         }
     }
 
-    /// A word of the interrupted thread's stack, of which that range is in use.
+    /// A word of the interrupted thread's stack, whose used range is given.
     pub(super) fn word_of_stack(stack: &Range<usize>, at: usize) -> Option<usize> {
         let inside = at >= stack.start && at.checked_add(8)? <= stack.end && at.is_multiple_of(8);
-        // SAFETY: between the stack pointer and the end of the stack of this thread, which does not run meanwhile.
+        // SAFETY: between the stack pointer and the end of the stack of this thread, which is interrupted.
         inside.then(|| unsafe { std::ptr::with_exposed_provenance::<usize>(at).read_volatile() })
     }
 
-    /// Nanoseconds of the clock that the timer goes by.
+    /// Current time of the timer's clock in nanoseconds.
     pub(super) fn now() -> u64 {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: it writes there.
+        // SAFETY: writes to a local variable.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
         now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
     }
@@ -454,15 +459,16 @@ mod system {
         let value =
             libc::timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000).max(1) as i64 };
         let once = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        // SAFETY: the timer is there as long as `Sampling` is; setting one that is not would be an error, and no more.
+        // SAFETY: the timer exists as long as `Sampling` does. Setting a deleted timer would only be an error.
         unsafe { libc::timer_settime(std::ptr::with_exposed_provenance_mut(timer), 0, &once, null_mut()) };
     }
 
-    /// The map from machine code to the module's binary, as `wasmtime_environ::lookup_file_pos` reads it.
+    /// The map from machine code to offsets in the module, in the format that `wasmtime_environ::lookup_file_pos`
+    /// reads.
     pub(crate) fn address_map(module: &wasmtime::Module) -> Option<&[u8]> {
         let image = module.image_range();
         let length = image.end.addr() - image.start.addr();
-        // SAFETY: the image is mapped for as long as the module is there, which is borrowed, and is never written.
+        // SAFETY: the image stays mapped while the module, which is borrowed, exists, and is never written.
         let image = unsafe { std::slice::from_raw_parts(image.start, length) };
         super::section(image)
     }
@@ -484,7 +490,7 @@ mod system {
     pub(crate) struct Sampling {}
 
     pub(crate) fn start(_: &Arc<Samples>) -> Result<Sampling, String> {
-        Err("sampling is for Linux on x86-64".to_owned())
+        Err("sampling needs Linux on x86-64".to_owned())
     }
 
     pub(super) fn word_of_stack(_: &Range<usize>, _: usize) -> Option<usize> {

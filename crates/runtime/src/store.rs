@@ -1,4 +1,4 @@
-//! The producer in a store's data.
+//! The producer within a store's data.
 
 use wasmtime::{Caller, StoreContextMut};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -6,24 +6,24 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
 use crate::producer::{Producer, ReadBeforeDrop};
 
-/// What a store of ours holds.
+/// The data of a store that this crate creates.
 pub(crate) struct Host {
     pub(crate) wasi: WasiP1Ctx,
     pub(crate) trace: TraceSlot,
 }
 
-/// What lies in a store's data: nothing, unless something is recorded in that store.
+/// A slot in a store's data for the recording. Empty unless a recording is on.
 #[derive(Debug, Default)]
 pub struct TraceSlot {
-    /// With the address of the data of its store.
+    /// The producer, with the address of its store's data.
     producer: Option<(usize, Producer)>,
 }
 
 impl TraceSlot {
-    /// The producer, for hooks that are called in the store whose data lies at `store`.
+    /// The producer, for hooks called in the store whose data is at address `store`.
     ///
-    /// A host may move this elsewhere: to another store, or behind the end of the recording, where the memory that the
-    /// producer knows is gone. There it is none.
+    /// A host may move the slot to another store, or keep it after the recording, when the buffer's memory is gone.
+    /// Then this returns no producer.
     #[inline]
     fn producer(&mut self, store: usize) -> wasmtime::Result<Option<&mut Producer>> {
         match &mut self.producer {
@@ -37,19 +37,19 @@ impl TraceSlot {
 }
 
 impl TraceSlot {
-    /// The producer of a store that nobody else has to do with.
+    /// The producer of a store that only this crate uses.
     pub(super) fn producer_of_run(&mut self) -> Option<&mut Producer> {
         self.producer.as_mut().map(|(_, producer)| producer)
     }
 }
 
-/// Where the data of a store lies: as long as a store is there, no other has its data there.
+/// The address of a store's data, which is unique while the store exists.
 fn address<T>(data: &T) -> usize {
     const { assert!(size_of::<T>() > 0, "a store without data has no place for a `TraceSlot`") };
     std::ptr::from_ref(data).addr()
 }
 
-/// The producer of the store that calls, while something is recorded there.
+/// The producer of the calling store, if a recording is on.
 #[inline]
 pub(super) fn producer<'c, T>(
     caller: &'c mut Caller<'_, T>,
@@ -60,7 +60,7 @@ pub(super) fn producer<'c, T>(
     trace(data).producer(store)
 }
 
-/// From here on, until what is returned is dropped, hooks in that store are heard by `producer`.
+/// Starts recording in that store with `producer`, until the returned guard is dropped.
 pub(super) fn begin<T>(
     store: &mut StoreContextMut<'_, T>,
     trace: impl Fn(&mut T) -> &mut TraceSlot,
@@ -70,14 +70,14 @@ pub(super) fn begin<T>(
     let at = address(data);
     let trace = trace(data);
     if trace.producer.as_ref().is_some_and(|(of, producer)| *of == at && producer.is_heard()) {
-        return Err(Error::new(ErrorKind::Run, "this store is being recorded already"));
+        return Err(Error::new(ErrorKind::Run, "this store is already being recorded"));
     }
     let until_read = producer.read_before_drop();
     trace.producer = Some((at, producer));
     Ok(until_read)
 }
 
-/// What the guest has written and not handed over is handed over.
+/// Hands over the events that the guest has written so far.
 pub(super) fn end<T>(store: &mut StoreContextMut<'_, T>, trace: impl Fn(&mut T) -> &mut TraceSlot) {
     let data = store.data_mut();
     let at = address(data);

@@ -1,43 +1,44 @@
-//! Which calls an exception has crossed, once the function that caught it says that it goes on.
+//! Determining the calls that an exception has unwound, once the function that caught it continues.
 //!
-//! Functions that catch are numbered as they are called, by the guest and here alike (see [`wasmtrace_abi::buffer`]). When one of
-//! them has caught, all calls above it are gone. So from the first of them on the open calls are followed; in a module that
-//! catches nothing, and below the outermost call that does, there is nothing to follow.
+//! Calls of functions that catch are numbered in the same way by the guest and here (see [`wasmtrace_abi::buffer`]).
+//! After a catch, all calls above the catching one are gone. Open calls are therefore tracked from the outermost
+//! catching call on. Modules that catch nothing need no tracking.
 
 use wasmtrace_abi::buffer::NOBODY;
 use wasmtrace_abi::hook::ProbeId;
 
-/// The guest's numbers are known modulo this.
+/// The guest's call numbers are modulo this.
 const NUMBERS: u64 = 1 << 29;
 
-/// Calls inside of so many are not followed, here as in [`wasmtrace_trace::span_builder`].
+/// Maximum number of tracked calls, as in [`wasmtrace_trace::span_builder`].
 const MOST_OPEN: usize = 1 << 20;
 
-/// The open calls, as far as an exception may cross them.
+/// The open calls that an exception may unwind.
 #[derive(Debug, Default)]
 pub(super) struct Unwinder {
-    /// Calls, from the outermost that matters on.
+    /// Open calls, from the outermost catching one on.
     open: Vec<ProbeId>,
-    /// How many calls are open inside of those.
+    /// Number of open calls within those that are not tracked.
     beyond: u64,
-    /// Calls of functions that catch, outermost first.
+    /// Open calls of functions that catch, outermost first.
     catching: Vec<Catching>,
-    /// How many of those there were.
+    /// Number of calls of functions that catch so far.
     count: u64,
 }
 
-/// A call of a function that catches; or, if the function is not hooked, one or more after each other out of the same call.
+/// A call of a function that catches, or, for functions that are not hooked, one or more successive calls from the same
+/// caller.
 #[derive(Debug, Clone, Copy)]
 struct Catching {
-    /// The number of the first.
+    /// The number of the first call.
     number: u64,
-    /// How many calls stay open when it has caught an exception: with itself, if it is hooked.
+    /// Number of calls that stay open after it catches an exception, including itself if it is hooked.
     stay: u64,
     hooked: bool,
 }
 
 impl Unwinder {
-    /// Whether calls have to be told.
+    /// Whether calls have to be reported to this.
     #[inline]
     pub(super) fn follow(&self) -> bool {
         !self.catching.is_empty()
@@ -57,7 +58,7 @@ impl Unwinder {
         }
     }
 
-    /// A function that catches is entered; [`NOBODY`] is one that is not hooked.
+    /// A function that catches is entered; [`NOBODY`] if it is not hooked.
     pub(super) fn catching(&mut self, id: ProbeId) {
         self.count += 1;
         let hooked = id != NOBODY;
@@ -65,8 +66,8 @@ impl Unwinder {
             self.push(id);
         }
         let stay = self.depth();
-        // One that is not hooked does not say when it is left. All of them leave the same calls open, and the numbers of those
-        // that are gone do not come again.
+        // A function that is not hooked does not report its exit. All such calls leave the same calls open, and numbers
+        // are not reused.
         match self.catching.last() {
             Some(last) if !hooked && !last.hooked && last.stay == stay => {}
             _ if self.catching.len() >= MOST_OPEN => {}
@@ -82,8 +83,8 @@ impl Unwinder {
         if self.beyond > 0 {
             self.beyond -= 1;
         } else {
-            // Calls above it were not left, and will not be: a host has caught what they threw, or they trapped. If it is none of
-            // these, it is one below all of them.
+            // Calls above it will not be left: a host caught their exception, or they trapped. If it is none of the
+            // tracked calls, it is below all of them.
             match self.open.iter().rposition(|open| *open == id) {
                 Some(at) => self.open.truncate(at),
                 None => {
@@ -95,7 +96,7 @@ impl Unwinder {
         self.forget_those_that_are_gone();
     }
 
-    /// How many calls are open.
+    /// Number of open calls.
     fn depth(&self) -> u64 {
         self.open.len() as u64 + self.beyond
     }
@@ -107,9 +108,10 @@ impl Unwinder {
         }
     }
 
-    /// The call of that number goes on. Tells the calls that are gone, innermost first. False if there is no such call.
+    /// The call with that number continues after a catch. Reports the calls that are gone, innermost first. Returns
+    /// false if there is no such call.
     pub(super) fn caught(&mut self, number: u32, mut crossed: impl FnMut(ProbeId)) -> bool {
-        // Of so many there may be some that were not noted.
+        // Beyond the limit, some calls are not tracked.
         let Some(stay) = self.stay_with(number) else { return self.catching.len() >= MOST_OPEN };
         let gone = self.depth().saturating_sub(stay);
         let (unfollowed, followed) = (gone.min(self.beyond), gone.saturating_sub(self.beyond));
@@ -121,10 +123,10 @@ impl Unwinder {
         true
     }
 
-    /// How many calls stay open when the call of that number goes on.
+    /// Number of calls that stay open when the call with that number continues.
     fn stay_with(&self, number: u32) -> Option<u64> {
         let latest = self.count.checked_sub(self.count.wrapping_sub(u64::from(number)) % NUMBERS)?;
-        // The same number comes round again after five hundred million calls. Numbers ascend, so each is found by halves.
+        // Numbers wrap after 2^29 calls. They ascend, so a binary search finds each.
         let last_not_after = |number: u64| {
             let behind = self.catching.partition_point(|one| one.number <= number);
             self.catching[..behind].last()
@@ -132,7 +134,7 @@ impl Unwinder {
         let rounds = || std::iter::successors(Some(latest), |number| number.checked_sub(NUMBERS));
         let exact = |number: u64| last_not_after(number).filter(|one| one.hooked && one.number == number);
         let among = |number: u64| last_not_after(number).filter(|one| !one.hooked);
-        // A call that says exactly that comes before others.
+        // An exact match takes precedence.
         rounds().find_map(exact).or_else(|| rounds().find_map(among)).map(|one| one.stay)
     }
 }

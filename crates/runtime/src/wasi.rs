@@ -1,4 +1,4 @@
-//! WASI preview 1 as the guest sees it: wasmtime's, but for `proc_exit`.
+//! WASI preview 1 for the guest: wasmtime's implementation, except for `proc_exit`.
 
 use wasmtime::Linker;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
@@ -20,26 +20,26 @@ impl std::fmt::Display for ProcExit {
 
 impl std::error::Error for ProcExit {}
 
-/// What the guest wrote, where that is captured.
+/// Captured output of the guest.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Captured {
     pub(super) stdout: Option<MemoryOutputPipe>,
     pub(super) stderr: Option<MemoryOutputPipe>,
 }
 
-/// Captured output is bounded: what a guest writes past this is refused to it.
+/// Maximum size of captured output in bytes. Further writes of the guest fail.
 const MAX_CAPTURED: usize = 256 << 20;
 
 pub(super) fn context(config: &Config) -> Result<(WasiP1Ctx, Captured)> {
     let mut builder = WasiCtxBuilder::new();
-    // Blocking calls run on the guest's own thread: no hop to a pool for each write.
+    // Blocking calls run on the guest's thread, without a thread pool.
     builder.allow_blocking_current_thread(true);
     builder.arg(&config.program).args(&config.args);
     if config.inherit_env {
-        // A variable that is not UTF-8 cannot be given to a guest; the others still are.
+        // Variables that are not UTF-8 cannot be passed to a guest; the others are.
         for (name, value) in std::env::vars_os() {
             if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
-                // Of two by one name a guest would see the first.
+                // If a name occurs twice, a guest would see the first.
                 && config.env.iter().all(|(given, _)| given != name)
             {
                 builder.env(name, value);
@@ -76,7 +76,8 @@ pub(super) fn context(config: &Config) -> Result<(WasiP1Ctx, Captured)> {
     Ok((builder.build_p1(), captured))
 }
 
-/// wasmtime-wasi refuses exit codes of 126 and above; a shell and a native program do not, so `proc_exit` is ours.
+/// Defines WASI in the linker. `proc_exit` is implemented here: wasmtime-wasi rejects exit codes from 126 on, which
+/// shells and native programs allow.
 pub(super) fn add_to_linker<T: Send + 'static>(
     linker: &mut Linker<T>,
     context: impl Fn(&mut T) -> &mut WasiP1Ctx + Copy + Send + Sync + 'static,

@@ -1,115 +1,116 @@
-//! What a guest recorded, in order, in the form in which it is cheapest to take: a run of words with marks among them.
+//! Recorded events in a form that is cheap to consume: a sequence of words, with marks between them.
 //!
-//! A word says that a function was entered or left ([`wasmtrace_abi::buffer::word`]), and nothing of when. What is known of
-//! time stands in marks: a [`Stamp`] wherever the guest called the host, a [`Sample`] wherever it was interrupted to see
-//! what it does. From words and stamps [`super::time_model`] estimates when each event happened; a call tree needs no such
-//! times and takes its shares from samples ([`super::calltree`]).
+//! A word says that a function was entered or left (see [`wasmtrace_abi::buffer::word`]), without a time. Marks carry
+//! the times: a [`Stamp`] for each call of the host, and a [`Sample`] for each interrupt of the guest.
+//! [`super::time_model`] estimates the time of each event from words and stamps. A call tree does not need these times;
+//! it distributes time by samples (see [`super::calltree`]).
 
 use crate::event::{Event, EventKind};
 use wasmtrace_abi::buffer::{Kind, is_leaf, meaning, word};
 use wasmtrace_abi::hook::ProbeId;
 
-/// Enters and exits, with marks among them.
+/// A batch of recorded events: function entries and exits as words, with marks between them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
-    /// Events of the kinds [`Kind::Enter`], [`Kind::Exit`] and [`Kind::Leaf`], which is both.
+    /// Event words of the kinds [`Kind::Enter`], [`Kind::Exit`] and [`Kind::Leaf`]; the last is an entry and an exit.
     pub words: Vec<u32>,
-    /// Ascending by [`Mark::at`]; marks at the same place are in the order in which they happened.
+    /// Marks by ascending [`Mark::at`]. Marks at the same position are in the order in which they happened.
     pub marks: Vec<Mark>,
 }
 
-/// Something between two words.
+/// A mark between two words of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mark {
-    /// How many words of the batch come before it.
+    /// Number of words of the batch that precede the mark.
     pub at: usize,
-    /// What it is.
+    /// The contents of the mark.
     pub kind: MarkKind,
 }
 
-/// What stands between two words.
+/// The contents of a [`Mark`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum MarkKind {
     /// The guest called the host.
     Stamp(Stamp),
-    /// The guest was interrupted.
+    /// The guest was interrupted for a sample.
     Sample(Sample),
-    /// An event that is no word: one with a time of its own, or one that few programs have.
+    /// An event that has no word: it has its own time, or its kind is rare.
     Event(Event),
 }
 
-/// A call of the host: two moments that are known exactly.
+/// A call of the host, of which begin and end are known exactly. All times are nanoseconds since the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
-    /// When the events before it had happened: some time before `called`, if the guest was idle. In nanoseconds since the
-    /// run began, as all of these.
+    /// The time by which the events before the stamp had happened. Earlier than `called` if the guest was idle in
+    /// between.
     pub over: u64,
-    /// When the guest called.
+    /// The time at which the guest called the host.
     pub called: u64,
-    /// When it went on. In between it stood still.
+    /// The time at which the guest continued. It was stopped in between.
     pub returned: u64,
-    /// Nanoseconds in which the host worked for the guest: 0 if it only took what was recorded.
+    /// Nanoseconds of host work for the guest; 0 if the host only consumed events.
     pub host: u64,
-    /// Whether the next event happened as soon as the guest went on.
+    /// Whether the next event happened immediately after the guest continued.
     pub before_event: bool,
 }
 
-/// The guest was interrupted at a random moment, outside of the host.
+/// A sample: the guest was interrupted at a random moment outside of the host.
 ///
-/// Where there are no hooks, calls of the host come so too, with their paths.
+/// Without hooks, calls of the host are samples too, with their call paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
-    /// Nanoseconds that it stands for: the mean time between samples when it was taken; in [`Place::Host`] those that it took.
+    /// Nanoseconds that the sample represents: the mean interval between samples at that time. For [`Place::Host`], the
+    /// duration of the call.
     pub weight: u64,
-    /// Nanoseconds that the guest stood still for it, about.
+    /// Approximate nanoseconds for which the sample stopped the guest.
     pub cost: u64,
-    /// Where the guest was.
+    /// The place in the code at which the guest was.
     pub place: Place,
-    /// The calls that were open, outermost first, with the one that it was in: where there are no hooks that tell.
+    /// The open calls including the current one, outermost first. Only set for runs without hooks.
     pub path: Option<Box<[ProbeId]>>,
 }
 
-/// Where in the code a guest was.
+/// The place in the code at which a sample was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
-    /// In code that was inserted: time that the program does not take without hooks.
+    /// In injected code. The program does not spend this time without hooks.
     Hook,
-    /// In this function. `offset` is that of the instruction, or of one near by, in the binary that was run, where the engine
-    /// knows it.
+    /// In this function.
     Function {
         /// The function.
         id: ProbeId,
-        /// Bytes from the beginning of the module.
+        /// Offset of the instruction in the module that ran, or of one nearby, in bytes. `None` if the engine does not
+        /// know it.
         offset: Option<u32>,
     },
     /// In code of the engine that works for the innermost call.
     Engine,
-    /// Nobody interrupted the guest: another thread looked how far it had come. So it was in the innermost call then, or in what that
-    /// has called since, or in its hooks: such samples favour callers.
+    /// Estimated by another thread from the guest's progress, without an interrupt. The guest was in the innermost call
+    /// at that time, in a later callee, or in hooks, so these samples favour callers.
     Seen,
-    /// In a call of the host that the innermost call made: no sample, but what was measured.
+    /// In a call of the host by the innermost call. The duration is measured, not sampled.
     Host,
 }
 
 impl Batch {
-    /// Empties it; its memory is kept.
+    /// Removes all words and marks, and keeps the memory.
     pub fn clear(&mut self) {
         self.words.clear();
         self.marks.clear();
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the batch has no words and no marks.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty() && self.marks.is_empty()
     }
 
-    /// How many events there are in it.
+    /// Number of events in the batch.
     pub fn events(&self) -> u64 {
         let marks = self.marks.iter().filter(|mark| matches!(mark.kind, MarkKind::Event(_)));
         events_of(&self.words) + marks.count() as u64
     }
 
-    /// The latest time that is known in it, in nanoseconds; 0 if none is.
+    /// The latest known time in the batch, in nanoseconds; 0 if none is known.
     pub fn last(&self) -> u64 {
         let times = self.marks.iter().rev().filter_map(|mark| match &mark.kind {
             MarkKind::Stamp(stamp) => Some(stamp.over),
@@ -119,24 +120,24 @@ impl Batch {
         times.take(1).max().unwrap_or(0)
     }
 
-    /// Appends a mark behind all that there is.
+    /// Appends a mark after all words.
     pub fn mark(&mut self, kind: MarkKind) {
         self.marks.push(Mark { at: self.words.len(), kind });
     }
 
-    /// Appends an event with its time.
+    /// Appends an event with its own time.
     pub fn event(&mut self, event: Event) {
         self.mark(MarkKind::Event(event));
     }
 }
 
-/// How many events words say.
+/// Number of events that the words stand for.
 #[inline]
 pub fn events_of(words: &[u32]) -> u64 {
     words.len() as u64 + u64::from(words.iter().map(|word| u32::from(is_leaf(*word))).sum::<u32>())
 }
 
-/// What a word says: an event, or of [`Kind::Leaf`] two. No hook writes one that says anything else.
+/// Decodes a word into one event, or two for [`Kind::Leaf`]. The word must be of a kind that a hook writes.
 pub fn said(word: u32) -> (EventKind, Option<EventKind>) {
     match meaning(word) {
         (id, Kind::Enter | Kind::Catching) => (EventKind::Enter(id), None),
@@ -145,7 +146,7 @@ pub fn said(word: u32) -> (EventKind, Option<EventKind>) {
     }
 }
 
-/// The words of one event each that say what this one does.
+/// Splits a word into words of one event each.
 pub fn apart(written: u32) -> (u32, Option<u32>) {
     match meaning(written) {
         (id, Kind::Leaf) => (word(id, Kind::Enter), Some(word(id, Kind::Exit))),
@@ -153,7 +154,7 @@ pub fn apart(written: u32) -> (u32, Option<u32>) {
     }
 }
 
-/// The word for an event, if there is one.
+/// Encodes an event as a word. `None` if it has no word.
 pub fn word_of(kind: &EventKind) -> Option<u32> {
     match kind {
         EventKind::Enter(id) => Some(word(*id, Kind::Enter)),

@@ -1,21 +1,21 @@
-//! Batches → a call tree whose times are worth believing.
+//! Builds a call tree from batches, with reliable times.
 //!
-//! Events say how often and in which order; samples say where the time went; calls of the host are measured. A run begins
-//! with events that have times, by which a tree of a millisecond is better than by the ten samples that it has. After
-//! [`TIMED_NANOS`] or [`TIMED_EVENTS`] it goes on without: words are counted without times, and from then on all
-//! time is that of samples. If there are no samples (not on this system, not by this host), all events have times.
+//! Events give the number and the order of calls, samples give the distribution of time, and host calls are measured.
+//! Event times are used at the beginning of a run: for a run of a millisecond they are more precise than its ten
+//! samples. After [`TIMED_NANOS`] or [`TIMED_EVENTS`], words are counted without times, and all further time comes from
+//! samples. If there are no samples (because of the system or the host), all events get times.
 //!
-//! # What a node's time is
-//! The same for self time and total, since each is a sum over the same tree:
+//! # Times of a node
+//! Self time and total are computed in the same way, since both are sums over the same tree:
 //!
 //! ```text
 //! host + [ λ · spans/Σspans + (1−λ) · samples/Σsamples ] · T₁  +  samples/Σsamples · T₂
 //! ```
 //!
-//! *T₁* is the time for which the guest itself ran while events had times, *T₂* what came after; of both, the part that
-//! samples found in inserted code is taken off. *λ* is [`PRIOR`]/([`PRIOR`] + samples): what steps take on average counts
-//! like so many samples, so it decides where there are few and is forgotten where there are many (an estimate "shrunk"
-//! towards a prior). With a thousand samples of a time of a quarter, the standard error is 1.4 % of the whole; that is
+//! *T₁* is the time for which the guest itself ran while events had times, *T₂* the time after that. The part that
+//! samples found in injected code is subtracted from both. *λ* is [`PRIOR`]/([`PRIOR`] + samples): span durations count
+//! like that many samples, so they dominate if there are few samples and become irrelevant if there are many (a
+//! shrinkage estimate). With 1,000 samples, a row with 25 % of the time has a standard error of 1.4 points; see
 //! [`Accuracy::error`].
 
 use super::batch::{Batch, MarkKind, Place, Sample, Stamp, said};
@@ -25,50 +25,51 @@ use super::time_model::{Step, TimeModel};
 use crate::event::RunOutcome;
 use crate::event::{Event, EventKind};
 
-/// For so many nanoseconds all events have times.
+/// Events get times during the first so many nanoseconds of a run.
 pub const TIMED_NANOS: u64 = 50_000_000;
 
-/// The same, in events: by then each kind of step that matters has been measured.
+/// Events get times for at most so many events. By then, each relevant kind of step has been measured.
 pub const TIMED_EVENTS: u64 = 500_000;
 
-/// Fewer samples than this by then, and there will be none that are worth going on with.
+/// Minimum number of samples at that point; with fewer, all events keep getting times.
 const LEAST_SAMPLES: u64 = 16;
 
-/// What the durations of spans count for at the least where nobody interrupted the guest: one is as far off as the other.
+/// Minimum weight of span durations if no sample interrupted the guest: both sources are then equally imprecise.
 const LEAST_PRIOR_SEEN: f64 = 0.5;
 
-/// What the durations of spans count for, in samples: a choice. They put some 20 % of the time of call-heavy programs on wrong
-/// functions (`docs/times.md`), and about as much is wrong with so many samples.
+/// Weight of span durations, as a number of samples. Durations alone attribute about 20 % of the time of call-heavy
+/// programs to the wrong functions (`docs/times.md`); this many samples have about the same error.
 pub const PRIOR: f64 = 100.0;
 
-/// Hooks take so many times the time of the samples in them: the processor waits for what they load and store while it is
-/// counted as being at the guest's instructions behind them, and their locals push the guest's out of registers. Measured on
-/// three programs as the time with hooks less that without (`docs/times.md`); which function that was is not known, and
-/// compensating for it by function made shares worse.
+/// Ratio of the time that hooks take to the time that samples find in them. Samples miss the memory latency that shows
+/// at later instructions, and the registers that hooks displace. Measured on three programs as the time with hooks
+/// minus the time without (`docs/times.md`). The cost by function is not known, and compensating for it made shares
+/// worse.
 const HOOKS_TAKE: f64 = 2.7;
 
-/// Where more than this is in hooks and in samples, how long the run takes without them is not said.
+/// If hooks take more than this share of the samples, the duration without hooks is not reported.
 const MOST_TOLD: f64 = 0.6;
 
-/// No more than this is taken off.
+/// Maximum share of the time that is deducted for hooks.
 const MOST_IN_HOOKS: f64 = 0.9;
 
-/// Builds a call tree.
+/// Builds a call tree from batches.
 #[derive(Debug, Default)]
 pub struct CallTree {
     fold: SpanBuilder,
     profile: Profile,
     time_model: TimeModel,
-    /// Whether events still have times.
+    /// Whether events still get times.
     timing: Timing,
     events: u64,
-    /// Of the stack of the fold: up to where it is that of the profile, and how many calls it has not been told of.
+    /// Number of open spans at the bottom of the span builder's stack that the profile agrees with, and the number of
+    /// calls that the builder has not seen.
     low: usize,
     unsaid: u64,
-    /// When the guest last went on.
+    /// Time at which the guest last continued.
     since: Option<u64>,
     parts: [Part; 2],
-    /// Nanoseconds in the host, and of those that belong to no open call; in which it took what was recorded.
+    /// Nanoseconds in the host; the part of them outside of every open call; nanoseconds for consuming events.
     host: u64,
     pauses: u64,
     accuracy: Accuracy,
@@ -81,66 +82,66 @@ enum Timing {
     None,
 }
 
-/// What was measured while events had times, or since.
+/// Measurements of one part of the run: while events had times, or after that.
 #[derive(Debug, Clone, Copy, Default)]
 struct Part {
     /// Nanoseconds for which the guest itself ran.
     guest: u64,
-    /// Samples outside of inserted code; their weight, and that of the ones inside.
+    /// Number of samples outside of injected code, their weight, and the weight of those inside of it.
     samples: u64,
     weight: u64,
     hooks: u64,
-    /// Nanoseconds that sampling took from the guest.
+    /// Nanoseconds that sampling cost the guest.
     cost: u64,
-    /// Weight of the samples since the last stamp: so long the guest has run since, if no stamp follows.
+    /// Weight of the samples since the last stamp. The guest has run for about this time if no stamp follows.
     since_stamp: u64,
 }
 
 impl Part {
-    /// The guest was interrupted.
+    /// Adds a sample.
     fn took(&mut self, sample: &Sample) {
         self.cost = self.cost.saturating_add(sample.cost);
         self.since_stamp = self.since_stamp.saturating_add(sample.weight);
     }
 }
 
-/// What the times of a tree are worth.
+/// The accuracy of the times of a call tree.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Accuracy {
-    /// How many samples they are made of; none: the durations of spans alone.
+    /// Number of samples that the times are made of. 0 if the times come from span durations only.
     pub samples: u64,
-    /// How many of them were not taken, but seen by another thread ([`Place::Seen`]).
+    /// Number of samples that were observed by another thread instead of taken by an interrupt ([`Place::Seen`]).
     pub seen: u64,
-    /// How many more were taken in inserted code, and are in no function's time.
+    /// Number of further samples in injected code, which belong to no function.
     pub in_hooks: u64,
-    /// Samples that were lost, since there was no room for them.
+    /// Number of samples that were lost because a buffer was full.
     pub lost: u64,
-    /// Nanoseconds that the run takes without hooks: an estimate, where there are samples.
+    /// Estimated duration of the run without hooks, in nanoseconds. `None` without samples.
     pub without_hooks: Option<u64>,
-    /// Nanoseconds in the host, which are measured.
+    /// Measured nanoseconds in the host.
     pub host: u64,
 }
 
 impl Accuracy {
-    /// Of a row with that share of the time, by how much the share may be off: twice the standard error of a share of so many
-    /// samples, so that nineteen in twenty are closer.
+    /// Estimated error of a row that has this share of the time: twice the standard error of a share of so many
+    /// samples. 19 of 20 rows are closer than this.
     pub fn error(&self, share: f64) -> f64 {
         2.0 * (share * (1.0 - share) / (self.samples.max(1) as f64)).sqrt()
     }
 }
 
 impl CallTree {
-    /// An empty tree.
+    /// Creates an empty tree.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One for which no event has a time: all times are those of samples.
+    /// Creates a tree for batches without event times: all times come from samples.
     pub fn counting() -> Self {
         CallTree { timing: Timing::None, ..Self::default() }
     }
 
-    /// Takes a batch, and tells of each span that it opens and closes: every event is given its time.
+    /// Adds a batch and calls `tell` for each span that it opens or closes. All events get times.
     #[inline]
     pub fn spans(&mut self, batch: &Batch, mut tell: impl FnMut(&Change<'_>)) {
         let CallTree { fold, profile, time_model, parts, since, host, pauses, accuracy, .. } = self;
@@ -161,16 +162,16 @@ impl CallTree {
         self.events += batch.events();
     }
 
-    /// Takes a batch for the tree alone.
+    /// Adds a batch to the tree, without reporting spans.
     pub fn batch(&mut self, batch: &Batch) {
         if self.timing == Timing::Every {
-            // Samples are in the tree by themselves.
+            // Samples go into the tree directly, so they need not correct the time model.
             self.time_model.fits(false);
             self.spans(batch, |_| {});
             let enough = self.events > TIMED_EVENTS || self.since.is_some_and(|at| at > TIMED_NANOS);
             if enough && self.parts[0].samples + self.accuracy.in_hooks >= LEAST_SAMPLES + self.accuracy.seen {
                 self.timing = Timing::None;
-                // What is open has its time until here from the events, too.
+                // Open spans keep the time that events have given them so far.
                 let taken = self.fold.restart(self.since.unwrap_or(0));
                 self.profile.credit(&taken);
                 self.low = self.profile.depth();
@@ -198,7 +199,7 @@ impl CallTree {
         self.events += batch.events();
     }
 
-    /// Enters and exits without times.
+    /// Adds entries and exits without times.
     fn words(&mut self, mut words: &[u32]) {
         while !words.is_empty() {
             let taken = match self.fold.has_anomalies() {
@@ -219,7 +220,7 @@ impl CallTree {
         }
     }
 
-    /// An event that is not plain, at the time at which times ended.
+    /// Adds any other event at the time at which event times ended.
     fn slowly(&mut self, kind: EventKind) {
         self.catch_up();
         let (fold, profile) = (&mut self.fold, &mut self.profile);
@@ -234,7 +235,7 @@ impl CallTree {
         }
     }
 
-    /// Ends the run after `duration` nanoseconds, or with its last event, and settles all times.
+    /// Ends the run after `duration` nanoseconds, or at its last event if that is later, and computes all times.
     pub fn finish(&mut self, ending: &RunOutcome, duration: u64, mut tell: impl FnMut(&Change<'_>)) {
         let end = match self.timing {
             Timing::Every => duration.max(self.fold.last()),
@@ -251,14 +252,14 @@ impl CallTree {
         self.settle(duration);
     }
 
-    /// Makes times out of what was measured.
+    /// Computes the times of all nodes from the measurements.
     fn settle(&mut self, duration: u64) {
         let parts = self.parts.map(|part| Part { guest: part.guest.saturating_add(part.since_stamp), ..part });
         let [before, since] = parts;
         self.accuracy.samples = before.samples + since.samples;
         self.accuracy.host = self.host;
         if self.accuracy.samples + self.accuracy.in_hooks == 0 {
-            // What spans took is all that is known, but for calls of the host where there are no spans.
+            // Without samples, span durations are the only source, apart from host calls outside of spans.
             return self.interpolate([1.0, 0.0, 0.0]);
         }
         let all = Part {
@@ -269,7 +270,7 @@ impl CallTree {
             cost: before.cost.saturating_add(since.cost),
             since_stamp: 0,
         };
-        // Each part by its own samples, if they are enough to say.
+        // Each part uses its own samples if there are enough.
         let own = |part: Part| {
             let part = if part.samples >= LEAST_SAMPLES { part } else { all };
             let in_hooks = part.hooks as f64 / (part.weight + part.hooks).max(1) as f64;
@@ -278,7 +279,7 @@ impl CallTree {
         let ran = |part: Part| part.guest.saturating_sub(part.cost) as f64;
         let guest = [ran(before) * own(before), ran(since) * own(since)];
         let in_hooks = all.guest as f64 - guest[0] - guest[1];
-        // Of a run that is mostly hooks, what is left is not known well enough.
+        // If a run is mostly hooks, the rest is too imprecise to report.
         let is_known = self.accuracy.seen == 0 && in_hooks <= MOST_TOLD * all.guest as f64;
         self.accuracy.without_hooks =
             is_known.then_some(duration.saturating_sub(self.pauses).saturating_sub(in_hooks as u64));
@@ -291,7 +292,7 @@ impl CallTree {
             prior = 0.0;
         }
         let rate = |nanos: f64, by: f64| if by >= 1.0 { nanos / by } else { 0.0 };
-        // What no sample speaks of is shared out like the rest.
+        // Time without samples is distributed like the rest.
         let rest = if since.weight == 0 { guest[1] } else { 0.0 };
         self.interpolate([
             rate((guest[0] + rest) * prior, in_spans),
@@ -300,13 +301,13 @@ impl CallTree {
         ]);
     }
 
-    /// Gives each node its times: so much of what its spans took, and of what its samples weigh.
+    /// Computes the times of each node as a weighted sum of its span durations and its samples.
     fn interpolate(&mut self, rates: [f64; 3]) {
         let sampled = self.accuracy.samples > 0;
         self.profile.settle(|node, measured| {
             let time = |spans: u64, of: fn(Times) -> u64| {
-                // Times of events are in ticks: so this may be less than nothing by a few of them, and is left so, or times would
-                // not add up.
+                // Event times are in ticks, so this can be slightly negative. It stays so, because otherwise times
+                // would not add up.
                 let spans = (spans as f64 - of(measured.host_in_spans) as f64) * rates[0];
                 let [before, since] = measured.sampled.map(|sampled| of(sampled) as f64);
                 let known = of(measured.host) as f64 + before * rates[1] + since * rates[2];
@@ -318,44 +319,44 @@ impl CallTree {
         });
     }
 
-    /// The tree.
+    /// The call tree.
     pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
-    /// The same, to be changed.
+    /// The call tree, mutably.
     pub fn profile_mut(&mut self) -> &mut Profile {
         &mut self.profile
     }
 
-    /// What was not as it should be.
+    /// The anomalies found so far.
     pub fn irregular(&self) -> &Anomalies {
         self.fold.irregular()
     }
 
-    /// The time of the last event that has one, or of the end.
+    /// Time of the last event that has one, or of the end of the run, in nanoseconds.
     pub fn last(&self) -> u64 {
         self.fold.last()
     }
 
-    /// How long the run has taken, as far as that is known: to the last stamp, and by the samples since.
+    /// Duration of the run so far, in nanoseconds: up to the last stamp, plus the weight of later samples.
     pub fn elapsed(&self) -> u64 {
         let since_stamp = self.parts.iter().map(|part| part.since_stamp).fold(0, u64::saturating_add);
         self.fold.last().max(self.since.unwrap_or(0).saturating_add(since_stamp))
     }
 
-    /// What its times are worth, once it is finished.
+    /// The accuracy of the times. Only complete after [`CallTree::finish`].
     pub fn accuracy(&self) -> Accuracy {
         self.accuracy
     }
 
-    /// Samples were lost.
+    /// Adds a number of lost samples.
     pub fn lost(&mut self, samples: u64) {
         self.accuracy.lost += samples;
     }
 }
 
-/// A stamp: how long the guest ran before it, and what it waited for.
+/// Adds a stamp: how long the guest ran before it, and for how long it was stopped.
 fn stamped(
     parts: &mut [Part; 2],
     number: usize,
@@ -373,7 +374,7 @@ fn stamped(
     *host = host.saturating_add(stamp.host);
     match stamp.host {
         0 => *pauses = pauses.saturating_add(stood_still),
-        // Several calls of the host, with the guest's own time in between.
+        // Several host calls, with guest time between them.
         host => part.guest = part.guest.saturating_add(stood_still.saturating_sub(host)),
     }
 }
@@ -403,7 +404,7 @@ fn sampled(profile: &mut Profile, part: &mut Part, accuracy: &mut Accuracy, samp
         Some(path) => profile.measure_path(path.iter().copied(), true, sample.weight, |m| &mut m.sampled[number]),
         None => profile.measure(function, true, sample.weight, |m| &mut m.sampled[number]),
     };
-    // Outside of every hooked function: nobody's time, but time.
+    // Outside of every hooked function: the time counts, but belongs to no node.
     part.weight = part.weight.saturating_add(sample.weight);
     part.samples += u64::from(placed);
 }

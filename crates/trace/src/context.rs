@@ -1,68 +1,68 @@
-//! Where a run stands in a distributed trace: W3C Trace Context, as it comes from the host and goes on to the guest.
+//! The place of a run in a distributed trace: W3C Trace Context, received from the host and passed to the guest.
 //!
-//! The run's own span is a child of the host's and has its trace id. The ids of all other spans follow from the run's, so
-//! a recording that holds a [`Context`] is the same spans wherever and whenever it is sent.
+//! The run's own span is a child of the host's span and has its trace id. All other span ids are derived from the run's
+//! id. A recording that contains a [`Context`] therefore gives the same spans each time it is sent.
 
 use std::fmt::Write;
 
-/// A span of somebody else, in which ours begin (<https://www.w3.org/TR/trace-context/>).
+/// The parent span of a run, created by another process (<https://www.w3.org/TR/trace-context/>).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parent {
-    /// The trace; not 0.
+    /// The trace id; not 0.
     pub trace: u128,
-    /// The span; not 0.
+    /// The span id; not 0.
     pub span: u64,
-    /// Bit 0: the trace is recorded by who asked.
+    /// Trace flags. Bit 0 is set if the caller records the trace.
     pub flags: u8,
 }
 
-/// The flag of those who want the trace.
+/// The trace flag of traces that are sampled.
 pub const SAMPLED: u8 = 1;
 
 impl Parent {
-    /// Reads a `traceparent`: `VERSION-TRACE-SPAN-FLAGS` in lower-case hex.
+    /// Parses a `traceparent`: `VERSION-TRACE-SPAN-FLAGS` in lower-case hex.
     ///
     /// # Errors
-    /// In a few words, what is wrong with it. It is to be ignored then, and a new trace begun.
+    /// A short description of the problem. The value must then be ignored and a new trace started.
     pub fn parse(text: &str) -> Result<Parent, &'static str> {
         let text = text.trim();
         let mut parts = text.split('-');
         let mut next = |digits: usize| {
             let part = parts.next().filter(|part| part.len() == digits).ok_or("it is not VERSION-TRACE-SPAN-FLAGS")?;
-            // `from_str_radix` would take capitals and a sign.
+            // `from_str_radix` would accept capitals and a sign.
             if !part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-                return Err("it has digits that are not lower-case hex");
+                return Err("it contains characters other than lower-case hex digits");
             }
-            u128::from_str_radix(part, 16).map_err(|_| "it has digits that are not lower-case hex")
+            u128::from_str_radix(part, 16).map_err(|_| "it contains characters other than lower-case hex digits")
         };
         let (version, trace, span, flags) = (next(2)?, next(32)?, next(16)?, next(2)?);
         match version {
-            0xff => return Err("its version is ff"),
-            // What a later version adds comes behind another dash.
-            0 if parts.next().is_some() => return Err("there is something behind its flags"),
+            0xff => return Err("its version ff is invalid"),
+            // Later versions may add fields after another dash.
+            0 if parts.next().is_some() => return Err("it has data after its flags"),
             _ => {}
         }
         if trace == 0 || span == 0 {
-            return Err("its trace or its span is all zeros");
+            return Err("its trace id or span id is all zeros");
         }
         Ok(Parent { trace, span: span as u64, flags: flags as u8 })
     }
 }
 
-/// A longer `tracestate` is not passed on.
+/// Maximum length of a `tracestate` that is passed on, in bytes.
 const LONGEST_STATE: usize = 512;
 
-/// A `tracestate` that can be passed on: printable, with keys and values, and not endless.
+/// Checks that a `tracestate` can be passed on: printable, a list of keys and values, within the limits.
 ///
 /// # Errors
-/// In a few words, what is wrong with it.
+/// A short description of the problem.
 pub fn state(text: &str) -> Result<String, &'static str> {
     let members = || text.split(',').map(str::trim).filter(|member| !member.is_empty());
     if text.len() > LONGEST_STATE || members().count() > 32 {
         return Err("it is longer than 512 characters or 32 entries");
     }
     if !text.bytes().all(|b| (b' '..=b'~').contains(&b)) || members().any(|m| m.find('=').is_none_or(|at| at == 0)) {
-        return Err("it is no list of KEY=VALUE");
+        return Err("it is not a list of KEY=VALUE");
     }
     Ok(members().collect::<Vec<_>>().join(","))
 }
@@ -70,23 +70,24 @@ pub fn state(text: &str) -> Result<String, &'static str> {
 /// The identity of a run in a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
-    /// The trace; not 0.
+    /// The trace id; not 0.
     pub trace: u128,
-    /// The run's own span; not 0.
+    /// The id of the run's own span; not 0.
     pub run: u64,
-    /// The span of the host that it is in.
+    /// The id of the parent span, if the host has one.
     pub parent: Option<u64>,
-    /// Trace flags, as they go on.
+    /// Trace flags to pass on.
     pub flags: u8,
-    /// The `tracestate`, as it goes on; may be empty.
+    /// The `tracestate` to pass on; may be empty.
     pub state: String,
 }
 
 impl Context {
-    /// A run in a span of the host, or with a trace of its own. `random` is where new ids come from.
+    /// Creates the context of a new run: within `parent`, or with a trace id of its own. New ids are made from
+    /// `random`.
     pub fn begin(parent: Option<&Parent>, state: String, random: [u8; 24]) -> Context {
         let (trace, run) = random.split_at(16);
-        // All zeros is the one invalid id.
+        // Zero is the only invalid id.
         let run = u64::from_be_bytes(run.try_into().expect("8 bytes")).max(1);
         match parent {
             Some(parent) => Context { trace: parent.trace, run, parent: Some(parent.span), flags: parent.flags, state },
@@ -97,22 +98,22 @@ impl Context {
         }
     }
 
-    /// The id of the span with this number (see [`super::span_builder::Span::number`]); 0 is the run's own. No two numbers have
-    /// the same, and none is 0.
+    /// The id of the span with this number (see [`super::span_builder::Span::number`]). Number 0 is the run's own span.
+    /// Ids are distinct and not 0.
     pub fn span(&self, number: u64) -> u64 {
         match self.run ^ mix(number) {
-            // The id of a number that is never reached.
+            // Uses the id of a number that no span reaches.
             0 => self.run ^ mix(u64::MAX),
             id => id,
         }
     }
 
-    /// Whether the trace is wanted.
+    /// Whether the trace is sampled.
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }
 
-    /// The `traceparent` for whoever works inside of the run's span.
+    /// The `traceparent` for work within the run's span.
     pub fn traceparent(&self) -> String {
         let mut text = String::new();
         write!(text, "00-{:032x}-{:016x}-{:02x}", self.trace, self.run, self.flags).expect("writing to memory");

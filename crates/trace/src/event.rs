@@ -1,41 +1,41 @@
-//! What hooks and the manual API see, as a stream of events.
+//! Events from hooks and from the manual API.
 
 use wasmtrace_abi::hook::ProbeId;
 
-/// One thing that was seen.
+/// One event of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Nanoseconds since the run began, never less than in the event before.
+    /// Nanoseconds since the start of the run. Never decreases from event to event.
     pub at: u64,
-    /// What happened.
+    /// The kind of the event.
     pub kind: EventKind,
 }
 
-/// What happened.
+/// The kind of an [`Event`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum EventKind {
     /// A function is entered.
     Enter(ProbeId),
     /// A function is left.
     Exit(ProbeId),
-    /// The function that was entered last and is still open is left. (The first generation of hooks names none.)
+    /// The innermost open function is left. The first generation of hooks does not name it.
     ExitInnermost,
-    /// An exception crosses the function, which was entered last of all that are open: it is left without returning.
+    /// An exception unwinds the innermost open call of this function: the call ends without returning.
     Unwound(ProbeId),
-    /// That many calls of a function, somewhere since the last such event, were too short or too deep to be kept; what
-    /// they called is counted likewise. Totals stay exact.
+    /// So many calls of a function were dropped since the last such event: they were too short or too deep. Calls
+    /// within them are counted in the same way, so totals stay exact.
     Elided(ProbeId, u32),
-    /// The clock had stood still for that many nanoseconds when it was set next, at this event: what happened since the
-    /// event before may have happened at any time in between.
+    /// The clock was not updated for so many nanoseconds before this event. Events since the previous one may have
+    /// happened at any time in between.
     ClockGap(u64),
-    /// `memory.grow` is about to be executed with this many pages, whatever comes of it.
+    /// `memory.grow` is about to be executed with this number of pages. It may still fail.
     MemoryGrow(u32),
-    /// The guest's own code speaks. Boxed: these are few, and the others are many.
+    /// An event of the manual API. Boxed, because these are rare.
     Manual(Box<Manual>),
 }
 
 impl EventKind {
-    /// How many bytes of text it carries.
+    /// Length of the text in the event, in bytes.
     pub fn text_len(&self) -> usize {
         match self {
             EventKind::Manual(manual) => match &**manual {
@@ -49,24 +49,24 @@ impl EventKind {
     }
 }
 
-/// What the guest's own code says through the manual API.
+/// An event that the guest's own code reports through the manual API.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Manual {
-    /// Open a span of this name.
+    /// Opens a span with this name.
     SpanEnter(String),
-    /// Close the innermost manual span.
+    /// Closes the innermost manual span.
     SpanExit,
-    /// `key:value` pairs, joined by commas, for the innermost open span.
+    /// Tags of the innermost open span: `key:value` pairs, joined by commas.
     Tags(String),
     /// One line in the statsd format (`name:1|c`).
     Metric(String),
-    /// A line for the log.
+    /// A log line.
     Log(Level, String),
-    /// Something that the API does not allow; the guest was not disturbed.
+    /// A violation of the API. The guest continues normally.
     Misuse(Misuse),
 }
 
-/// What the guest's own code may do wrong with the manual API.
+/// Violations of the manual API by the guest's own code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Misuse {
     /// A metric that is not in the statsd format.
@@ -75,27 +75,27 @@ pub enum Misuse {
     UnknownLevel = 1,
     /// Text in a shared memory.
     SharedMemory = 2,
-    /// Text, and no memory is exported as `memory`.
+    /// Text, but no memory is exported as `memory`.
     NoMemory = 3,
-    /// Text that does not lie in the memory.
+    /// Text outside of the memory.
     OutOfBounds = 4,
-    /// Text that was cut.
+    /// Text longer than the limit; it was truncated.
     TooLong = 5,
     /// Text that is not UTF-8.
     NotUtf8 = 6,
-    /// Something in the recorder's buffer that no hook writes.
+    /// A word in the recorder's buffer that no hook writes.
     ForeignEvent = 7,
 }
 
 impl Misuse {
-    /// The misuse of that number.
+    /// Decodes a violation from its number.
     pub fn from_number(number: u8) -> Option<Misuse> {
         use Misuse::*;
         let all = [UnknownFormat, UnknownLevel, SharedMemory, NoMemory, OutOfBounds, TooLong, NotUtf8, ForeignEvent];
         all.into_iter().find(|m| *m as u8 == number)
     }
 
-    /// A few words for a person.
+    /// A short description.
     pub fn as_str(self) -> &'static str {
         match self {
             Misuse::UnknownFormat => "a metric in an unknown format",
@@ -110,28 +110,28 @@ impl Misuse {
     }
 }
 
-/// How much a log line matters, by the numbers of the manual API.
+/// The severity of a log line, with the numbers of the manual API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// 1
+    /// Error, number 1.
     Error = 1,
-    /// 2
+    /// Warning, number 2.
     Warn = 2,
-    /// 3
+    /// Information, number 3.
     Info = 3,
-    /// 4
+    /// Debugging output, number 4.
     Debug = 4,
-    /// 5
+    /// Tracing output, number 5.
     Trace = 5,
 }
 
 impl Level {
-    /// The level of that number.
+    /// Decodes a level from its number.
     pub fn from_number(number: i32) -> Option<Level> {
         [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace].into_iter().find(|l| *l as i32 == number)
     }
 
-    /// One word for it.
+    /// The level as one word.
     pub fn as_str(self) -> &'static str {
         match self {
             Level::Error => "error",
@@ -143,35 +143,35 @@ impl Level {
     }
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunOutcome {
     /// The entry function returned.
     Returned,
-    /// The guest asked to exit with this code.
+    /// The guest exited with this code.
     Exited(i32),
-    /// The guest trapped, or threw an exception that nobody caught.
+    /// The guest trapped or threw an uncaught exception.
     Trapped(Trap),
-    /// The run was ended from outside, by the signal of this number.
+    /// The run was ended by the signal with this number.
     Interrupted(i32),
-    /// Nobody knows: the recording stops before the run did.
+    /// Unknown: the recording ends before the run did.
     Unknown,
 }
 
-/// A trap.
+/// A trap of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trap {
-    /// A word for the kind: `unreachable`, `stack_overflow`, `memory_out_of_bounds`, `uncaught_exception`, …
+    /// The kind of the trap: `unreachable`, `stack_overflow`, `memory_out_of_bounds`, `uncaught_exception`, …
     pub code: String,
     /// The engine's message.
     pub message: String,
-    /// Function indices of the frames at the trap, innermost first; possibly cut short by the engine.
+    /// Function indices of the stack frames at the trap, innermost first. The engine may truncate the list.
     pub frames: Vec<u32>,
 }
 
 impl RunOutcome {
-    /// The exit code that a process has which ends like this: the guest's own, modulo 256 as Unix has it; 134 for a trap
-    /// (as after `abort`); 128 and the signal's number after a signal.
+    /// The exit code of a process with this outcome: the guest's code modulo 256, 134 for a trap (as after `abort`), or
+    /// 128 plus the signal's number.
     pub fn exit_code(&self) -> u8 {
         match self {
             RunOutcome::Returned => 0,
@@ -182,7 +182,7 @@ impl RunOutcome {
         }
     }
 
-    /// A few words for a person.
+    /// A short description of the outcome.
     pub fn describe(&self) -> String {
         match self {
             RunOutcome::Returned => "exit code 0".to_owned(),

@@ -1,4 +1,4 @@
-//! What a trace can be written as: the trait [`Sink`] and the table of formats.
+//! Writing a trace in formats of other tools: the trait [`Sink`] and the table of formats.
 
 use std::borrow::Cow;
 use std::io;
@@ -14,7 +14,7 @@ use wasmtrace_abi::hook::{HookSet, ProbeId};
 use wasmtrace_abi::label::Label;
 use wasmtrace_abi::manifest::{Manifest, Probe, Probes};
 
-// For the crate `wasmtrace-otlp`: files have spans alone; logs, metrics and protobuf are for what goes over the network.
+// Used by the crate `wasmtrace-otlp`: files contain spans only; logs, metrics and protobuf are for the network.
 #[doc(hidden)]
 pub mod metrics;
 #[doc(hidden)]
@@ -47,39 +47,40 @@ pub use text::{Look, Sort, duration};
 pub use tree::Tree;
 pub use wasmtrace_abi::text::hex;
 
-/// What a trace is about: what does not change while it is recorded.
+/// Properties of a run that do not change while it is recorded.
 #[derive(Debug, Clone, Default)]
 pub struct RunInfo {
-    /// The program's name, for a person.
+    /// The program's name for display.
     pub program: String,
-    /// SHA-256 of the module before it was hooked, where that is known.
+    /// SHA-256 of the module before instrumentation, if known.
     pub hash: Option<[u8; 32]>,
     /// When the run began, in nanoseconds since the Unix epoch.
     pub began: u64,
-    /// What each probe means.
+    /// The label of each probe.
     pub labels: std::collections::BTreeMap<ProbeId, Label>,
-    /// How it is recorded.
+    /// How the run is recorded.
     pub recording: Recording,
-    /// Where the run stands in a trace.
+    /// The place of the run in a distributed trace.
     pub context: Option<Context>,
-    /// What ran it, as attributes of OpenTelemetry's resource.
+    /// Resource attributes, as defined by OpenTelemetry.
     pub resource: Vec<(String, String)>,
 }
 
-/// How a trace is recorded: what its times are worth, and what is left out.
+/// How a run is recorded: the precision of its times, and which calls are dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
-    /// `hook`: each event reads the time; `coarse`, `spin`: see `runtime::ClockMode`; [`SAMPLES`]: there are no events.
+    /// The clock. `hook`: each event reads the time; `coarse`, `spin`: see `runtime::ClockMode`; [`SAMPLES`]: there are
+    /// no events.
     pub clock: String,
-    /// Nanoseconds by which an event's time may lag behind.
+    /// Nanoseconds by which an event's time may lag.
     pub resolution: u64,
-    /// Calls shorter than so many nanoseconds that made no longer ones are counted only.
+    /// Calls shorter than so many nanoseconds are only counted, unless they contain a longer call.
     pub min_duration: u64,
-    /// Calls in so many others are counted only.
+    /// Calls nested in at least so many others are only counted.
     pub max_depth: Option<u32>,
-    /// Whether entries and exits of functions have no times of their own, but stamps between them.
+    /// Whether function entries and exits have no times of their own, but stamps between them.
     pub stamped: bool,
-    /// Why the guest was not sampled, if it was not.
+    /// The reason why the guest was not sampled, if it was not.
     pub not_sampled: Option<String>,
 }
 
@@ -96,19 +97,19 @@ impl Default for Recording {
     }
 }
 
-/// The clock of a run without hooks: there are samples, and no events.
+/// The clock name of a run without hooks, which has samples but no events.
 pub const SAMPLES: &str = "samples";
 
-/// Nanoseconds between an event and its time, where a hook reads the clock itself.
+/// Nanoseconds between an event and its time if the hook itself reads the clock.
 const HOOK_RESOLUTION: u64 = 100;
 
-/// Of a name, so many bytes are shown.
+/// Maximum number of bytes of a name to print.
 pub const LONGEST_NAME: usize = 1_000;
 
-/// A place in a trace for a run that begins: in a span of the host, or in a trace of its own.
+/// Creates the trace context of a new run: within `parent`, or with a trace of its own.
 ///
 /// # Errors
-/// If the system has no random numbers.
+/// If the system cannot generate random numbers.
 pub fn new_context(parent: Option<&Parent>, state: String) -> io::Result<Context> {
     let mut random = [0; 24];
     getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
@@ -116,22 +117,22 @@ pub fn new_context(parent: Option<&Parent>, state: String) -> io::Result<Context
 }
 
 impl RunInfo {
-    /// A run of a hooked module that begins now: what is known of it by the module alone. Of one that records into a buffer,
-    /// the clock is to be told too ([`Recording`]).
+    /// Creates the properties of a run of a hooked module that begins now. For a module that records into a buffer, set
+    /// the clock too ([`Recording`]).
     pub fn of(program: &str, probes: Probes) -> RunInfo {
         let Probes { input_sha256, labels } = probes;
         RunInfo { program: program.to_owned(), hash: input_sha256, labels, ..RunInfo::default() }.beginning_now()
     }
 
-    /// The same of a run that begins now: a module may be run many times.
+    /// The properties of another run of the same module, which begins now.
     #[must_use]
     pub fn beginning_now(self) -> RunInfo {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         RunInfo { began, ..self }
     }
 
-    /// The name for a person: of a function, demangled, and `func[N]` if nothing is known of it; of a manual span, its own.
-    /// No longer than [`LONGEST_NAME`]: thousands of functions may share one name of megabytes.
+    /// The name for display: a demangled function name, `func[N]` if the function has no label, or the name of a manual
+    /// span. Truncated to [`LONGEST_NAME`] bytes: thousands of functions may share one name of megabytes.
     pub fn name(&self, what: &What) -> String {
         match what {
             What::Call(probe) => self
@@ -142,13 +143,13 @@ impl RunInfo {
         }
     }
 
-    /// The path of the source file, no longer than that either.
+    /// The path of the source file, truncated to [`LONGEST_NAME`] bytes.
     pub fn file(&self, what: &What) -> Option<String> {
         let file = self.label(what)?.file.as_deref()?;
         Some(json::cut(Cow::Borrowed(file), LONGEST_NAME))
     }
 
-    /// What a recording begins with.
+    /// The header of a recording of this run.
     pub fn header(&self) -> Header {
         let probes = self.labels.iter().map(|(id, label)| Probe { id: *id, label: label.clone() }).collect();
         let input_sha256 = self.hash.unwrap_or_default();
@@ -175,7 +176,7 @@ impl RunInfo {
         }
     }
 
-    /// The label of a function; a manual span has none.
+    /// The label of a function. Manual spans have none.
     pub fn label(&self, what: &What) -> Option<&Label> {
         match what {
             What::Call(probe) => self.labels.get(probe),
@@ -218,35 +219,41 @@ impl From<&Header> for RunInfo {
     }
 }
 
-/// What is known when a run has ended.
+/// The results of a run, available at its end.
 #[derive(Debug, Clone, Copy)]
 pub struct Summary<'s> {
-    /// How it ended.
+    /// The outcome of the run.
     pub ending: &'s RunOutcome,
-    /// Nanoseconds it took.
+    /// Duration of the run in nanoseconds.
     pub duration: u64,
     /// The call tree.
     pub profile: &'s Profile,
-    /// What was not as it should be.
+    /// Anomalies of the event stream.
     pub irregular: &'s Anomalies,
-    /// What the times of the call tree are worth.
+    /// The accuracy of the times in the call tree.
     pub accuracy: Accuracy,
 }
 
-/// Takes a trace as it comes, and writes it as something.
+/// A writer of traces in one format.
 ///
-/// A sink is told of every change, in order, and once of the end. It writes as it goes where its format allows, so that
-/// its memory does not grow with the run. It may fail at any call; it is not called again after that. It must not keep
-/// spans until the end to sort them: a run may have billions.
+/// A sink gets every change in order, and finally the end of the run. It writes as it goes if its format allows, so
+/// that its memory does not grow with the run. It may fail at any call and is not called again after that. It must not
+/// keep spans until the end to sort them: a run may have billions.
 pub trait Sink {
-    /// Whether it wants to be told of changes, or of the end alone.
+    /// Whether the sink needs every change, or only the end of the run.
     fn wants_changes(&self) -> bool {
         true
     }
 
-    /// Takes one change.
+    /// Handles one change.
+    ///
+    /// # Errors
+    /// Those of writing.
     fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> io::Result<()>;
 
-    /// Takes the end: what was buffered is written out.
+    /// Handles the end of the run and writes buffered output.
+    ///
+    /// # Errors
+    /// Those of writing.
     fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()>;
 }

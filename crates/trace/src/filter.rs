@@ -1,12 +1,12 @@
-//! Events → fewer events: calls that are too short or too deep are counted and left out.
+//! Drops and counts calls that are too short or too deeply nested.
 //!
-//! A call is *short* if it ends within the least duration, and nothing kept happened in it: then all that it called was
-//! short too. Whether it is, is known at its end, so an ENTER waits until its call is old enough, ends, or something happens
-//! in it that is kept (a manual span, a log line, `memory.grow`, an exception that crosses it). What comes out is in order
-//! and nested as what went in; what was left out comes as [`EventKind::Elided`], so totals stay exact.
+//! A call is *short* if it ends within the minimum duration and contains nothing that is kept; its callees are short
+//! then too. This is only known at its end. An entry therefore waits until its call is old enough, ends, or contains
+//! something that is kept (a manual span, a log line, `memory.grow`, an exception that unwinds it). The output is
+//! ordered and nested like the input. Dropped calls are reported as [`EventKind::Elided`], so totals stay exact.
 //!
-//! A guest with the hook set `threshold` leaves most short calls out by itself, and others not: those around which it handed
-//! its buffer over. Behind this filter both are the same.
+//! A guest with the hook set `threshold` drops most short calls itself, except those during which it handed its buffer
+//! over. After this filter both are treated equally.
 
 use std::collections::HashMap;
 
@@ -15,33 +15,34 @@ use rustc_hash::FxBuildHasher;
 use crate::event::{Event, EventKind};
 use wasmtrace_abi::hook::ProbeId;
 
-/// Leaves calls out.
+/// A filter that drops short and deeply nested calls and counts them.
 #[derive(Debug)]
 pub struct Filter {
     min_duration: u64,
     max_depth: usize,
     /// Calls that may turn out to be short, outermost first.
     waiting: std::collections::VecDeque<(u64, ProbeId)>,
-    /// Calls that were let through and are open; known only where depth matters.
+    /// Open calls that were passed on; only tracked if there is a depth limit.
     open: Vec<ProbeId>,
-    /// Open calls that are too deep.
+    /// Open calls beyond the depth limit.
     too_deep: Vec<ProbeId>,
     left_out: HashMap<ProbeId, u32, FxBuildHasher>,
     last: u64,
     last_counted: u64,
 }
 
-/// How often what was left out is told, in nanoseconds.
+/// Interval between two reports of dropped calls, in nanoseconds.
 const COUNT_EVERY: u64 = 1_000_000_000;
 
-/// An exit that fits no open call is looked for no deeper than this.
+/// Maximum depth at which an unmatched exit is searched.
 const SEARCH: usize = 4096;
 
-/// More open calls than this are not followed.
+/// Maximum number of open calls that are tracked.
 const MAX_OPEN: usize = 4 << 20;
 
 impl Filter {
-    /// Leaves out calls of less than `min_duration` nanoseconds, and calls that are in `max_depth` others or more.
+    /// Creates a filter that drops calls shorter than `min_duration` nanoseconds and calls nested in `max_depth` others
+    /// or more.
     pub fn new(min_duration: u64, max_depth: Option<u32>) -> Self {
         Filter {
             min_duration,
@@ -55,12 +56,12 @@ impl Filter {
         }
     }
 
-    /// Whether it lets everything through.
+    /// Whether the filter passes all events.
     pub fn is_open(&self) -> bool {
         self.min_duration == 0 && self.max_depth == usize::MAX
     }
 
-    /// Takes an event, and lets those pass that are known to be kept.
+    /// Handles an event, and calls `pass` for each event that is known to be kept.
     pub fn event(&mut self, event: &Event, pass: &mut impl FnMut(&Event)) {
         if self.is_open() {
             return pass(event);
@@ -76,7 +77,7 @@ impl Filter {
             EventKind::Exit(probe) => self.exit(Some(*probe), event, pass),
             EventKind::ExitInnermost => self.exit(None, event, pass),
             EventKind::Unwound(probe) => {
-                // Its call is kept, if it is not too deep to be.
+                // The call is kept unless it is too deep.
                 if self.leave_too_deep(Some(*probe)) {
                     return;
                 }
@@ -95,7 +96,7 @@ impl Filter {
         }
     }
 
-    /// Lets pass what is still held: calls that have not ended, and the counts. No event comes after.
+    /// Passes on the events that are still held: open calls and counts. No event may follow.
     pub fn finish(&mut self, pass: &mut impl FnMut(&Event)) {
         self.release(pass);
         self.count(pass);
@@ -118,7 +119,7 @@ impl Filter {
         }
     }
 
-    /// The innermost call ends, or the innermost one of `probe`.
+    /// Handles the exit of the innermost call, or of the innermost call of `probe`.
     fn exit(&mut self, probe: Option<ProbeId>, event: &Event, pass: &mut impl FnMut(&Event)) {
         if self.leave_too_deep(probe) {
             return;
@@ -130,7 +131,7 @@ impl Filter {
                 self.left_out(innermost);
             }
             _ => {
-                // An exception may have crossed those that wait.
+                // An exception may have unwound waiting calls.
                 self.release(pass);
                 self.leave(probe);
                 pass(event);
@@ -138,14 +139,14 @@ impl Filter {
         }
     }
 
-    /// Whether a call that was too deep has ended.
+    /// Whether the exit belongs to a call beyond the depth limit.
     fn leave_too_deep(&mut self, probe: Option<ProbeId>) -> bool {
         let among = &mut self.too_deep;
         let found = match probe {
             None => among.len().checked_sub(1),
             Some(probe) => among.iter().rev().take(SEARCH).position(|p| *p == probe).map(|up| among.len() - 1 - up),
         };
-        // Else it is one further out that ends, and all of these are over.
+        // Otherwise an outer call ends, and with it all of these.
         among.truncate(found.unwrap_or(0));
         found.is_some()
     }

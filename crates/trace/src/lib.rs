@@ -1,11 +1,11 @@
-//! What is made of events: spans, a call tree, a recording, and the formats of other tools.
+//! Processing of recorded events: spans, call trees, recordings, and the formats of other tools.
 //!
 //! ```text
 //!  Batches ─calltree→ Spans, Profile ─export→ io::Write
 //!     └──recording→ a file
 //! ```
 //!
-//! Nothing here knows how events came about or where they go.
+//! This crate depends neither on the runtime that records events nor on the network.
 
 pub mod batch;
 pub mod calltree;

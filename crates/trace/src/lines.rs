@@ -1,4 +1,4 @@
-//! Which line of the source an instruction comes from: of those where samples were taken.
+//! Source lines of sampled instructions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::batch::{Batch, MarkKind, Place};
 use wasmtrace_abi::hook::ProbeId;
 
-/// Lines of instructions: the function's probe and the offset in the binary, to file and line (from 1).
+/// Source lines of instructions: a map from probe and offset in the module to file and line (from 1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lines {
     at: BTreeMap<(ProbeId, u32), (Arc<str>, u32)>,
@@ -14,7 +14,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Adds one.
+    /// Adds the line of an instruction.
     pub fn insert(&mut self, id: ProbeId, offset: u32, file: &str, line: u32) {
         let file = match self.files.get_key_value(file) {
             Some((file, ())) => file.clone(),
@@ -27,34 +27,34 @@ impl Lines {
         self.at.insert((id, offset), (file, line));
     }
 
-    /// The line of an instruction.
+    /// The file and line of an instruction.
     pub fn get(&self, id: ProbeId, offset: u32) -> Option<(&Arc<str>, u32)> {
         self.at.get(&(id, offset)).map(|(file, line)| (file, *line))
     }
 
-    /// All of them, ascending.
+    /// All entries in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = ((ProbeId, u32), (&str, u32))> {
         self.at.iter().map(|(at, (file, line))| (*at, (&**file, *line)))
     }
 
-    /// Whether there are none.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.at.is_empty()
     }
 }
 
-/// How often samples were taken at each instruction.
+/// Number of samples at each instruction.
 #[derive(Debug, Clone, Default)]
 pub struct Sampled {
     at: HashMap<(ProbeId, u32), u64>,
     elsewhere: u64,
 }
 
-/// More instructions are not told apart: of a megabyte of code that is all.
+/// Maximum number of distinct instructions; 1 MB of code has about this many.
 const MOST_PLACES: usize = 1 << 18;
 
 impl Sampled {
-    /// Counts the samples of a batch.
+    /// Adds the samples of a batch.
     pub fn batch(&mut self, batch: &Batch) {
         for mark in &batch.marks {
             let MarkKind::Sample(sample) = &mark.kind else { continue };
@@ -73,12 +73,12 @@ impl Sampled {
         }
     }
 
-    /// Each instruction with its samples, in no order.
+    /// Each instruction with its number of samples, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = ((ProbeId, u32), u64)> {
         self.at.iter().map(|(at, count)| (*at, *count))
     }
 
-    /// Samples whose instruction is not known.
+    /// Number of samples without a known instruction.
     pub fn elsewhere(&self) -> u64 {
         self.elsewhere
     }

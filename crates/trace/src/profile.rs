@@ -1,9 +1,9 @@
-//! Calls → a call tree: how often, how long, from where.
+//! A call tree with counts and times.
 //!
-//! Recursion is folded: a function that is called while it is open on the same path adds to the node that is open, so
-//! the tree is no deeper than the program has functions, however deep it recurses. A node's *total* counts the outermost
-//! of such calls only; its *self time* counts all of them. So the self times of the tree add up to the time spent in
-//! hooked functions, to the nanosecond; totals of the callees of a recursive function may overlap.
+//! Recursion is merged: a call of a function that is open on the same path is added to the open node. The tree is never
+//! deeper than the number of functions in the program. A node's *total* counts only the outermost of such calls; its
+//! *self time* counts all of them. The self times of the tree add up exactly to the time spent in hooked functions.
+//! Totals of the callees of a recursive function may overlap.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,38 +26,39 @@ use node::{NO_FUNCTION, ROOT};
 pub use node::{Node, NodeId};
 pub use totals::Totals;
 
-/// A call tree.
+/// A call tree with counts and times.
 #[derive(Debug, Clone)]
 pub struct Profile {
     nodes: Vec<Node>,
-    /// From a node, by a function, to a node: one lookup a call, so with a cheap hash, and the last ones are found without.
+    /// From a node and a function to the callee's node: one lookup for each call, with a cheap hash and a cache before
+    /// it.
     calls: HashMap<(NodeId, ProbeId), NodeId, FxBuildHasher>,
     recent: Callees,
-    /// The same by a manual span's name.
+    /// From a node and the name of a manual span to the span's node.
     manual: HashMap<(NodeId, Arc<str>), NodeId>,
-    /// What has a node at all.
+    /// All functions and manual spans that have a node.
     known: HashSet<What>,
-    /// The nodes of the open spans.
+    /// The nodes of the open spans, outermost first.
     path: Vec<NodeId>,
-    /// What each node took by samples and by calls of the host; as many as it takes.
+    /// Samples and host calls of each node; may be shorter than the list of nodes.
     measured: Vec<Measured>,
-    /// `memory.grow`s, and the pages that they asked for.
+    /// Number of `memory.grow` calls, and of pages requested.
     grows: (u64, u64),
-    /// Calls that were counted only.
+    /// Number of calls that were only counted, by function.
     folded: HashMap<ProbeId, u64>,
-    /// How often the clock stood still, and for how many nanoseconds in all and at most.
+    /// Number of clock gaps, their total and their maximum in nanoseconds.
     drifts: (u64, u64, u64),
     merged: u64,
 }
 
-/// More paths than this are not told apart: a call on a new path is then added to its caller's node. Keeps memory
-/// bounded (about 130 MB) for programs whose paths multiply.
+/// Maximum number of nodes. A call on a further path is added to its caller's node. Limits memory to about 130 MB for
+/// programs with very many paths.
 const MAX_NODES: usize = 1 << 18;
 
-/// Paths of more different functions than this are not followed further: their calls are added to the node at the end.
+/// Maximum number of different functions on a path. Deeper calls are added to the last node.
 const MAX_DEPTH: u32 = 2_000;
 
-/// How many different tags of a node are kept.
+/// Maximum number of different tags kept for a node.
 const MAX_TAGS: usize = 8;
 
 impl Default for Profile {
@@ -79,12 +80,12 @@ impl Default for Profile {
 }
 
 impl Profile {
-    /// An empty tree.
+    /// Creates an empty tree.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes what an event changed.
+    /// Applies a change.
     #[inline(always)] // so that a change is never put together in memory
     pub fn change(&mut self, change: &Change<'_>) {
         match change {
@@ -106,7 +107,7 @@ impl Profile {
         self.activate(to);
     }
 
-    /// A call or a span is open in that node.
+    /// Counts one more open call in that node.
     #[inline(always)]
     fn activate(&mut self, id: NodeId) {
         let node = &mut self.nodes[id.0 as usize];
@@ -116,7 +117,7 @@ impl Profile {
         node.active += 1;
     }
 
-    /// It is so no more. Whether it is not open at all.
+    /// Counts one open call less in that node. Returns whether none is open.
     #[inline(always)]
     fn deactivate(&mut self, id: NodeId) -> bool {
         let node = &mut self.nodes[id.0 as usize];
@@ -124,7 +125,7 @@ impl Profile {
         node.active == 0
     }
 
-    /// Where a call from `from` goes.
+    /// The node of a call of `function` from `from`.
     #[inline(always)]
     fn callee(&mut self, from: NodeId, function: ProbeId) -> NodeId {
         match self.recent.get(from, function) {
@@ -164,7 +165,7 @@ impl Profile {
         self.step(from, what)
     }
 
-    /// The node of `what` when it is opened in `from`: one that `from` is in, else a child.
+    /// The node of `what` when it is opened in `from`: an ancestor of `from` if the call recurses, otherwise a child.
     fn step(&mut self, from: NodeId, what: &What) -> NodeId {
         let known = match what {
             What::Call(probe) => self.calls.get(&(from, *probe)),
@@ -186,7 +187,7 @@ impl Profile {
             Some(above) => above,
             None if self.nodes.len() >= MAX_NODES || self[from].depth >= MAX_DEPTH => {
                 self.merged += 1;
-                // What the host calls directly then goes to the last node that was made.
+                // At the limit, calls from the host go to the last node.
                 return if from == ROOT { NodeId(self.nodes.len() as u32 - 1) } else { from };
             }
             None => {
@@ -210,7 +211,7 @@ impl Profile {
         to
     }
 
-    /// The node of `what` among `from` and what it is in.
+    /// The node of `what` among `from` and its ancestors.
     fn node_above(&self, from: NodeId, what: &What) -> Option<NodeId> {
         if !self.known.contains(what) {
             return None;
@@ -246,7 +247,7 @@ impl Profile {
         }
     }
 
-    /// The root, which stands for the run: its children are the functions that the host called.
+    /// The root, which stands for the run. Its children are the functions that the host called.
     pub fn root(&self) -> &Node {
         &self[ROOT]
     }
@@ -256,18 +257,18 @@ impl Profile {
         self.root().children.iter().map(|c| self[*c].total).sum()
     }
 
-    /// How many calls there were, those that were counted only among them; manual spans are not calls.
+    /// Number of calls, including those that were only counted. Manual spans are not calls.
     pub fn calls(&self) -> u64 {
         let kept = self.nodes.iter().filter(|n| matches!(n.what, Some(What::Call(_)))).map(|n| n.calls);
         kept.sum::<u64>() + self.folded.values().sum::<u64>()
     }
 
-    /// How many manual spans there were.
+    /// Number of manual spans.
     pub fn manual_spans(&self) -> u64 {
         self.nodes.iter().filter(|n| matches!(n.what, Some(What::Manual(_)))).map(|n| n.calls).sum()
     }
 
-    /// How many different functions were called.
+    /// Number of different functions that were called.
     pub fn functions(&self) -> usize {
         let called = self.nodes.iter().filter(|n| !n.is_empty());
         let kept = called.filter_map(|n| match n.what {
@@ -277,32 +278,32 @@ impl Profile {
         kept.chain(self.folded.keys().copied()).collect::<HashSet<_>>().len()
     }
 
-    /// Calls that were counted only, since they were too short or too deep to be kept: of each function.
+    /// Number of calls that were only counted because they were too short or too deep, by function.
     pub fn folded(&self) -> &HashMap<ProbeId, u64> {
         &self.folded
     }
 
-    /// How often the clock stood still while events were recorded, for how many nanoseconds in all, and at most.
+    /// Clock gaps during recording: their number, their total and their maximum in nanoseconds.
     pub fn drifts(&self) -> (u64, u64, u64) {
         self.drifts
     }
 
-    /// How often `memory.grow` was called, and how many pages were asked for in sum.
+    /// Number of `memory.grow` calls, and the sum of pages requested.
     pub fn memory_grows(&self) -> (u64, u64) {
         self.grows
     }
 
-    /// How many calls were added to their caller's node because there were too many paths.
+    /// Number of calls that were added to their caller's node because there were too many paths.
     pub fn merged(&self) -> u64 {
         self.merged
     }
 
-    /// Every node but the root, parents before children.
+    /// All nodes except the root, parents before children.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes[1..].iter()
     }
 
-    /// What is open from the root to this node.
+    /// The functions and spans on the path from the root to this node.
     pub fn path_to<'p>(&'p self, node: &'p Node) -> Vec<&'p What> {
         let mut path: Vec<&What> = Vec::new();
         let mut node = Some(node);

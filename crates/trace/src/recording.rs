@@ -1,11 +1,13 @@
-//! A recording: events on disk, as they come.
+//! Recordings: events in a file, written as they arrive.
 //!
-//! `docs/recording-format.md` describes the format byte by byte. In short: a magic number, then blocks, each with its kind,
-//! its length and a checksum. The first holds the [`Header`], with the labels as a [`Manifest`]; the last the [`Footer`]; those
-//! in between hold events, one to two bytes each or less: a function is named by its slot in a small table of recent ones,
-//! a call that makes none and takes no time is one byte, and so are up to sixteen returns in a row. Times are written where
-//! they change; where events have none of their own, there are stamps between them. What was flushed can be read whatever becomes of the process, so a recording without an end is one of a
-//! process that was killed, or still runs.
+//! `docs/recording-format.md` describes the format byte by byte. In short: a magic number, then blocks with kind,
+//! length and checksum. The first block holds the [`Header`] with the labels as a [`Manifest`], the last one the
+//! [`Footer`]. Blocks in between hold events of at most one to two bytes each. A function is named by its slot in a
+//! small table of recent ones. A call without callees and duration takes one byte, and so do up to sixteen consecutive
+//! exits. Times are written when they change; events without times of their own have stamps between them.
+//!
+//! Blocks that were flushed can be read even if the process is killed. A recording without a footer belongs to a
+//! process that was killed or is still running.
 
 use std::io::{self, Write};
 
@@ -23,36 +25,36 @@ mod read;
 pub use growing::Growing;
 pub use read::{Block, Reader};
 
-/// The first bytes of a recording. The first of them is no text, and the last notices when line ends are changed.
+/// The first bytes of a recording. The first byte is not text, and the last one detects converted line breaks.
 pub const MAGIC: [u8; 8] = *b"\x89WTRACE\n";
 
-/// Version of the format; a reader refuses what it does not know. Version 2 has no stamps, samples and lines; version 1 ends
-/// its header behind the Manifest.
+/// Version of the format that is written. Version 2 has no stamps, samples and lines; version 1 ends its header after
+/// the Manifest.
 const VERSION: u32 = 3;
 const OLDEST_VERSION: u32 = 1;
 
-/// Kinds of blocks.
+/// Block kinds.
 const HEADER: u8 = 1;
 const EVENTS: u8 = 2;
 const END: u8 = 3;
 const LINES: u8 = 4;
 
-/// A block is ended when it holds so many bytes; the text of one event may make it longer.
+/// A block ends when it holds this many bytes; the text of one event may make it longer.
 const FULL: usize = 64 << 10;
 
-/// A block holds at most so many events.
+/// Maximum number of events in a block.
 const MOST_EVENTS: u32 = 1 << 20;
 
-/// Longer blocks of events are damaged ones.
+/// Maximum size of a block of events in bytes; longer ones are damaged.
 const MOST_BYTES: usize = 4 << 20;
 
-/// A block of lines holds at most so many; a recording has as many blocks of them as it takes.
+/// Maximum number of lines in a block of lines. A recording may have several such blocks.
 const MOST_LINES: usize = 1 << 16;
 
-/// A longer text is cut off. (The runner cuts off what a guest says long before.)
+/// Maximum length of a text in bytes; longer texts are truncated. (The runner has lower limits.)
 const MOST_TEXT: usize = 64 << 10;
 
-/// What a block of events consists of.
+/// Opcodes within a block of events.
 mod op {
     pub(super) const TIME: u8 = 0x00;
     pub(super) const TIME_NANOS: u8 = 0x01;
@@ -69,7 +71,7 @@ mod op {
     pub(super) const TAGS: u8 = 0x0c;
     pub(super) const METRIC: u8 = 0x0d;
     pub(super) const LOG: u8 = 0x0e;
-    /// A byte follows: a misuse below 16, else one of those below.
+    /// Followed by a byte: a misuse if below 16, otherwise one of the following.
     pub(super) const MISUSE: u8 = 0x0f;
     pub(super) const STAMP: u8 = 0x10;
     pub(super) const SAMPLE: u8 = 0x11;
@@ -80,7 +82,7 @@ mod op {
     pub(super) const IN_ENGINE: u8 = 3;
     pub(super) const IN_HOST: u8 = 4;
     pub(super) const SEEN: u8 = 5;
-    /// Added to that: a path follows.
+    /// Added to the place of a sample: a path follows.
     pub(super) const WITH_PATH: u8 = 16;
     /// 1 to 16 exits of the innermost call.
     pub(super) const EXITS: u8 = 0x10;
@@ -90,50 +92,50 @@ mod op {
     pub(super) const MOST_TIME: u64 = 32;
     /// ENTER of the function in a slot.
     pub(super) const ENTER_SLOT: u8 = 0x40;
-    /// LEAF of the function in a slot.
+    /// Entry and exit of the function in a slot.
     pub(super) const LEAF_SLOT: u8 = 0x80;
     /// 33 to 96 units of time.
     pub(super) const LONG_TIMES: u8 = 0xc0;
     pub(super) const MOST_LONG_TIME: u64 = 96;
 }
 
-/// What is known before the first event.
+/// The properties of a run that are known before its first event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {
-    /// The program's name, for a person.
+    /// The program's name for display.
     pub program: String,
     /// When the run began, in nanoseconds since the Unix epoch.
     pub began: u64,
-    /// Where times come from: `hook`, `coarse` or `spin`.
+    /// The clock: `hook`, `coarse`, `spin` or `samples`.
     pub clock: String,
-    /// Nanoseconds by which an event's time may lag behind.
+    /// Nanoseconds by which an event's time may lag.
     pub resolution: u64,
-    /// Calls shorter than so many nanoseconds that made no longer ones are counted only; 0: none are.
+    /// Calls shorter than so many nanoseconds are only counted, unless they contain a longer call; 0 is no limit.
     pub min_duration: u64,
-    /// Calls in so many others are counted only.
+    /// Calls nested in at least so many others are only counted.
     pub max_depth: Option<u32>,
-    /// What each function is called, and the hash of the module.
+    /// The label of each function, and the hash of the module.
     pub manifest: Manifest,
-    /// Where the run stands in a trace; older recordings do not say.
+    /// The place of the run in a distributed trace. `None` in older recordings.
     pub context: Option<Context>,
-    /// What ran it, as attributes of OpenTelemetry's resource: `service.name` and the like.
+    /// Resource attributes as defined by OpenTelemetry, for example `service.name`.
     pub resource: Vec<(String, String)>,
-    /// Whether entries and exits of functions have no times of their own, but stamps between them.
+    /// Whether function entries and exits have no times of their own, but stamps between them.
     pub stamped: bool,
-    /// Why there are no samples, if there are none.
+    /// The reason why there are no samples, if there are none.
     pub not_sampled: Option<String>,
 }
 
-/// What is known after the last event.
+/// The results of a run that are known after its last event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footer {
-    /// How the run ended.
+    /// The outcome of the run.
     pub ending: RunOutcome,
-    /// Nanoseconds that it took.
+    /// Duration of the run in nanoseconds.
     pub duration: u64,
 }
 
-/// What both sides know of the calls that are open and the functions that were called, after each event the same.
+/// The state of writer and reader after each event: open calls and recently called functions.
 #[derive(Debug, Clone)]
 struct State {
     slots: [u32; SLOTS],
@@ -142,10 +144,10 @@ struct State {
 
 const SLOTS: usize = 64;
 
-/// More open calls are not followed, so that a damaged recording cannot fill the memory.
+/// Maximum number of open calls that are tracked, so that a damaged recording cannot exhaust memory.
 const MOST_OPEN: usize = 4 << 20;
 
-/// How deep an exit is looked for that is not of the innermost call.
+/// Maximum depth at which the exit of an outer call is searched.
 const SEARCH: usize = 64;
 
 impl State {
@@ -153,7 +155,7 @@ impl State {
         State { slots: [u32::MAX; SLOTS], open: Vec::new() }
     }
 
-    /// The slot for a function: neighbours get different ones.
+    /// The slot of a function: neighbours get different ones.
     #[inline(always)]
     fn slot(id: u32) -> usize {
         (id.wrapping_mul(0x9e37_79b1) >> 26) as usize
@@ -166,7 +168,7 @@ impl State {
         }
     }
 
-    /// A call ends that may not be the innermost one: those above it are over too.
+    /// Ends a call that may not be the innermost one, and with it the calls above it.
     fn left(&mut self, id: u32) {
         if let Some(up) = self.open.iter().rev().take(SEARCH).position(|open| *open == id) {
             self.open.truncate(self.open.len() - 1 - up);
@@ -179,24 +181,24 @@ impl State {
 pub struct Writer<W: Write> {
     out: W,
     state: State,
-    /// The block that is being written, and how many events are in it.
+    /// The block under construction, and its number of events.
     block: Vec<u8>,
     events: u32,
-    /// When the block began, and the time that was written last.
+    /// Begin of the block, and the last time written.
     began: u64,
     last: u64,
-    /// The unit of times.
+    /// The unit of times in nanoseconds.
     unit: u64,
-    /// A call that was entered last, and may end at once.
+    /// The call that was entered last, if it may turn out to be a leaf call.
     leaf: Option<u32>,
-    /// Exits of the innermost call that have not been written.
+    /// Number of pending exits of the innermost call.
     exits: u8,
-    /// When the last stamp ended.
+    /// Time at which the last stamp ended.
     stamped: u64,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a recording. It is written as it comes: give a file, without a buffer.
+    /// Begins a recording and writes its header. Blocks are written as they fill: give a file without a buffer.
     ///
     /// # Errors
     /// Those of writing.
@@ -209,7 +211,7 @@ impl<W: Write> Writer<W> {
         header.resolution.encode(&mut block);
         header.min_duration.encode(&mut block);
         header.max_depth.map_or(0, |depth| u64::from(depth) + 1).encode(&mut block);
-        // What restores the module is not wanted here.
+        // Recordings do not contain the data for restoring the module.
         Manifest { restore: None, ..header.manifest.clone() }.encode().as_slice().encode(&mut block);
         let none = Context { trace: 0, run: 0, parent: None, flags: 0, state: String::new() };
         let Context { trace, run, parent, flags, state } = header.context.as_ref().unwrap_or(&none);
@@ -228,14 +230,14 @@ impl<W: Write> Writer<W> {
         out.write_all(&MAGIC)?;
         write_block(&mut out, HEADER, &block)?;
         out.flush()?;
-        // A buffer's times are in whole ticks.
+        // The times of a buffer are whole ticks.
         let unit = if header.clock == "hook" { 1 } else { wasmtrace_abi::buffer::TICK };
         let block = Vec::with_capacity(FULL + 1024);
         let state = State::new();
         Ok(Writer { out, state, block, events: 0, began: 0, last: 0, unit, leaf: None, exits: 0, stamped: 0 })
     }
 
-    /// Adds an event. Its time is not before that of the last.
+    /// Adds an event. Its time must not be earlier than that of the previous event.
     ///
     /// # Errors
     /// Those of writing.
@@ -288,7 +290,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Ends the block, so that what was given until now survives whatever happens.
+    /// Ends and writes the current block, so that all events so far survive the end of the process.
     ///
     /// # Errors
     /// Those of writing.
@@ -297,7 +299,7 @@ impl<W: Write> Writer<W> {
         self.out.flush()
     }
 
-    /// Ends the recording.
+    /// Writes the footer and returns the output.
     ///
     /// # Errors
     /// Those of writing.
@@ -329,7 +331,7 @@ impl<W: Write> Writer<W> {
         Ok(self.out)
     }
 
-    /// Writes what was held back to see whether it repeats.
+    /// Writes pending exits, which were held back to combine them.
     #[inline]
     fn settle(&mut self) {
         self.settle_leaf();
@@ -364,7 +366,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// From the last time to this one.
+    /// Writes the difference between the last time and this one.
     #[inline]
     fn time(&mut self, at: u64) {
         self.settle();
@@ -439,7 +441,7 @@ impl<W: Write> Writer<W> {
         self.began.encode(&mut head);
         self.unit.encode(&mut head);
         self.events.encode(&mut head);
-        // One write, so that a process that is killed leaves whole blocks, but for the last.
+        // A single write, so that a killed process leaves complete blocks, except for the last.
         let ops = std::mem::take(&mut self.block);
         head.extend_from_slice(&ops);
         self.block = ops;
@@ -453,9 +455,9 @@ fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MOST_TEXT)]
 }
 
-/// A block: kind, length, checksum, contents.
+/// Writes a block: kind, length, checksum, contents.
 fn write_block(out: &mut impl Write, kind: u8, contents: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(contents.len()).map_err(|_| io::Error::other("more than 4 GiB of labels"))?;
+    let length = u32::try_from(contents.len()).map_err(|_| io::Error::other("the labels exceed 4 GiB"))?;
     let mut block = Vec::with_capacity(contents.len() + 9);
     block.push(kind);
     block.extend(length.to_le_bytes());

@@ -1,21 +1,21 @@
-//! Events → spans: which call each exit ends, and what becomes of spans that are never closed.
+//! Builds spans from events: matches exits with calls, and closes spans that were never closed.
 //!
 //! # Calls
-//! An exit ends the innermost open call if that is of the same function. If it is of another one, an exception crossed
-//! the calls in between (hooks of this set do not see that): the innermost open call of the same function is looked
-//! for, and the calls above it are closed as [`SpanEnd::Unwound`]. If there is none, the exit is counted as stray and closes
-//! nothing.
+//! An exit ends the innermost open call if both are of the same function. Otherwise an exception has unwound the calls
+//! in between (which hooks of the set `observe` do not report). The innermost open call of the exit's function is
+//! searched, and the calls above it are closed as [`SpanEnd::Unwound`]. If there is none, the exit is counted as stray
+//! and closes nothing.
 //!
 //! # Manual spans
-//! A manual span encloses what happens until it is closed, whatever function closes it. So one that is opened in a
-//! helper which returns is *hoisted*: the helper's call ends, the span stays, now a child of the helper's caller. And a
-//! call that is open when the span around it closes (the helper that closes it) becomes a child of what is around the
-//! span. One that nobody closes lives to the end of the run, and is then closed as [`SpanEnd::Forgotten`].
+//! A manual span contains everything until it is closed, no matter which function closes it. If a helper opens a span
+//! and returns, the span is *hoisted*: the helper's call ends, and the span becomes a child of the helper's caller. If
+//! a call is open when the span around it closes (as in a helper that closes it), the call becomes a child of the
+//! span's parent. A span that is never closed ends with the run, as [`SpanEnd::Forgotten`].
 //!
-//! The *own time* of a span is its duration without that of the spans in it; where a helper and the span that it opened
-//! overlap, the time counts as the span's. Own times add up to the time spent in hooked functions, to the nanosecond.
+//! The *self time* of a span is its duration without its children. If a helper and the span that it opened overlap, the
+//! time counts for the span. Self times add up exactly to the time spent in hooked functions.
 //!
-//! At the end of the run what is still open is closed with the run's ending.
+//! At the end of the run, open spans are closed with the outcome of the run.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,33 +25,33 @@ use wasmtrace_abi::hook::ProbeId;
 
 mod elsewhere;
 
-/// What a span is of.
+/// What a span stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum What {
     /// A call of a function.
     Call(ProbeId),
-    /// A span that the guest's own code opened under this name.
+    /// A manual span with this name.
     Manual(Arc<str>),
 }
 
-/// A span that has ended.
+/// A closed span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span<'s> {
-    /// Its number: spans are counted from 1 in the order in which they were opened.
+    /// The number of the span. Spans are numbered from 1 in the order in which they were opened.
     pub number: u64,
-    /// The number of the span that it is in.
+    /// The number of the parent span.
     pub parent: Option<u64>,
-    /// What it is of.
+    /// What the span stands for.
     pub what: &'s What,
-    /// When it was opened, in nanoseconds since the run began.
+    /// The start time in nanoseconds since the start of the run.
     pub start: u64,
-    /// When it was closed.
+    /// The end time in nanoseconds since the start of the run.
     pub end: u64,
-    /// Of its duration, the part that was not spent in spans inside of it.
+    /// Self time in nanoseconds: the duration without that of child spans.
     pub own: u64,
-    /// How it ended.
+    /// How the span ended.
     pub how: SpanEnd,
-    /// The tags that the guest's own code put on it, in order.
+    /// The tags set by the guest's own code, in order.
     pub tags: &'s [(String, String)],
 }
 
@@ -60,110 +60,110 @@ pub struct Span<'s> {
 pub enum SpanEnd {
     /// The call returned, or the manual span was closed.
     Returned,
-    /// An exception crossed the call.
+    /// An exception unwound the call.
     Unwound,
-    /// The manual span was never closed, and the run has ended.
+    /// The manual span was never closed before the run ended.
     Forgotten,
-    /// The program exited while it was open.
+    /// The program exited while the span was open.
     Exited,
-    /// The program trapped while it was open. In the innermost such call, `origin` is set: it is the one that trapped.
+    /// The program trapped while the span was open.
     Trapped {
-        /// Whether this is the call in which the trap happened.
+        /// Whether the trap happened in this call, which is the innermost one.
         origin: bool,
     },
-    /// The run was ended from outside while it was open.
+    /// The run was interrupted while the span was open.
     Interrupted,
-    /// The recording stops while it was open.
+    /// The recording ends while the span is open.
     Unfinished,
 }
 
-/// What an event did.
+/// A change caused by an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change<'c> {
-    /// A span was opened, inside of the innermost one.
+    /// A span was opened within the innermost one.
     Opened {
-        /// Its number.
+        /// The number of the span.
         number: u64,
-        /// What it is of.
+        /// What the span stands for.
         what: &'c What,
-        /// When, in nanoseconds since the run began.
+        /// The time in nanoseconds since the start of the run.
         at: u64,
     },
-    /// The open span at this depth (0 is the outermost) was closed; those above it, if any, are now in what it was in.
+    /// The open span at this depth was closed (0 is the outermost). Spans above it, if any, move to its parent.
     Closed {
-        /// The span.
+        /// The closed span.
         span: Span<'c>,
-        /// How many open spans it was in.
+        /// Number of open spans around it.
         depth: usize,
     },
-    /// Something happened at a moment, in the innermost open span.
+    /// Something happened at one moment in the innermost open span.
     Noted {
-        /// When, in nanoseconds since the run began.
+        /// The time in nanoseconds since the start of the run.
         at: u64,
-        /// The number of that span; `None` outside of all.
+        /// The number of that span; `None` outside of all spans.
         span: Option<u64>,
         /// What happened.
         note: Note<'c>,
     },
 }
 
-/// Something that has a moment and no duration.
+/// Something that happens at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Note<'c> {
-    /// `memory.grow` was called, with these pages.
+    /// `memory.grow` was called with this number of pages.
     MemoryGrow(u32),
-    /// A metric, as one line of statsd.
+    /// A metric as one line of statsd.
     Metric(&'c str),
-    /// A log line.
+    /// A log line with its level.
     Log(Level, &'c str),
-    /// Tags were put on the span.
+    /// Tags were added to the span.
     Tags(&'c [(String, String)]),
-    /// That many calls of the function were counted only. Where they were made is not known.
+    /// So many calls of a function were only counted. Their callers are not known.
     Folded(ProbeId, u32),
-    /// The clock had stood still for that many nanoseconds.
+    /// The clock was not updated for so many nanoseconds.
     Drift(u64),
 }
 
-/// What was not as it should be.
+/// Anomalies of an event stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Anomalies {
-    /// Exits of functions that were not open.
+    /// Number of exits of functions that were not open.
     pub stray_exits: u64,
-    /// Calls that were closed because one below them exited.
+    /// Number of calls that were closed because an outer call ended.
     pub unwound: u64,
-    /// Closings of a manual span when none was open.
+    /// Number of times that a manual span was closed although none was open.
     pub stray_span_exits: u64,
-    /// Manual spans that were never closed.
+    /// Number of manual spans that were never closed.
     pub forgotten: u64,
-    /// Manual spans that were not opened, since too many were open.
+    /// Number of manual spans that were not opened because too many were open.
     pub refused: u64,
-    /// Calls that were not followed, since too many were open.
+    /// Number of calls that were not tracked because too many were open.
     pub refused_calls: u64,
-    /// Tags that were left out, since a span had too many.
+    /// Number of tags that were dropped because a span had too many.
     pub tags_left_out: u64,
-    /// What else the guest's own code did wrong, with how often.
+    /// Other violations of the manual API, each with its count.
     pub misuse: Vec<(&'static str, u64)>,
 }
 
-/// At most this many manual spans are open at a time; a guest that forgets to close them would fill our memory.
+/// Maximum number of open manual spans. Without it, a guest that never closes spans would exhaust memory.
 const MAX_MANUAL: usize = 1_000;
 
-/// At most this many calls are open at a time; no guest comes near with its own stack, but one may call the hooks itself.
+/// Maximum number of open calls. No guest reaches it with its own stack, but a guest may call hooks itself.
 pub(super) const MAX_CALLS: usize = 1 << 20;
 
 /// OpenTelemetry's default limit of attributes per span.
 const MAX_TAGS: usize = 128;
 
-/// Numbers alone, for what nearly all are: they are written straight to where they stay.
+/// An open span. Only small numbers, since nearly all spans need no more.
 #[derive(Debug)]
 struct Open {
     number: u64,
-    /// The function, if this is a call.
+    /// The function, if the span is a call.
     call: Option<ProbeId>,
     start: u64,
-    /// Nanoseconds of it that were spent in spans inside of it.
+    /// Nanoseconds spent in child spans.
     inside: u64,
-    /// What few have.
+    /// Data that few spans have.
     more: Option<Box<More>>,
 }
 
@@ -187,33 +187,33 @@ impl Open {
     }
 }
 
-/// The spans that are open, fed with events in order.
+/// Builds spans from events in order.
 #[derive(Debug, Default)]
 pub struct SpanBuilder {
     stack: Vec<Open>,
     last: u64,
     opened: u64,
     calls: u64,
-    /// Manual spans on the stack.
+    /// Number of manual spans on the stack.
     manual: usize,
-    /// Manual spans that were refused and not closed yet.
+    /// Number of manual spans that were refused and not closed yet.
     refused_open: u64,
     irregular: Anomalies,
-    /// How often each function is open; counted from the first irregular exit on, so that a stray one costs no search.
+    /// Number of open calls of each function. Counted from the first stray exit on, so that such exits need no search.
     open: Option<HashMap<ProbeId, u32>>,
 }
 
 impl SpanBuilder {
-    /// With nothing open.
+    /// Creates a builder without open spans.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes an event, and tells `tell` of what it changes: nothing, one thing, or several.
+    /// Processes an event, and calls `tell` for each change that it causes.
     #[inline]
     pub fn event(&mut self, event: &Event, tell: &mut impl FnMut(&Change<'_>)) {
         self.last = self.last.max(event.at);
-        // Nearly all events are these two, of a program that does nothing unusual.
+        // Fast path for nearly all events of an ordinary program.
         match &event.kind {
             EventKind::Enter(probe) if self.stack.len() < MAX_CALLS && self.open.is_none() => {
                 self.calls += 1;
@@ -231,12 +231,12 @@ impl SpanBuilder {
         }
     }
 
-    /// Without a type of its own for each `tell`, so that the two cases above are the ones it is built into.
+    /// Handles all other events. Not generic over `tell`, so that only the fast path is inlined.
     #[cold]
     fn unusual(&mut self, event: &Event, mut tell: &mut dyn FnMut(&Change<'_>)) {
         let tell = &mut tell;
         match &event.kind {
-            // Its exit will be a stray one.
+            // Its exit will be counted as stray.
             EventKind::Enter(_) if self.stack.len() >= MAX_CALLS => self.irregular.refused_calls += 1,
             EventKind::Enter(probe) => {
                 self.calls += 1;
@@ -264,7 +264,7 @@ impl SpanBuilder {
         }
     }
 
-    /// The innermost open call of `probe` ends; those above it, if any, were crossed by an exception.
+    /// Ends the innermost open call of `probe`. Calls above it, if any, were unwound by an exception.
     fn left(&mut self, probe: ProbeId, how: SpanEnd, tell: &mut impl FnMut(&Change<'_>)) {
         match self.innermost_call() {
             Some(at) if self.stack[at].call == Some(probe) => self.close(at, how, tell),
@@ -331,12 +331,12 @@ impl SpanBuilder {
         self.stack.push(open);
     }
 
-    /// Where the innermost call is: the top, but for manual spans that it opened.
+    /// The stack position of the innermost call, below the manual spans that it opened.
     fn innermost_call(&self) -> Option<usize> {
         self.stack.iter().rposition(|o| o.call.is_some())
     }
 
-    /// Closes the calls above the innermost open call of `probe`, if there is one, and says where that is.
+    /// Closes the calls above the innermost open call of `probe`, if there is one, and returns its position.
     fn unwind_to(&mut self, probe: ProbeId, tell: &mut impl FnMut(&Change<'_>)) -> Option<usize> {
         let stack = &self.stack;
         let open = self.open.get_or_insert_with(|| {
@@ -362,7 +362,7 @@ impl SpanBuilder {
         }
     }
 
-    /// Closes the open span at `at`, wherever in the stack it is.
+    /// Closes the open span at position `at` of the stack.
     fn close(&mut self, at: usize, how: SpanEnd, tell: &mut impl FnMut(&Change<'_>)) {
         let open = self.stack.remove(at);
         match open.call {
@@ -373,25 +373,25 @@ impl SpanBuilder {
                 }
             }
         }
-        // What is above stays open, so its time since it was opened is inside of this span and is counted again, as
-        // its own or as that of the span around, from here on: only what lies before it is this span's in the one around.
+        // Spans above it stay open. Their time since they were opened counts here, and later again for the surrounding
+        // span, so only the time before that is inside of this span for its parent.
         let outlived = self.stack.get(at).map_or(0, |child| self.last - child.start);
         closed(&open, &mut self.stack[..at], outlived, (self.last, how), tell);
     }
 
-    /// Whether something was left that was not open.
+    /// Whether a span was left that was not open.
     pub(super) fn has_anomalies(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Closes what is open at the end of the run, which is at `at` nanoseconds.
+    /// Closes the open spans at the end of the run, at `at` nanoseconds.
     pub fn finish(&mut self, at: u64, ending: &RunOutcome, tell: &mut impl FnMut(&Change<'_>)) {
         self.last = self.last.max(at);
         let mut innermost = true;
         while let Some(open) = self.stack.last() {
             let is_call = open.call.is_some();
             let how = match ending {
-                // Nothing is open after a return, unless exits were lost.
+                // After a return nothing is open, unless exits were lost.
                 RunOutcome::Returned if is_call => {
                     self.irregular.unwound += 1;
                     SpanEnd::Unwound
@@ -409,23 +409,23 @@ impl SpanBuilder {
         }
     }
 
-    /// How many calls were entered.
+    /// Number of calls that were entered.
     pub fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// The time of the last event, in nanoseconds since the run began.
+    /// The time of the last event, in nanoseconds since the start of the run.
     pub fn last(&self) -> u64 {
         self.last
     }
 
-    /// What was not as it should be.
+    /// The anomalies found so far.
     pub fn irregular(&self) -> &Anomalies {
         &self.irregular
     }
 }
 
-/// A span ends, of which `outlived` nanoseconds are those of spans that do not.
+/// Closes a span, `outlived` nanoseconds of which belong to spans that stay open.
 #[inline]
 fn closed(
     open: &Open,
@@ -446,7 +446,7 @@ fn closed(
     tell(&Change::Closed { span: Span { number, parent, what, start, end, own, how, tags: open.tags() }, depth });
 }
 
-/// `key:value`; a tag without a colon is a key alone.
+/// Splits `key:value`; a tag without a colon is a key.
 fn tag(pair: &str) -> (String, String) {
     let (key, value) = pair.split_once(':').unwrap_or((pair, ""));
     (key.trim().to_owned(), value.trim().to_owned())

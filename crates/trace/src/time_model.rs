@@ -1,21 +1,21 @@
-//! When the events of a batch happened, of which only some have a time.
+//! Estimates the times of the events in a batch, of which only some are measured.
 //!
-//! Where calls are dense the guest calls the host once in a thousand events, and the time between two stamps has to be
-//! shared out among the *steps* between them: from one event to the next. As many shares as steps would be wrong: in a loop
-//! that calls a function of a thousand instructions and one of three, both would seem to take the same. So the consumer
-//! learns how long each kind of step takes, from pairs of stamps with one step between them, and shares out by that. A kind is
-//! which event comes after which. The pairs are chosen by a count of events and at random, so each kind is measured as often,
-//! in proportion, as it occurs, and its mean is not biased. Stamps themselves are exact, so the time of an event is never
-//! wrong by more than the few microseconds between two of them.
+//! In call-heavy code the guest calls the host once in about a thousand events. The time between two stamps has to be
+//! distributed over the *steps* from one event to the next. Equal shares would be wrong: if a loop calls a function of
+//! 1,000 instructions and one of three, both would seem to take the same time. The consumer therefore learns the
+//! duration of each kind of step, from pairs of stamps with one step between them. The kind of a step is its pair of
+//! event words. Pairs are chosen by counting events, with a random part, so each kind is measured in proportion to its
+//! frequency and its mean is not biased. Stamps are exact, so the error of an event's time is at most the few
+//! microseconds between two of them.
 //!
-//! What a mean cannot tell: a function that takes longer when one caller calls it than another has the same mean for both,
-//! and a step that once in a thousand times takes a thousand times as long has no mean worth the name. So these times serve
-//! spans, which need a beginning and an end each, and runs that are too short to be sampled; call trees are measured by
-//! samples ([`super::calltree`]).
+//! A mean has limits: a function that takes longer for one caller than for another has the same mean for both, and a
+//! step that rarely takes a thousand times as long has no meaningful mean. These times are therefore used for spans,
+//! which need a begin and an end each, and for runs that are too short to be sampled. Call trees use samples
+//! ([`super::calltree`]).
 //!
-//! The road not taken: stamps at random *times*, by a thread that writes the clock's word. They need no model, but a sleeping
-//! thread comes round once in 150 µs only, which leaves a run of a millisecond with seven of them, and one that spins wants
-//! a core (that is `--clock spin`).
+//! The alternative is stamps at random *times*, by a thread that writes the clock word. That needs no model. But a
+//! sleeping thread wakes up about every 150 µs, which gives seven stamps for a run of a millisecond, and a thread in a
+//! busy loop needs a core (this is `--clock spin`).
 
 use super::batch::{Batch, MarkKind, Place, Sample, Stamp, apart, said};
 use crate::event::Event;
@@ -25,22 +25,22 @@ mod fit;
 
 use fit::Fit;
 
-/// Stands for an event that is not known yet, or for none: no hook writes it.
+/// A word that no hook writes: an unknown event, or none.
 const UNKNOWN: u32 = u32::MAX;
 
-/// Gives each event of a stream of batches its time.
+/// Estimates the time of each event in a stream of batches.
 #[derive(Debug)]
 pub struct TimeModel {
     model: Model,
     /// The time of the last event.
     last: u64,
-    /// The last stamp, and the last word.
+    /// The last stamp and the last word.
     stamp: Stamp,
     word: u32,
     apart: Apart,
 }
 
-/// The words of a batch, each one event, and where its marks are then.
+/// The words of a batch, each of one event, and the positions of the marks among them.
 #[derive(Debug, Default)]
 struct Apart {
     words: Vec<u32>,
@@ -67,14 +67,14 @@ impl Apart {
     }
 }
 
-/// What a batch consists of, once its events have times.
+/// An item of a batch after its events have got times.
 #[derive(Debug, PartialEq)]
 pub enum Step<'b> {
     /// An event.
     Event(&'b Event),
-    /// The guest was interrupted.
+    /// A sample: the guest was interrupted.
     Sample(&'b Sample),
-    /// The guest called the host.
+    /// A stamp: the guest called the host.
     Stamp(&'b Stamp),
 }
 
@@ -85,17 +85,17 @@ impl Default for TimeModel {
 }
 
 impl TimeModel {
-    /// One that has seen nothing.
+    /// Creates a model without measurements.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether times are corrected by samples: not where nobody looks at single calls.
+    /// Sets whether samples correct the times. Not needed if single calls are not shown.
     pub fn fits(&mut self, fits: bool) {
         self.model.fit.is_on = fits;
     }
 
-    /// Tells `tell` all that is in a batch, in order. Times never step back.
+    /// Calls `tell` for each item of a batch, in order. Times never decrease.
     #[inline]
     pub fn batch(&mut self, batch: &Batch, tell: impl FnMut(Step<'_>)) {
         let mut apart = std::mem::take(&mut self.apart);
@@ -109,7 +109,7 @@ impl TimeModel {
         self.apart = apart;
     }
 
-    /// The same for words of one event each, and marks with their places.
+    /// Processes words of one event each, and marks with their positions.
     #[inline]
     fn words<'b>(
         &mut self,
@@ -152,7 +152,7 @@ impl TimeModel {
                     };
                     self.model.interpolate(&stretch, event);
                 }
-                // Nothing is known of what comes behind the last stamp.
+                // Nothing is known about times after the last stamp.
                 None => words[from..to].iter().for_each(|word| event(*word, 0)),
             }
             self.word = words[from..to].last().copied().unwrap_or(self.word);
@@ -174,7 +174,7 @@ impl TimeModel {
         self.last = last;
     }
 
-    /// Appends the events of a batch.
+    /// Appends the events of a batch with their times.
     pub fn events(&mut self, batch: &Batch, events: &mut Vec<Event>) {
         self.batch(batch, |step| {
             if let Step::Event(event) = step {
@@ -184,7 +184,7 @@ impl TimeModel {
     }
 }
 
-/// A mark that is no stamp.
+/// Handles a mark that is not a stamp.
 #[inline]
 fn other(mark: &MarkKind, last: &mut u64, tell: &mut impl FnMut(Step<'_>)) {
     match mark {
@@ -198,70 +198,70 @@ fn other(mark: &MarkKind, last: &mut u64, tell: &mut impl FnMut(Step<'_>)) {
     }
 }
 
-/// Words between two stamps.
+/// The words between two stamps.
 #[derive(Debug, Clone, Copy)]
 struct Interval<'s> {
-    /// The word before the first, if the first did not happen at `begin`; else [`UNKNOWN`].
+    /// The word before the first one, or [`UNKNOWN`] if the first one happened at `begin`.
     before: u32,
     words: &'s [u32],
-    /// The word of the event behind them, or [`UNKNOWN`].
+    /// The word of the event after the interval, or [`UNKNOWN`].
     next: u32,
-    /// When the guest went on.
+    /// Time at which the guest continued.
     begin: u64,
-    /// When all of them had happened.
+    /// Time by which all events had happened.
     over: u64,
-    /// When the guest called again.
+    /// Time of the next host call.
     end: u64,
-    /// Whether the event behind them came at `end`.
+    /// Whether the event after the interval happened at `end`.
     exact: bool,
 }
 
-/// Kinds of steps that are remembered: programs have a few hundred that matter.
+/// Number of kinds of steps that are remembered. Programs have a few hundred relevant ones.
 const KINDS: usize = 4096;
 
-/// A mean is that of about so many steps last seen.
+/// Number of recent steps that a mean is taken over.
 const MEMORY: f32 = 1024.0;
 
-/// How often a step is measured until its mean is believed.
+/// Number of measurements after which a mean is trusted.
 const CERTAIN: f32 = 16.0;
 
-/// What a step takes at the least, in nanoseconds: the hook's own writing of an event.
+/// Minimum duration of a step in nanoseconds: the hook's own work.
 const LEAST: f32 = 1.5;
 
-/// How much finer than those scaled steps are added up. More than an hour between two stamps is too much then.
+/// Precision of scaled steps. Limits the time between two stamps to about an hour.
 const FINER: f64 = 65536.0;
 
-/// Parts of a nanosecond in which steps are known: they are added up at each event, which is quicker in whole numbers.
+/// Units per nanosecond in which steps are stored: integers are faster to add at each event.
 const PARTS: u32 = 64;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Kind {
     from: u32,
     to: u32,
-    /// What such a step takes by itself, in [`PARTS`]; 0 if it was never measured.
+    /// Duration of such a step in [`PARTS`]; 0 if it was never measured.
     takes: u32,
 }
 
-/// What was measured of a kind of steps.
+/// Measurements of a kind of step.
 #[derive(Debug, Clone, Copy, Default)]
 struct Measured {
-    /// Mean of it, in nanoseconds.
+    /// Mean duration in nanoseconds.
     mean: f32,
-    /// Of how many steps.
+    /// Number of measured steps.
     seen: f32,
 }
 
-/// What is known of steps.
+/// The learned durations of steps.
 #[derive(Debug)]
 struct Model {
-    /// Apart from what they were computed from: these are looked up at each event.
+    /// Separate from the measurements, since these are looked up at each event.
     kinds: Box<[Kind; KINDS]>,
     measured: Box<[Measured; KINDS]>,
-    /// What a measurement takes by itself: the mean of the kind of step that takes least.
+    /// Overhead of a measurement itself: the mean of the shortest kind of step.
     overhead: f32,
-    /// How many steps were measured.
+    /// Number of measured steps.
     count: u32,
-    /// What each step of a stretch takes, as far as it is known, and in whose time it is.
+    /// For each step of an interval, its known duration and the row of its function.
     steps: Vec<(u32, u32)>,
     fit: Fit,
 }
@@ -278,7 +278,7 @@ impl Model {
         }
     }
 
-    /// The guest was interrupted, if that is what a mark says.
+    /// Handles a sample mark.
     fn sampled(&mut self, mark: &MarkKind) {
         if let MarkKind::Sample(Sample { weight, place, path: None, .. }) = mark {
             match place {
@@ -289,7 +289,7 @@ impl Model {
         }
     }
 
-    /// Tells `tell` the time of each event, in order and in whole ticks.
+    /// Calls `tell` with the time of each event, in order and in whole ticks.
     fn interpolate(&mut self, stretch: &Interval<'_>, mut tell: impl FnMut(u32, u64)) {
         let Interval { before, words, next, begin, over, end, exact } = *stretch;
         let Some((&first, rest)) = words.split_first() else { return };
@@ -311,7 +311,7 @@ impl Model {
         };
         self.steps.clear();
         let (kinds, fit) = (&*self.kinds, &mut self.fit);
-        // Of the step that the call of the host came in the middle of, one half is before it and the other behind.
+        // The step in which the host was called lies half before and half after the stamp.
         let mut row = fit.current();
         let takes = if before == UNKNOWN { 0 } else { fit.corrected(row, known(kinds, before, first) / 2) };
         self.steps.push((if before == UNKNOWN { 0 } else { add(takes) }, row));
@@ -319,20 +319,20 @@ impl Model {
             row = fit.step(from);
             self.steps.push((add(fit.corrected(row, known(kinds, from, to))), row));
         }
-        // The last step leads out of the stretch, and gets what is left: all of it if the guest was idle.
+        // The last step leaves the interval and gets the rest: all of it if the guest was idle.
         row = fit.step(words[words.len() - 1]);
         let last = if over < end { 0 } else { fit.corrected(row, known(kinds, words[words.len() - 1], next)) };
         add(if exact { last } else { last / 2 });
         let span = over.saturating_sub(begin) as f64 * f64::from(PARTS);
-        // If nothing is unknown, the known make up all of the time; else the unknown ones share what is left of it.
+        // Known steps fill the interval; if some are unknown, those share what is left.
         let scale = if unknown == 0 || sum as f64 > span { span / (sum as f64).max(1.0) } else { 1.0 };
         let mut unknown_takes = if unknown > 0 { (span - sum as f64 * scale).max(0.0) / unknown as f64 } else { 0.0 };
         if over < end {
-            // It is the last step that took long, and not the others that are not known.
+            // The last step took long, not the other unknown ones.
             let known = (words.len() as u64).saturating_sub(unknown).max(1);
             unknown_takes = unknown_takes.min((sum / known).max(u64::from(PARTS)) as f64);
         }
-        // From here on in parts of parts, so that scaling is a multiplication.
+        // A finer unit makes scaling a multiplication.
         let (scale, unknown_takes) = ((scale * FINER) as u64, (unknown_takes * FINER) as u64);
         let tick = TICK * u64::from(PARTS) * FINER as u64;
         let (mut at, most) = (first_tick, over.max(begin) / TICK * TICK);
@@ -347,7 +347,7 @@ impl Model {
             };
             fit.took(row, takes as f32 * NANOS);
             passed = passed.saturating_add(takes);
-            // Most steps are far shorter than a tick: only one that reaches the next needs more than a comparison.
+            // Most steps are far shorter than a tick, so usually one comparison is enough.
             if passed >= next_tick {
                 let ticks = passed / tick;
                 at = (first_tick + ticks * TICK).min(most);
@@ -357,7 +357,7 @@ impl Model {
         }
     }
 
-    /// What a step takes of which `nanos` were measured.
+    /// The duration of a step that was measured as `nanos`, without the overhead.
     fn without_overhead(&self, nanos: f32) -> u32 {
         (((nanos - self.overhead).max(0.0) + LEAST) * PARTS as f32) as u32
     }
@@ -371,13 +371,13 @@ impl Model {
         }
         let slot = slot(from, to);
         let mut of = self.measured[slot];
-        // Not the kind that was remembered there; or the guest had been interrupted when it was first measured.
+        // Another kind occupied the slot, or the first measurement contained an interrupt.
         if (self.kinds[slot].from, self.kinds[slot].to) != (from, to) || (of.seen < CERTAIN && took * 8.0 < of.mean) {
             of = Measured { mean: took, seen: 0.0 };
         }
         of.seen = (of.seen + 1.0).min(MEMORY);
-        // One in which the guest was interrupted must not count for much; but the more are known, the rarer may be those that
-        // really take long.
+        // A measurement with an interrupt must not count much. But the more measurements there are, the rarer long
+        // steps may be.
         let most = of.mean * (4.0 + of.seen / 16.0);
         of.mean += (took.min(most) - of.mean) / of.seen;
         self.measured[slot] = of;
@@ -401,7 +401,7 @@ impl Model {
     }
 }
 
-/// What a step of that kind takes, in [`PARTS`]; 0 if it is not known.
+/// The duration of a kind of step in [`PARTS`]; 0 if unknown.
 #[inline(always)]
 fn known(kinds: &[Kind; KINDS], from: u32, to: u32) -> u32 {
     let (from, to) = (without_number(from), without_number(to));
@@ -409,13 +409,13 @@ fn known(kinds: &[Kind; KINDS], from: u32, to: u32) -> u32 {
     if (kind.from, kind.to) == (from, to) { kind.takes } else { 0 }
 }
 
-/// A word that stands for events like this one: each exception that is caught has a word of its own.
+/// A word that represents similar events: each caught exception has a word of its own.
 #[inline(always)]
 fn without_number(word: u32) -> u32 {
     if word & 3 == EventWord::Caught as u32 { EventWord::Caught as u32 } else { word }
 }
 
-/// Where a kind of step is remembered; of two that fall together the last one measured is.
+/// The slot of a kind of step. If two kinds share a slot, the last measured one stays.
 #[inline(always)]
 fn slot(from: u32, to: u32) -> usize {
     let mixed = from.wrapping_mul(0x9e37_79b1) ^ to.wrapping_mul(0x85eb_ca6b);

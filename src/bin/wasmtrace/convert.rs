@@ -10,38 +10,38 @@ use crate::recordings::Recording;
 use crate::sinks::{self, Pipeline, Sinks};
 use crate::terminal::Global;
 
-/// Write a recording in the format of another tool
+/// Convert a recording to a format that other tools read
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Of a recording that is damaged or cut off, what is sound is written.
+If the recording is damaged or truncated, the intact part is converted.
 
 Examples:
   wasmtrace convert app.wtrace -f chrome -o app.json
   wasmtrace convert app.wtrace -f folded | inferno-flamegraph > app.svg")]
 pub(crate) struct Args {
-    /// The recording, `-` for standard input [default: the newest *.wtrace in this folder]
+    /// Recording to read, `-` for standard input [default: the newest *.wtrace file in the current directory]
     #[arg(value_name = "TRACE")]
     trace: Option<PathBuf>,
-    /// The format
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", long_help = help())]
     format: Format,
-    /// Where to write [default: standard output]
+    /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 fn help() -> String {
     let lines = FORMATS.map(|Format { name, about, .. }| format!("  {name:<10} {about}"));
-    format!("The format.\n\n{}", lines.join("\n"))
+    format!("Output format.\n\n{}", lines.join("\n"))
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let recording = Recording::open(args.trace.as_deref(), global)?;
     if let Some(output) = args.output.as_ref().filter(|output| recording.is_at(output)) {
-        bail!("{}: this is the recording itself; nothing is written", output.display());
+        bail!("{}: the output is the recording itself: give another file to -o", output.display());
     }
     if recording.subject.recording.clock == SAMPLES && args.format.needs_spans {
-        bail!("the recording has samples and no calls (--hooks none): only folded can show that");
+        bail!("the recording contains samples but no calls (--hooks none): use -f folded");
     }
     let output = Output::create(args.output.as_deref())?;
     let mut sinks = Sinks::none();

@@ -1,4 +1,4 @@
-//! How a command ends that ran a program.
+//! The end of a command that ran a program: results, notes about the run, and the exit code.
 
 use std::io::Write;
 
@@ -8,18 +8,20 @@ use wasmtrace::trace::RunOutcome;
 
 use crate::terminal::Global;
 
-/// Says of a run what its trace does not.
+/// Prints what the trace of a run does not contain: results of an invoked function, CPU time, and a trap if
+/// no sink shows it (`shows_ending` is false).
 pub(crate) fn show(outcome: &RunResult, shows_ending: bool, global: &Global) {
     for result in &outcome.results {
-        // As wasmtime has it: the results of an invoked function are output.
+        // Like the `wasmtime` command, print the results of an invoked function to standard output.
         let _ = writeln!(std::io::stdout(), "{result}");
     }
     if outcome.abandoned {
-        global.warn("", &["the guest did not stop within a second, and is not waited for".to_owned()]);
+        global.warn("", &["the guest did not stop within 1 s; it is abandoned".to_owned()]);
     }
     if let Some(cpu) = outcome.guest_cpu {
         let waited = std::time::Duration::from_nanos(outcome.waited);
-        global.say(&format!("the guest used {cpu:.2?} of CPU time, and waited {waited:.2?} for its trace to be taken"));
+        global
+            .say(&format!("the guest used {cpu:.2?} of CPU time and waited {waited:.2?} for its trace to be consumed"));
     }
     if let RunOutcome::Trapped(trap) = &outcome.ending
         && !shows_ending
@@ -28,7 +30,7 @@ pub(crate) fn show(outcome: &RunResult, shows_ending: bool, global: &Global) {
     }
 }
 
-/// The exit code.
+/// The exit code of the command: 125 if it `failed`, otherwise that of the guest. Ends the process if the guest was abandoned.
 pub(crate) fn leave(outcome: &RunResult, failed: bool) -> u8 {
     let code = if failed { 125 } else { outcome.ending.exit_code() };
     if outcome.abandoned {

@@ -10,17 +10,18 @@ use wasmtrace::otlp::settings::{Exporter, Sampler, Setting, Settings, Target, wi
 
 use crate::sending::{SpoolArgs, settings};
 
-/// Show what would be sent where, and which variable or default says so
+/// Show the effective export settings and where each one comes from
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Values of headers are not shown. An option of `run` or `push` stands above WASMTRACE_*, that above OTEL_*.")]
+Header values are not shown. Options of `run` and `push` take precedence over WASMTRACE_* variables, and those \
+over OTEL_* variables.")]
 pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// A setting as it is shown.
+/// One line of the output: a setting, its value, and the variable or default that set it.
 struct Row {
     name: String,
     value: String,
@@ -124,7 +125,7 @@ fn exporter_rows(signal: &str, exporter: &Exporter, add: &mut impl FnMut(&str, S
     row("enabled", yes(exporter.enabled.value), &exporter.enabled.from);
     row("protocol", exporter.protocol.value.to_string(), &exporter.protocol.from);
     row("endpoint", without_secrets(&exporter.endpoint.value), &exporter.endpoint.from);
-    // Keys and values alike may be anything; names of headers are no secrets.
+    // A header's value may be a secret; its name is not.
     let headers: Vec<String> = exporter.headers.value.iter().map(|(name, _)| format!("{name}=***")).collect();
     row("headers", or_none(headers.join(",")), &exporter.headers.from);
     row("timeout", format!("{:?}", exporter.timeout.value), &exporter.timeout.from);

@@ -1,4 +1,4 @@
-//! A recording that is sent to sinks, and what is said of it.
+//! Sending one recording to all network sinks, in parallel and within a time limit.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,35 +13,35 @@ use wasmtrace::trace::recording::Footer;
 use crate::incremental::Sending;
 use crate::terminal::Global;
 
-/// What is sent, and until when.
+/// A recording to be sent, and the limits for sending it.
 pub(crate) struct ExportJob<'s> {
     pub(crate) path: &'s Path,
     pub(crate) max_spans: usize,
     pub(crate) end: Option<Footer>,
     pub(crate) resource: Vec<(String, String)>,
-    /// How long it may take in all.
+    /// Time limit for all sinks together; `None` is no limit.
     pub(crate) timeout: Option<Duration>,
-    /// Says that one of the sinks is waited for.
+    /// Where to print a note when a sink has to be waited for; `None` prints nothing.
     pub(crate) waits: Option<&'s Global>,
 }
 
-/// Where to.
+/// A network sink with its settings.
 pub(crate) struct Endpoint {
     pub(crate) target: Target,
     pub(crate) settings: Settings,
-    /// What sends to it while the guest runs.
+    /// The thread that sends spans to it while the guest runs.
     pub(crate) underway: Option<Sending>,
 }
 
-/// How much longer than it may take we wait for a sender to say so: a name may take long to be resolved.
+/// How long past its deadline a sender is waited for. Name resolution cannot be interrupted and may take longer.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How often we look whether we are asked to stop.
+/// How often to check for an interrupt.
 const LOOK: Duration = Duration::from_millis(50);
 
 impl ExportJob<'_> {
-    /// Sends it to all of them side by side, so that the time that one takes is not another's: each on a thread of its own,
-    /// which is left behind if it does not end in time. `over` is told of each what came of it.
+    /// Sends the recording to all `endpoints` in parallel, each on its own thread, so that a slow sink does not use up the
+    /// time of the others. A thread that misses the deadline is abandoned. `over` is called once for each endpoint.
     pub(crate) fn send(
         &self,
         mut endpoints: Vec<Endpoint>,
@@ -51,7 +51,7 @@ impl ExportJob<'_> {
         let began = Instant::now();
         let after = |time: Option<Duration>| time.and_then(|time| began.checked_add(time));
         let deadline = after(self.timeout);
-        // What is on its way is waited for; the other half is for what is left.
+        // Half of the time is for requests in flight, half for the remaining spans.
         let half = after(self.timeout.map(|timeout| timeout / 2));
         let (done, waiting) = mpsc::channel();
         let (waits, notes) = mpsc::channel();
@@ -64,19 +64,19 @@ impl ExportJob<'_> {
             let thread = move || {
                 let already = underway.map(|underway| underway.end(half)).unwrap_or_default();
                 let order = ExportOptions { settings: &settings, max_spans, deadline, end, resource, waits };
-                // Nobody may be waiting any more.
+                // The receiver is gone if the deadline has passed.
                 let _ = done.send((number, export_rest(|| File::open(&path), &order, &already)));
             };
             if let Err(e) = std::thread::Builder::new().name("delivery".into()).spawn(thread) {
                 sending.remove(&number);
-                over(endpoint, Err(format!("no thread to send it: {e}")));
+                over(endpoint, Err(format!("cannot start a thread for sending: {e}")));
             }
         }
         drop(done);
         while !sending.is_empty() {
             let result = waiting.recv_timeout(LOOK);
             if let Some(global) = self.waits {
-                let more = if deadline.is_none() { ": --flush-timeout limits that" } else { "" };
+                let more = if deadline.is_none() { " (--flush-timeout limits the wait)" } else { "" };
                 notes.try_iter().for_each(|note: String| global.note(&format!("{note}{more}")));
             }
             let why = match result {
@@ -88,7 +88,7 @@ impl ExportJob<'_> {
                 Err(RecvTimeoutError::Disconnected) => "sending failed".to_owned(),
                 Err(RecvTimeoutError::Timeout) if given_up() => "interrupted".to_owned(),
                 Err(RecvTimeoutError::Timeout) if deadline.is_some_and(|d| Instant::now() > d + GRACE) => {
-                    format!("it took longer than {:?}", self.timeout.unwrap_or_default())
+                    format!("not finished within {:?}", self.timeout.unwrap_or_default())
                 }
                 Err(RecvTimeoutError::Timeout) => continue,
             };
@@ -97,16 +97,16 @@ impl ExportJob<'_> {
     }
 }
 
-/// Says what was sent; what the sink said of it is in [`Exported::said`].
+/// Prints what was sent. The sink's own messages are in [`Exported::said`].
 pub(crate) fn say(delivered: &Exported, settings: &Settings, global: &Global) {
     let Exported { trace, spans, underway, logs, metrics, merged, left_out, .. } = delivered;
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
     global.note(&format!(
         "sent to {}: trace {trace}, {spans} spans{}{}{}{}{}",
         without_secrets(&settings.traces.endpoint.value),
-        some(*underway, "of them while it ran"),
+        some(*underway, "of them during the run"),
         some(*merged, "calls merged"),
-        some(*left_out, "left out"),
+        some(*left_out, "dropped"),
         some(*logs, "logs"),
         some(*metrics, "metrics"),
     ));

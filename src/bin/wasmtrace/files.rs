@@ -1,4 +1,4 @@
-//! Reading modules and writing them: `-` and standard input, `.wat`, whole files or none.
+//! Reading and writing modules: `-` and standard input, `.wat`, outputs that appear complete or not at all.
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Read, Write};
@@ -9,17 +9,17 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 use wasmtrace::export::json_text;
 
-/// Reads a module from a file, or from standard input for `-` and for no path. Text (`.wat`) is encoded.
+/// Reads a module from a file, or from standard input if the path is `-` or missing. Text (`.wat`) is encoded to binary.
 ///
 /// # Errors
-/// With the path as context, if it cannot be read or the text is not a module.
+/// If the file cannot be read or the text is not a module; the path is the context.
 pub(crate) fn read(path: Option<&Path>) -> Result<Vec<u8>> {
     let path = path.filter(|p| *p != Path::new("-"));
     let bytes = match path {
         Some(path) => std::fs::read(path).with_context(|| path.display().to_string())?,
         None => {
             if std::io::stdin().is_terminal() {
-                bail!("no input: give a file, or pipe a module into standard input");
+                bail!("no input: give a file, or pipe a module to standard input");
             }
             let mut bytes = Vec::new();
             std::io::stdin().read_to_end(&mut bytes).context("standard input")?;
@@ -32,7 +32,7 @@ pub(crate) fn read(path: Option<&Path>) -> Result<Vec<u8>> {
         return Ok(bytes);
     }
     let text = std::str::from_utf8(&bytes).with_context(|| name(path))?;
-    // The parser's message is a picture of several lines; one line with the place is what is wanted here.
+    // The parser's message shows the source over several lines; errors here are one line with the position.
     wat::parse_str(text).map_err(|e| {
         let e = e.to_string();
         let mut lines = e.lines();
@@ -43,13 +43,13 @@ pub(crate) fn read(path: Option<&Path>) -> Result<Vec<u8>> {
     })
 }
 
-/// A module in text form begins with a parenthesis, behind white space and comments.
+/// Whether `bytes` look like a module in text form: after white space, text begins with `(` or with a `;;` comment.
 fn looks_like_text(bytes: &[u8]) -> bool {
     let start = bytes.iter().find(|b| !b.is_ascii_whitespace());
     matches!(start, Some(b'(' | b';'))
 }
 
-/// What an input is called in messages.
+/// The name of an input in messages.
 pub(crate) fn name(path: Option<&Path>) -> String {
     match path.filter(|p| *p != Path::new("-")) {
         Some(path) => path.display().to_string(),
@@ -57,17 +57,17 @@ pub(crate) fn name(path: Option<&Path>) -> String {
     }
 }
 
-/// Writes bytes to a file, or to standard output for `-` and for no path. A file appears whole or not at all.
+/// Writes bytes to a file, or to standard output if the path is `-` or missing. A file appears complete or not at all.
 ///
 /// # Errors
-/// If standard output is a terminal and the bytes are no text; if writing fails.
+/// If standard output is a terminal and the bytes are binary, or if writing fails.
 pub(crate) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<()> {
     let output = Output::create(path)?;
     output.write(bytes.starts_with(b"\0asm"), |out| out.write_all(bytes))?;
     output.keep()
 }
 
-/// Something to be written: a file that appears when it is whole, a device, a pipe, or standard output.
+/// An output: a file that appears when it is complete, a device, a pipe, or standard output.
 pub(crate) struct Output {
     path: PathBuf,
     place: Place,
@@ -75,14 +75,14 @@ pub(crate) struct Output {
 
 enum Place {
     Stdout,
-    /// A device or a pipe is written to, not replaced.
+    /// A device or a pipe, which is written to and not replaced.
     Device(File),
-    /// The file beside, and what it becomes.
+    /// A temporary file in the same directory, and the path it is renamed to.
     File(NamedTempFile, PathBuf),
 }
 
 impl Output {
-    /// Standard output for `-` and for no path.
+    /// Opens an output. The path `-` and `None` are standard output.
     pub(crate) fn create(path: Option<&Path>) -> Result<Output> {
         let Some(path) = path.filter(|p| *p != Path::new("-")) else {
             return Ok(Output { path: PathBuf::new(), place: Place::Stdout });
@@ -91,7 +91,7 @@ impl Output {
         Ok(Output { path: path.to_owned(), place })
     }
 
-    /// What it is called in messages.
+    /// The name of the output in messages.
     pub(crate) fn name(&self) -> String {
         match self.place {
             Place::Stdout => "standard output".to_owned(),
@@ -99,17 +99,17 @@ impl Output {
         }
     }
 
-    /// Has `write` write to it.
+    /// Calls `write` with a writer to this output.
     ///
     /// # Errors
-    /// If it is a terminal and what is written is no text; if writing fails.
+    /// If the output is a terminal and the contents are binary, or if writing fails.
     pub(crate) fn write(
         &self,
         is_binary: bool,
         write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
     ) -> Result<()> {
         if matches!(self.place, Place::Stdout) && std::io::stdout().is_terminal() && is_binary {
-            bail!("refusing to write a binary to the terminal: give -o FILE, or -t for text");
+            bail!("refusing to write binary data to a terminal: give -o FILE, or -t for text");
         }
         let mut out = self.writer()?;
         write(&mut out).and_then(|()| out.flush()).with_context(|| self.name())
@@ -124,7 +124,7 @@ impl Output {
         Ok(Box::new(file.try_clone().with_context(|| self.name())?))
     }
 
-    /// It is whole: a file appears.
+    /// Completes the output: a file appears under its path.
     pub(crate) fn keep(self) -> Result<()> {
         let name = self.name();
         if let Place::File(file, path) = self.place {
@@ -135,19 +135,19 @@ impl Output {
 }
 
 fn place(path: &Path) -> std::io::Result<Place> {
-    // `/dev/stdout` is a device even where it leads to a file.
+    // `/dev/stdout` is treated as a device even if it is redirected to a file.
     if is_device(path) {
-        // What an ordinary `>` does.
+        // As a shell's `>` does.
         return Ok(Place::Device(File::create(path)?));
     }
-    // What a link leads to is replaced, not the link.
+    // The target of a symbolic link is replaced, not the link.
     let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".wasmtrace");
     #[cfg(unix)]
     {
-        // What an ordinary new file would get (the umask applies), or what the old one has.
+        // The mode of the existing file, or that of an ordinary new file (the umask applies).
         use std::os::unix::fs::PermissionsExt;
         let mode = path.metadata().map_or(0o666, |m| m.permissions().mode() & 0o777);
         builder.permissions(std::fs::Permissions::from_mode(mode));
@@ -155,12 +155,12 @@ fn place(path: &Path) -> std::io::Result<Place> {
     Ok(Place::File(builder.tempfile_in(folder).map_err(without_path)?, place))
 }
 
-/// A device or a pipe, or what leads to one.
+/// Whether the path is a device or a pipe, or is in `/dev` or `/proc`.
 pub(crate) fn is_device(path: &Path) -> bool {
     path.metadata().is_ok_and(|m| !m.is_file()) || path.starts_with("/dev") || path.starts_with("/proc")
 }
 
-/// The cause alone: the path of a temporary file says nothing to anybody.
+/// Removes the temporary file's path from an error: the user did not choose it.
 fn without_path(e: std::io::Error) -> std::io::Error {
     let message = e.to_string();
     std::io::Error::new(e.kind(), message.split(" at path ").next().unwrap_or_default())
@@ -171,12 +171,12 @@ pub(crate) fn print_json(value: &Value) -> Result<()> {
     write(None, json_text(value).as_bytes())
 }
 
-/// Prints a JSON object to standard output, of which one list is long: its rows are made and written one by one, since as
-/// values those of a million functions take a gigabyte.
+/// Prints a JSON object to standard output and streams the rows of one long `list` in it. As values in memory, the rows of
+/// a million functions take 1 GB.
 pub(crate) fn print_json_rows(mut object: Value, list: &str, rows: impl Iterator<Item = Value>) -> Result<()> {
     object[list] = Value::Array(Vec::new());
     let text = json_text(&object);
-    // In a string the quotes would be escapes.
+    // This text is unique: quotes within a JSON string are escaped.
     let place = format!("\"{list}\": [");
     let (before, after) = text.split_once(&format!("{place}]")).expect("it was just put there");
     let mut out = BufWriter::new(std::io::stdout().lock());

@@ -1,4 +1,4 @@
-//! What `run` and `record` have in common: which module is run, how, and with which hooks.
+//! The part that `run` and `record` share: prepare a module, instrument it, and run it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -28,45 +28,46 @@ use crate::sending::{self, Place, ResourceArgs};
 use crate::sidecar::SidecarArgs;
 use crate::terminal::Global;
 
-/// A module that is ready to run, and what is known of it.
+/// A module that is ready to run, with its labels and the state of its run.
 pub(crate) struct Guest {
     name: String,
     main: Vec<u8>,
     config: Config,
     pub(crate) subject: RunInfo,
-    /// Functions of the manual API that another compiler hooked: a span, a tag or a log line belongs to what called them.
+    /// Functions of the manual API that another compiler hooked. Their calls are not shown: a span, a tag or a log line
+    /// belongs to the caller.
     silent: HashSet<ProbeId>,
     filter: Filter,
     time_model: TimeModel,
     input: Option<Input>,
 }
 
-/// What debug information speaks of: the module before it was hooked.
+/// The module before it was hooked: debug information describes this one.
 struct Input {
     wasm: Vec<u8>,
     sidecar: SidecarFiles,
-    /// Where its code went, if it was hooked here.
+    /// From its code offsets to those of the hooked module, if it was hooked here.
     offsets: Option<OffsetMap>,
 }
 
-/// What is to be known of a run.
+/// Which times a run needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Times {
-    /// When each event happened: for spans.
+    /// The time of each event, for spans.
     OfEachEvent,
-    /// Where the time went: for the call tree.
+    /// The distribution of time over functions, for the call tree.
     OfSamples,
 }
 
 impl Guest {
-    /// Reads and hooks what is to be run. `keeps_input`: lines of it will be asked for.
+    /// Reads and hooks the module and its preloads. `keeps_input` keeps the original module, which [`Guest::lines`] needs.
     pub(crate) fn prepare(args: &GuestArgs, keeps_input: bool, global: &Global) -> Result<Guest> {
         let mut config = config(args)?;
         let wasm = files::read(Some(args.module()))?;
         let name = files::name(Some(args.module()));
         let preloads = args.preloads.iter().map(|(_, path)| files::read(Some(path))).collect::<Result<Vec<_>>>()?;
         let mut hooks = Hooking::of(args)?;
-        // What one of several throws may cross another that knows no exceptions.
+        // An exception thrown by one module may unwind through another that does not use exceptions.
         let throws = |wasm: &Vec<u8>| parse(wasm).is_ok_and(|module| module.uses_exceptions());
         hooks.foreign_exceptions = !preloads.is_empty() && (throws(&wasm) || preloads.iter().any(throws));
         config.clock = hooks.clock;
@@ -86,7 +87,7 @@ impl Guest {
             && module.start().is_none()
             && !module.exports().iter().any(|(name, _)| *name == "_start")
         {
-            let warning = "the module has no `_start`: give --invoke FUNCTION to call an export of it";
+            let warning = "the module has no `_start`: use --invoke FUNCTION to call one of its exports";
             global.warn("", &[warning.to_owned()]);
         }
         let mut subject = subject(args, &module, module.manifest().and_then(Result::ok).as_ref(), &hooks);
@@ -111,7 +112,7 @@ impl Guest {
         let silent: HashSet<ProbeId> = silent;
         subject.recording.not_sampled = match () {
             () if args.no_sample => Some("--no-sample".to_owned()),
-            () if !config.min_duration.is_zero() => Some("with --min-duration calls are only counted".to_owned()),
+            () if !config.min_duration.is_zero() => Some("--min-duration only counts short calls".to_owned()),
             () => None,
         };
         let filter = Filter::new(subject.recording.min_duration, args.max_depth);
@@ -121,7 +122,8 @@ impl Guest {
         Ok(Guest { name, main, config, subject, silent, filter, time_model: TimeModel::new(), input })
     }
 
-    /// Puts the run into its trace, and tells the guest of it. What was asked for by `--env` stands above that.
+    /// Sets the trace that the run belongs to, and passes it to the guest in environment variables. Variables given by
+    /// `--env` take precedence.
     pub(crate) fn belongs_to(&mut self, place: Place, resource: &ResourceArgs) {
         let env = &mut self.config.env;
         let variables = place.variables.into_iter().filter(|(name, _)| env.iter().all(|(given, _)| given != name));
@@ -136,7 +138,7 @@ impl Guest {
         self.subject.resource = attributes;
     }
 
-    /// The source lines of the instructions where samples were taken.
+    /// The source lines of the sampled instructions.
     pub(crate) fn lines(&self, sampled: &Sampled) -> Result<Lines> {
         let mut lines = Lines::default();
         let Some(Input { wasm, sidecar, offsets }) = &self.input else { return Ok(lines) };
@@ -145,7 +147,7 @@ impl Guest {
         let hooked = parse_again(&self.main)?;
         let moved = offsets.as_ref().zip(hooked.code_start());
         let described = Described { module: &module, sidecars: &beside, moved };
-        // Those of other modules have ids behind these.
+        // Functions of preloaded modules have larger ids.
         let own = hooked.func_count();
         let wanted = sampled.iter().map(|(at, _)| at).filter(|(id, _)| id.0 < own);
         for SourceLine { id, offset, file, line } in source_lines(&described, wanted) {
@@ -154,30 +156,31 @@ impl Guest {
         Ok(lines)
     }
 
-    /// What the guest reads, and whether what it writes is thrown away.
+    /// Sets the guest's standard input. `quiet` discards its output.
     pub(crate) fn give(&mut self, stdin: Option<Vec<u8>>, quiet: bool) {
         if stdin.is_some() || quiet {
             self.config.stdio = Stdio::Given { stdin: stdin.unwrap_or_default(), quiet };
         }
     }
 
-    /// The functions of the module that is run.
+    /// The number of imported functions of the main module, and of all of its functions.
     pub(crate) fn functions(&self) -> Result<(u32, u32)> {
         let module = parse_again(&self.main)?;
         Ok((module.imported_funcs().len() as u32, module.func_count()))
     }
 
-    /// Whether it was asked to end, by a signal of that number.
+    /// The number of the signal that asked the guest to end, if there was one.
     pub(crate) fn interrupted(&self) -> Option<i32> {
         Some(self.config.interrupt.load(Ordering::Relaxed).abs()).filter(|signal| *signal != 0)
     }
 
-    /// What ends the guest, with the number of a signal.
+    /// The flag that ends the guest: storing a signal number in it interrupts the run.
     pub(crate) fn interrupt(&self) -> Arc<AtomicI32> {
         self.config.interrupt.clone()
     }
 
-    /// Runs it. `consume` gets what is kept of what was recorded, and is called with nothing from time to time.
+    /// Runs the module. `consume` gets the recorded events that pass the filter; it is also called with empty batches from time
+    /// to time.
     pub(crate) fn run(&mut self, times: Times, mut consume: impl FnMut(&RunInfo, &Batch)) -> Result<RunResult> {
         on_signals(self.config.interrupt.clone())?;
         let Guest { silent, filter, subject, time_model, .. } = self;
@@ -211,7 +214,7 @@ impl Guest {
     }
 }
 
-/// What the functions of a module are called that is run as it is.
+/// The labels of all functions of a module that runs without hooks.
 fn labels(wasm: &[u8], sidecar: &SidecarFiles, global: &Global) -> Result<BTreeMap<ProbeId, Label>> {
     let module = parse(wasm)?;
     let beside = sidecar.read(&module)?;
@@ -221,7 +224,7 @@ fn labels(wasm: &[u8], sidecar: &SidecarFiles, global: &Global) -> Result<BTreeM
     Ok(labels.iter().map(|(func, label)| (ProbeId(func.0), label.clone())).collect())
 }
 
-/// What has been validated, or made of what was.
+/// Parses a module without validating it: it was validated before, or produced from a valid module.
 fn parse_again(wasm: &[u8]) -> wasmtrace::Result<Module<'_>> {
     parse_with(wasm, &ParseOptions { validate: false, ..Default::default() })
 }
@@ -241,10 +244,11 @@ fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, h
 /// SIGINT and SIGTERM end the guest; what was recorded is still shown.
 fn on_signals(interrupt: Arc<AtomicI32>) -> Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("signals cannot be handled")?;
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot install signal handlers")?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            // Asked twice, the guest is not waited for; asked again, nor is what was recorded.
+            // The first signal ends the guest, the second abandons it, the third ends the process at once.
             match interrupt.load(Ordering::Relaxed) {
                 0 => interrupt.store(signal, Ordering::Relaxed),
                 before if before > 0 => interrupt.store(-signal, Ordering::Relaxed),

@@ -1,4 +1,4 @@
-//! The arguments that say which program is run, and how.
+//! Command-line arguments for the program to run and its environment.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,55 +14,56 @@ use crate::terminal::Global;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct GuestArgs {
-    /// The module, binary or text, hooked or not (`-` is standard input); what follows is the program's, or the
-    /// arguments of the function given by --invoke
-    // One list: with two, clap would take an option in front of the program's first argument for ours.
+    /// Module to run: binary or text, instrumented or not (`-` is standard input). The remaining arguments are passed
+    /// to the program, or to the function given by --invoke
+    // One list: with two, clap would parse an option before the program's first argument as one of wasmtrace.
     #[arg(value_name = "WASM", required = true, trailing_var_arg = true)]
     module_and_args: Vec<OsString>,
-    /// Give the guest a directory, under its own name or another
+    /// Grant the guest access to a host directory, optionally under another name
     #[arg(long = "dir", value_name = "HOST[::GUEST]")]
     dirs: Vec<String>,
-    /// Set an environment variable of the guest, or pass ours on
+    /// Set an environment variable of the guest; without a value, pass on the variable of wasmtrace's environment
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// Call this exported function, with ARGS as its arguments
+    /// Call this exported function with ARGS as its arguments
     #[arg(long, value_name = "FUNCTION")]
     pub(crate) invoke: Option<String>,
-    /// Instantiate another module first, for the program to import from by this name; hooked like the program
+    /// Instantiate another module first, which the program can import from under NAME; instrumented like the program
     #[arg(long = "preload", value_name = "NAME=FILE", value_parser = preload)]
     pub(crate) preloads: Vec<(String, PathBuf)>,
-    /// What the program is called in its own argument list [default: the file's name]
+    /// Set the program name that the guest sees as argument 0 [default: the file name of the module]
     #[arg(long, value_name = "NAME")]
     argv0: Option<String>,
     /// WASI options: inherit-env, inherit-network
     #[arg(short = 'S', long = "wasi", value_name = "OPT[=y|n]", value_delimiter = ',')]
     wasi: Vec<String>,
-    /// WebAssembly options: max-wasm-stack=BYTES (of the unhooked module)
+    /// WebAssembly options: max-wasm-stack=BYTES (stack size for the module without hooks)
     #[arg(short = 'W', long = "wasm", value_name = "OPT=VALUE", value_delimiter = ',')]
     wasm: Vec<String>,
-    /// Keep machine code in this folder between runs [default: `wasmtrace` in the user's folder for caches]
+    /// Directory that caches compiled machine code between runs [env: WASMTRACE_CACHE] [default: `wasmtrace` in the
+    /// user's cache directory]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Compile the module anew, and keep nothing, whatever `--cache` says
+    /// Do not use the cache: compile the module and store nothing. Overrides --cache
     #[arg(long)]
     no_cache: bool,
-    /// The hook set that an unhooked module is given [default: buffer; observe where several modules are hooked]
+    /// Hook set to insert if the module has no hooks yet [default: buffer; observe with --preload]
     #[arg(long, value_name = "SET")]
     pub(crate) hooks: Option<Hooks>,
-    /// Sample the program counter: the default for hooked programs. With `--hooks none` this is a sampling profiler, which
-    /// counts no calls and costs some 20 ms, and about 5 % of longer runs
+    /// Sample the program counter; on by default for instrumented programs. With `--hooks none`, acts as a sampling
+    /// profiler: calls are not counted, and the overhead is about 20 ms, or about 5 % for longer runs
     #[arg(long, conflicts_with = "no_sample")]
     pub(crate) sample: bool,
-    /// Do not sample; times are then estimated from the times of events
+    /// Do not sample; estimate times from the timestamps of events
     #[arg(long)]
     pub(crate) no_sample: bool,
-    /// Clock used to timestamp buffered events [default: coarse, or spin where --min-duration wants it]
+    /// Clock used to timestamp buffered events [default: coarse; spin if --min-duration needs a finer resolution]
     #[arg(long, value_name = "CLOCK", value_enum)]
     pub(crate) clock: Option<ClockArg>,
-    /// Count calls shorter than this (`10us`, `1ms`) that made no longer ones, and leave them out
+    /// Drop calls shorter than this (`10us`, `1ms`) unless they contain a longer call; totals still include them
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) min_duration: Option<Duration>,
-    /// Count calls that are in N others or more, and leave them out
+    /// Drop calls nested in N or more other calls; totals still include them
     #[arg(long, value_name = "N")]
     pub(crate) max_depth: Option<u32>,
     #[command(flatten)]
@@ -75,7 +76,7 @@ pub(crate) struct GuestArgs {
 pub(crate) enum ClockArg {
     /// Read about every 5 to 20 µs in call-heavy code, otherwise every 200 µs; little overhead
     Coarse,
-    /// 1 µs: a thread that spins, and wants a core of its own
+    /// Resolution of 1 µs; a thread updates the clock in a busy loop and needs its own CPU core
     Spin,
 }
 
@@ -84,19 +85,19 @@ impl GuestArgs {
         self.hooks == Some(Hooks::None)
     }
 
-    /// Whether calls are seen, and not samples alone.
+    /// Whether the run records calls, and not only samples.
     pub(crate) fn has_calls(&self) -> bool {
         !self.is_unhooked()
     }
 
-    /// Says that a run was not sampled, if that was asked for.
+    /// Warns if `--sample` was given and the run was not sampled.
     pub(crate) fn warn_of(&self, outcome: &RunResult, global: &Global) {
         if let Some(why) = outcome.not_sampled.as_ref().filter(|_| self.sample) {
             global.warn("", &[format!("--sample has no effect: {why}")]);
         }
     }
 
-    /// Whether there is something to see.
+    /// Whether the run records anything: calls or samples.
     pub(crate) fn is_watched(&self) -> bool {
         !self.is_unhooked() || self.sample
     }
@@ -107,7 +108,9 @@ impl GuestArgs {
 
     fn args(&self) -> Result<Vec<String>> {
         let text = |arg: &OsString| {
-            arg.clone().into_string().map_err(|arg| anyhow!("the argument {} is not UTF-8", arg.to_string_lossy()))
+            arg.clone()
+                .into_string()
+                .map_err(|arg| anyhow!("the argument `{}` is not valid UTF-8", arg.to_string_lossy()))
         };
         self.module_and_args[1..].iter().map(text).collect()
     }
@@ -116,12 +119,12 @@ impl GuestArgs {
 fn preload(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
-        _ => Err("NAME=FILE is wanted".to_owned()),
+        _ => Err("expected NAME=FILE".to_owned()),
     }
 }
 
 impl GuestArgs {
-    /// The same, without hooks and sampled, or with hooks and not.
+    /// The arguments for one run of `--twice`: with hooks and without sampling, or without hooks and with sampling.
     pub(crate) fn for_one_of_two(&self, hooked: bool) -> GuestArgs {
         match hooked {
             true => GuestArgs { no_sample: true, ..self.clone() },
@@ -132,7 +135,7 @@ impl GuestArgs {
         }
     }
 
-    /// Whether something is asked for that has no sense in two runs.
+    /// Refuses options that cannot be combined with `--twice`.
     pub(crate) fn refuse_of_two(&self) -> Result<()> {
         let given = [
             (self.sample, "--sample"),
@@ -144,7 +147,7 @@ impl GuestArgs {
         ];
         match given.into_iter().find(|(given, _)| *given) {
             Some((_, option)) => {
-                bail!("--twice takes its times from a run without hooks: {option} has no effect there")
+                bail!("--twice cannot be combined with {option}: it takes times from a run without hooks")
             }
             None => Ok(()),
         }
@@ -166,7 +169,7 @@ pub(crate) fn config(args: &GuestArgs) -> Result<Config> {
         match variable.split_once('=') {
             Some((name, value)) => config.env.push((name.to_owned(), value.to_owned())),
             None => {
-                let value = std::env::var(variable).with_context(|| format!("the environment variable {variable}"))?;
+                let value = std::env::var(variable).with_context(|| format!("environment variable {variable}"))?;
                 config.env.push((variable.clone(), value));
             }
         }
@@ -176,12 +179,12 @@ pub(crate) fn config(args: &GuestArgs) -> Result<Config> {
         let on = match value {
             "y" | "yes" | "true" => true,
             "n" | "no" | "false" => false,
-            _ => bail!("-S {name}: y or n is wanted, not `{value}`"),
+            _ => bail!("-S {name}: expected y or n, not `{value}`"),
         };
         match name {
             "inherit-env" => config.inherit_env = on,
             "inherit-network" => config.inherit_network = on,
-            _ => bail!("there is no option -S {name}; there are inherit-env and inherit-network"),
+            _ => bail!("unknown option -S {name}: expected inherit-env or inherit-network"),
         }
     }
     for option in &args.wasm {
@@ -189,16 +192,17 @@ pub(crate) fn config(args: &GuestArgs) -> Result<Config> {
             Some(("max-wasm-stack", bytes)) => {
                 config.max_wasm_stack = bytes.parse().with_context(|| format!("-W max-wasm-stack={bytes}"))?;
                 if !(4096..=1 << 30).contains(&config.max_wasm_stack) {
-                    bail!("-W max-wasm-stack: from 4096 to {} bytes", 1 << 30);
+                    bail!("-W max-wasm-stack: expected 4096 to {} bytes", 1 << 30);
                 }
             }
-            _ => bail!("there is no option -W {option}; there is max-wasm-stack=BYTES"),
+            _ => bail!("unknown option -W {option}: expected max-wasm-stack=BYTES"),
         }
     }
     Ok(config)
 }
 
-/// The user's own folder for caches, unless another is given: where there is none, or it cannot be written, none is used.
+/// The cache for machine code: `--cache`, else `WASMTRACE_CACHE`, else `wasmtrace` in the user's cache directory. `None` with
+/// `--no-cache`, and if the default directory cannot be created.
 fn cache(args: &GuestArgs) -> Option<CodeCache> {
     if args.no_cache {
         return None;
@@ -212,7 +216,7 @@ fn cache(args: &GuestArgs) -> Option<CodeCache> {
     Some(CodeCache::new(folder))
 }
 
-/// By the XDG base directory specification, or where the system has it.
+/// The user's cache directory, by the XDG base directory specification or the convention of the system.
 fn cache_folder() -> Option<PathBuf> {
     let of = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || std::env::home_dir().filter(|home| home.is_absolute());

@@ -1,4 +1,4 @@
-//! With which hooks and which clock a module is run.
+//! Choosing the hook set and the clock for a run, and instrumenting the module.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use wasmtrace::{ErrorKind, Options, Warning, WarningKind, injected, rewrite};
 use crate::guest_args::{ClockArg, GuestArgs};
 use crate::terminal::Global;
 
-/// Which hooks are written, and with which clock they are run.
+/// The hook set to write, and the clock to run it with.
 pub(crate) struct Hooking {
-    /// `None`: the module is run as it is.
+    /// `None` runs the module unchanged.
     pub(crate) set: Option<HookSet>,
-    /// Nobody asked for this set: another one will do where it does not fit.
+    /// Whether the set was chosen by default, so that `observe` may replace it where it does not fit.
     pub(crate) by_default: bool,
     pub(crate) clock: ClockMode,
-    /// Whether exceptions may cross a module that another one catches.
+    /// Whether an exception may unwind through one module and be caught in another.
     pub(crate) foreign_exceptions: bool,
 }
 
@@ -32,7 +32,7 @@ impl Hooking {
             let given =
                 given.into_iter().chain([(args.clock.is_some(), "--clock"), (args.select.is_given(), "a selection")]);
             if let Some((_, option)) = given.into_iter().find(|(given, _)| *given) {
-                bail!("--hooks none runs the module as it is: {option} has no effect");
+                bail!("--hooks none runs the module without hooks: {option} has no effect");
             }
         }
         let several = !args.preloads.is_empty();
@@ -49,14 +49,16 @@ impl Hooking {
         };
         if several && set.is_some_and(HookSet::has_buffer) {
             bail!(
-                "--preload needs --hooks observe: with other hooks each module has its own buffer, and the order of calls between modules is lost"
+                "--preload needs --hooks observe: with the other hook sets each module has its own buffer, and the order of calls between modules is lost"
             );
         }
         if asked.is_some() && set.is_some_and(|set| !set.has_buffer()) {
-            bail!("--clock is for modules that record into a buffer; with --hooks observe each event reads the time");
+            bail!(
+                "--clock only affects hook sets with a buffer: with --hooks observe the host reads the time at each event"
+            );
         }
-        // Calls below the threshold are left out where they are made if there is a clock that is fine enough for that.
-        // Else all are recorded, and the short ones are left out here.
+        // If the clock is fine enough, the guest itself drops calls below the threshold. Otherwise all calls are recorded,
+        // and the short ones are dropped here.
         let clock = asked.unwrap_or(match args.min_duration {
             Some(least) if !least.is_zero() && nanos(least) < ClockMode::Coarse.resolution() && has_two_cores() => {
                 ClockMode::Spin
@@ -65,7 +67,7 @@ impl Hooking {
         });
         let fine_enough = args.min_duration.is_some_and(|least| nanos(least) >= clock.resolution());
         let set = match set {
-            // Only there each event has a clock's word.
+            // Only the set `threshold` stores a timestamp with each event.
             Some(HookSet::Buffer) if fine_enough || clock == ClockMode::Spin => Some(HookSet::Threshold),
             set => set,
         };
@@ -81,21 +83,21 @@ fn has_two_cores() -> bool {
     std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
 }
 
-/// What is run.
+/// A module to run.
 pub(crate) struct Hooked {
     pub(crate) wasm: Vec<u8>,
-    /// Where its code went, if it was hooked here.
+    /// From the input's code offsets to those of `wasm`, if it was hooked here.
     pub(crate) offsets: Option<OffsetMap>,
 }
 
 impl From<Vec<u8>> for Hooked {
-    /// A module that is run as it is.
+    /// A module that runs unchanged.
     fn from(wasm: Vec<u8>) -> Self {
         Hooked { wasm, offsets: None }
     }
 }
 
-/// The module with hooks, if it is to have any.
+/// Inserts hooks into the module, unless it has hooks already or is to run without any.
 pub(crate) fn hooked(
     args: &GuestArgs,
     wasm: Vec<u8>,
@@ -122,12 +124,15 @@ pub(crate) fn hooked(
         Err(e) if e.kind() == ErrorKind::AlreadyHooked => return hooked_already(wasm),
         Err(e) if hooks.by_default && matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit) => {
             let rewritten = with(HookSet::Observe)?;
-            global.warn("", &[format!("each event calls the host, which is slow: {e}")]);
+            global.warn(
+                "",
+                &[format!("falling back to --hooks observe, which calls the host at each event and is slow: {e}")],
+            );
             rewritten
         }
         rewritten => rewritten?,
     };
-    // A module that is run here and thrown away needs no warning of what debug information would say of it.
+    // The hooked module exists in memory only, so warnings about its debug information do not matter.
     let matters = |w: &Warning| !matches!(w.kind, WarningKind::StaleDebugInfo | WarningKind::Link);
     let warnings: Vec<Warning> = rewritten.warnings.into_iter().filter(matters).collect();
     global.warn("", &warnings);

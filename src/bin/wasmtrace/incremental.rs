@@ -1,4 +1,4 @@
-//! The thread that sends what has closed while the guest runs.
+//! The thread that sends closed spans while the guest runs.
 
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -7,33 +7,33 @@ use std::time::{Duration, Instant};
 use wasmtrace::otlp::settings::Settings;
 use wasmtrace::otlp::{IncrementalExport, Progress, SentSpans};
 
-/// So long a request that is on its way is waited for in any case.
+/// Minimum time to wait for a request in flight at the end.
 const LEAST: Duration = Duration::from_millis(50);
 
-/// How long a request may take: a window that fails is no loss.
+/// Time limit of one request. Spans of a request that fails are sent again at the end.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// When, and how much.
+/// How often and how much is sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// How long a window is; none: nothing is sent while the guest runs.
+    /// Interval between two requests; zero sends nothing while the guest runs.
     pub(crate) every: Duration,
-    /// How long sending may take at the end, and each request on the way.
+    /// Time limit for sending at the end, and for each request before that.
     pub(crate) within: Duration,
     pub(crate) max_spans: usize,
 }
 
-/// One sink's.
+/// Handle of the sending thread of one sink.
 pub(crate) struct Sending {
     progress: Progress,
-    /// Dropped, it ends the thread.
+    /// Dropping this end asks the thread to stop.
     stop: mpsc::Sender<()>,
-    /// Ends with the thread.
+    /// Disconnects when the thread has stopped.
     stopped: mpsc::Receiver<()>,
 }
 
 impl Sending {
-    /// Nothing, if there is to be none. Whatever fails here is left to the end, which will say so.
+    /// Starts the thread. `None` if `pace.every` is zero or the thread cannot be started: then all spans are sent at the end.
     pub(crate) fn begin(path: &Path, settings: Settings, pace: Pace) -> Option<Sending> {
         if pace.every.is_zero() {
             return None;
@@ -50,7 +50,7 @@ impl Sending {
         Some(Sending { progress, stop, stopped })
     }
 
-    /// Ends it, and says what was sent. A request that is on its way is waited for until then.
+    /// Stops the thread and returns the spans that were sent. Waits for a request in flight, at most until `until`.
     pub(crate) fn end(self, until: Option<Instant>) -> SentSpans {
         let Sending { progress, stop, stopped } = self;
         progress.end();
@@ -66,12 +66,12 @@ impl Sending {
 fn windows(path: &Path, settings: &Settings, pace: Pace, progress: Progress, asked: &mpsc::Receiver<()>) {
     let mut underway = None;
     while asked.recv_timeout(pace.every) == Err(RecvTimeoutError::Timeout) {
-        // The first reading is of a run that has lived so long.
+        // Opened after the first interval: short runs need no reader.
         if underway.is_none() {
             underway = IncrementalExport::new(path, settings, pace.max_spans, progress.clone()).ok();
         }
         let Some(underway) = &mut underway else { return };
-        // What is not taken is sent at the end.
+        // Spans that the sink does not accept now are sent at the end.
         let _ = underway.window(pace.within.min(LONGEST));
     }
 }

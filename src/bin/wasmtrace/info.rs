@@ -13,10 +13,10 @@ use wasmtrace::{features, injected, links};
 use crate::files;
 use crate::terminal::Global;
 
-/// Say what a module is: features, names, debug information, hooks
+/// Show properties of a module: features, names, debug information, hooks
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The module, binary or text [default: standard input]
+    /// Module to read, binary or text [default: standard input]
     #[arg(value_name = "IN")]
     input: Option<PathBuf>,
     /// Print JSON
@@ -28,14 +28,13 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let wasm = files::read(args.input.as_deref())?;
     let name = files::name(args.input.as_deref());
     let module = parse(&wasm).with_context(|| name.clone())?;
-    // As their proposals are called; two are no proposals but switches of the validator for parts of the MVP and of
-    // reference types.
+    // Features are named after their proposals. FLOATS and GC_TYPES are no proposals but switches of the validator.
     let features: Vec<String> = features::needed(&wasm)
         .into_iter()
         .filter(|f| !matches!(*f, "FLOATS" | "GC_TYPES"))
         .map(|f| f.to_lowercase().replace('_', "-"))
         .collect();
-    // Not before that, which reads the module once more.
+    // After `features::needed`, which parses the module again: the labels need not be in memory at the same time.
     let labels = label(&module);
     global.warn("", &labels.warnings);
     let of_hooks = injected::injected_functions(&module);
@@ -48,7 +47,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let source_map = links::named_by(&module, SOURCE_MAP).map(short);
     let debug_file = links::named_by(&module, DEBUG_FILE).map(short);
     let hooks = hooks(&module);
-    // What is known here is carried, or left out.
+    // wasmtrace relocates or drops the debug sections that it knows.
     let is_ours = hooks.as_ref().is_some_and(|hooks| hooks["by"] == "wasmtrace");
     let is_stale = hooks.is_some() && debug.iter().any(|name| !is_ours || wasmtrace::describes_original(name));
     let value = json!({
@@ -131,7 +130,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     Ok(0)
 }
 
-/// A URL may hold a whole file.
+/// The first 80 characters of a URL: a `data:` URL may hold a whole file.
 fn short(url: &str) -> String {
     let short: String = url.chars().take(80).collect();
     if short.len() < url.len() { short + "…" } else { short }
@@ -159,7 +158,7 @@ fn debug_sections<'a>(module: &Module<'a>) -> Vec<&'a str> {
     names
 }
 
-/// Which hooks the module carries, and whose they are.
+/// The hooks in the module and the tool that wrote them.
 fn hooks(module: &Module<'_>) -> Option<Value> {
     if let Some(manifest) = module.manifest() {
         return Some(match manifest {

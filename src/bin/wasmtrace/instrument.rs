@@ -13,7 +13,7 @@ use crate::select::SelectArgs;
 use crate::sidecar::{Places, SidecarArgs};
 use crate::terminal::Global;
 
-/// Write hooks into modules
+/// Insert hooks into modules
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -22,44 +22,44 @@ Examples:
   wasmtrace instrument --out-dir hooked *.wasm
   wasm-opt -O app.wasm -o - | wasmtrace instrument -o app.hooked.wasm")]
 pub(crate) struct Args {
-    /// The modules, binary or text [default: standard input]
+    /// Modules to instrument, binary or text [default: standard input]
     #[arg(value_name = "IN")]
     inputs: Vec<PathBuf>,
-    /// Where to write [default: standard output]
+    /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write each module into this folder, under its own name
+    /// Write each module to this directory under its own file name
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     out_dir: Option<PathBuf>,
-    /// Write text (WAT), not a binary
+    /// Write the text format (WAT) instead of a binary
     #[arg(short = 't', long = "wat")]
     text: bool,
-    /// The hook set
+    /// Hook set to insert
     #[arg(long, value_name = "SET", default_value = "observe")]
     hooks: Hooks,
-    /// Exit all open calls before `proc_exit` and `unreachable`: complete traces on hosts that know nothing of those
+    /// Report the exit of all open calls before `proc_exit` and `unreachable`
     ///
-    /// Without it, an Observe host loses the trace of a program that ends with an exit code or a panic, or whose own spans are still
-    /// open when a function returns. Each call costs some more. `auto`: where the module imports `proc_exit` or opens spans itself.
-    /// For `--hooks observe`; wasmtrace itself needs it not.
+    /// Without it, an Observe host loses the trace of a program that ends with an exit code or a panic. The same happens if a
+    /// function returns while manual spans are still open. Adds a small cost to each call. `auto` enables it if the module imports
+    /// `proc_exit` or opens spans itself. Only affects `--hooks observe`. `wasmtrace run` does not need it.
     #[arg(long, alias = "balance-exit", value_name = "WHEN", default_value = "auto", default_missing_value = "always", num_args = 0..=1, require_equals = true)]
     close_on_exit: When,
-    /// Hook a module that is hooked already: ours are taken out first, others stay
+    /// Instrument a module that has hooks already; hooks of wasmtrace are removed first, others stay
     #[arg(long)]
     force: bool,
-    /// Leave out what `strip` needs to give the original back
+    /// Omit the data that `strip` needs to restore the original
     #[arg(long)]
     no_restore: bool,
-    /// Leave the validation of function bodies to the tool that made the module
+    /// Do not validate function bodies
     ///
-    /// Saves a third of the time or so. All else is validated, and what cannot be decoded is an error all the same; but what becomes of a
-    /// body that is not valid is not said, nor whether `strip` gives it back: validate the output if in doubt.
+    /// Saves about a third of the time. Everything else is still validated, and code that cannot be decoded is still an error.
+    /// Results for invalid bodies are unspecified, and `strip` might not restore them: validate the output if in doubt.
     #[arg(long, conflicts_with_all = ["verify", "force"])]
     no_validate: bool,
-    /// Prove of each output that it is the input plus hooks, before it is written
+    /// Prove that each output is the input plus hooks before writing it
     #[arg(long)]
     verify: bool,
-    /// Write what was done as JSON
+    /// Write a JSON report of what was done to FILE
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     #[command(flatten)]
@@ -70,13 +70,13 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Hooks {
-    /// Calls of the host, for every host of the Observe ABI
+    /// Each event calls the host; works with every host of the Observe ABI
     Observe,
-    /// The guest records into a memory of its own: for `wasmtrace run` and `record`
+    /// The guest records events into its own memory; for `wasmtrace run` and `record`
     Buffer,
-    /// The same; short calls can be counted only (--min-duration)
+    /// Like `buffer`, with a timestamp for each event: the guest can drop short calls and only count them (--min-duration)
     Threshold,
-    /// No hooks: the module as it is
+    /// No hooks: the module stays unchanged
     None,
 }
 
@@ -99,18 +99,18 @@ impl Hooks {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
-    // A value behind a space is taken for an input.
+    // clap parses a value after a space as an input.
     let is_when =
         |input: &&PathBuf| input.to_str().is_some_and(|name| <When as clap::ValueEnum>::from_str(name, false).is_ok());
     if let Some(when) = args.inputs.iter().find(|input| is_when(input) && !input.exists()) {
         let when = when.display();
-        bail!("there is no file `{when}`; if it is meant for --close-on-exit, write --close-on-exit={when}");
+        bail!("there is no file `{when}`: if it is the value of --close-on-exit, write --close-on-exit={when}");
     }
     if args.inputs.len() > 1 && args.out_dir.is_none() {
-        bail!("several inputs need --out-dir");
+        bail!("several inputs need --out-dir DIR");
     }
     if args.inputs.len() > 1 && args.sidecar.is_given() {
-        bail!("--source-map and --debug-file are of one module: several inputs name theirs themselves");
+        bail!("--source-map and --debug-file apply to one module: instrument the inputs one by one");
     }
     let mut options = Options { select: args.select.rules()?, force: args.force, ..Default::default() };
     options.no_validate = args.no_validate;
@@ -122,13 +122,15 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         When::Never => CloseOnExit::Never,
     };
     if args.close_on_exit == When::Always && args.hooks != Hooks::Observe {
-        bail!("--close-on-exit is for --hooks observe: wasmtrace closes by itself what is open at the end");
+        bail!(
+            "--close-on-exit only affects --hooks observe: with the other hook sets wasmtrace itself closes open calls at the end"
+        );
     }
 
     let had_folder = args.out_dir.as_deref().is_none_or(Path::exists);
     let done = each_input(args, &mut options, global);
     if let (Err(_), false, Some(folder)) = (&done, had_folder, &args.out_dir) {
-        // Nothing has come of it; what is in it is somebody else's.
+        // Removes the directory only if it is empty: other files in it are not ours.
         let _ = std::fs::remove_dir(folder);
     }
     done
@@ -145,13 +147,16 @@ fn each_input(args: &Args, options: &mut Options, global: &Global) -> Result<u8>
         let one = one(args, options, (input, path), &wasm, global)?;
         for output in one.outputs {
             if output.0.is_some() && outputs.iter().any(|(p, _)| *p == output.0) {
-                bail!("{}: two outputs have this name", output.0.unwrap_or_default().display());
+                bail!(
+                    "{}: two inputs have this output file: rename one of them",
+                    output.0.unwrap_or_default().display()
+                );
             }
             outputs.push(output);
         }
         reports.push(one.report);
     }
-    // No file appears before everything is known to be right.
+    // No file appears before all inputs have succeeded.
     for (path, content) in outputs {
         match content {
             Content::Bytes(bytes) => {
@@ -175,22 +180,22 @@ fn create_folder(args: &Args) -> Result<()> {
 
 fn output_path(args: &Args, input: Option<&Path>) -> Result<Option<PathBuf>> {
     let Some(folder) = &args.out_dir else { return Ok(args.output.clone()) };
-    let input = input.filter(|p| *p != Path::new("-")).context("--out-dir needs inputs that are files")?;
-    let name = input.file_name().with_context(|| format!("{} is no file", input.display()))?;
+    let input = input.filter(|p| *p != Path::new("-")).context("--out-dir needs input files, not standard input")?;
+    let name = input.file_name().with_context(|| format!("{} is not a file", input.display()))?;
     Ok(Some(folder.join(name).with_extension(if args.text { "wat" } else { "wasm" })))
 }
 
-/// What becomes of one input.
+/// The outputs for one input.
 struct One {
-    /// The module comes last: it names the others.
+    /// The module comes last: it contains links to the others.
     outputs: Vec<(Option<PathBuf>, Content)>,
     report: serde_json::Value,
 }
 
-/// What an output holds.
+/// The contents of an output.
 enum Content {
     Bytes(Vec<u8>),
-    /// It is where it belongs but for its name: a module that nothing more is done with is never in memory.
+    /// Written to a temporary file already: a module that needs no further processing is never held in memory.
     Written {
         output: files::Output,
         length: usize,
@@ -222,11 +227,11 @@ fn one(
             (Content::Bytes(wasm.to_vec()), Vec::new(), None)
         }
         Some(_) => {
-            // What a hooked module names belongs to its hooks.
+            // The links of a hooked module are to the hooked files.
             let stripped = if args.force { wasmtrace::strip(wasm).ok() } else { None };
             let module = stripped.as_deref().unwrap_or(wasm);
             let mut found = args.sidecar.find(input, module, global).with_context(name)?;
-            // Text has no offsets.
+            // WAT has no byte offsets, so no sidecar files are written for it.
             places = found.name_after(output.as_deref().filter(|_| !args.text));
             options.sidecar = found.sidecar;
             let is_read_again = args.text || args.verify || args.report.is_some();
@@ -242,7 +247,7 @@ fn one(
             let Rewritten { wasm: hooked, warnings, source_map, debug_file, selection, .. } =
                 wasmtrace::instrument_with(wasm, options, |module| Ok::<_, wasmtrace::Error>(write(module)))
                     .with_context(name)?;
-            // Errors of writing are not of what was read.
+            // A write error must not get the input's name as context.
             let hooked = hooked?;
             let mut add = |place: &mut Option<PathBuf>, bytes: Option<Vec<u8>>| match bytes {
                 Some(bytes) => outputs.push((place.clone(), Content::Bytes(bytes))),
@@ -260,7 +265,7 @@ fn one(
     }
     let checked = match &hooked {
         Content::Bytes(hooked) if args.verify || args.report.is_some() => {
-            // `--force` may have hooked something else than what was read.
+            // With `--force` the input may have had hooks of its own: compare with what was hooked.
             let stripped = if args.force { wasmtrace::strip(hooked).ok() } else { None };
             Some(verify::verify(stripped.as_deref().unwrap_or(wasm), hooked).with_context(name)?)
         }
@@ -287,7 +292,7 @@ fn one(
     let content = match hooked {
         Content::Bytes(hooked) if args.text => {
             let text = wasmprinter::print_bytes(&hooked)
-                .map_err(|e| anyhow::anyhow!("{}: the output cannot be printed as text: {e}", name()))?;
+                .map_err(|e| anyhow::anyhow!("{}: cannot print the output as text: {e}", name()))?;
             Content::Bytes(text.into_bytes())
         }
         content => content,

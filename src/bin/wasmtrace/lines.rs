@@ -1,4 +1,4 @@
-//! Hot source lines: what `report --lines` shows.
+//! Hot source lines: the output of `report --lines`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ use wasmtrace::trace::span_builder::What;
 
 use crate::recordings::Replayed;
 
-/// Samples of source lines.
+/// The number of samples of each source line.
 pub(crate) struct HotLines {
-    /// Most samples first: of each line, by the function whose code it is in.
+    /// One row for each pair of line and function, by descending number of samples.
     rows: Vec<Row>,
-    /// All samples of the guest's own code, and those of instructions whose line is not known.
+    /// Number of all samples in the guest's code, and of those whose line is unknown.
     all: u64,
     unknown: u64,
 }
@@ -46,7 +46,7 @@ impl HotLines {
         HotLines { rows, all, unknown }
     }
 
-    /// Writes the lines over all, and then those of each function; none below `min_share` of the samples.
+    /// Writes the lines of the whole program, then those of each function. Omits lines below `min_share` of the samples (0 to 1).
     pub(crate) fn write(&self, out: &mut impl Write, subject: &RunInfo, min_share: f64) -> io::Result<()> {
         if self.all == 0 {
             let why = subject.recording.not_sampled.as_deref().unwrap_or("no samples were taken");
@@ -56,7 +56,7 @@ impl HotLines {
         writeln!(out, "\n{}: {} samples\n", printable(&subject.program), self.all)?;
         writeln!(out, "{:>8} {:>6}  line", "samples", "share")?;
         let name = |id: ProbeId| printable(&subject.name(&What::Call(id))).into_owned();
-        // A line may be in several functions, where it was inlined.
+        // An inlined line occurs in several functions.
         let mut over_all: BTreeMap<(&str, u32), (u64, ProbeId)> = BTreeMap::new();
         for row in &self.rows {
             over_all.entry((&row.file, row.line)).or_insert((0, row.function)).0 += row.samples;
@@ -89,12 +89,12 @@ impl HotLines {
         }
         if self.unknown > 0 {
             let percent = share(self.unknown) * 100.0;
-            writeln!(out, "\nof {} samples ({percent:.1} %) the line is not known", self.unknown)?;
+            writeln!(out, "\n{} samples ({percent:.1} %) have no known line", self.unknown)?;
         }
         Ok(())
     }
 
-    /// One value for each line of each function.
+    /// One JSON object for each line of each function.
     pub(crate) fn json(&self, subject: &RunInfo) -> impl Iterator<Item = Value> {
         self.rows.iter().map(|row| {
             json!({

@@ -15,14 +15,15 @@ use crate::select::SelectArgs;
 use crate::sidecar::SidecarArgs;
 use crate::terminal::Global;
 
-/// List functions: index, size, name, source, whether they are hooked, and the rule that decided
+/// List functions: index, size, name, source location, whether they are hooked, and by which rule
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The names are taken from, in this order: the import (for an imported function), the name section, an export, DWARF, \
-the index. `by` says which. Functions that are there for the hooks alone are only counted, and of a hooked \
-module `hooked` is what its hooks are in. Files and lines are taken from DWARF, else from a source map. Sizes are in operators.")]
+The first of these gives a function its name: the import, the name section, an export, DWARF, the index. The column \
+`by` shows which. For an instrumented module, `hooked` shows which functions contain hooks; functions that the \
+instrumentation added are only counted. Files and lines come from DWARF, otherwise from a source map. \
+Sizes are in operators.")]
 pub(crate) struct Args {
-    /// The module, binary or text [default: standard input]
+    /// Module to read, binary or text [default: standard input]
     #[arg(value_name = "IN")]
     input: Option<PathBuf>,
     /// Print JSON
@@ -47,15 +48,15 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     global.warn("", &beside.warnings);
     global.warn("", &labels.warnings);
 
-    // What is hooked already, is: no rule has a say in it.
+    // Rules do not affect a module that is hooked already.
     let hooked = injected::hooked(&module);
     match &hooked {
         Some(_) => args.select.refuse_of_hooked()?,
         None => global.warn("", &plan.warnings),
     }
     if hooked.is_none() && injected::is_hooked(&module) {
-        let warning = "which functions are hooked is not known, since another tool wrote the hooks or changed the module since: \
-                       listed is what `instrument --force` would select";
+        let warning = "cannot tell which functions are hooked: another tool wrote the hooks or changed the module afterwards; \
+                       the list shows what `instrument --force` would select";
         global.warn("", &[warning.to_owned()]);
     }
     let is_hooked = |func| match &hooked {
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     };
 
     let first = module.imported_funcs().len();
-    // They are nobody's to see.
+    // Functions that the instrumentation added are not listed.
     let of_hooks = injected_functions(&module);
     let is_ours = |func: &FuncIdx| of_hooks.binary_search(func).is_ok();
     let rows = labels.iter().filter(|(func, _)| !is_ours(func)).map(|(func, label)| {

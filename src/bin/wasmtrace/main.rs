@@ -1,12 +1,12 @@
-//! The command line: what was typed → what the library does.
+//! The command line: one module for each subcommand, which turns arguments into calls of the library.
 //!
 //! | exit code | meaning |
 //! |---|---|
-//! | 0 | it worked |
-//! | 1 | the operation failed; there is no output file |
-//! | 2 | the command line cannot be read |
-//! | `run`, `record`: 0 to 255 | the guest's own |
-//! | `run`, `record`: 125 | a failure of ours, bad input included |
+//! | 0 | success |
+//! | 1 | the operation failed; no output file was written |
+//! | 2 | the command line is invalid |
+//! | `run`, `record`: 0 to 255 | the exit code of the guest |
+//! | `run`, `record`: 125 | wasmtrace failed, or its input is invalid |
 //! | `run`, `record`: 134 | the guest trapped |
 //! | `run`, `record`: 130, 143 | SIGINT, SIGTERM |
 
@@ -26,14 +26,14 @@ mod recordings;
 mod report;
 mod select;
 mod sidecar;
-#[cfg_attr(not(feature = "full"), allow(dead_code, reason = "the rest is for what runs programs"))]
+#[cfg_attr(not(feature = "full"), allow(dead_code, reason = "only subcommands that run programs use the rest"))]
 mod sinks;
 mod strip;
-#[cfg_attr(not(feature = "full"), allow(dead_code, reason = "the rest is for what runs programs"))]
+#[cfg_attr(not(feature = "full"), allow(dead_code, reason = "only subcommands that run programs use the rest"))]
 mod terminal;
 mod verify;
 
-// What needs an engine or a network.
+// Modules that need the engine or the network.
 #[cfg(feature = "full")]
 mod ending;
 #[cfg(feature = "full")]
@@ -65,7 +65,7 @@ mod variables;
 
 use terminal::{Color, Global, fail, is_broken_pipe, one_line};
 
-/// Hooks every function of any .wasm, runs it, and shows where the work went.
+/// Instruments every function of a WebAssembly module, runs it, and shows where the time went.
 #[derive(Debug, Parser)]
 #[command(name = "wasmtrace", version, propagate_version = true, max_term_width = 110)]
 struct Cli {
@@ -134,7 +134,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(code) => ExitCode::from(code),
-        // Whoever read our output has seen enough.
+        // The reader closed the pipe, as `head` does: not an error.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
             fail(&one_line(&e));

@@ -1,19 +1,18 @@
-//! How the allocator treats memory that is given back.
+//! A setting of the allocator that returns large freed blocks to the system.
 //!
-//! The compiler holds few large things, one after the other. glibc takes the first of them that is given back for a sign that
-//! there will be more like it, and from then on keeps such memory: a module of 22 MB with its debug information then takes 90 MB
-//! at most, and not 66.
+//! The compiler allocates few large blocks, one after the other. When the first one is freed, glibc raises its threshold and
+//! keeps later blocks of that size. A module of 22 MB with debug information then needs 90 MB at peak instead of 66 MB.
 
-/// Has large blocks given back to the system at once.
+/// Makes glibc return large freed blocks to the system at once.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "the C library's own setting, for which there is no safe call")]
 pub(crate) fn give_back() {
-    /// The size at which glibc begins. Setting it is what keeps it from moving.
+    /// glibc's initial threshold. Setting it explicitly disables the dynamic adjustment.
     const LARGE: libc::c_int = 128 * 1024;
     // SAFETY: `mallopt` takes two numbers, locks what it changes, and is called before there is a second thread.
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
 }
 
-/// Other allocators have no such habit, or no such setting.
+/// Does nothing: other allocators do not adjust such a threshold, or have no setting for it.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn give_back() {}

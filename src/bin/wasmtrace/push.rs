@@ -14,19 +14,18 @@ use crate::terminal::{Global, fail, one_line};
 /// Send a recording to a collector
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The spans are those of the run: with its trace id, in the span of the host that it was in. Sent twice, they are the same.
-Of a recording that is damaged or cut off, what is sound is sent. What a sink does not take, or rejects, is said, and the
-exit code is 1.
+The spans keep the trace id and the parent span of the run. Pushing a recording again sends the same span ids. If the \
+recording is damaged or truncated, the intact part is sent. If a sink fails or rejects spans, the exit code is 1.
 
 Examples:
   wasmtrace push app.wtrace
   wasmtrace push app.wtrace --sink otlp:http://localhost:4318
   wasmtrace push app.wtrace --sink zipkin --max-spans 0")]
 pub(crate) struct Args {
-    /// The recording, `-` for standard input [default: the newest *.wtrace in this folder]
+    /// Recording to send, `-` for standard input [default: the newest *.wtrace file in the current directory]
     #[arg(value_name = "TRACE")]
     trace: Option<PathBuf>,
-    /// Where to, repeatable: otlp[:URL] or zipkin[:URL] [default: where OTEL_EXPORTER_OTLP_ENDPOINT says]
+    /// Sink to send to, repeatable: otlp[:URL] or zipkin[:URL] [default: otlp at OTEL_EXPORTER_OTLP_ENDPOINT]
     #[arg(long = "sink", value_name = "SINK")]
     sinks: Vec<Destination>,
     #[command(flatten)]
@@ -37,24 +36,24 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     if args.sinks.iter().any(|sink| !matches!(sink, Destination::Otlp(_) | Destination::Zipkin(_))) {
-        bail!("a recording is pushed to `otlp` or `zipkin`; `wasmtrace convert` writes files");
+        bail!("--sink must be `otlp` or `zipkin` here; use `wasmtrace convert` to write files");
     }
     if sending::settings(&Target::Environment).disabled.value {
-        bail!("nothing is sent: OTEL_SDK_DISABLED");
+        bail!("nothing is sent: OTEL_SDK_DISABLED is set");
     }
     let targets = sending::targets(&args.sinks, global);
     if targets.is_empty() {
-        bail!("nothing says where to send it: give --sink otlp[:URL] or set OTEL_EXPORTER_OTLP_ENDPOINT");
+        bail!("no sink: give --sink otlp[:URL] or set OTEL_EXPORTER_OTLP_ENDPOINT");
     }
     let path = recordings::find(args.trace.as_deref(), global)?;
-    // It may be read twice.
+    // The exporter may read the recording twice.
     let copy;
     let path = if path == Path::new("-") {
         copy = tempfile::NamedTempFile::new()?;
         std::io::copy(&mut std::io::stdin().lock(), &mut copy.as_file()).context("standard input")?;
         copy.path()
     } else if path.metadata().is_ok_and(|data| !data.is_file()) {
-        bail!("{} is no ordinary file, and may have to be read twice: give it to `wasmtrace push -`", path.display());
+        bail!("{} is not a regular file and cannot be read twice: pipe it to `wasmtrace push -`", path.display());
     } else {
         &path
     };

@@ -17,22 +17,22 @@ use crate::recordings::EXTENSION;
 use crate::sending::{ContextArgs, Place, ResourceArgs, Told};
 use crate::terminal::{Global, one_line};
 
-/// Run a module like `run`, and keep everything that happens in a file
+/// Run a module like `run`, and write all events to a file
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "wasmtrace record [OPTIONS] <WASM> [ARGS]...")]
 #[command(after_help = "\
-The recording can be read while it is written, and when the process was killed: what is missing then is less than a
-second. The guest's exit code is ours, as with `run`.
+The recording can be read while it is written. If the process is killed, at most the last second is missing. The exit \
+code is the guest's, as with `run`.
 
 Examples:
   wasmtrace record -o app.wtrace app.wasm --flag of-the-app
   wasmtrace report app.wtrace
   wasmtrace convert app.wtrace -f chrome -o app.json")]
 pub(crate) struct Args {
-    /// The recording [default: the module's name with .wtrace, in this folder]
+    /// File to write [default: the module's name with .wtrace, in the current directory]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Fail (125) if the recording cannot be written to its end, whatever the guest's exit code
+    /// Exit with 125 if the recording cannot be written completely, regardless of the guest's exit code
     #[arg(long)]
     require_export: bool,
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     if !args.guest.is_watched() {
-        bail!("with --hooks none there is nothing to record, unless it is sampled (--sample)");
+        bail!("--hooks none records nothing: add --sample to record samples");
     }
     let mut guest = Guest::prepare(&args.guest, true, global)?;
     guest.belongs_to(Place::find(&args.context, Told::File, global)?, &args.resource);
@@ -58,7 +58,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     args.guest.warn_of(&outcome, global);
     match guest.lines(recorder.sampled()) {
         Ok(lines) => recorder.lines(&lines),
-        Err(e) => global.warn("", &[format!("the recording has no source lines: {}", one_line(&e))]),
+        Err(e) => global.warn("", &[format!("the recording contains no source lines: {}", one_line(&e))]),
     }
     let written = recorder.finish(Footer { ending: outcome.ending.clone(), duration: outcome.duration });
     match &written {
@@ -77,11 +77,11 @@ fn default_output(module: &Path) -> PathBuf {
     Path::new(stem).with_added_extension(EXTENSION)
 }
 
-/// The file, written in place: what is in it can be read at any time. What is there already is replaced if it is a recording
-/// or nothing, so that a slip of the hand does not cost a module.
+/// Creates the file in place, so that it can be read while it is written. Replaces an existing file only if it is empty or a
+/// recording, so that a mistyped path does not destroy a module.
 fn create(path: &Path) -> Result<File> {
     if path == Path::new("-") {
-        bail!("standard output belongs to the guest: give a file");
+        bail!("a recording cannot go to standard output, which the guest uses: give a file");
     }
     if !files::is_device(path)
         && let Ok(old) = File::open(path)
@@ -89,7 +89,7 @@ fn create(path: &Path) -> Result<File> {
         let mut head = Vec::new();
         old.take(MAGIC.len() as u64).read_to_end(&mut head)?;
         if !head.is_empty() && !MAGIC.starts_with(&head) {
-            bail!("the file is there, and is no recording: it is left as it is");
+            bail!("the file exists and is not a recording: delete it or give another name");
         }
     }
     Ok(File::create(path)?)

@@ -9,10 +9,10 @@ use wasmtrace::trace::batch::Batch;
 use wasmtrace::trace::lines::{Lines, Sampled};
 use wasmtrace::trace::recording::{Footer, Writer};
 
-/// What is in the file is never older than this when a handover of events comes, at least four times a second.
+/// Minimum time between two flushes of the file. Batches arrive at least four times a second.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// Writes what comes; after an error it writes no more, and the guest goes on.
+/// Writes batches to a recording. After a write error it writes no more, and the guest goes on.
 pub(crate) struct Recorder {
     writer: std::io::Result<Writer<Counted>>,
     events: u64,
@@ -51,12 +51,12 @@ impl Recorder {
         self.sampled.batch(batch);
     }
 
-    /// Where samples were taken.
+    /// The sampled instructions.
     pub(crate) fn sampled(&self) -> &Sampled {
         &self.sampled
     }
 
-    /// Adds the source lines of those places.
+    /// Writes the source lines of the sampled instructions.
     pub(crate) fn lines(&mut self, lines: &Lines) {
         if let Ok(writer) = &mut self.writer
             && let Err(e) = writer.lines(lines)

@@ -1,4 +1,4 @@
-//! Recordings, as `report` and `convert` read them.
+//! Opening and replaying recordings, for `report`, `convert` and `push`.
 
 use std::fs::File;
 use std::io::{BufReader, IsTerminal, Read};
@@ -19,7 +19,7 @@ use crate::files;
 use crate::sinks::Pipeline;
 use crate::terminal::Global;
 
-/// What a recording's file is called: `NAME.wtrace`.
+/// The file extension of recordings: `NAME.wtrace`.
 pub(crate) const EXTENSION: &str = "wtrace";
 
 /// A recording whose header has been read.
@@ -30,24 +30,24 @@ pub(crate) struct Recording {
     pub(crate) subject: RunInfo,
 }
 
-/// What all of it came to.
+/// The result of replaying a recording.
 pub(crate) struct Replayed {
     pub(crate) end: Footer,
-    /// Why the rest was not read.
+    /// The error at which reading stopped, if there was one.
     pub(crate) damage: Option<anyhow::Error>,
-    /// Where samples were taken, and in which lines that is.
+    /// The sampled instructions.
     pub(crate) sampled: Sampled,
     pub(crate) lines: Lines,
 }
 
 impl Recording {
-    /// Opens a recording: `-` is standard input, no path the newest recording in this folder.
+    /// Opens a recording and reads its header. `-` is standard input, `None` the newest recording in the current directory.
     pub(crate) fn open(path: Option<&Path>, global: &Global) -> Result<Recording> {
         let path = &find(path, global)?;
         let name = files::name(Some(path));
         let input: Box<dyn Read> = if path == Path::new("-") {
             if std::io::stdin().is_terminal() {
-                bail!("no input: give a file, or pipe a recording into standard input");
+                bail!("no input: give a file, or pipe a recording to standard input");
             }
             Box::new(std::io::stdin())
         } else {
@@ -64,7 +64,7 @@ impl Recording {
         matches!((self.path.canonicalize(), path.canonicalize()), (Ok(own), Ok(other)) if own == other)
     }
 
-    /// Plays it into the pipeline, to its end or as far as it is sound.
+    /// Replays the recording into the pipeline, up to its end or the first damage.
     pub(crate) fn replay(mut self, pipeline: &mut Pipeline, global: &Global) -> Replayed {
         let mut batch = Batch::default();
         let mut last = 0;
@@ -82,7 +82,8 @@ impl Recording {
                 }
                 Ok(Block::Footer(end)) => break replayed(end, None),
                 Ok(Block::Stops) => {
-                    let warning = format!("{}: it stops here: the run was killed, or is not over", self.name);
+                    let warning =
+                        format!("{}: the recording has no end: the run was killed or has not ended", self.name);
                     global.warn("", &[printable(&warning).into_owned()]);
                     break stops(None, last);
                 }
@@ -94,11 +95,11 @@ impl Recording {
     }
 }
 
-/// Of what is hot, so much of the calls is named at the most, and no function with less than this.
+/// The hottest functions are named until they make up this share of all calls. Functions below [`LEAST_HOT`] are not hot.
 const HOT: f64 = 0.9;
 const LEAST_HOT: f64 = 0.01;
 
-/// The functions that made most of the calls of a recording, by the names that the module gives them.
+/// The functions with the most calls in a recording, by their raw names.
 pub(crate) fn hottest(path: &Path) -> Result<Vec<String>> {
     let name = || path.display().to_string();
     let file = BufReader::with_capacity(1 << 16, File::open(path).with_context(name)?);
@@ -127,7 +128,7 @@ pub(crate) fn hottest(path: &Path) -> Result<Vec<String>> {
     Ok(hot.map(|(_, name)| name.to_owned()).collect())
 }
 
-/// The path that was given, or that of the newest recording in this folder.
+/// The given path, or that of the newest recording in the current directory.
 pub(crate) fn find(path: Option<&Path>, global: &Global) -> Result<PathBuf> {
     if let Some(path) = path {
         return Ok(path.to_owned());
@@ -139,15 +140,17 @@ pub(crate) fn find(path: Option<&Path>, global: &Global) -> Result<PathBuf> {
 
 fn newest_recording() -> Result<PathBuf> {
     let mut newest: Option<(SystemTime, PathBuf)> = None;
-    for entry in std::fs::read_dir(".").context("this folder")? {
-        let path = entry.context("this folder")?.path();
+    for entry in std::fs::read_dir(".").context("current directory")? {
+        let path = entry.context("current directory")?.path();
         let Ok(data) = path.metadata() else { continue };
         if data.is_file() && path.extension().is_some_and(|e| e == EXTENSION) {
             newest = newest.max(Some((data.modified().unwrap_or(SystemTime::UNIX_EPOCH), path)));
         }
     }
     let Some((_, path)) = newest else {
-        bail!("there is no recording (*.{EXTENSION}) in this folder: give one, or make one with `wasmtrace record`")
+        bail!(
+            "there is no recording (*.{EXTENSION}) in the current directory: give a file, or create one with `wasmtrace record`"
+        )
     };
     Ok(path.strip_prefix(".").map(Path::to_owned).unwrap_or(path))
 }

@@ -19,7 +19,7 @@ use crate::terminal::Global;
 /// Show where the time of a recording went
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Of a recording that is damaged or cut off, what is sound is shown.
+If the recording is damaged or truncated, the intact part is shown.
 
 Examples:
   wasmtrace report
@@ -27,34 +27,34 @@ Examples:
   wasmtrace report --lines app.wtrace
   wasmtrace report --json app.wtrace | jq '.functions[0]'")]
 pub(crate) struct Args {
-    /// The recording, `-` for standard input [default: the newest *.wtrace in this folder]
+    /// Recording to read, `-` for standard input [default: the newest *.wtrace file in the current directory]
     #[arg(value_name = "TRACE")]
     trace: Option<PathBuf>,
-    /// The call tree (the default)
+    /// Show the call tree (the default)
     #[arg(long, conflicts_with = "flat")]
     tree: bool,
-    /// One line for each function
+    /// Show one line for each function
     #[arg(long)]
     flat: bool,
-    /// Show the source lines with the most samples, over all and of each function
+    /// Show the source lines with the most samples, first of the whole program, then of each function
     #[arg(long, conflicts_with_all = ["tree", "flat", "sort"])]
     lines: bool,
-    /// What stands first [default: total, with --flat self]
+    /// Sort by this column, largest first [default: total; self with --flat]
     #[arg(long, value_name = "BY", value_enum)]
     sort: Option<SortArg>,
-    /// Sum up what took less than this share of the time, in percent; 0 shows all
+    /// Summarize rows below this share of the time, in percent; 0 shows all rows
     #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = sinks::percent)]
     min_share: f64,
-    /// Print all of it as JSON
+    /// Print the whole report as JSON
     #[arg(long, conflicts_with_all = ["tree", "flat", "sort", "min_share"])]
     json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum SortArg {
-    /// Time from entry to exit
+    /// Time from entry to exit, callees included
     Total,
-    /// Time that was not spent in callees
+    /// Time without callees
     #[value(name = "self")]
     Own,
     /// Number of calls
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     replayed.damage.map_or(Ok(0), Err)
 }
 
-/// One JSON object, its rows one a line. They are written one by one: there may be hundreds of thousands.
+/// Writes the report as one JSON object with one row a line. Rows are streamed: there may be hundreds of thousands.
 fn write_json(subject: &RunInfo, end: &Footer, pipeline: &Pipeline, lines: Option<&HotLines>) -> std::io::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let head = wasmtrace::export::json_text(&head(subject, end, pipeline));
@@ -186,7 +186,7 @@ fn irregular(irregular: &Anomalies, merged: u64) -> Value {
     })
 }
 
-/// What a row is of: a function, or a span of the guest's own.
+/// The members of a row that identify it: a function, or a manual span.
 fn named(subject: &RunInfo, what: &What) -> Map<String, Value> {
     let mut row = Map::new();
     row.insert("name".to_owned(), subject.name(what).into());
@@ -215,8 +215,8 @@ fn function(subject: &RunInfo, f: &Totals) -> Value {
     Value::Object(row)
 }
 
-/// Nodes come parents before children, each with the place of its parent in the list: a tree in a tree of values may be
-/// deeper than a reader of JSON goes.
+/// A node of the call tree, with the index of its parent in the list; parents come before children. The list is flat because
+/// nested values may exceed the depth that JSON parsers accept.
 fn node(subject: &RunInfo, node: &Node) -> Value {
     let mut row = named(subject, node.what.as_ref().expect("only the root is nothing"));
     // The root is not in the list.

@@ -12,11 +12,11 @@ use crate::sinks::{self, Pipeline, Sinks};
 use crate::terminal::{Global, one_line};
 use crate::twice;
 
-/// Hook a module in memory, run it, and show where its time went
+/// Instrument a module in memory, run it, and show where its time went
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "wasmtrace run [OPTIONS] <WASM> [ARGS]...")]
 #[command(after_help = "\
-The guest's exit code is ours: 0 to 255. A trap gives 134, a failure of ours 125, SIGINT 130, SIGTERM 143.
+The exit code is the guest's (0 to 255); 134 after a trap, 125 if wasmtrace fails, 130 after SIGINT, 143 after SIGTERM.
 
 Examples:
   wasmtrace run app.wasm --flag of-the-app
@@ -27,17 +27,17 @@ Examples:
   wasmtrace run --invoke fib lib.wasm 30
   CARGO_TARGET_WASM32_WASIP1_RUNNER='wasmtrace run' cargo test --target wasm32-wasip1")]
 pub(crate) struct Args {
-    /// Where the trace goes, repeatable: NAME[:FILE or URL]
+    /// Destination of the trace, repeatable: NAME[:FILE or URL]
     #[arg(long = "sink", value_name = "SINK", long_help = sinks::help())]
     sinks: Vec<Destination>,
-    /// Run the program twice: without hooks for the times, then with hooks for the counts. Standard input is read to its end
-    /// first; the output of the second run is thrown away
+    /// Run the program twice: without hooks to measure times, then with hooks to count calls. Both runs get the same
+    /// standard input, which is read to its end first; the output of the second run is discarded
     #[arg(long)]
     twice: bool,
-    /// In the tree, sum up calls below this share of the time, in percent; 0 shows all
+    /// In the tree, summarize calls below this share of the time, in percent; 0 shows all calls
     #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = sinks::percent)]
     min_share: f64,
-    /// Fail (125) if a sink fails, whatever the guest's exit code
+    /// Exit with 125 if a sink fails, regardless of the guest's exit code
     #[arg(long)]
     require_export: bool,
     #[command(flatten)]
@@ -55,7 +55,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         return twice::run(&args.guest, &args.sinks, args.min_share, args.require_export, global);
     }
     let mut guest = Guest::prepare(&args.guest, false, global)?;
-    // `--hooks none` is the control for measurements: there is no tree to show.
+    // `--hooks none` without `--sample` is the baseline for measurements: it records nothing to show.
     let unhooked = !args.guest.is_watched() && args.sinks.is_empty();
     if args.guest.is_unhooked() && args.guest.is_watched() {
         let has_spans = |sink: &Destination| match sink {
@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
             Destination::Otlp(_) | Destination::Zipkin(_) => true,
         };
         if args.sinks.iter().any(has_spans) {
-            bail!("without hooks there are samples and no calls: use --sink tree or --sink folded:FILE");
+            bail!("--hooks none records samples but no calls: use --sink tree or --sink folded:FILE");
         }
     }
     let targets = if unhooked || !args.guest.has_calls() { Vec::new() } else { sending::targets(&args.sinks, global) };
@@ -83,7 +83,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     guest.belongs_to(place, &args.resource);
     let mut spool = match Spool::begin(targets, sampled, &args.spool, &guest.subject, global) {
         Err(e) if !args.require_export => {
-            global.complain(&format!("the trace cannot be kept, and is not sent: {}", one_line(&e)));
+            global.complain(&format!("the trace cannot be spooled and is not sent: {}", one_line(&e)));
             None
         }
         spool => spool?,

@@ -1,4 +1,4 @@
-//! The selection options, kept in the order in which they were typed.
+//! The selection options, in the order in which they appear on the command line.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::recordings;
 /// `--select`, `-i`, `-x`, `--preset`, `--select-file`, `--leave-out-hot`, `--min-size`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SelectArgs {
-    /// Rules and files of rules, in the order typed.
+    /// Rules and files of rules, in command-line order.
     given: Vec<Given>,
     min_size: Option<u32>,
     imports: bool,
@@ -22,11 +22,11 @@ enum Given {
     Rule(String),
     Preset(Preset),
     File(PathBuf),
-    /// A recording, whose hottest functions are left out.
+    /// A recording whose hottest functions are excluded.
     Hot(PathBuf),
 }
 
-const HEADING: &str = "Which functions are hooked";
+const HEADING: &str = "Selection of functions";
 
 impl clap::Args for SelectArgs {
     fn augment_args(cmd: clap::Command) -> clap::Command {
@@ -34,51 +34,51 @@ impl clap::Args for SelectArgs {
         cmd.arg(
             many(clap::Arg::new("select").long("select").value_name("RULE"))
                 .allow_hyphen_values(true)
-                .help("Select by a rule `[+|-][kind:]pattern`; the last rule that matches wins")
+                .help("Add a selection rule `[+|-][kind:]pattern`; the last matching rule wins")
                 .long_help(
-                    "Select by a rule `[+|-][kind:]pattern`. Rules are read in order and the last that matches wins; \
-                     if the first is `+`, nothing is hooked to begin with, else everything.\n\n\
+                    "Add a selection rule `[+|-][kind:]pattern`; without a sign it is `+`. The last matching rule wins. If the \
+                     first rule is `+`, no function is selected initially, otherwise all are.\n\n\
                      Kinds: fn (default), raw, file, crate, export, import, idx, lang, group.\n\
                      Groups: @user, @std, @alloc, @exports, @imports, @tiny, @leaf.\n\
-                     `*` stops at `::`, `.` and `/`, `**` crosses them; `=name` is exact, `/re/` a regular expression.\n\
-                     `wasmtrace ls` shows what a selection comes to.",
+                     `*` does not match `::`, `.` or `/`; `**` matches everything. `=name` is an exact name, `/re/` a regular \
+                     expression.\n\
+                     `wasmtrace ls` shows which functions a selection contains.",
                 ),
         )
         .arg(
             many(clap::Arg::new("include").short('i').long("include").value_name("PATTERN"))
                 .allow_hyphen_values(true)
-                .help("The same as --select '+PATTERN'"),
+                .help("Include functions; short for --select '+PATTERN'"),
         )
         .arg(
             many(clap::Arg::new("exclude").short('x').long("exclude").value_name("PATTERN"))
                 .allow_hyphen_values(true)
-                .help("The same as --select '-PATTERN'"),
+                .help("Exclude functions; short for --select '-PATTERN'"),
         )
         .arg(
             many(clap::Arg::new("preset").long("preset").value_name("NAME"))
                 .value_parser(clap::builder::PossibleValuesParser::new(Preset::NAMES))
-                .help("Select by the rules of a preset; others may follow")
+                .help("Add the rules of a preset; later rules can override them")
                 .long_help(format!(
-                    "Select by the rules of a preset; others may follow and have the last word. If no rule is typed, those of \
-                     WASMTRACE_PRESET and WASMTRACE_SELECT hold.\n\n\
-                     hosted: what a person would want to see of a program on a host that pays for each event: {}",
+                    "Add the rules of a preset; later rules can override them. Without any rule on the command line, the \
+                     variables WASMTRACE_PRESET and WASMTRACE_SELECT apply.\n\n\
+                     hosted: for hosts where each event is expensive; only code of the application: {}",
                     Preset::Hosted.rules().join(" "),
                 )),
         )
         .arg(
             many(clap::Arg::new("select-file").long("select-file").value_name("FILE"))
                 .value_parser(clap::value_parser!(PathBuf))
-                .help("Read rules from a file, one a line; # begins a comment"),
+                .help("Read rules from a file, one per line; # begins a comment"),
         )
         .arg(
             many(clap::Arg::new("leave-out-hot").long("leave-out-hot").value_name("RECORDING"))
                 .value_parser(clap::value_parser!(PathBuf))
-                .help("Leave out the few functions that made most of the calls of a recording")
+                .help("Exclude the functions with the most calls in a recording")
                 .long_help(
-                    "Leave out the few functions that made most of the calls of a recording. The most-called come first, until 90 % of \
-                     the calls are left out; functions with less than 1 % of the calls stay. The time of a function that is left \
-                     out is in its callers' times. Functions are found by name, so the recording may be of an earlier build. Rules \
-                     that follow have the last word.",
+                    "Exclude the functions with the most calls in a recording, until 90 % of the calls are excluded. Functions \
+                     with less than 1 % of the calls stay. The time of an excluded function counts as its callers' time. Functions \
+                     are matched by name, so the recording may be of an earlier build. Later rules can override the exclusion.",
                 ),
         )
         .arg(
@@ -86,7 +86,7 @@ impl clap::Args for SelectArgs {
                 .long("imports")
                 .action(clap::ArgAction::SetTrue)
                 .help_heading(HEADING)
-                .help("Hook imported functions too (WASI calls: where a program waits)"),
+                .help("Also hook imported functions, such as the WASI calls in which a program waits"),
         )
         .arg(
             clap::Arg::new("min-size")
@@ -94,7 +94,7 @@ impl clap::Args for SelectArgs {
                 .value_name("N")
                 .value_parser(clap::value_parser!(u32))
                 .help_heading(HEADING)
-                .help("Leave out functions of fewer than N operators, unless they hold a loop"),
+                .help("Exclude functions of fewer than N operators, unless they contain a loop"),
         )
     }
 
@@ -130,21 +130,21 @@ impl FromArgMatches for SelectArgs {
 }
 
 impl SelectArgs {
-    /// Whether anything was typed.
+    /// Whether a selection option was given.
     pub(crate) fn is_given(&self) -> bool {
         !self.given.is_empty() || self.min_size.is_some() || self.imports
     }
 
-    /// An error if anything was typed: of a module that is hooked already nothing can be selected.
+    /// Fails if a selection option was given: a selection has no effect on a module that is hooked already.
     pub(crate) fn refuse_of_hooked(&self) -> Result<()> {
         if !self.is_given() {
             return Ok(());
         }
-        bail!("the module is hooked already: a selection has no effect (strip it first)")
+        bail!("the module is hooked already: a selection has no effect; run `wasmtrace strip` first")
     }
 
-    /// With a preset or a recording: how many functions it and the other rules selected, and which of them left out how many. Who typed each rule
-    /// knows what they say.
+    /// With a preset or a recording: how many functions were selected, and how many each rule excluded. `None` if all rules
+    /// were written on the command line, where the user knows them.
     pub(crate) fn told(&self, rules: &Rules, selection: &Summary) -> Option<String> {
         let has_preset = match self.given.is_empty() {
             true => presets_of_the_environment().is_ok_and(|presets| !presets.is_empty()),
@@ -163,11 +163,11 @@ impl SelectArgs {
         let left_out: Vec<String> =
             left_out.iter().map(|(reason, count)| format!("{count} by {}", why(reason))).collect();
         let left_out = if left_out.is_empty() { "nothing".to_owned() } else { left_out.join(", ") };
-        Some(format!("{selected} of {functions} functions selected; left out: {left_out}"))
+        Some(format!("{selected} of {functions} functions selected; excluded: {left_out}"))
     }
 
-    /// The rules: those typed, else the presets in `WASMTRACE_PRESET` and the rules in `WASMTRACE_SELECT` (both separated by `;` or
-    /// line ends).
+    /// The rules of the command line, otherwise the presets in `WASMTRACE_PRESET` and the rules in `WASMTRACE_SELECT` (both
+    /// separated by `;` or line breaks).
     pub(crate) fn rules(&self) -> Result<Rules> {
         let mut rules = Rules::default();
         rules.min_size = self.min_size;
@@ -201,7 +201,8 @@ fn presets_of_the_environment() -> Result<Vec<Preset>> {
     let Ok(text) = std::env::var("WASMTRACE_PRESET") else { return Ok(Vec::new()) };
     let names = text.split([';', '\n']).map(str::trim).filter(|name| !name.is_empty());
     let preset = |name| {
-        let unknown = || format!("WASMTRACE_PRESET: there is no preset {name}; there is {}", Preset::NAMES.join(", "));
+        let unknown =
+            || format!("WASMTRACE_PRESET: unknown preset `{name}`; the presets are {}", Preset::NAMES.join(", "));
         Preset::from_name(name).with_context(unknown)
     };
     names.map(preset).collect()

@@ -1,4 +1,4 @@
-//! What is sent over the network: the options for it, the place in a trace, the spool, and what is said of it.
+//! Sending a trace over the network: options, the parent span, the spool file, and messages.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -22,54 +22,55 @@ use crate::recordings::EXTENSION;
 use crate::terminal::Global;
 use crate::variables::{duration, number, typed_or};
 
-/// What the options are under in the help.
-pub(crate) const HEADING: &str = "What is sent over the network";
+/// Heading of these options in the help.
+pub(crate) const HEADING: &str = "Sending over the network";
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct SendArgs {
-    /// Send at most so many spans: the longest, and the others summed up; 0 sends all [env: WASMTRACE_MAX_SPANS] [default:
+    /// Send at most N spans: the longest ones, with the others merged; 0 sends all [env: WASMTRACE_MAX_SPANS] [default:
     /// 10000]
     #[arg(help_heading = HEADING, long, value_name = "N")]
     max_spans: Option<usize>,
-    /// How long sending may take in all [env: WASMTRACE_FLUSH_TIMEOUT] [default: 10s for a run, no end for `push`]
+    /// Time limit for sending to all sinks [env: WASMTRACE_FLUSH_TIMEOUT] [default: 10s for `run`, no limit for `push`]
     #[arg(help_heading = HEADING, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     flush_timeout: Option<Duration>,
 }
 
-/// What is kept of a run until it is sent, and when that is.
+/// Options for the spool file of a run and for sending during the run.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct SpoolArgs {
-    /// Where the trace is kept until it is sent, and after if it cannot be [env: WASMTRACE_SPOOL_DIR] [default: the system's
-    /// folder for such files]
+    /// Directory for the trace until it is sent; the trace stays there if it cannot be sent [env: WASMTRACE_SPOOL_DIR]
+    /// [default: the system's directory for temporary files]
     #[arg(help_heading = HEADING, long, value_name = "DIR")]
     spool_dir: Option<PathBuf>,
-    /// How often what has closed is sent while the guest runs; 0s: when it has ended [env: WASMTRACE_SEND_EVERY] [default: 5m]
+    /// Interval at which closed spans are sent while the guest runs; 0s sends everything at the end [env:
+    /// WASMTRACE_SEND_EVERY] [default: 5m]
     #[arg(help_heading = HEADING, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     send_every: Option<Duration>,
     #[command(flatten)]
     pub(crate) send: SendArgs,
 }
 
-/// Who the spans are said to be from.
+/// Options for the OpenTelemetry resource that the spans belong to.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ResourceArgs {
-    /// The name of the service, instead of OTEL_SERVICE_NAME's or the program's
+    /// Set the service name [default: OTEL_SERVICE_NAME, or the program's name]
     #[arg(help_heading = HEADING, long, value_name = "NAME")]
     service_name: Option<String>,
-    /// An attribute of the resource, beside those in OTEL_RESOURCE_ATTRIBUTES, repeatable
+    /// Add a resource attribute to those of OTEL_RESOURCE_ATTRIBUTES, repeatable
     #[arg(help_heading = HEADING, long = "resource", value_name = "KEY=VALUE", value_parser = pair)]
     resource: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ContextArgs {
-    /// The span that the run is in (W3C Trace Context), instead of the variable TRACEPARENT's
+    /// Set the parent span of the run (W3C Trace Context) [default: the variable TRACEPARENT]
     #[arg(help_heading = HEADING, long, value_name = "TRACEPARENT")]
     traceparent: Option<String>,
 }
 
 const MAX_SPANS: usize = 10_000;
-/// Of a run.
+/// Default of `--flush-timeout` for `run`.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 const SEND_EVERY: Duration = Duration::from_mins(5);
 
@@ -78,11 +79,11 @@ const A_DURATION: &str = "a duration (10s, 5m)";
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("KEY=VALUE is wanted".to_owned()),
+        _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
 
-// What cannot be read in the environment is added to `warnings`.
+// These methods add a warning to `warnings` for each variable that cannot be parsed.
 
 impl SendArgs {
     pub(crate) fn max_spans(&self, warnings: &mut Vec<String>) -> Setting<usize> {
@@ -90,7 +91,7 @@ impl SendArgs {
         set.unwrap_or(Setting::default(MAX_SPANS))
     }
 
-    /// Nothing, if nobody has said it.
+    /// The given time limit, or `None` if neither the option nor the variable is set.
     pub(crate) fn flush_timeout(&self, warnings: &mut Vec<String>) -> Option<Setting<Duration>> {
         typed_or(self.flush_timeout, "WASMTRACE_FLUSH_TIMEOUT", (A_DURATION, duration), warnings)
     }
@@ -114,14 +115,14 @@ impl SpoolArgs {
 }
 
 impl ResourceArgs {
-    /// What was typed, as attributes.
+    /// The given options as resource attributes.
     pub(crate) fn attributes(&self) -> Vec<(String, String)> {
         let name = self.service_name.iter().map(|name| ("service.name".to_owned(), name.clone()));
         self.resource.iter().cloned().chain(name).collect()
     }
 }
 
-/// The network sinks among the destinations; what the environment asks for, if nothing was typed.
+/// The network sinks among the destinations. Without any destination, the sink that the environment configures.
 pub(crate) fn targets(destinations: &[Destination], global: &Global) -> Vec<Target> {
     let settings = settings(&Target::Environment);
     let mut targets: Vec<Target> = destinations
@@ -136,7 +137,7 @@ pub(crate) fn targets(destinations: &[Destination], global: &Global) -> Vec<Targ
         targets.push(Target::Environment);
     }
     if !targets.is_empty() && settings.disabled.value {
-        global.note(&format!("nothing is sent: {}", settings.disabled.from));
+        global.note(&format!("nothing is sent: {} is set", settings.disabled.from));
         targets.clear();
     }
     targets
@@ -147,7 +148,7 @@ pub(crate) fn settings(target: &Target) -> Settings {
     let variable = |name: &str| match std::env::var(name) {
         Ok(value) => Some(value),
         Err(VarError::NotPresent) => None,
-        // An endpoint that was given does not become another: this one is no URL, and that is said.
+        // An invalid endpoint must not fall back to the default one: it is kept, and refused later as not a URL.
         Err(VarError::NotUnicode(value)) if name.ends_with("_ENDPOINT") => Some(value.to_string_lossy().into_owned()),
         Err(VarError::NotUnicode(_)) => {
             unread.borrow_mut().insert(name.to_owned());
@@ -155,31 +156,31 @@ pub(crate) fn settings(target: &Target) -> Settings {
         }
     };
     let mut settings = Settings::read(target, &variable);
-    settings.warnings.extend(unread.take().iter().map(|name| format!("{name} is not UTF-8, and is ignored")));
+    settings.warnings.extend(unread.take().iter().map(|name| format!("{name} is ignored: it is not valid UTF-8")));
     settings
 }
 
-/// Who is told of the run's own span.
+/// Where the run's own span goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     Nobody,
-    /// It is in a file, and may be sent from there.
+    /// Into a file, from which it may be sent later.
     File,
-    /// It is sent.
+    /// To a network sink.
     Sink,
 }
 
-/// The place of a run in a trace, and what the guest is told of it.
+/// The place of a run in a trace, and the variables that pass it to the guest.
 pub(crate) struct Place {
     pub(crate) context: Context,
-    /// Variables for the guest.
+    /// Environment variables for the guest.
     pub(crate) variables: Vec<(String, String)>,
-    /// Whether the run is to be sent.
+    /// Whether the sampler selected this trace.
     pub(crate) sampled: bool,
 }
 
 impl Place {
-    /// From the command line and the environment.
+    /// Reads the parent span from the command line and the environment.
     pub(crate) fn find(args: &ContextArgs, told: Told, global: &Global) -> Result<Place> {
         let settings = settings(&Target::Environment);
         let [propagates, baggage] = settings.propagate.value;
@@ -192,7 +193,7 @@ impl Place {
         let parent = given.and_then(|(name, value)| match Parent::parse(&value) {
             Ok(parent) => Some(parent),
             Err(e) => {
-                global.warn("", &[format!("{name} is ignored, and a trace begun: {e}")]);
+                global.warn("", &[format!("{name} is ignored, and a new trace is started: {e}")]);
                 None
             }
         });
@@ -202,7 +203,7 @@ impl Place {
             global.warn("", &[format!("TRACESTATE is ignored: {e}")]);
             String::new()
         });
-        let mut context = new_context(parent.as_ref(), state).context("no random numbers")?;
+        let mut context = new_context(parent.as_ref(), state).context("cannot generate random trace ids")?;
         let sampled = settings.sampler.value.wants(&context);
         if told == Told::Sink {
             let others = context.flags & !context::SAMPLED;
@@ -210,10 +211,10 @@ impl Place {
         }
         let mut variables = Vec::new();
         if propagates && (told == Told::Sink || parent.is_some()) {
-            // A span that nobody hears of is no parent.
+            // If the run's span is not exported, the guest's parent is the span that the run is in.
             let run = context.parent.filter(|_| told == Told::Nobody).unwrap_or(context.run);
             variables.push(("TRACEPARENT".to_owned(), Context { run, ..context.clone() }.traceparent()));
-            // Empty where what stands in our own environment is not about this span: a guest may inherit that.
+            // Set even if empty: a guest may inherit our variable, which does not belong to this span.
             if !context.state.is_empty() || std::env::var_os("TRACESTATE").is_some() {
                 variables.push(("TRACESTATE".to_owned(), context.state.clone()));
             }
@@ -223,7 +224,7 @@ impl Place {
     }
 }
 
-/// What a run leaves for its network sinks.
+/// The spool file of a run, from which its network sinks are served.
 pub(crate) struct Spool {
     file: NamedTempFile,
     recorder: Recorder,
@@ -232,7 +233,7 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Nothing, if nothing is to be sent.
+    /// Creates the spool file and starts sending. `None` if there are no targets or the trace is not sampled.
     pub(crate) fn begin(
         targets: Vec<Target>,
         sampled: bool,
@@ -244,7 +245,7 @@ impl Spool {
             return Ok(None);
         }
         if !sampled {
-            global.say("nothing is sent: this trace is not sampled");
+            global.say("nothing is sent: the sampler did not select this trace");
             return Ok(None);
         }
         let mut warnings = Vec::new();
@@ -272,7 +273,7 @@ impl Spool {
         &mut self.recorder
     }
 
-    /// Sends what was recorded to all sinks; whether all of it arrived. What did not is kept.
+    /// Sends the recorded trace to all sinks. Returns whether all of it arrived; otherwise the spool file is kept.
     pub(crate) fn send(self, end: Footer, interrupt: &AtomicI32, global: &Global) -> bool {
         let Spool { file, recorder, endpoints, pace } = self;
         let mut whole = true;
@@ -281,7 +282,7 @@ impl Spool {
             global.complain(&format!("the trace is incomplete: {}: {e}", file.path().display()));
         }
         warn_of(&endpoints, global);
-        // The signal that ended the guest is not one that ends this.
+        // Only a new signal stops the sending, not the one that ended the guest.
         let before = interrupt.load(Ordering::Relaxed);
         let given_up = || interrupt.load(Ordering::Relaxed) != before;
         let export_job = ExportJob {
@@ -313,16 +314,16 @@ impl Spool {
         match file.keep() {
             Ok((_, path)) => {
                 let path = quoted(&path.display().to_string());
-                let how = if hidden { "to send it, with what *** stands for" } else { "to send it" };
+                let how = if hidden { "to send it (replace ***)" } else { "to send it" };
                 global.complain(&format!("{why}; {how}: wasmtrace push {path}{sinks}"));
             }
-            Err(e) => global.complain(&format!("{why}; and it could not be kept: {e}")),
+            Err(e) => global.complain(&format!("{why}; the trace could not be kept: {e}")),
         }
         false
     }
 }
 
-/// Warns of what could not be read in the environment, which is the same for all.
+/// Prints the warnings about environment variables, each once for all endpoints.
 pub(crate) fn warn_of(endpoints: &[Endpoint], global: &Global) {
     let mut warnings: Vec<String> = Vec::new();
     for warning in endpoints.iter().flat_map(|endpoint| &endpoint.settings.warnings) {
@@ -331,7 +332,7 @@ pub(crate) fn warn_of(endpoints: &[Endpoint], global: &Global) {
     global.warn("", &warnings);
 }
 
-/// The option that names the target, and whether it hides what is to be kept secret.
+/// The option that names the target, and whether secrets were removed from it.
 fn typed(target: &Target) -> (String, bool) {
     let sink = |name: &str, url: &Option<String>| match url {
         Some(url) => {
@@ -347,7 +348,7 @@ fn typed(target: &Target) -> (String, bool) {
     }
 }
 
-/// A word of a shell.
+/// Quotes a word for a POSIX shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+=,[]".contains(c);
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }

@@ -1,4 +1,4 @@
-//! The files beside a module: which are read, and what those of an output are called.
+//! Sidecar files of a module: which ones are read, and the names of those written.
 
 use std::path::{Path, PathBuf};
 
@@ -12,18 +12,18 @@ use crate::terminal::Global;
 /// `--source-map` and `--debug-file`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct SidecarArgs {
-    /// The module's source map [default: the file beside it that its `sourceMappingURL` names]
+    /// Source map of the module [default: the local file that its `sourceMappingURL` section names]
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     source_map: Option<PathBuf>,
-    /// A module with the debug information and the names that were taken out of this one [default: the file beside it
-    /// that its `external_debug_info` names]
+    /// Module with the separated debug information and names [default: the local file that its `external_debug_info`
+    /// section names]
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     debug_file: Option<PathBuf>,
 }
 
-const HEADING: &str = "Files beside the module";
+const HEADING: &str = "Sidecar files";
 
-/// What was found beside an input.
+/// The sidecar files of an input.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) sidecar: SidecarFiles,
@@ -36,11 +36,11 @@ impl SidecarArgs {
         self.source_map.is_some() || self.debug_file.is_some()
     }
 
-    /// Reads what was asked for, else what the module names; of a hooked module only what was asked for, since its
-    /// Manifest holds its labels.
+    /// Reads the given files, otherwise those that the module names. For a hooked module, only given files are read: its
+    /// Manifest contains its labels.
     ///
     /// # Errors
-    /// If what was asked for cannot be read.
+    /// If a given file cannot be read.
     pub(crate) fn find(&self, input: Option<&Path>, wasm: &[u8], global: &Global) -> Result<Found> {
         let mut found = Found::default();
         let named = |section| if is_hooked_by_us(wasm) { None } else { beside(input, named_in(wasm, section)?) };
@@ -51,7 +51,7 @@ impl SidecarArgs {
         } else if let Some(path) = named(SOURCE_MAP) {
             match std::fs::read(&path) {
                 Ok(bytes) => {
-                    global.say(&format!("lines are taken from {}, which the module names", path.display()));
+                    global.say(&format!("reading the source map {}, which the module names", path.display()));
                     found.sidecar.source_map = Some(SidecarFile { bytes, ..Default::default() });
                     found.source_map = Some(path);
                 }
@@ -65,7 +65,7 @@ impl SidecarArgs {
         } else if let Some(path) = named(DEBUG_FILE) {
             match std::fs::read(&path) {
                 Ok(bytes) => {
-                    global.note(&format!("debug information is taken from {}, which the module names", path.display()));
+                    global.note(&format!("reading debug information from {}, which the module names", path.display()));
                     found.sidecar.debug_file = Some(SidecarFile { bytes, if_it_fits: true, ..Default::default() });
                     found.debug_file = Some(path);
                 }
@@ -76,14 +76,14 @@ impl SidecarArgs {
     }
 }
 
-/// The file that a URL names, if it is there. What else a path can lead to (a pipe would never end) is no file.
+/// The regular file that a URL names relative to the input. `None` for anything else: reading a pipe might never end.
 fn beside(input: Option<&Path>, url: &str) -> Option<PathBuf> {
     let folder = input.filter(|input| *input != Path::new("-"))?.parent()?;
     let path = folder.join(file_of_url(url)?);
     path.is_file().then_some(path)
 }
 
-/// Where the files of an output go.
+/// Paths of the sidecar files of an output.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     pub(crate) source_map: Option<PathBuf>,
@@ -91,7 +91,7 @@ pub(crate) struct Places {
 }
 
 impl Found {
-    /// Says what the files of the output are called: as the output, and more. None is written for what is no file.
+    /// Names the sidecar files after the output, with another extension. None are written if the output is not a file.
     pub(crate) fn name_after(&mut self, output: Option<&Path>) -> Places {
         let mut places = Places::default();
         let output = output.filter(|path| *path != Path::new("-") && !files::is_device(path));
@@ -107,7 +107,8 @@ impl Found {
     }
 }
 
-/// A path beside the output, but not that of the file which was read: the module can be stripped of its hooks, the file cannot.
+/// A path next to the output that differs from the file that was read. The input file is never overwritten: `strip` restores
+/// the module but not its sidecar files.
 fn new_path(output: &Path, ending: &str, read: Option<&Path>) -> PathBuf {
     let path = output.with_added_extension(ending);
     let same = read.is_some_and(|read| match (path.canonicalize(), read.canonicalize()) {

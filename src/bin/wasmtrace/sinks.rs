@@ -1,4 +1,4 @@
-//! Where a trace goes, as the command line says it.
+//! The sinks of a trace, as given on the command line.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -14,7 +14,7 @@ pub(crate) fn help() -> String {
     let sinks = SINKS.into_iter().chain(FORMATS.map(|format| (format.name, format.about)));
     let lines: Vec<String> = sinks.map(|(name, about)| format!("  {name:<10} {about}")).collect();
     format!(
-        "Where the trace goes, repeatable: NAME, or NAME:FILE for a file, NAME:URL for a server.\n\n{}",
+        "Destination of the trace, repeatable: NAME, NAME:FILE for a file, or NAME:URL for a server.\n\n{}",
         lines.join("\n")
     )
 }
@@ -22,17 +22,17 @@ pub(crate) fn help() -> String {
 pub(crate) fn percent(text: &str) -> Result<f64, String> {
     match text.trim_end_matches('%').parse::<f64>() {
         Ok(p) if (0.0..=100.0).contains(&p) => Ok(p),
-        _ => Err("a number from 0 to 100 is wanted".to_owned()),
+        _ => Err("expected a number from 0 to 100".to_owned()),
     }
 }
 
-/// Whether what is written to this stream has colours.
+/// Whether to write colours to this stream.
 pub(crate) fn colored(stream: &impl anstream::stream::RawStream) -> bool {
     anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
         && (stream.is_terminal() || anstream::ColorChoice::global() == anstream::ColorChoice::Always)
 }
 
-/// From batches to sinks, with the call tree beside.
+/// Feeds batches into the call tree, and its changes into the sinks.
 pub(crate) struct Pipeline {
     tree: CallTree,
     sinks: Sinks,
@@ -43,12 +43,12 @@ impl Pipeline {
         Pipeline { tree: CallTree::new(), sinks }
     }
 
-    /// One for which no call is known to begin or end at any time.
+    /// A pipeline for events without times: calls are counted only.
     pub(crate) fn counting(sinks: Sinks) -> Self {
         Pipeline { tree: CallTree::counting(), sinks }
     }
 
-    /// Whether somebody wants to know of each call when it began and ended.
+    /// Whether a sink needs the begin and end time of each call.
     pub(crate) fn wants_spans(&self) -> bool {
         self.sinks.want_changes()
     }
@@ -61,7 +61,7 @@ impl Pipeline {
         }
     }
 
-    /// Samples were lost.
+    /// Adds a number of lost samples.
     pub(crate) fn lost(&mut self, samples: u64) {
         self.tree.lost(samples);
     }
@@ -80,12 +80,12 @@ impl Pipeline {
         &self.tree
     }
 
-    /// How long the run has taken, as far as that is known.
+    /// Time from the start of the run to its last event, in nanoseconds.
     pub(crate) fn last(&self) -> u64 {
         self.tree.elapsed()
     }
 
-    /// The first failure of a sink, where that is a failure of the whole.
+    /// Returns the first failure of a sink as an error.
     pub(crate) fn worked(&mut self) -> Result<()> {
         let failed = self.sinks.failed.drain(..).next();
         failed.map_or(Ok(()), |(name, e)| Err(anyhow::Error::new(e).context(name)))
@@ -96,7 +96,7 @@ impl Pipeline {
     }
 }
 
-/// Every sink with where it goes; a sink that fails is not called again.
+/// All open sinks with their names. A sink that fails is not called again.
 pub(crate) struct Sinks {
     open: Vec<(String, Box<dyn Sink>)>,
     failed: Vec<(String, std::io::Error)>,
@@ -108,12 +108,12 @@ impl Sinks {
         Sinks { open: Vec::new(), failed: Vec::new(), shows_ending: false }
     }
 
-    /// Files are opened now: a path that cannot be written is found out before anything is run.
+    /// Opens all sinks. Files are created now, so that an invalid path is an error before the program runs.
     pub(crate) fn open(destinations: &[Destination], min_share: f64) -> Result<Self> {
         let mut sinks = Sinks::none();
         for destination in destinations {
             match destination {
-                // What goes over the network is read from a recording when the run is over.
+                // Network sinks are served from a recording, not from here.
                 Destination::None | Destination::Otlp(_) | Destination::Zipkin(_) => {}
                 Destination::Tree => {
                     sinks.shows_ending = true;
@@ -156,7 +156,7 @@ impl Sinks {
         }
     }
 
-    /// Says what failed; whether anything did.
+    /// Prints the failures of all sinks. Returns whether there were any.
     pub(crate) fn report(&self) -> bool {
         for (name, e) in &self.failed {
             let _ = writeln!(anstream::stderr(), "wasmtrace: the trace is incomplete: {}: {e}", label::printable(name));
@@ -165,7 +165,7 @@ impl Sinks {
     }
 }
 
-/// The format, written to `out` through a buffer.
+/// A sink that writes `format` to `out` through a buffer.
 pub(crate) fn format_sink(format: Format, out: impl Write + 'static) -> Result<Box<dyn Sink>> {
     Ok((format.open)(Box::new(BufWriter::with_capacity(1 << 16, out)))?)
 }

@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use crate::files;
 use crate::terminal::Global;
 
-/// Take our hooks out of a module again: the original, byte for byte
+/// Remove wasmtrace's hooks from a module: restores the original, byte for byte
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The hooked module [default: standard input]
+    /// Instrumented module [default: standard input]
     #[arg(value_name = "IN")]
     input: Option<PathBuf>,
-    /// Where to write [default: standard output]
+    /// File to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

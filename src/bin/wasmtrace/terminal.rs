@@ -1,17 +1,17 @@
-//! What goes to standard error, and how it looks.
+//! Messages on standard error.
 
 use std::fmt::Display;
 use std::io::Write;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
-    /// Say more on standard error
+    /// Print more details to standard error
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
-    /// Leave warnings out
+    /// Do not print warnings and notes
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// When to use colours (NO_COLOR is respected)
+    /// When to use colours; `auto` respects NO_COLOR
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
 }
@@ -27,8 +27,7 @@ const RED: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
 const YELLOW: anstyle::Style = anstyle::AnsiColor::Yellow.on_default().bold();
 
 impl Global {
-    /// Prints warnings, one a line: a module that means harm can bring about any number of them, so without `--verbose` the first
-    /// are shown, and how many there are more.
+    /// Prints warnings, one per line. Without `--verbose` only the first 20 are shown: a malicious module can cause any number.
     pub(crate) fn warn<W: Display>(&self, context: &str, warnings: &[W]) {
         const FIRST: usize = 20;
         if self.quiet {
@@ -37,7 +36,7 @@ impl Global {
         let shown = if self.verbose { warnings.len() } else { warnings.len().min(FIRST) };
         let more = match warnings.len() - shown {
             0 => None,
-            more => Some(format!("{more} more warnings: --verbose shows them")),
+            more => Some(format!("{more} more warnings; --verbose shows them")),
         };
         let texts = warnings[..shown].iter().map(ToString::to_string).chain(more);
         for warning in texts {
@@ -47,20 +46,20 @@ impl Global {
         }
     }
 
-    /// Prints what did not work and is no error of the command: on one line, whatever was asked for.
+    /// Prints, on one line and even with `--quiet`, a failure that does not fail the command.
     pub(crate) fn complain(&self, text: &str) {
         let text = text.replace('\n', " ");
         let _ = writeln!(anstream::stderr(), "wasmtrace: {}", wasmtrace::label::printable(&text));
     }
 
-    /// Prints what was asked for by `--verbose`.
+    /// Prints a note if `--verbose` was given.
     pub(crate) fn say(&self, text: &str) {
         if self.verbose {
             self.note(text);
         }
     }
 
-    /// Prints what is good to know.
+    /// Prints a note unless `--quiet` was given.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
             let _ = writeln!(anstream::stderr(), "wasmtrace: {}", wasmtrace::label::printable(text));
@@ -68,12 +67,12 @@ impl Global {
     }
 }
 
-/// Prints an error, which is one line.
+/// Prints an error on one line.
 pub(crate) fn fail(text: &str) {
     let _ = writeln!(anstream::stderr(), "wasmtrace: {RED}error{RED:#}: {text}");
 }
 
-/// An error with its causes, made safe for a terminal: messages may quote names from a module.
+/// An error with its causes on one line, made safe for a terminal: messages may quote names from a module.
 pub(crate) fn one_line(e: &anyhow::Error) -> String {
     let causes: Vec<String> = e.chain().map(ToString::to_string).collect();
     wasmtrace::label::printable(&causes.join(": ").replace('\n', " ")).into_owned()

@@ -1,4 +1,4 @@
-//! `wasmtrace run --twice`: times from a run without hooks, counts from one with hooks.
+//! `wasmtrace run --twice`: measures times in a run without hooks and counts calls in a run with hooks.
 
 use std::io::{IsTerminal, Read};
 
@@ -16,7 +16,7 @@ use crate::sending;
 use crate::sinks::{Pipeline, Sinks};
 use crate::terminal::Global;
 
-/// More than this of standard input is not kept for the second run.
+/// Maximum size of standard input in bytes: it is kept in memory for both runs.
 const MOST_INPUT: u64 = 256 << 20;
 
 pub(crate) fn run(
@@ -30,25 +30,25 @@ pub(crate) fn run(
     let default = [Destination::Tree];
     let destinations = if sinks.is_empty() { &default[..] } else { sinks };
     if !sending::targets(destinations, global).is_empty() {
-        bail!("--twice has no times of single calls, so no spans can be sent");
+        bail!("--twice does not measure single calls, so it cannot send spans: use --sink tree or --sink folded:FILE");
     }
-    // Before a file is made.
+    // Checked before any file is created.
     let needs_spans =
         |destination: &Destination| matches!(destination, Destination::File(format, _) if format.needs_spans);
     if destinations.iter().any(needs_spans) {
         bail!(
-            "--twice knows how long functions take, and not when they were called: only tree and folded can show that"
+            "--twice measures how long functions take but not when they are called: use --sink tree or --sink folded:FILE"
         );
     }
     let sinks = Sinks::open(destinations, min_share)?;
-    // Both runs are to read the same.
+    // Both runs read the same input.
     let stdin = std::io::stdin();
     let mut input = None;
     if !stdin.is_terminal() {
         let mut bounded = stdin.lock().take(MOST_INPUT + 1);
         let read = bounded.read_to_end(input.insert(Vec::new())).context("standard input")?;
         if read as u64 > MOST_INPUT {
-            bail!("--twice reads standard input to its end first, and it is longer than {} MB", MOST_INPUT >> 20);
+            bail!("--twice keeps standard input in memory, at most {} MiB: the input is longer", MOST_INPUT >> 20);
         }
     }
 
@@ -63,7 +63,7 @@ pub(crate) fn run(
         plain.run(Times::OfSamples, |_, batch| pipeline.batch(&hooked.subject, &ids.batch(batch, &hooked.subject)))?;
     show(&timed, pipeline.sinks().shows_ending, global);
     if let Some(signal) = plain.interrupted() {
-        global.warn("", &["interrupted: there is no second run, and no tree".to_owned()]);
+        global.warn("", &["interrupted: the second run is skipped, and there is no tree".to_owned()]);
         let ending = RunOutcome::Interrupted(signal);
         return Ok(leave(&RunResult { ending, ..timed }, false));
     }
@@ -79,7 +79,7 @@ pub(crate) fn run(
         let endings = [&timed.ending, &counted.ending].map(|ending| ending.describe());
         global.warn(
             "",
-            &[format!("the two runs ended differently, without hooks and with: {}; {}", endings[0], endings[1])],
+            &[format!("the two runs ended differently: {} without hooks, {} with hooks", endings[0], endings[1])],
         );
     }
     hooked.subject.recording.not_sampled.clone_from(&timed.not_sampled);
@@ -89,7 +89,7 @@ pub(crate) fn run(
     Ok(leave(&timed, failed && require_export))
 }
 
-/// What functions of a module are called in that module with hooks.
+/// Translates function indices of the module without hooks to those of the hooked module.
 struct Ids {
     imported: u32,
     added: u32,
@@ -106,7 +106,7 @@ impl Ids {
         if id.0 < self.imported { id } else { ProbeId(id.0 + self.added) }
     }
 
-    /// The samples of a batch, on paths of hooked functions.
+    /// The samples of a batch, with the functions of their call paths translated; functions that are not hooked are omitted.
     fn batch(&self, batch: &Batch, subject: &RunInfo) -> Batch {
         let kind = |kind: &MarkKind| match kind {
             MarkKind::Sample(sample) => {

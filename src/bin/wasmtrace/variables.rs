@@ -1,12 +1,12 @@
-//! Variables of our own: each is an option that need not be typed. They are read as OpenTelemetry's are: an empty one is none,
-//! and one that cannot be read is warned of and ignored.
+//! The `WASMTRACE_*` environment variables, each of which replaces an option. As with OpenTelemetry's variables, an empty
+//! one counts as not set, and an invalid one causes a warning and is ignored.
 
 use std::ffi::OsStr;
 use std::time::Duration;
 
 use wasmtrace::otlp::settings::Setting;
 
-/// What was typed, or else what the variable says.
+/// The value of the option if it was given, otherwise that of the variable. `None` if neither is set or the variable is invalid.
 pub(crate) fn typed_or<T>(
     typed: Option<T>,
     variable: &str,
@@ -19,7 +19,7 @@ pub(crate) fn typed_or<T>(
     let text = std::env::var_os(variable).filter(|text| !text.to_string_lossy().trim().is_empty())?;
     let value = parse(&text);
     if value.is_none() {
-        warnings.push(format!("{variable} is not {wanted}, and is ignored"));
+        warnings.push(format!("{variable} is ignored: it is not {wanted}"));
     }
     Some(Setting { value: value?, from: variable.to_owned() })
 }

@@ -10,27 +10,27 @@ use wasmtrace::{features, verify};
 use crate::files;
 use crate::terminal::Global;
 
-/// Prove that a hooked module is the original plus hooks; with arguments, that both run the same
+/// Prove that an instrumented module is the original plus hooks; with ARGS, also compare a run of both
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The proof compares both modules operator by operator; it needs no run and does not trust the compiler.
+The proof compares both modules operator by operator. It runs nothing and does not trust the compiler.
 
 Examples:
   wasmtrace verify app.wasm app.hooked.wasm
   wasmtrace verify app.wasm app.hooked.wasm -- --an-argument input    also run both, and compare")]
 pub(crate) struct Args {
-    /// The original
+    /// Original module
     #[arg(value_name = "ORIG")]
     original: PathBuf,
-    /// The hooked module
+    /// Instrumented module
     #[arg(value_name = "HOOKED")]
     hooked: PathBuf,
     #[cfg(feature = "full")]
-    /// Run both with these arguments and compare output and exit code; `--` alone runs them without any
+    /// Also run both modules with these arguments and compare output and exit code; `--` alone runs them without arguments
     #[arg(value_name = "ARGS", last = true)]
     args: Option<Vec<String>>,
     #[cfg(feature = "full")]
-    /// Give the runs a directory, under its own name or another
+    /// Grant the runs access to a host directory, optionally under another name
     #[arg(long = "dir", value_name = "HOST[::GUEST]")]
     dirs: Vec<String>,
     /// Print JSON
@@ -43,9 +43,9 @@ pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
     let hooked = files::read(Some(&args.hooked))?;
     wasmtrace::module::parse(&original).with_context(|| files::name(Some(&args.original)))?;
     let checked = verify::verify(&original, &hooked).with_context(|| files::name(Some(&args.hooked)))?;
-    // Features come with hooks only if the hook set declares them; this one declares none.
+    // No hook set may require features that the original does not need.
     if let Some(new) = features::added(&original, &hooked).first() {
-        bail!("the hooked module needs the feature {new}, and the original does not");
+        bail!("the hooked module needs the feature {new}, which the original does not");
     }
     let run_too = same_run(args, &original, &hooked)?;
     if args.json {
@@ -77,7 +77,7 @@ fn same_run(_: &Args, _: &[u8], _: &[u8]) -> Result<bool> {
     }
 }
 
-/// Runs both modules, if that is asked for, and compares. Returns whether it did.
+/// Runs both modules if `--` was given, and compares the runs. Returns whether they ran.
 #[cfg(feature = "full")]
 fn same_run(args: &Args, original: &[u8], hooked: &[u8]) -> Result<bool> {
     use std::io::{IsTerminal, Read};
@@ -85,7 +85,7 @@ fn same_run(args: &Args, original: &[u8], hooked: &[u8]) -> Result<bool> {
 
     use wasmtrace::runtime::{Config, RunResult, Stdio};
 
-    // `--` without arguments is not told from no `--` by clap; the command line says it.
+    // clap does not distinguish `--` without arguments from no `--`.
     if args.args.is_none() && !std::env::args_os().any(|a| a == "--") {
         return Ok(false);
     }
@@ -94,7 +94,7 @@ fn same_run(args: &Args, original: &[u8], hooked: &[u8]) -> Result<bool> {
         std::io::stdin().read_to_end(&mut stdin).context("standard input")?;
     }
     let mut config = Config {
-        // The same name for both, since a program may print it.
+        // Both runs get the same name, since a program may print it.
         program: args.original.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
         args: args.args.clone().unwrap_or_default(),
         stdio: Stdio::Capture { stdin },
@@ -114,7 +114,11 @@ fn same_run(args: &Args, original: &[u8], hooked: &[u8]) -> Result<bool> {
     for (what, a, b) in [("output", &a.stdout, &b.stdout), ("error output", &a.stderr, &b.stderr)] {
         if a != b {
             let at = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-            bail!("the standard {what} differs from byte {at} on ({} and {} bytes)", a.len(), b.len());
+            bail!(
+                "the standard {what} differs from byte {at} on (original {} bytes, hooked {} bytes)",
+                a.len(),
+                b.len()
+            );
         }
     }
     Ok(true)

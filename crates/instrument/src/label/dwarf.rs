@@ -1,8 +1,8 @@
-//! Names, files and lines out of DWARF 4 and 5, through gimli.
+//! Names, files and lines from DWARF 4 and 5, read with gimli.
 //!
-//! Addresses in a wasm module's DWARF are offsets from the start of the code section's contents. A subprogram belongs to
-//! the function whose body holds its first address. Its name is its `DW_AT_linkage_name`, else its `DW_AT_name` behind
-//! the names of the namespaces and types around it, with `DW_AT_specification` and `DW_AT_abstract_origin` followed.
+//! DWARF addresses of a wasm module are offsets from the start of the code section's contents. A subprogram belongs to
+//! the function whose body contains its first address. Its name is `DW_AT_linkage_name`, otherwise `DW_AT_name`
+//! qualified by namespaces and types. `DW_AT_specification` and `DW_AT_abstract_origin` are followed.
 
 use crate::warning::{Warning, WarningKind};
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use units::{Slice, Unit, Units};
 
 type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
 
-/// An entry that names something or places it: subprograms, and the scopes around them.
+/// An entry with a name or an address: a subprogram or a scope around one.
 struct Entry<'a> {
     parent: Option<DebugInfoOffset>,
     name: Option<Slice<'a>>,
@@ -28,24 +28,25 @@ struct Entry<'a> {
     line: Option<u32>,
     /// `DW_AT_specification` or `DW_AT_abstract_origin`.
     origin: Option<DebugInfoOffset>,
-    /// The first address, of a subprogram that has code.
+    /// The first address of a subprogram with code.
     address: Option<u64>,
     language: Option<&'static str>,
 }
 
-/// How long a chain of origins, or of scopes, is followed; damaged data can hold circles.
+/// Maximum length of a chain of origins or scopes; damaged data may contain cycles.
 const MAX_CHAIN: usize = 64;
 
-/// Longer names are damage, or meant to fill the memory: entries may share one.
+/// Maximum length of a name in bytes. Longer names are damaged or malicious: many entries may share one.
 const LONGEST_NAME: usize = 16 << 10;
 
-/// The same of paths.
+/// Maximum length of a path in bytes.
 const LONGEST_PATH: usize = 4 << 10;
 
-/// An entry that says something takes at least so many bytes on average, of which one that says nothing takes one.
+/// Average minimum size in bytes of an entry with attributes.
 const LEAST_ENTRY: usize = 4;
 
-/// What the debug information in `symbols` says of each function of `module` that it knows; they are mostly the same.
+/// The subprogram that the debug information in `symbols` has for each function of `module`. Usually both are the same
+/// module.
 pub(crate) fn subprograms(
     module: &Module<'_>,
     symbols: &Module<'_>,
@@ -69,17 +70,18 @@ pub(crate) fn subprograms(
     if let Some(e) = damaged {
         warnings.push(Warning::new(
             WarningKind::Label,
-            format!("the debug information is damaged ({e}): names and lines are taken from what can be read"),
+            format!("the debug information is damaged ({e}); names and lines are read from the intact part"),
         ));
     }
 
     let starts: Vec<u64> = module.defined_funcs().map(|f| module.body(f).start as u64).collect();
     let mut found = HashMap::new();
-    // Functions may share names too; together they are no longer than the module, or not meant to be read.
+    // Functions may share names too. All names together must not be longer than the module; otherwise the input is
+    // malicious.
     let mut room = symbols.bytes().len() + (1 << 20);
     let mut left_out = 0;
     let mut interned: HashMap<String, Arc<str>> = HashMap::new();
-    // By address, so that of two claims to one body the first in the code counts, whatever the order of the map.
+    // By address, so that the first of two entries for a body wins, independently of the order of the map.
     let mut with_code: Vec<_> = entries.iter().filter_map(|(o, e)| Some((e.address?, *o))).collect();
     with_code.sort_unstable_by_key(|(address, offset)| (*address, offset.0));
     for (address, offset) in with_code {
@@ -96,13 +98,13 @@ pub(crate) fn subprograms(
     if left_out > 0 {
         warnings.push(Warning::new(
             WarningKind::Label,
-            format!("{left_out} functions have no name: those in the debug information are longer than the module"),
+            format!("{left_out} functions have no name: their names in the debug information are longer than the module in total"),
         ));
     }
     found
 }
 
-/// File and line (from 1) of each of these addresses, which ascend, as far as the line tables know them.
+/// The file and line (from 1) of each address, as far as line tables have them. Addresses must ascend.
 pub(crate) fn lines(symbols: &Module<'_>, wanted: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
     let mut found = vec![None; wanted.len()];
     if symbols.custom(".debug_info").is_none() || wanted.is_empty() {
@@ -120,14 +122,14 @@ pub(crate) fn lines(symbols: &Module<'_>, wanted: &[u64]) -> Vec<Option<(Arc<str
     found
 }
 
-/// The places in `wanted` that a unit's line table knows, with what it says of them.
+/// The positions in `wanted` that a unit's line table covers, with their lines.
 fn unit_lines<'a>(dwarf: &Dwarf<'a>, unit: gimli::Result<Unit<'a>>, wanted: &[u64]) -> Vec<(usize, (Arc<str>, u32))> {
     let mut found = Vec::new();
     let Ok(unit) = unit else { return found };
     let Some(program) = unit.line_program.clone() else { return found };
     let mut files: HashMap<u64, Option<Arc<str>>> = HashMap::new();
     let mut rows = program.rows();
-    // Where the sequence begins, and the row before: address, file, line.
+    // The start of the sequence, and the previous row: address, file, line.
     let (mut start, mut before) = (None, None);
     while let Ok(Some((_, row))) = rows.next_row() {
         let address = row.address();
@@ -152,13 +154,13 @@ fn unit_lines<'a>(dwarf: &Dwarf<'a>, unit: gimli::Result<Unit<'a>>, wanted: &[u6
     found
 }
 
-/// 0 means that the linker threw the code away, as do the tombstones at the upper end (tool-conventions, "DWARF for
-/// WebAssembly"; LLVM writes -1 and -2).
+/// Whether an address is not a tombstone. Linkers write 0 or the highest addresses for removed code (tool-conventions,
+/// "DWARF for WebAssembly"; LLVM writes -1 and -2).
 fn is_alive(address: u64) -> bool {
     address != 0 && address < 0xffff_fffe
 }
 
-/// The versions of the units, ascending.
+/// The DWARF versions of the units, ascending.
 pub(crate) fn versions(module: &Module<'_>) -> Vec<u16> {
     let sections = load(module);
     let headers = headers(&dwarf(&sections)).0;
@@ -178,7 +180,7 @@ fn dwarf<'a>(sections: &'a DwarfSections<Slice<'a>>) -> Dwarf<'a> {
     sections.borrow(|section| *section)
 }
 
-/// The units up to the first that is damaged: where the next one would begin is not known then.
+/// The unit headers up to the first damaged one, after which the next cannot be found.
 fn headers<'a>(dwarf: &Dwarf<'a>) -> (Vec<gimli::UnitHeader<Slice<'a>>>, Option<String>) {
     let mut headers = Vec::new();
     let mut units = dwarf.units();
@@ -191,7 +193,7 @@ fn headers<'a>(dwarf: &Dwarf<'a>) -> (Vec<gimli::UnitHeader<Slice<'a>>>, Option<
     }
 }
 
-/// The function whose body, with its size field (5 bytes at most), holds the offset.
+/// The function whose body contains the offset; the size field of at most 5 bytes counts as part of it.
 fn body_at(module: &Module<'_>, starts: &[u64], at: u64) -> Option<FuncIdx> {
     let first = module.imported_funcs().len() as u32;
     let position = starts.partition_point(|start| *start <= at);
@@ -243,10 +245,10 @@ fn read_entries<'a>(
                 | dw::DW_TAG_enumeration_type
                 | dw::DW_TAG_interface_type
         );
-        // What says nothing of itself, an anonymous namespace perhaps, is not kept either.
+        // An entry without attributes, such as an anonymous namespace, is not kept.
         let kept = kept && !die.attrs().is_empty();
         let here = global(die.offset()).filter(|_| kept);
-        // What is not kept stands for what it is in, so that the last one is always the answer.
+        // An entry that is not kept is represented by its parent, so the last element is always the scope.
         scopes.resize(depth, parent);
         scopes.push(here.or(parent));
         if die.tag() == dw::DW_TAG_compile_unit {
@@ -296,14 +298,14 @@ fn read_entries<'a>(
             entry.address = first_address(dwarf, unit, die);
         }
         if out.len() > bytes / LEAST_ENTRY {
-            return Err("there are more entries in it than it has room for".to_owned());
+            return Err("it has more entries than its size allows".to_owned());
         }
         out.push((here, entry));
     }
     Ok(())
 }
 
-/// The lowest address of a subprogram's code, if the linker has not thrown that away.
+/// The lowest address of a subprogram's code, unless the linker has removed it.
 fn first_address<'a>(
     dwarf: &Dwarf<'a>,
     unit: &Unit<'a>,
@@ -323,7 +325,8 @@ fn first_address<'a>(
     None
 }
 
-/// The path of a file of the unit's line program: its directory, unless that is the compilation's own, and its name.
+/// The path of a file in the unit's line program: its directory, unless that is the compilation directory, and its
+/// name.
 fn file_path<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, index: u64) -> Option<Arc<str>> {
     let header = unit.line_program.as_ref()?.header();
     let file = header.file(index)?;
@@ -354,7 +357,7 @@ fn resolve(
             subprogram.name = entry.linkage_name.map(|n| n.to_string_lossy().as_ref().into());
         }
         plain = plain.or_else(|| qualified_name(entries, here));
-        // File and line stand together: those of the outermost entry that has them.
+        // File and line come from the same entry: the outermost that has them.
         if subprogram.file.is_none() && entry.file.is_some() {
             subprogram.file =
                 entry.file.as_ref().map(|f| interned.entry(f.to_string()).or_insert_with(|| f.clone()).clone());
@@ -368,7 +371,7 @@ fn resolve(
     subprogram
 }
 
-/// `namespace::Type::name`
+/// The qualified name: `namespace::Type::name`.
 fn qualified_name(entries: &HashMap<DebugInfoOffset, Entry<'_>>, offset: DebugInfoOffset) -> Option<String> {
     let mut parts = Vec::new();
     let mut next = Some(offset);
@@ -390,7 +393,7 @@ fn qualified_name(entries: &HashMap<DebugInfoOffset, Entry<'_>>, offset: DebugIn
     Some(parts.join("::"))
 }
 
-/// The word that selection rules use for a language (DWARF 5, table 7.17, and the registered ones after it).
+/// The name of a language in selection rules (DWARF 5, table 7.17, and later registrations).
 fn language_name(language: gimli::DwLang) -> Option<&'static str> {
     Some(match language {
         dw::DW_LANG_C | dw::DW_LANG_C89 | dw::DW_LANG_C99 | dw::DW_LANG_C11 | dw::DW_LANG_C17 => "c",

@@ -1,4 +1,4 @@
-//! Which lines of the source instructions come from.
+//! Source lines of instructions.
 
 use std::sync::Arc;
 
@@ -7,32 +7,33 @@ use crate::module::{Module, id};
 use crate::sidecar::Sidecars;
 use wasmtrace_abi::hook::ProbeId;
 
-/// The module that debug information speaks of, with the files sidecars it.
+/// A module with its debug information.
 #[derive(Debug)]
 pub struct Described<'m> {
-    /// The module.
+    /// The module that the debug information describes.
     pub module: &'m Module<'m>,
-    /// What is sidecars it.
+    /// Its sidecar files.
     pub sidecars: &'m Sidecars<'m>,
-    /// What became of its code, with where the code section's contents begin in what was run; `None` if it was run as it is.
+    /// The map from its code to the code that ran, and the offset of the code section's contents there. `None` if the
+    /// module ran unchanged.
     pub moved: Option<(&'m OffsetMap, usize)>,
 }
 
-/// An instruction, and the line that it comes from.
+/// An instruction with its source line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLine {
-    /// Its function.
+    /// The probe of its function.
     pub id: ProbeId,
-    /// Its offset in the binary that was run.
+    /// Its offset in the module that ran, in bytes.
     pub offset: u32,
-    /// The source file, as the compiler wrote it down.
+    /// The path of the source file, as the compiler recorded it.
     pub file: Arc<str>,
-    /// From 1.
+    /// The line, starting at 1.
     pub line: u32,
 }
 
-/// The lines of instructions: of each the function's probe, and its offset in the binary that was run. By DWARF, else by the
-/// source map.
+/// The source lines of instructions, each given by its function's probe and its offset in the module that ran. From
+/// DWARF, otherwise from the source map.
 pub fn source_lines(described: &Described<'_>, wanted: impl Iterator<Item = (ProbeId, u32)>) -> Vec<SourceLine> {
     let Described { module, sidecars, moved } = *described;
     let Some(code) = module.section(id::CODE) else { return Vec::new() };

@@ -1,8 +1,8 @@
-//! What debug information says of a function.
+//! Debug information of a function.
 
 use std::sync::Arc;
 
-/// What debug information says of one function.
+/// The debug information of one function.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subprogram {
     pub(crate) name: Option<Arc<str>>,

@@ -1,26 +1,26 @@
-//! Where function indices go.
+//! The map of function indices.
 
-/// How function indices move: hooks are imported behind the module's own imports, and trampolines of imported functions stand
-/// behind its own functions.
+/// The map of function indices. Hooks are imported after the module's own imports, and trampolines of imported
+/// functions come after its defined functions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FuncMap {
-    /// How many functions the original imports: these keep their index.
+    /// Number of functions that the original imports. Their indices do not change.
     pub(crate) imported: u32,
-    /// How many hooks are imported behind them: the others move by that.
+    /// Number of imported hooks, by which all other indices increase.
     pub(crate) hooks: u32,
-    /// The imported functions that have a trampoline, ascending.
+    /// The imported functions with trampolines, by ascending index.
     pub(crate) trampolines: Vec<u32>,
     /// The index of the first trampoline; the others follow in order.
     pub(crate) first_trampoline: u32,
 }
 
 impl FuncMap {
-    /// Where a function of the original went.
+    /// The new index of a function of the original.
     pub(crate) fn place(&self, func: u32) -> u32 {
         if func < self.imported { func } else { func + self.hooks }
     }
 
-    /// What a reference to a function of the original becomes: the function, or its trampoline.
+    /// The new index for a reference to a function of the original: the function or its trampoline.
     pub(crate) fn reference(&self, func: u32) -> u32 {
         match self.trampolines.binary_search(&func) {
             Ok(trampoline) => self.first_trampoline + trampoline as u32,

@@ -1,32 +1,33 @@
-//! Where bytes of the code section went: the one place that knows.
+//! The map of code offsets.
 
 use std::ops::Range;
 
-/// Maps offsets in the original's code section to offsets in the rewritten one. Both count from the start of the
-/// section's contents (its function count), as addresses in DWARF do.
+/// Maps offsets in the original's code section to offsets in the hooked one. Both count from the start of the section's
+/// contents (its function count), as addresses in DWARF do.
 ///
-/// Monotone, and defined for every instruction of every body, for the end of every body, and for nothing else.
+/// The map is monotone. It is defined for every instruction of every body and for the end of every body, and for
+/// nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OffsetMap {
     bodies: Vec<BodyMap>,
-    /// Those of all bodies.
+    /// The edits of all bodies.
     edits: Vec<Edit>,
-    /// How long the code section's contents were, and are.
+    /// Length of the code section's contents before and after.
     lengths: (u32, u32),
 }
 
-/// What happened to one body, `old` and `new_start` without the size field.
+/// The map of one body. `old` and `new_start` exclude the size field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BodyMap {
     pub(crate) old: Range<u32>,
     pub(crate) new_start: u32,
-    /// Where the first insertion stands if that is what the function is entered by: its first operator.
+    /// The offset of the entry hook, if the first insertion is one: that of the first operator.
     pub(crate) enter: Option<u32>,
-    /// Which of the edits are its own.
+    /// The range of its edits.
     edits: Range<u32>,
 }
 
-/// Where a body was, and is.
+/// The old and the new position of a body.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) old: Range<u32>,
@@ -34,18 +35,18 @@ pub(crate) struct Place {
     pub(crate) enter: Option<u32>,
 }
 
-/// One place of a body where bytes were added.
+/// A place of a body where bytes were added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edit {
     /// Offset from the start of the old body.
     pub(crate) at: u32,
-    /// How many bytes more there are in the body, up to and with this place.
+    /// Number of bytes added in the body up to and including this place.
     pub(crate) total: u32,
-    /// The bytes stand before what is at `at`; otherwise what is at `at` became longer.
+    /// Whether bytes were inserted before the item at `at`. Otherwise that item became longer.
     pub(crate) inserted: bool,
 }
 
-/// One place of a body, with how many bytes were added there alone.
+/// A place of a body, with the number of bytes added there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Insertion {
     pub(crate) at: u32,
@@ -54,12 +55,12 @@ pub(crate) struct Insertion {
 }
 
 impl OffsetMap {
-    /// One without bodies yet. `lengths`: how long the code section's contents were, and are.
+    /// An empty map. `lengths` are those of the code section's contents before and after.
     pub(crate) fn new(lengths: (u32, u32)) -> Self {
         OffsetMap { lengths, ..Default::default() }
     }
 
-    /// Adds the next body. `growths` come by ascending place; at one place insertions come first.
+    /// Adds the next body. `growths` are by ascending place; at the same place, insertions come first.
     pub(crate) fn push(&mut self, place: Place, growths: &[Insertion]) {
         let first = self.edits.len() as u32;
         let mut total = 0;
@@ -71,23 +72,24 @@ impl OffsetMap {
         self.bodies.push(BodyMap { old: place.old, new_start: place.new_start, enter: place.enter, edits });
     }
 
-    /// Where bytes were added in a body, by ascending place; at one place insertions come first.
+    /// The edits of a body by ascending place; at the same place, insertions come first.
     pub(crate) fn edits(&self, body: &BodyMap) -> &[Edit] {
         &self.edits[body.edits.start as usize..body.edits.end as usize]
     }
 
-    /// Where an address goes that stands for a place in the program, as in DWARF: to the start of what was inserted
-    /// before the instruction, since that is where a breakpoint on it wants to stop.
+    /// The new position of an address that stands for a place in the program, as in DWARF: the start of the code
+    /// inserted before the instruction, where a breakpoint should stop.
     pub fn address(&self, old: u32) -> Option<u32> {
         self.map(old, false)
     }
 
-    /// Where the instruction itself went, as branch hints want it.
+    /// The new position of the instruction itself, as branch hints need it.
     pub fn instruction(&self, old: u32) -> Option<u32> {
         self.map(old, true)
     }
 
-    /// Where an instruction of the rewritten code was: one that was inserted, where the original's next is.
+    /// The old position of an instruction of the hooked code. For an inserted instruction, that of the next original
+    /// one.
     pub fn original(&self, new: u32) -> Option<u32> {
         let next = self.bodies.partition_point(|b| b.new_start <= new);
         let body = self.bodies[..next].last()?;
@@ -104,7 +106,7 @@ impl OffsetMap {
         Some(body.new_start + self.within(body, old - body.old.start, past_insertions))
     }
 
-    /// The same as [`OffsetMap::address`] (or `instruction`) for offsets from a body's start.
+    /// Like [`OffsetMap::address`] (or `instruction`), for offsets from a body's start.
     pub(crate) fn within(&self, body: &BodyMap, old: u32, past_insertions: bool) -> u32 {
         let edits = self.edits(body);
         let before = edits.partition_point(|e| e.at < old || (e.at == old && e.inserted && past_insertions));
@@ -116,12 +118,12 @@ impl OffsetMap {
         &self.bodies[position]
     }
 
-    /// Every body, in order.
+    /// All bodies in order.
     pub(crate) fn bodies(&self) -> &[BodyMap] {
         &self.bodies
     }
 
-    /// How long the code section's contents were, and are.
+    /// Length of the code section's contents before and after.
     pub(crate) fn lengths(&self) -> (u32, u32) {
         self.lengths
     }
@@ -140,7 +142,7 @@ mod tests {
         assert_eq!((map.address(14), map.instruction(14)), (Some(40), Some(40)));
         assert_eq!((map.address(15), map.instruction(15)), (Some(42), Some(42)));
         assert_eq!((map.address(9), map.address(20), map.address(21)), (None, Some(47), None));
-        // The way back: from the instruction itself, and from within what was inserted before it.
+        // Backwards: from the instruction itself, and from code inserted before it.
         for old in 10..20 {
             assert_eq!(map.instruction(old).and_then(|new| map.original(new)), Some(old));
         }

@@ -1,12 +1,12 @@
-//! Function names out of the `name` section (core specification, appendix "Name Section").
+//! Function names from the `name` section (core specification, appendix "Name Section").
 
 use crate::warning::{Warning, WarningKind};
 use wasmparser::{Name, NameSectionReader};
 
 use crate::module::Module;
 
-/// The names of the first `func_count` functions. Where there are several `name` sections the first name of a function counts. What
-/// stands before the first damaged byte of a section is used. Up to the last that has one: many functions have none.
+/// The names of the first `func_count` functions, up to the last that has one. If there are several `name` sections,
+/// the first name of a function counts. Names before the first damaged byte of a section are used.
 pub(crate) fn function_names<'a>(
     module: &Module<'a>,
     func_count: u32,
@@ -18,7 +18,7 @@ pub(crate) fn function_names<'a>(
             warnings.push(Warning::new(
                 WarningKind::Label,
                 format!(
-                    "the name section is damaged at offset {:#x} ({}); the names before that are used",
+                    "the name section is damaged at offset {:#x} ({}); only names before that offset are used",
                     e.offset(),
                     e.message()
                 ),

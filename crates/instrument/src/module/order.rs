@@ -1,8 +1,9 @@
-//! Where sections stand that a module lacks.
+//! The position of sections that are added to a module.
 
 use super::{Module, Section, id};
 
-/// Whether a new section of that id comes right behind this one: the last of those that come before it in a module.
+/// Whether a new section with that id comes directly after this one, which is the last of its predecessors in the
+/// module.
 pub(crate) fn stands_behind(module: &Module<'_>, section: &Section<'_>, new: u8) -> bool {
     const ORDER: [u8; 13] = [
         id::TYPE,
@@ -24,8 +25,8 @@ pub(crate) fn stands_behind(module: &Module<'_>, section: &Section<'_>, new: u8)
     before.is_some_and(|before| before.whole == section.whole)
 }
 
-/// Whether a custom section that the module lacks has to come before this one: LLVM's readers want `name`, `producers` and
-/// `target_features` in that order (`WasmObjectFile.cpp`, "section order"), and everybody wants `name` behind the data.
+/// Whether a new custom section has to come before this one. LLVM's readers require the order `name`, `producers`,
+/// `target_features` (`WasmObjectFile.cpp`, "section order"), and other readers require `name` after the data section.
 pub(crate) fn stands_before_created(module: &Module<'_>, section: &Section<'_>, new: &str) -> bool {
     const ORDER: [&str; 3] = ["name", "producers", "target_features"];
     let place = |name: Option<&str>| ORDER.iter().position(|known| Some(*known) == name);

@@ -1,8 +1,7 @@
-//! One walk over the operators of a body: it is validated, measured, and the places are found where the rewriting has something
-//! to do.
+//! A single walk over the operators of a body: validates and measures it, and finds the sites for the rewriting.
 //!
-//! To decode an operator costs more than all of that, so it is done once. What is found is kept as bytes, two or three a place:
-//! a module of 66 MB has 2.5 MB of them, and no later stage decodes a body again unless that handles exceptions.
+//! Decoding is the most expensive part, so it is done once. Sites are encoded in two or three bytes each: a module of
+//! 66 MB has 2.5 MB of them. No later stage decodes a body again unless it handles exceptions.
 
 use wasmparser::{
     Catch, FrameKind, FrameStack, FuncToValidate, FuncValidatorAllocations, FunctionBody, ValidatorResources,
@@ -11,31 +10,31 @@ use wasmparser::{
 
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
-/// What walks over a run of bodies have found.
+/// The results of walks over a run of bodies.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
-    /// The places of all bodies: distance and kind, and what a kind has besides, each an unsigned LEB128.
+    /// The sites of all bodies: distance, kind and additional data of each, in unsigned LEB128.
     pub(super) sites: Vec<u8>,
     pub(super) bodies: Vec<Found>,
 }
 
-/// What has been found in one body.
+/// The results for one body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
-    /// Where its sites end; they begin where those of the body before end.
+    /// End of its sites; they begin at the end of the previous body's.
     pub(super) sites_end: u32,
     pub(super) size: Size,
     pub(super) exceptions: Exceptions,
 }
 
-/// Shows every operator to the notes, then to `inner`.
+/// Passes every operator to the notes, then to `inner`.
 struct Visitor<'v, 'n, V> {
     inner: V,
     notes: &'v mut Notes<'n>,
     at: usize,
 }
 
-/// What is noted of an operator, by the name of its visit.
+/// The note for an operator, selected by the name of its visit method.
 macro_rules! note {
     ($notes:ident $at:ident visit_call $func:ident) => {
         $notes.reference($at, $func);
@@ -126,7 +125,7 @@ macro_rules! note {
     ($notes:ident $at:ident visit_end) => {
         $notes.close();
     };
-    // Without its operands, then not at all.
+    // With unused operands.
     ($notes:ident $at:ident $visit:ident $($operand:ident)+) => {
         note!($notes $at $visit);
     };
@@ -173,18 +172,18 @@ impl<V: FrameStack> FrameStack for Visitor<'_, '_, V> {
     }
 }
 
-/// Where nothing is validated: knows no more than which blocks are open, as decoding needs that.
+/// A visitor without validation: it only tracks the open blocks, which decoding needs.
 #[derive(Debug)]
 struct Frames<'f> {
     open: &'f mut Vec<FrameKind>,
-    /// How many functions there are.
+    /// Number of functions.
     functions: u32,
-    /// Whether something has been seen that later stages would follow to where nothing is. (To return that from each visit would
-    /// cost as much as the visit.)
+    /// Whether a reference to something that does not exist was found. (Returning this from each visit would cost as
+    /// much as the visit.)
     astray: &'f mut bool,
 }
 
-/// What an operator does to the blocks that are open.
+/// The effect of an operator on the open blocks.
 macro_rules! frame {
     ($self:ident visit_block $type:ident) => {
         $self.open.push(FrameKind::Block)
@@ -222,7 +221,7 @@ macro_rules! frame {
     ($self:ident visit_end) => {
         _ = $self.open.pop()
     };
-    // The clauses' labels are followed later on.
+    // Later stages follow the labels of its clauses.
     ($self:ident visit_try_table $table:ident) => {
         for clause in &$table.catches {
             let (Catch::One { label, .. }
@@ -275,7 +274,7 @@ impl Frames<'_> {
     }
 }
 
-const ASTRAY: &str = "this body names a function, or in a clause of a `try_table` a label, that is not there";
+const ASTRAY: &str = "the body refers to a function or a `try_table` label that does not exist";
 
 /// Walks over bodies one after the other.
 #[derive(Default)]
@@ -289,7 +288,7 @@ impl Walker {
     /// Validates a body.
     ///
     /// # Errors
-    /// With the offset of the first operator that is not valid.
+    /// With the offset of the first invalid operator.
     pub(super) fn validated(
         &mut self,
         func: FuncToValidate<ValidatorResources>,
@@ -312,10 +311,10 @@ impl Walker {
         Ok(())
     }
 
-    /// Decodes a body, and no more: whether its operators get what they take is not looked at.
+    /// Decodes a body without checking the operands of its operators.
     ///
     /// # Errors
-    /// With the offset of the first operator that cannot be read, or that closes what is not open.
+    /// With the offset of the first operator that cannot be decoded, or that closes a block that is not open.
     pub(super) fn decoded(&mut self, body: &FunctionBody<'_>, functions: u32, features: WasmFeatures) -> Result<()> {
         let mut reader = body.get_binary_reader_for_operators()?;
         reader.set_features(features);

@@ -1,38 +1,39 @@
-//! Where addresses go: one rule for all of them.
+//! The map of DWARF addresses.
 //!
-//! An address stands for the place in the program where an instruction is, so code that is inserted before the instruction
-//! comes behind the address: a breakpoint stops before the hook, and a range that ends there does not hold it. That puts the
-//! exit behind the last line of the function, and a hook of `memory.grow` or of a tail call on the line of its instruction.
+//! An address stands for the place of an instruction in the program. Code inserted before the instruction therefore
+//! comes after the address: a breakpoint stops before the hook, and a range that ends there excludes the hook. The exit
+//! hook is then after the last line of the function, and a hook of `memory.grow` or of a tail call is on the line of
+//! its instruction.
 //!
-//! The one exception is the hook of the entry. It stands before the first operator, and belongs to the line that the function
-//! opens with: that of a row before the first operator (compilers give a function's address as that of its locals). Where
-//! there is such a row, the first operator's address comes behind the hook. Where there is none, the hook is better on the
-//! first operator's line than on none.
+//! The entry hook is the exception. It precedes the first operator and belongs to the opening line of the function:
+//! that of a row before the first operator (compilers use the address of a function's locals). If there is such a row,
+//! the first operator's address comes after the hook. Otherwise the hook is better on the first operator's line than on
+//! none.
 //!
-//! The map is total, and grows where it grows: what lay outside of all bodies lies outside of them.
+//! The map is total and increasing: addresses outside of all bodies stay outside.
 
 use crate::mapping::{BodyMap, OffsetMap};
 
-/// Addresses that stand for nothing: 0 and the two at the upper end, which linkers write for what they threw away
+/// Whether an address is a tombstone: 0 or one of the two highest addresses, which linkers write for removed code
 /// (tool-conventions, "DWARF for WebAssembly"; LLVM writes -1, and -2 in the lists of DWARF 4).
 pub(super) fn is_tombstone(address: u64, size: u8) -> bool {
     address == 0 || address >= highest(size) - 1
 }
 
-/// The highest address of that many bytes.
+/// The highest address of that size in bytes.
 pub(super) fn highest(size: u8) -> u64 {
     if size == 8 { u64::MAX } else { u64::from(u32::MAX) }
 }
 
-/// The map of addresses.
+/// The map of DWARF addresses.
 #[derive(Debug)]
 pub(super) struct Addresses<'o> {
     offsets: &'o OffsetMap,
-    /// By body: whether the first operator's address comes behind the hook of the entry.
+    /// For each body, whether the first operator's address comes after the entry hook.
     opened: Vec<bool>,
 }
 
-/// A body that the next address is probably in, too.
+/// The body of the previous address, where the search for the next one starts.
 pub(super) type Near = usize;
 
 impl<'o> Addresses<'o> {
@@ -40,17 +41,17 @@ impl<'o> Addresses<'o> {
         Addresses { offsets, opened: vec![false; offsets.bodies().len()] }
     }
 
-    /// The body whose opening (its size field, its locals) holds the address of this row, if it has an entry hook.
+    /// The body whose opening (size field and locals) contains the address of this row, if it has an entry hook.
     pub(super) fn opening(&self, row: u64, near: &mut Near) -> Option<usize> {
         let bodies = self.offsets.bodies();
         let here = self.find(row, near);
-        // What stands at the end of one body is the size field of the next.
+        // The end of a body is the start of the next body's size field.
         let next = here.map_or(0, |here| here + (row >= u64::from(bodies[here].old.end)) as usize);
         let body = bodies.get(next)?;
         (row < u64::from(body.old.start + body.enter?)).then_some(next)
     }
 
-    /// Says that the body has a row before its first operator.
+    /// Notes that the body has a row before its first operator.
     pub(super) fn open(&mut self, body: usize) {
         self.opened[body] = true;
     }
@@ -60,7 +61,7 @@ impl<'o> Addresses<'o> {
         self.offsets.bodies().binary_search_by_key(&address, |body| u64::from(body.old.start)).is_ok()
     }
 
-    /// Where an address went that is no tombstone.
+    /// Maps an address that is not a tombstone.
     pub(super) fn map(&self, address: u64, near: &mut Near) -> u64 {
         let bodies = self.offsets.bodies();
         let (old_length, new_length) = self.offsets.lengths();
@@ -74,7 +75,7 @@ impl<'o> Addresses<'o> {
             let behind_enter = self.opened[here] && body.enter == Some(offset);
             let all = self.offsets.edits(body);
             let mut edits = all.partition_point(|e| e.at < offset);
-            // At one place insertions come first, and that of the entry before all others.
+            // At the same place, insertions come first, and the entry hook before all others.
             edits += behind_enter as usize;
             let more = all[..edits].last().map_or(0, |e| e.total);
             return u64::from(body.new_start + offset + more);

@@ -1,12 +1,13 @@
-//! DWARF, relocated across an [`OffsetMap`]: what it said of an instruction, it says of the instruction where that is now.
+//! Relocates DWARF across an [`OffsetMap`]: everything it says about an instruction is kept for the instruction's new
+//! offset.
 //!
-//! Addresses are offsets from the start of the code section's contents (tool-conventions, "DWARF for WebAssembly"). Code is
-//! only ever added, which makes it simple: fields of fixed width are patched where they stand, so that offsets between
-//! sections hold; lists and line tables of variable width may grow, and the few offsets that lead there are patched. Nothing
-//! is decoded into a tree and encoded again.
+//! Addresses are offsets from the start of the code section's contents (tool-conventions, "DWARF for WebAssembly").
+//! Code is only added. Fields of fixed width are patched in place, so offsets between sections stay valid. Lists and
+//! line tables of variable width may grow, and the few offsets to them are patched. Nothing is decoded into a tree and
+//! encoded again.
 //!
-//! What cannot be relocated is left out and named, unit by unit; a wrong address is never written. All of it is our own
-//! reading: a library would say what an attribute is, but not where it stands.
+//! Units that cannot be relocated are dropped with a warning; a wrong address is never written. The sections are parsed
+//! here because a library returns the values of attributes, but not their positions.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,35 +39,35 @@ pub(crate) use sections::is_known;
 use sections::{INDEXES, NAMES, Name, Sections};
 use units::{Header, Reference};
 
-/// What becomes of the debug sections of a module.
+/// The changes of the debug sections of a module.
 #[derive(Debug, Default)]
 pub(crate) struct Dwarf {
-    /// By where the section stands in the file.
+    /// By the offset of the section in the file.
     changes: HashMap<usize, Change>,
 }
 
-/// What becomes of one section that does not stay as it is.
+/// The change of one section.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Its data changes.
+    /// Its data is patched.
     Patched(Patches),
-    /// It is left out.
+    /// It is dropped.
     Dropped,
 }
 
 impl Dwarf {
-    /// What becomes of the section that stands there; `None` if it stays.
+    /// The change of the section at that offset; `None` if it stays unchanged.
     pub(crate) fn change(&self, section_start: usize) -> Option<&Change> {
         self.changes.get(&section_start)
     }
 
-    /// The same, for whoever needs it no more: changes may be as large as what they are of.
+    /// Takes the change of the section at that offset, to free its memory: changes may be as large as the section.
     pub(crate) fn take(&mut self, section_start: usize) -> Option<Change> {
         self.changes.remove(&section_start)
     }
 }
 
-/// Carries the debug sections of a module.
+/// Relocates the debug sections of a module.
 pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Warned<Dwarf> {
     let mut dwarf = Dwarf::default();
     let mut report = Report::default();
@@ -75,7 +76,7 @@ pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Warned<Dwarf
     for section in module.sections() {
         let Some(name) = NAMES.iter().position(|(_, name)| section.name == Some(name)) else { continue };
         if places[name].is_some() {
-            // Readers take the first, or the last.
+            // Readers use either the first or the last one.
             report.left_out.push(|| format!("a second section {}", NAMES[name].1));
             dwarf.changes.insert(section.whole.start, Change::Dropped);
             continue;
@@ -113,18 +114,18 @@ pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Warned<Dwarf
     Warned { value: dwarf, warnings: report.warnings() }
 }
 
-/// What is to be told of the relocation.
+/// Messages about the relocation.
 #[derive(Debug, Default)]
 struct Report {
-    /// What was left out, and why.
+    /// Dropped debug information, with reasons.
     left_out: List,
-    /// Whether units are among that. Readers make themselves what indexes of all units would have said.
+    /// Whether units are among it. Readers compute the indexes of all units themselves then.
     units_are_left_out: bool,
-    /// Units whose entries are in a file of their own.
+    /// Units whose entries are in a separate file.
     skeletons: List,
 }
 
-/// The first of what may be many.
+/// The first items of a list that may be long.
 #[derive(Debug, Default)]
 struct List {
     named: Vec<String>,
@@ -136,7 +137,7 @@ impl List {
         if self.named.len() < 20 { self.named.push(name()) } else { self.more += 1 }
     }
 
-    /// A sentence about them, if there are any.
+    /// A warning about the items, if there are any.
     fn warning(&self, sentence: &str) -> Option<Warning> {
         let more = if self.more > 0 { format!("; and {} more", self.more) } else { String::new() };
         let message = || format!("{sentence}: {}{more}", self.named.join("; "));
@@ -146,15 +147,15 @@ impl List {
 
 impl Report {
     fn warnings(&self) -> Vec<Warning> {
-        let left_out = self.left_out.warning("debug information that cannot be relocated is left out");
-        let skeletons = "debug information in files of their own describes the original, and the links to it are cut";
+        let left_out = self.left_out.warning("debug information that cannot be relocated is dropped");
+        let skeletons = "split DWARF describes the original, so the links to it are cut";
         left_out.into_iter().chain(self.skeletons.warning(skeletons)).collect()
     }
 }
 
 type Changes = Vec<Option<Change>>;
 
-/// Carries what has been found; an error where so much is wrong that nothing can be kept.
+/// Relocates the parsed sections. Returns an error if nothing can be kept.
 fn relocate_sections(
     sections: &Sections<'_>,
     offsets: &OffsetMap,
@@ -258,7 +259,7 @@ fn relocate_sections(
         .collect()
 }
 
-/// Empties the units that cannot be relocated, by name.
+/// Empties the units that cannot be relocated, and names them.
 fn leave_out(
     sections: &Sections<'_>,
     units: &[(&Header, Unsupported)],
@@ -280,12 +281,12 @@ fn leave_out(
     Ok(())
 }
 
-/// An error about bytes that would be written twice.
+/// An error about bytes that would be patched twice.
 fn conflict(name: Name) -> impl Fn(usize) -> (Name, Unsupported) {
     move |at| (name, Unsupported { at, what: "two units read the same bytes differently" })
 }
 
-/// Lists that have become longer, and what leads to them.
+/// Writes lists that have become longer, and the offsets to them.
 fn settle_lists(
     context: &Context<'_>,
     references: &[(Name, Reference)],
@@ -311,7 +312,7 @@ fn settle_lists(
     Ok(())
 }
 
-/// `.debug_addr`: the addresses of code in it, each of which several units may name.
+/// `.debug_addr`: relocates its code addresses, each of which several units may refer to.
 fn carry_pool(data: &[u8], mut pooled: Vec<(u32, u8)>, addresses: &Addresses<'_>) -> Result<Patches> {
     let mut patches = Patches::default();
     pooled.sort_unstable();
@@ -321,7 +322,7 @@ fn carry_pool(data: &[u8], mut pooled: Vec<(u32, u8)>, addresses: &Addresses<'_>
         let address = Cursor::new(data, at as usize).number(size)?;
         let moved = addresses.map(address, &mut near);
         if moved > addresses::highest(size) {
-            return Err(Unsupported { at: at as usize, what: "an address that has no room to move" });
+            return Err(Unsupported { at: at as usize, what: "no room to relocate an address" });
         }
         if moved != address {
             patches.fixed(at as usize, size, moved);
@@ -330,7 +331,7 @@ fn carry_pool(data: &[u8], mut pooled: Vec<(u32, u8)>, addresses: &Addresses<'_>
     Ok(patches)
 }
 
-/// The tables of abbreviations that units name, each read once.
+/// The abbreviation tables of units, each read once.
 fn read_abbrevs(section: &[u8], headers: &[Header]) -> Result<HashMap<(u64, Encoding), Result<Abbrevs>>> {
     let mut tables = HashMap::new();
     let mut read = 0;
@@ -341,7 +342,7 @@ fn read_abbrevs(section: &[u8], headers: &[Header]) -> Result<HashMap<(u64, Enco
             read += length;
             table
         });
-        // Tables may share their end, and then reading them all takes the square of their length.
+        // Tables may share their ends; reading all of them would then take quadratic time.
         if read > 8 * section.len() + 4096 {
             return Err(Unsupported { at: 0, what: "tables overlap" });
         }
@@ -349,7 +350,7 @@ fn read_abbrevs(section: &[u8], headers: &[Header]) -> Result<HashMap<(u64, Enco
     Ok(tables)
 }
 
-/// `.debug_macro`: each unit may name its line table.
+/// `.debug_macro`: relocates the offsets of line tables, which each unit may contain.
 fn carry_macros(data: &[u8], mut units: Vec<u64>, lines: &Lines) -> Result<Patches> {
     let mut patches = Patches::default();
     units.sort_unstable();

@@ -1,7 +1,7 @@
-//! `metadata.code.*`: notes of compilers on single instructions, branch hints among them.
+//! `metadata.code.*`: compiler annotations on single instructions, such as branch hints.
 //!
-//! All such sections share one form (tool-conventions, "Code metadata framework"):
-//! `vec(function, vec(offset in the body, vec(byte)))`, functions and offsets ascending.
+//! All such sections have the same form (tool-conventions, "Code metadata framework"): `vec(function, vec(offset in the
+//! body, vec(byte)))`, with ascending functions and offsets.
 
 use wasm_encoder::Encode;
 
@@ -9,7 +9,7 @@ use crate::mapping::{FuncMap, OffsetMap};
 use crate::module::{FuncIdx, Module, Section};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
-/// The one kind of note that speaks of functions itself (proposal "compilation-hints"): `vec` without a count of
+/// The only annotation that contains function indices itself (proposal "compilation-hints"): `vec` without a count of
 /// `(function, frequency)`.
 const CALL_TARGETS: &str = "metadata.code.call_targets";
 
@@ -23,7 +23,7 @@ fn call_targets(data: &[u8], at: usize, func_map: &FuncMap) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The section's data with functions moved, and each note on the instruction that it was on before.
+/// Relocates the section's data: functions get their new indices, and annotations stay on their instructions.
 pub(crate) fn relocate(
     module: &Module<'_>,
     section: &Section<'_>,
@@ -51,7 +51,7 @@ pub(crate) fn relocate(
                 return Err(Error::at(
                     ErrorKind::Malformed,
                     at,
-                    format!("offset {offset} lies outside of function {}", func.0),
+                    format!("offset {offset} is outside of function {}", func.0),
                 ));
             }
             offsets.within(body, offset, true).encode(&mut out);

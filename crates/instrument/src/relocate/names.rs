@@ -1,8 +1,8 @@
-//! The `name` section: functions move, hooked functions without a name get their label, labels make room for the
-//! wrapper block.
+//! The `name` section: function indices are relocated, hooked functions without a name get their label, and labels make
+//! room for the wrapper block.
 //!
-//! Hosts of the Observe ABI look a probe's id up in this section, so a hooked module always has one, with every hooked
-//! function in it.
+//! Hosts of the Observe ABI look up probe ids in this section. A hooked module therefore always has one, with every
+//! hooked function in it.
 
 use std::collections::HashMap;
 
@@ -22,25 +22,25 @@ const LOCALS: u8 = 2;
 const LABELS: u8 = 3;
 const FIELDS: u8 = 10;
 
-/// What names depend on.
+/// The information that names depend on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Naming<'c> {
-    /// How many functions the module has whose code it is.
+    /// Number of functions of the module.
     pub(crate) func_count: u32,
     pub(crate) func_map: &'c FuncMap,
-    /// How many labels stand around the body of a hooked function.
+    /// Number of labels around the body of a hooked function.
     pub(crate) outer_labels: u32,
-    /// Labels that hooks open further inside, by function: each by how many of the original's come before it.
+    /// Labels opened by hooks further inside, by function. Each is given by the number of original labels before it.
     pub(crate) inner_labels: &'c HashMap<u32, Vec<u32>>,
     /// The hooked functions, by ascending id.
     pub(crate) probes: &'c [Probe],
-    /// Names of the functions that are there for the hooks.
+    /// Names of the functions that the instrumentation added.
     pub(crate) hook_names: &'c [(u32, String)],
 }
 
-/// The data of the new `name` section; the module's own is `None` where it has none.
+/// Creates the data of the new `name` section. `section` is the module's own, if it has one.
 pub(crate) fn relocate(module: &Module<'_>, naming: &Naming<'_>, section: Option<&Section<'_>>) -> Vec<u8> {
-    // What a damaged or second section holds counts too: the names have been read that way for the labels.
+    // Names in a damaged or second section count too: labels were read in the same way.
     let old = crate::module::names::function_names(module, naming.func_count, &mut Vec::new());
     let last_own = naming.func_map.place(naming.func_count);
     let last = naming.hook_names.iter().map(|(func, _)| *func).chain(naming.probes.last().map(|p| p.id.0));
@@ -60,7 +60,8 @@ pub(crate) fn relocate(module: &Module<'_>, naming: &Naming<'_>, section: Option
     let label_shift = |func: u32| naming.probes.binary_search_by_key(&naming.func_map.place(func), |p| p.id.0).is_ok();
     let mut out = Vec::new();
     let mut written = false;
-    // Subsections come by ascending id; the functions' stands where it stood, else in its order.
+    // Subsections are in ascending order. That of functions keeps its position, or gets the one that the order
+    // requires.
     for (id, contents) in subsections(data) {
         if id >= FUNCTIONS && !written {
             write_functions(&functions, &mut out);
@@ -79,12 +80,12 @@ pub(crate) fn relocate(module: &Module<'_>, naming: &Naming<'_>, section: Option
                     }
                     false => 0,
                 };
-                // A damaged subsection is left out: the label stage has warned of it.
+                // A damaged subsection is dropped; the label stage has warned of it.
                 if let Ok(moved) = indirect(contents, func_map, by) {
                     write_subsection(id, &moved, &mut out);
                 }
             }
-            // What is damaged would hide the functions behind it from a strict reader.
+            // A damaged subsection would hide the functions after it from a strict reader.
             _ if is_whole(id, contents) => write_subsection(id, contents, &mut out),
             _ => {}
         }
@@ -95,7 +96,8 @@ pub(crate) fn relocate(module: &Module<'_>, naming: &Naming<'_>, section: Option
     out
 }
 
-/// The inverse of [`relocate`] for a `name` section of canonical form: what stood in the input, if that had that form too.
+/// The inverse of [`relocate`] for a `name` section in canonical form. Returns the original if that was in canonical
+/// form too.
 pub(crate) fn restore(data: &[u8], func_map: &FuncMap, outer_labels: u32, probes: &[Probe]) -> Result<Vec<u8>> {
     let hooks = func_map.imported..func_map.imported + func_map.hooks;
     let probe = |func: u32| probes.binary_search_by_key(&func, |p| p.id.0).ok().map(|i| &probes[i]);
@@ -125,7 +127,7 @@ pub(crate) fn restore(data: &[u8], func_map: &FuncMap, outer_labels: u32, probes
     Ok(out)
 }
 
-/// The subsections up to the first that does not fit.
+/// The subsections up to the first invalid one.
 fn subsections(data: &[u8]) -> Vec<(u8, &[u8])> {
     let mut reader = BinaryReader::new(data, 0);
     let mut found = Vec::new();
@@ -143,7 +145,7 @@ fn subsections(data: &[u8]) -> Vec<(u8, &[u8])> {
     found
 }
 
-/// Whether a subsection that is copied can be read to its end. One of a kind that is not known is as long as it says.
+/// Whether a copied subsection can be read to its end. One of an unknown kind is valid if its length is.
 fn is_whole(id: u8, contents: &[u8]) -> bool {
     let mut reader = BinaryReader::new(contents, 0);
     match id {
@@ -154,7 +156,7 @@ fn is_whole(id: u8, contents: &[u8]) -> bool {
     }
 }
 
-/// `vec(index, name)`; names may be of any length here, unlike those of imports and exports.
+/// Parses `vec(index, name)`. Names may have any length here, unlike those of imports and exports.
 pub(crate) fn name_map(contents: &[u8]) -> Result<Vec<(u32, &str)>> {
     let mut reader = BinaryReader::new(contents, 0);
     let count = reader.read_var_u32()?;
@@ -166,7 +168,7 @@ pub(crate) fn name_map(contents: &[u8]) -> Result<Vec<(u32, &str)>> {
     Ok(names)
 }
 
-/// `vec(function, vec(index, name))` with the functions moved, and the inner indices too.
+/// Relocates `vec(function, vec(index, name))`: functions and inner indices.
 fn indirect(contents: &[u8], func: impl Fn(u32) -> u32, by: impl Fn(u32, u32) -> i64) -> Result<Vec<u8>> {
     let mut reader = BinaryReader::new(contents, 0);
     let count = reader.read_var_u32()?;

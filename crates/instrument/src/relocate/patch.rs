@@ -1,7 +1,7 @@
-//! Few changes in much data: what is written anew in a section that else stays as it is, and the script that takes it back.
+//! Patches: sparse changes in large data, and the script that reverts them.
 //!
-//! Fields of fixed width are patched where they stand; variable numbers may become longer, and bytes may be inserted. The
-//! script is small, since neighbouring addresses move by nearly the same: about two bytes a field.
+//! Fields of fixed width are patched in place. Variable numbers may become longer, and bytes may be inserted. The
+//! script is small, about two bytes per field, since neighbouring addresses move by nearly the same distance.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,14 +13,14 @@ use wasmparser::BinaryReader;
 use crate::leb;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
-/// One place of a section, by what becomes of it.
+/// A patch of a section, by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Patch {
-    /// Where it begins in the old data.
+    /// Offset in the old data.
     at: u32,
-    /// How many bytes of the old data it replaces.
+    /// Number of old bytes that it replaces.
     old: u8,
-    /// How many bytes it writes.
+    /// Number of bytes that it writes.
     new: u8,
     kind: Kind,
     value: u32,
@@ -28,37 +28,38 @@ struct Patch {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Little-endian, of fixed width.
+    /// A little-endian number of fixed width.
     Fixed,
-    /// Unsigned LEB128, padded to its width.
+    /// An unsigned LEB128, padded to its width.
     Leb,
-    /// A byte, then an unsigned LEB128: an instruction with one operand.
+    /// A byte and an unsigned LEB128: an instruction with one operand.
     Instruction(u8),
-    /// Longer things that happen seldom: the number of a blob, which says what is replaced too.
+    /// Other data, which is rare: the index of a blob.
     Blob,
 }
 
-/// The changes of one section. There are as many as addresses, and they are kept until all sections can be written; so each takes
-/// four bytes or so.
+/// The patches of a section. There are as many as addresses, and they are kept until all sections can be written, so
+/// each takes about four bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Patches {
-    /// For each: how far it is from the one before, its kind, and how much more its value is than that of the one before.
+    /// For each patch: its distance from the previous one, its kind, and the difference of its value from the previous
+    /// one.
     bytes: Vec<u8>,
-    /// Place and value of the last.
+    /// Offset and value of the last patch.
     last: (u32, u32),
-    /// Old length, new bytes.
+    /// Old length and new bytes.
     blobs: Vec<(u32, Vec<u8>)>,
     sorted: bool,
 }
 
-/// Kinds as they are kept. A field of four bytes is by far the most frequent.
+/// Kinds in the encoding. A field of four bytes is by far the most frequent.
 const FIXED_4: u8 = 0;
 const FIXED: u8 = 1;
 const LEB: u8 = 2;
 const INSTRUCTION: u8 = 3;
 const BLOB: u8 = 4;
 
-/// Reads changes back.
+/// Decodes patches.
 struct Iter<'p> {
     reader: BinaryReader<'p>,
     last: (u32, u32),
@@ -107,7 +108,7 @@ impl Patch {
 }
 
 impl Patches {
-    /// Writes a number of fixed width.
+    /// Patches a number of fixed width.
     pub(crate) fn fixed(&mut self, at: usize, width: u8, value: u64) {
         match u32::try_from(value) {
             Ok(value) => self.push(Patch { at: at as u32, old: width, new: width, kind: Kind::Fixed, value }),
@@ -115,9 +116,9 @@ impl Patches {
         }
     }
 
-    /// Writes an unsigned LEB128 for one of `width` bytes, as wide as that if it has room.
+    /// Patches an unsigned LEB128 of `width` bytes. The new one has the same width if it fits.
     pub(crate) fn leb(&mut self, at: usize, width: usize, value: u64) {
-        // Nobody pads numbers to more than ten bytes but to do harm.
+        // Only malicious input pads numbers to more than ten bytes.
         let old = width.min(255) as u8;
         let new = old.max(leb::minimal_width(value));
         match u32::try_from(value) {
@@ -130,7 +131,7 @@ impl Patches {
         }
     }
 
-    /// Inserts an instruction of one byte with an unsigned LEB128 for its operand.
+    /// Inserts an instruction of one byte with an unsigned LEB128 operand.
     pub(crate) fn instruction(&mut self, at: usize, opcode: u8, operand: u64) {
         let new = 1 + leb::minimal_width(operand);
         let kind = Kind::Instruction(opcode);
@@ -144,7 +145,7 @@ impl Patches {
         }
     }
 
-    /// Writes `bytes` for the `old` bytes at `at`.
+    /// Replaces the `old` bytes at `at` by `bytes`.
     pub(crate) fn replace(&mut self, at: usize, old: usize, bytes: Vec<u8>) {
         let value = self.blobs.len() as u32;
         self.blobs.push((old as u32, bytes));
@@ -162,7 +163,7 @@ impl Patches {
             Kind::Instruction(opcode) => out.extend([INSTRUCTION, opcode, patch.new]),
             Kind::Blob => out.push(BLOB),
         }
-        // Neighbours tell of neighbouring addresses.
+        // Neighbouring patches have neighbouring addresses.
         zigzag(i64::from(patch.value) - i64::from(value)).encode(out);
         self.last = (patch.at, patch.value);
         self.sorted = false;
@@ -176,18 +177,18 @@ impl Patches {
         self.bytes.is_empty()
     }
 
-    /// Makes room for the changes of others, and no more: growing by steps would take the memory twice.
+    /// Reserves exactly the memory for the patches of others: growing in steps would need twice the memory.
     pub(crate) fn reserve<'p>(&mut self, others: impl Iterator<Item = &'p Patches>) {
         const FIRST: usize = 16; // the first of each is written anew
         self.bytes.reserve_exact(others.map(|other| other.bytes.len() + FIRST).sum());
     }
 
-    /// Gives back what is not used.
+    /// Frees unused memory.
     pub(crate) fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
     }
 
-    /// Takes over the changes of others.
+    /// Adds the patches of another section part.
     pub(crate) fn append(&mut self, other: Patches) {
         let more = self.blobs.len() as u32;
         let mut patches = other.iter();
@@ -196,7 +197,7 @@ impl Patches {
             _ => patch,
         };
         if other.blobs.is_empty() {
-            // All but the first are told by the one before.
+            // All but the first are encoded relative to the previous one.
             if let Some(first) = patches.next() {
                 self.push(first);
                 self.bytes.extend_from_slice(&other.bytes[patches.reader.original_position()..]);
@@ -209,8 +210,8 @@ impl Patches {
         self.sorted = false;
     }
 
-    /// Puts the changes in order. The same change may have been made twice; two different ones of the same bytes are an
-    /// error, whose place comes back.
+    /// Sorts the patches. Equal patches are merged. Returns the offset of two different patches of the same bytes as an
+    /// error.
     pub(crate) fn settle(&mut self) -> Result<(), usize> {
         if self.sorted {
             return Ok(());
@@ -240,13 +241,13 @@ impl Patches {
         Ok(())
     }
 
-    /// By what changes are ordered: insertions come before what they stand before, and among each other as they were made.
+    /// The sort key: insertions come before other patches at the same offset, in the order in which they were made.
     fn place(&self, patch: &Patch) -> (u32, bool) {
         (patch.at, patch.old_len(&self.blobs) > 0)
     }
 
-    /// Takes the changes out: few stretches of them that are in order each. Mostly those are there; else some are put in order at a
-    /// time, since all at once, unpacked, would take three times the memory.
+    /// Takes the patches as a few sorted runs. Usually they are such already. Otherwise parts are sorted at a time,
+    /// since unpacking all at once would take three times the memory.
     fn in_few_runs(&mut self) -> Vec<u8> {
         const MOST_RUNS: usize = 1024;
         const AT_A_TIME: usize = 64 * 1024;
@@ -267,7 +268,7 @@ impl Patches {
         }
     }
 
-    /// Calls `see` with the changes in `bytes` in order: its runs are merged as they are read.
+    /// Calls `see` for the patches in `bytes` in order, by merging its runs.
     fn in_order(&mut self, bytes: &[u8], mut see: impl FnMut(&mut Self, Patch)) {
         let mut runs = self.runs(bytes);
         let mut heads: Vec<Option<Patch>> = runs.iter_mut().map(Iter::next).collect();
@@ -283,7 +284,7 @@ impl Patches {
         }
     }
 
-    /// The stretches of `bytes` whose changes are in order.
+    /// The sorted runs of `bytes`.
     fn runs<'p>(&self, bytes: &'p [u8]) -> Vec<Iter<'p>> {
         let mut runs = Vec::new();
         let mut all = Iter::new(bytes);
@@ -302,7 +303,7 @@ impl Patches {
         }
     }
 
-    /// How much longer the data gets before each place where it changes its length: places behind, with the sum.
+    /// The size changes of the data: offsets after each change of length, with the cumulative size.
     pub(crate) fn growth(&self) -> SizeDelta {
         debug_assert!(self.sorted);
         let mut sum = 0i64;
@@ -317,20 +318,20 @@ impl Patches {
         SizeDelta { steps }
     }
 
-    /// The data as it is with the changes.
+    /// Applies the patches to the data.
     pub(crate) fn apply(&self, data: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.new_length(data.len()));
         self.write(data, &mut out).expect("memory takes what is written to it");
         out
     }
 
-    /// How long data of that length is with the changes.
+    /// The length of data of that length after the patches.
     pub(crate) fn new_length(&self, length: usize) -> usize {
         let grown = |p: &Patch| p.new_len(&self.blobs) as i64 - p.old_len(&self.blobs) as i64;
         (length as i64 + self.iter().map(|p| grown(&p)).sum::<i64>()) as usize
     }
 
-    /// Writes the data as it is with the changes. In small pieces: `out` had better gather them.
+    /// Writes the patched data in small pieces: `out` should be buffered.
     pub(crate) fn write(&self, data: &[u8], out: &mut impl Write) -> io::Result<()> {
         debug_assert!(self.sorted);
         let mut field = [0; u8::MAX as usize]; // the widest
@@ -411,7 +412,7 @@ fn field(bytes: &[u8]) -> u64 {
 /// # Errors
 /// [`ErrorKind::Restore`] where the script does not fit the data.
 pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
-    let misfit = || Error::new(ErrorKind::Restore, "a section is not the one that the Manifest speaks of;");
+    let misfit = || Error::new(ErrorKind::Restore, "a section does not match the Manifest;");
     let mut reader = BinaryReader::new(script, 0);
     let (mut out, mut at, mut last, mut last_leb) = (Vec::with_capacity(new.len()), 0usize, 0i64, 0i64);
     let take = |at: &mut usize, len: usize| -> Option<&[u8]> {
@@ -440,7 +441,7 @@ pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
                 let rest = &new[at..];
                 let width = rest.iter().position(|byte| byte & 0x80 == 0).ok_or_else(misfit)? + 1;
                 let bytes = take(&mut at, width).ok_or_else(misfit)?;
-                // One that was relocated has ten bytes at most.
+                // A relocated LEB128 has at most ten bytes.
                 let width = u8::try_from(width).map_err(|_| misfit())?;
                 leb::write(&mut out, leb::value(bytes).wrapping_sub(last_leb as u64), width);
             }
@@ -450,21 +451,21 @@ pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Where offsets into a section went.
+/// The map of offsets in a patched section.
 #[derive(Debug, Default)]
 pub(crate) struct SizeDelta {
     steps: Vec<(u32, i64)>,
 }
 
 impl SizeDelta {
-    /// Where what began at `old` begins now.
+    /// The new offset of an item that began at `old`.
     pub(crate) fn of(&self, old: u64) -> u64 {
         let before = self.steps.partition_point(|(at, _)| u64::from(*at) < old);
         let by = self.steps[..before].last().map_or(0, |(_, sum)| *sum);
         (old as i64 + by) as u64
     }
 
-    /// How much longer the data is.
+    /// Growth of the data in bytes.
     pub(crate) fn total(&self) -> i64 {
         self.steps.last().map_or(0, |(_, sum)| *sum)
     }
@@ -480,7 +481,7 @@ mod tests {
 
     #[test]
     fn changes_come_out_in_order_however_they_were_made() {
-        // Few runs are merged, many are made longer first; what was made twice counts once.
+        // Few runs are merged, many are joined first, and equal patches count once.
         for (count, step) in [(5000, 1), (5000, 7), (5000, 4999), (200_000, 199_999)] {
             let mut patches = Patches::default();
             let places: Vec<usize> = (0..count).map(|n| n * step % count).collect();

@@ -1,4 +1,5 @@
-//! The `producers` section says which tools made a module (tool-conventions, "Producers Section"): we add ourselves.
+//! The `producers` section, which lists the tools that made a module (tool-conventions, "Producers Section"): wasmtrace
+//! is added.
 
 use wasm_encoder::{Encode, ProducersField, ProducersSection};
 use wasmparser::{ProducersFieldValue, ProducersSectionReader};
@@ -9,7 +10,7 @@ const US: &str = "wasmtrace";
 const PROCESSED_BY: &str = "processed-by";
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The version of us that a section names.
+/// The version of wasmtrace in a section.
 pub(crate) fn version_in<'a>(module: &Module<'a>, section: &Section<'_>) -> Option<&'a str> {
     let fields = ProducersSectionReader::new(module.reader(section.data.clone())).ok()?;
     let field = fields.into_iter().map_while(Result::ok).find(|field| field.name == PROCESSED_BY)?;
@@ -17,7 +18,7 @@ pub(crate) fn version_in<'a>(module: &Module<'a>, section: &Section<'_>) -> Opti
     Some(us.version)
 }
 
-/// The data of a section that names us alone, of that version.
+/// The data of a section that lists only wasmtrace with that version.
 pub(crate) fn only_us(version: &str) -> Vec<u8> {
     let mut field = ProducersField::new();
     field.value(US, version);
@@ -26,7 +27,7 @@ pub(crate) fn only_us(version: &str) -> Vec<u8> {
     data_of(&section)
 }
 
-/// The data of the section with us among those that processed the module; `None` where it is damaged.
+/// The data of the section with wasmtrace added to the processing tools; `None` if it is damaged.
 pub(crate) fn with_us(module: &Module<'_>, section: &Section<'_>, version: &str) -> Option<Vec<u8>> {
     let fields: Vec<(&str, Vec<ProducersFieldValue<'_>>)> =
         ProducersSectionReader::new(module.reader(section.data.clone()))
@@ -59,7 +60,7 @@ pub(crate) fn with_us(module: &Module<'_>, section: &Section<'_>, version: &str)
     Some(data_of(&out))
 }
 
-/// The encoder writes the section with its size and name; only the data is wanted.
+/// The encoder writes size and name too; only the data is needed.
 fn data_of(section: &ProducersSection) -> Vec<u8> {
     let mut whole = Vec::new();
     section.encode(&mut whole);

@@ -1,21 +1,21 @@
-//! Source maps (ECMA-426, version 3), relocated across an [`OffsetMap`]: what one said of an instruction, it says of the
-//! instruction where that is now.
+//! Relocates source maps (ECMA-426, version 3) across an [`OffsetMap`]: each segment is kept for the new offset of its
+//! instruction.
 //!
-//! In the map of a module all is on one line, whose columns are offsets in the file. `mappings` is a list of segments, up to
-//! five numbers each, every one of them as the difference to the one before:
+//! The map of a module has one line, whose columns are offsets in the file. `mappings` is a list of segments of up to
+//! five numbers, each encoded as the difference to that of the previous segment:
 //!
 //! ```text
 //! "mappings": "wB + A + I + E,  E + A + A + C,  …"      a segment: column, source, line, column there, name
 //!              ↑ written anew   ↑                       all else is copied, so the other differences stay right
 //! ```
 //!
-//! So the text stays what it is, byte for byte, but for the first number of each segment and, in an indexed map, where each
-//! section begins. The crate `sourcemap` would read all of it into a tree and write its own: members that it does not know,
-//! the sections and the order are lost, and it needs serde, which the compiler alone does without.
+//! The text stays unchanged, byte for byte, except the first number of each segment and, in an indexed map, the start of
+//! each section. The crate `sourcemap` would parse the map into a tree and write a new one: unknown members, sections and the
+//! order would be lost. It also needs serde, which the compiler does not use otherwise.
 //!
-//! Where an offset goes is the rule of [`super::addresses`]: before what was inserted there, so that the hook of the exit and
-//! all inside belong to the segment of the instruction that they stand before; the entry hook belongs to a segment in front
-//! of the first operator if there is one, as that is where the function opens, else to the first operator's.
+//! Offsets follow the rule of [`super::addresses`]: an offset maps to the start of the code inserted there. The exit hook and
+//! all inner hooks belong to the segment of the instruction after them. The entry hook belongs to the opening of the
+//! function, if a segment precedes the first operator; otherwise it belongs to the first operator's segment.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -32,57 +32,57 @@ pub(crate) mod url;
 
 use json::{Json, text_of};
 
-/// Why a map cannot be read.
+/// The result of reading a map, with the reason if it cannot be read.
 pub(crate) type Result<T, E = &'static str> = std::result::Result<T, E>;
 
-/// Longer paths are damage, or meant to fill the memory.
+/// Maximum length of a path in bytes. Longer paths are damaged or malicious.
 const LONGEST_PATH: usize = 4 << 10;
 
-/// A map that has been read.
+/// A parsed source map.
 #[derive(Debug)]
 pub(crate) struct SourceMap<'m> {
     text: Cow<'m, [u8]>,
-    /// One, or the sections of an indexed map.
+    /// One part, or the sections of an indexed map.
     parts: Vec<Part>,
 }
 
 /// A map that is not indexed.
 #[derive(Debug, Default)]
 struct Part {
-    /// In an indexed map: where in the file it begins, and where that number stands.
+    /// In an indexed map: the position of the number with its offset in the module, and that offset.
     offset: Option<(Range<usize>, u64)>,
-    /// Where its `mappings` stand, with their quotes.
+    /// The range of its `mappings`, including quotes.
     mappings: Range<usize>,
-    /// Where each of its sources is named; nothing, if that is not known.
+    /// The range of each source's name, if it is known.
     sources: Vec<Option<Range<usize>>>,
     root: Option<Range<usize>>,
 }
 
-/// One segment.
+/// A segment of `mappings`.
 struct Segment<'t> {
-    /// An offset in the file.
+    /// An offset in the module.
     column: u64,
-    /// What stands in the text behind the column.
+    /// The text after the column.
     rest: &'t [u8],
     /// The source and its line, from 0.
     place: Option<(u64, u64)>,
 }
 
-/// The segments of the one line, in the order in which they stand.
+/// The segments of the only line, in text order.
 struct Segments<'t> {
-    /// What has not been read of the line.
+    /// The rest of the line.
     line: Option<&'t [u8]>,
-    /// Sums: column, source, line, column there, name.
+    /// Running sums: column, source, line, column in the source, name.
     sums: [i64; 5],
     begins_at: u64,
 }
 
 impl<'m> SourceMap<'m> {
-    /// Reads a map of a module that is `length` bytes long.
+    /// Parses a map of a module that is `length` bytes long.
     pub(crate) fn read(text: Cow<'m, [u8]>, length: usize) -> Result<Self> {
         let start = if text.starts_with(b")]}'") {
-            // What keeps a browser from running it (ECMA-426, "JSON over HTTP transport").
-            text.iter().position(|byte| *byte == b'\n').ok_or("it is not the JSON of a source map")?
+            // A line that prevents browsers from running it (ECMA-426, "JSON over HTTP transport").
+            text.iter().position(|byte| *byte == b'\n').ok_or("it is not a JSON source map")?
         } else if text.starts_with(b"\xef\xbb\xbf") {
             3
         } else {
@@ -97,14 +97,14 @@ impl<'m> SourceMap<'m> {
             let mappings = map.mappings(part)?;
             for segment in part.segments(&mappings) {
                 if segment?.column >= length as u64 {
-                    return Err("it speaks of places that the module does not have");
+                    return Err("it refers to offsets outside of the module");
                 }
             }
         }
         Ok(map)
     }
 
-    /// Reads a map that a `data:` URL holds.
+    /// Parses a map in a `data:` URL.
     pub(crate) fn read_data(url: &str, length: usize) -> Result<Self> {
         let text = url::read_data(url).ok_or("its data is damaged")?;
         Self::read(Cow::Owned(text), length)
@@ -114,7 +114,7 @@ impl<'m> SourceMap<'m> {
         text_of(&self.text, part.mappings.clone())
     }
 
-    /// The map of the module where each code section's contents begin at these offsets of the files, before and after.
+    /// Relocates the map. The contents of the code section begin at these offsets of the modules, before and after.
     pub(crate) fn relocate(&self, offsets: &OffsetMap, (old, new): (usize, usize)) -> Vec<u8> {
         const READ: &str = "read before";
         let mut addresses = Addresses::new(offsets);
@@ -151,7 +151,7 @@ impl<'m> SourceMap<'m> {
                 last = column;
                 out.extend_from_slice(segment.rest);
             }
-            // Other lines than the first mean nothing in a module; what they say stays.
+            // Only the first line is meaningful in a module; other lines are copied.
             let line = mappings.find(';').unwrap_or(mappings.len());
             out.extend_from_slice(&mappings.as_bytes()[line..]);
             out.push(b'"');
@@ -161,12 +161,12 @@ impl<'m> SourceMap<'m> {
         patches.apply(&self.text)
     }
 
-    /// The same as the `data:` URL that takes the place of this one.
+    /// Relocates the map into the `data:` URL that replaces this one.
     pub(crate) fn relocate_data(&self, url: &str, offsets: &OffsetMap, starts: (usize, usize)) -> String {
         url::write_data(url, &self.relocate(offsets, starts)).expect("it was read as such a URL")
     }
 
-    /// For each function that it knows the file and the line, from 1, of its first segment.
+    /// File and line (from 1) of the first segment of each function that has one.
     pub(crate) fn functions(&self, module: &Module<'_>) -> HashMap<FuncIdx, (Arc<str>, u32)> {
         let Some(code) = module.section(id::CODE) else { return HashMap::new() };
         let funcs: Vec<FuncIdx> = module.defined_funcs().collect();
@@ -188,7 +188,7 @@ impl<'m> SourceMap<'m> {
             }
         }
         let mut paths: HashMap<(usize, u64), Option<Arc<str>>> = HashMap::new();
-        // A source may have a name of many bytes, behind a root that all share.
+        // Sources may have very long names, with a common root.
         let mut room = module.bytes().len() + self.text.len() + (1 << 20);
         let mut found = HashMap::new();
         for (func, first) in funcs.into_iter().zip(first) {
@@ -205,9 +205,10 @@ impl<'m> SourceMap<'m> {
         found
     }
 
-    /// File and line (from 1) of each of these offsets in the module, which ascend: of the last segment that begins there or before.
+    /// File and line (from 1) of each offset in the module, from the last segment that begins there or before. Offsets
+    /// must ascend.
     pub(crate) fn lines(&self, wanted: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
-        /// Where a segment begins, in which part it is, and its source and line.
+        /// The start of a segment, its part, and its source and line.
         type Begins = (u64, usize, Option<(u64, u64)>);
         let mut all: Vec<Begins> = Vec::new();
         for (number, part) in self.parts.iter().enumerate() {
@@ -241,7 +242,7 @@ impl<'m> SourceMap<'m> {
     }
 }
 
-/// Reads one map; a section of an indexed one, if `offset` is where it begins.
+/// Parses a map, or a section of an indexed one if `offset` is given.
 fn read_map(
     text: &[u8],
     json: &mut Json<'_>,
@@ -254,7 +255,7 @@ fn read_map(
     json.object(|key, value| {
         match key {
             "version" => version = Some(value.natural()?.1),
-            "mappings" if mappings.is_some() => return Err("there are two `mappings` in it"),
+            "mappings" if mappings.is_some() => return Err("it has two members `mappings`"),
             "mappings" => mappings = Some(value.string()?),
             "sources" => {
                 part.sources.clear();
@@ -264,7 +265,7 @@ fn read_map(
                 })?;
             }
             "sourceRoot" => part.root = value.string_if_any()?,
-            "sections" if is_section || sections => return Err("there are sections in its sections"),
+            "sections" if is_section || sections => return Err("its sections contain sections"),
             "sections" => {
                 sections = true;
                 value.array(|section| read_section(text, section, parts))?;
@@ -274,7 +275,7 @@ fn read_map(
         Ok(())
     })?;
     if version != Some(3) {
-        return Err("it is not of version 3");
+        return Err("its version is not 3");
     }
     match mappings {
         Some(mappings) if !sections => {
@@ -282,7 +283,7 @@ fn read_map(
             Ok(())
         }
         None if sections => Ok(()),
-        _ => Err("there are no `mappings` in it"),
+        _ => Err("it has no `mappings`"),
     }
 }
 
@@ -305,8 +306,8 @@ fn read_section(text: &[u8], json: &mut Json<'_>, parts: &mut Vec<Part>) -> Resu
     })?;
     match (line, column, map) {
         (Some(0), Some(column), Some(mut map)) => read_map(text, &mut map, parts, Some(column)),
-        (_, _, None) => Err("a section of it is in another file"),
-        _ => Err("a section of it is on another line"),
+        (_, _, None) => Err("one of its sections is in another file"),
+        _ => Err("one of its sections is not on line 0"),
     }
 }
 
@@ -333,28 +334,30 @@ impl<'t> Segments<'t> {
     fn segment(&mut self, text: &'t [u8]) -> Result<Segment<'t>> {
         let (mut at, mut fields, mut rest) = (0, 0, text);
         while at < text.len() {
-            let sum = self.sums.get_mut(fields).ok_or("a segment of it has too many numbers")?;
-            *sum =
-                sum.checked_add(read_vlq(text, &mut at)?).filter(|sum| *sum >= 0).ok_or("a number in it is below 0")?;
+            let sum = self.sums.get_mut(fields).ok_or("one of its segments has too many numbers")?;
+            *sum = sum
+                .checked_add(read_vlq(text, &mut at)?)
+                .filter(|sum| *sum >= 0)
+                .ok_or("it contains a negative number")?;
             if fields == 0 {
                 rest = &text[at..];
             }
             fields += 1;
         }
         if !matches!(fields, 1 | 4 | 5) {
-            return Err("a segment of it has not 1, 4 or 5 numbers");
+            return Err("one of its segments does not have 1, 4 or 5 numbers");
         }
         let [column, source, line, ..] = self.sums.map(|sum| sum as u64);
-        let column = column.checked_add(self.begins_at).ok_or("a number in it is too large")?;
+        let column = column.checked_add(self.begins_at).ok_or("it contains a number that is too large")?;
         Ok(Segment { column, rest, place: (fields > 1).then_some((source, line)) })
     }
 }
 
-/// A number of base64 digits, five bits each from the lowest, the first of which is the sign; 32 bits at most.
+/// Reads a base64 VLQ: five bits per digit, lowest first, of which the first is the sign; at most 32 bits.
 fn read_vlq(text: &[u8], at: &mut usize) -> Result<i64> {
     let (mut value, mut func_map) = (0i64, 0);
     loop {
-        let digit = text.get(*at).copied().and_then(url::digit).ok_or("what is no number stands in its `mappings`")?;
+        let digit = text.get(*at).copied().and_then(url::digit).ok_or("its `mappings` contain an invalid character")?;
         *at += 1;
         value |= i64::from(digit & 0x1f) << func_map;
         func_map += 5;
@@ -362,7 +365,7 @@ fn read_vlq(text: &[u8], at: &mut usize) -> Result<i64> {
             break;
         }
         if func_map > 35 {
-            return Err("a number in it is too large");
+            return Err("it contains a number that is too large");
         }
     }
     Ok(if value & 1 == 0 { value >> 1 } else { -(value >> 1) })
@@ -401,7 +404,7 @@ mod tests {
         assert_eq!(read(")]}'\n{\"mappings\":\"AAAA,C,mBAAA\",\"version\":3}\n"), Ok(1));
         assert_eq!(
             read(r#"{"version":3,"sections":[{"offset":{"line":0,"column":9},"map":{"version":3,"mappings":"AA"}}]}"#),
-            Err("a segment of it has not 1, 4 or 5 numbers")
+            Err("one of its segments does not have 1, 4 or 5 numbers")
         );
         for damaged in [
             "",

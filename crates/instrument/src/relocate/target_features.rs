@@ -1,7 +1,8 @@
-//! The `target_features` section says what a linked module uses (tool-conventions, "Target Features Section"), and tools that come
-//! behind us believe it: Binaryen's refuse what it does not name.
+//! The `target_features` section, which lists the features that a linked module uses (tool-conventions, "Target
+//! Features Section"). Later tools rely on it: Binaryen rejects features that are not listed.
 //!
-//! It lists all that the module uses, so where there is none, one with the hooks' alone would be false.
+//! The list must be complete. If there is no such section, a new one with only the features of the hooks would be
+//! wrong.
 
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
@@ -12,14 +13,14 @@ pub(crate) const NAME: &str = "target_features";
 const USED: u8 = b'+';
 const REQUIRED: u8 = b'=';
 
-/// What the hooks use, by the names that the section has for it. `rethrows`: what they catch they hold as a reference.
+/// The features that hooks use, with the section's names. `rethrows`: hooks hold caught exceptions as references.
 pub(crate) fn used_by_hooks(exit_guard: bool, rethrows: bool, second_memory: bool) -> Vec<&'static str> {
     let used =
         [(rethrows, "exception-handling"), (exit_guard || rethrows, "reference-types"), (second_memory, "multimemory")];
     used.into_iter().filter(|(used, _)| *used).map(|(_, name)| name).collect()
 }
 
-/// The section's data with these among what is used; `None` where it says so already, or is damaged.
+/// The section's data with more used features; `None` if it contains them already or is damaged.
 pub(crate) fn with(data: &[u8], more: &[&str]) -> Option<Vec<u8>> {
     let mut reader = BinaryReader::new(data, 0);
     let mut features = Vec::new();

@@ -1,7 +1,7 @@
-//! Groups of functions that a person means by one word, found by name and file.
+//! Predefined groups of functions, identified by name and file.
 //!
-//! Names do not prove where a function comes from, so these are conventions of toolchains, each with its language. A
-//! wrong guess hooks or spares a function; it never makes a module wrong.
+//! Names do not prove the origin of a function, so these are conventions of toolchains, for each language. A wrong
+//! guess hooks or excludes a function; it never makes a module invalid.
 
 use crate::module::Size;
 use wasmtrace_abi::demangle::is_rust;
@@ -26,11 +26,11 @@ pub enum Group {
     Leaf,
 }
 
-/// `@tiny` ends here: a getter with its bounds check fits, an allocation or a loop does not.
+/// Maximum number of operators of `@tiny`: fits a getter with its bounds check, but not an allocation or a loop.
 const TINY: u32 = 12;
 
 impl Group {
-    /// What the groups are called in rules.
+    /// The names of all groups in rules.
     pub const NAMES: [&str; 7] = ["@user", "@std", "@alloc", "@exports", "@imports", "@tiny", "@leaf"];
 
     pub(super) fn from_name(name: &str) -> Option<Group> {
@@ -46,7 +46,8 @@ impl Group {
         })
     }
 
-    /// Whether a function is in a group that is told by its label and size; the two others are told by the module.
+    /// Whether a function is in the group, for groups that depend on its label and size. `@exports` and `@imports`
+    /// depend on the module.
     pub(super) fn contains<'d>(self, label: &Label, demangled: impl FnOnce() -> &'d str, size: Option<Size>) -> bool {
         match self {
             Group::User => {
@@ -62,20 +63,20 @@ impl Group {
     }
 }
 
-/// The crate, namespace or package that a name begins with.
+/// The crate, namespace or package at the beginning of a name.
 pub(super) fn package(name: &str) -> Option<&str> {
     // `<a::T as b::U>::f` begins with a.
     let path = name.trim_start_matches(['<', '&', '*', '[', '(']).trim_start_matches("mut ").trim_start_matches("dyn ");
     if let Some((first, _)) = path.split_once("::") {
         return Some(first);
     }
-    // Go: everything up to the first dot behind the last slash.
+    // Go: everything up to the first dot after the last slash.
     let slash = name.rfind('/').map_or(0, |s| s + 1);
     let dot = name[slash..].find('.')?;
     Some(&name[..slash + dot]).filter(|p| !p.is_empty())
 }
 
-/// The source language: what DWARF says, else what the form of the name says.
+/// The source language from DWARF, otherwise from the form of the name.
 pub(super) fn language(label: &Label) -> Option<&'static str> {
     if label.language.is_some() {
         return label.language;
@@ -142,7 +143,7 @@ fn is_std(label: &Label, name: &str) -> bool {
     if name.starts_with("~lib/") || name.starts_with("compiler_rt.") {
         return true;
     }
-    // Go's standard packages have no dot in their first path segment; a program's own have a domain, or are `main`.
+    // Go's standard packages have no dot in their first path segment; a program's own have a domain or are `main`.
     let looks_go = package(name).is_some_and(|p| {
         !name.contains("::") && !p.starts_with("main") && !p.split('/').next().unwrap_or(p).contains('.')
     });
@@ -152,14 +153,14 @@ fn is_std(label: &Label, name: &str) -> bool {
     {
         return true;
     }
-    // Names that belong to the implementation in C and C++ (ISO C, 7.1.3), and what wasi-libc calls its own.
+    // Names reserved for the implementation in C and C++ (ISO C, 7.1.3), and internal names of wasi-libc.
     if name.starts_with("__") || matches!(name, "_start" | "_initialize" | "_Exit" | "_Fork") {
         return true;
     }
     LIBC.binary_search(&name).is_ok()
 }
 
-/// First segments of the packages that Go programs are made of before their own code.
+/// First segments of the standard packages of Go.
 const GO_STD: [&str; 45] = [
     "abi",
     "bufio",
@@ -208,7 +209,7 @@ const GO_STD: [&str; 45] = [
     "unsafe",
 ];
 
-/// What a C program calls and does not define itself, sorted.
+/// Functions that C programs call but do not define, sorted.
 const LIBC: [&str; 104] = [
     "abort",
     "abs",

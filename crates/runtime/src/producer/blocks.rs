@@ -1,13 +1,14 @@
 //! The blocks of a guest's buffer: where the guest writes, and when it calls `flush`.
 //!
-//! # How often the guest calls
-//! A call costs about as much as twenty events. How many events may pass until the next is decided at each: so many that it
-//! takes some [`FLUSH_EVERY`]. Where calls are rare each event has its call and its exact time; where they are dense a whole
-//! block passes. Then two events in a row call, so that what lies between them is known exactly: from such pairs the consumer
-//! learns how to share out the time between calls that are far apart (see [`wasmtrace_trace::time_model`]).
+//! # Rate of flushes
+//! A flush costs about as much as 20 events. Each flush sets the number of events until the next one, such that it
+//! comes after about [`FLUSH_EVERY`]. If calls are rare, each event causes a flush and has an exact time; in call-heavy
+//! code a whole block passes. Then two successive events flush, so that the step between them is measured exactly. From
+//! such pairs the consumer learns to distribute the time between distant flushes (see [`wasmtrace_trace::time_model`]).
 //!
-//! A sampled guest flushes less often after 100 ms or a million events, because the average steps are known by then. If each event
-//! needs a time, it flushes every [`FLUSH_LATER`]. Otherwise it flushes when a block is full, and four times a second.
+//! A sampled guest flushes less often after 100 ms or a million events, because the average steps are known by then. If
+//! each event needs a time, it flushes every [`FLUSH_LATER`]. Otherwise it flushes when a block is full, and four times
+//! a second.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,76 +19,77 @@ use super::super::random;
 use wasmtrace_abi::buffer::{BLOCK, CURSOR, HALF_EVENT, LIMIT};
 use wasmtrace_trace::batch::Stamp;
 
-/// Approximate nanoseconds between two flushes. In a profile of a call-heavy program, flushes at this rate took some 10 % of the guest
-/// thread's time.
+/// Approximate nanoseconds between two flushes. In a profile of a call-heavy program, flushes at this rate took about
+/// 10 % of the guest thread's time.
 pub(super) const FLUSH_EVERY: u64 = 5_000;
 
 /// Approximate nanoseconds between two flushes of a sampled guest after the first 100 ms or million events.
 pub(super) const FLUSH_LATER: u64 = 20_000;
 
-/// What is known of the guest's buffer.
+/// The state of the guest's buffer.
 #[derive(Debug)]
 pub(super) struct Blocks {
     pub(super) buffer: Buffer,
     pub(super) ticker: Arc<Ticker>,
-    /// Bytes of an event.
+    /// Size of an event in bytes.
     pub(super) size: u32,
-    /// Where the first block begins, and where the last ends.
+    /// Offsets of the first block and of the end of the last block.
     pub(super) first: u32,
     pub(super) count: u32,
-    /// How many blocks were begun.
+    /// Number of blocks that were begun.
     pub(super) begun: u64,
-    /// From where on events have not been handed over.
+    /// Offset of the first event that was not handed over.
     pub(super) from: u32,
-    /// Where the cursor stood at the last flush, and after how many events the next is to be.
+    /// The cursor at the last flush, and the number of events until the next one.
     pub(super) flushed: u32,
     pub(super) allowed: u32,
-    /// Whether the consumer gets each flush's time, and shares out what lies between: not where the clock's word is fresh.
+    /// Whether the consumer gets the time of each flush to estimate event times. Not needed if the clock word is up to
+    /// date.
     pub(super) stamps: bool,
-    /// Whether flushes come so often that their times are worth something.
+    /// Whether flushes are frequent enough for useful times.
     pub(super) paced: bool,
     /// Approximate nanoseconds between two flushes.
     pub(super) every: u64,
-    /// That of the last flush, until it is sent.
+    /// The stamp of the last flush, until it is sent.
     pub(super) stamp: Option<(u64, Stamp)>,
     /// Whether the last flush was the first of a pair.
     pub(super) pairing: bool,
     pub(super) last_pair: u64,
-    /// Scatters the flushes: see [`Blocks::stamp`].
+    /// Random state that varies the flushes: see [`Blocks::stamp`].
     pub(super) random: u32,
     pub(super) last_flush: u64,
     pub(super) last_handover: u64,
-    /// How many functions have a counter.
+    /// Number of functions with a counter.
     pub(super) counters: u32,
-    /// Ticks below which calls are counted only; 0 if none are.
+    /// Ticks below which calls are only counted; 0 if all calls are recorded.
     pub(super) threshold: u32,
 }
 
 impl Blocks {
-    /// Where the guest is to write next. It is not trusted to be inside of the block.
+    /// The position of the guest's next event. It is not trusted to be within the block.
     pub(super) fn cursor(&self) -> u32 {
         let cursor = self.buffer.load(CURSOR) & !(self.size - 1);
         cursor.clamp(self.from, self.end())
     }
 
-    /// Where the current block ends.
+    /// The end of the current block.
     pub(super) fn end(&self) -> u32 {
         self.first + ((self.begun - 1) % u64::from(self.count)) as u32 * BLOCK + BLOCK
     }
 
-    /// Begins the next block, and says where.
+    /// Begins the next block and returns its offset.
     pub(super) fn next_block(&mut self) -> u32 {
         self.begun += 1;
         let block = self.end() - BLOCK;
-        // The consumer's core has these cache lines. Asked for one after the other by the guest's own stores, each line would
-        // be waited for (measured: 5 ns an event); asked for at once, they come together.
+        // These cache lines are owned by the consumer's core. If the guest's own stores requested them one by one, each
+        // would cause a stall (measured: 5 ns for each event). Requested together, they overlap.
         for line in (block..block + BLOCK).step_by(64) {
             self.buffer.store(line, 0);
         }
         block
     }
 
-    /// Decides how many events may pass until the next flush, from how long it took until this one.
+    /// Sets the number of events until the next flush, based on the time since the last one.
     pub(super) fn pace(&mut self, since: u64) {
         if std::mem::take(&mut self.pairing) {
             return; // the second of a pair says nothing of that
@@ -101,14 +103,14 @@ impl Blocks {
         }
     }
 
-    /// Writes the time, and how far the guest may go until it asks for it again: to the next event, if this is to be the first
-    /// of a pair; else half of what is allowed to one and a half, at random. Were it always as many, a loop with as many
-    /// events would have all its time between the same two of them.
+    /// Writes the time and the limit for the next flush: the next event, if this is to be the first of a pair;
+    /// otherwise a random number from half to one and a half of the allowed events. With a constant number, a loop of
+    /// that many events would always be measured at the same event.
     pub(super) fn stamp(&mut self, words: u64, (called, over): (u64, u64), new_block: bool) {
         let at = self.cursor();
         self.random = random::after(self.random);
         let due = self.stamps && self.paced && self.allowed > 1 && called.saturating_sub(self.last_pair) > self.every;
-        // The first stores into a new block wait for it, so a pair is taken from within.
+        // The first stores to a new block are slow, so a pair is measured within a block.
         self.pairing = due && !new_block;
         let allowed = match self.allowed {
             1 => 1,
@@ -118,7 +120,7 @@ impl Blocks {
             allowed => allowed / 2 + self.random % (allowed + 1),
         };
         self.flushed = at;
-        // Half an event less, so that a leaf function's exit, which moves no cursor, can flush too.
+        // Half an event less, so that the exit of a leaf function, which does not move the cursor, can flush too.
         let half = if self.stamps && (allowed == 1 || self.random >> 16 & 1 == 1) { HALF_EVENT } else { 0 };
         self.buffer.store(LIMIT, (at + allowed * self.size - half).min(self.end() - self.size + 1));
         let returned = self.ticker.write();

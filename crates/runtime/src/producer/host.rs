@@ -1,4 +1,4 @@
-//! Calls of the host: how long each takes, and behind which event it was.
+//! Measuring host calls: duration, and the preceding event.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use super::Producer;
 use wasmtrace_trace::batch::{Sample, Stamp};
 
 impl Producer {
-    /// What both ends know.
+    /// The state shared with the consumer.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// The guest is sampled, and calls of the host are measured.
+    /// Enables sampling and the measurement of host calls.
     pub(crate) fn sampled_by(&mut self, samples: Arc<Samples>) {
         self.samples = Some(samples);
     }
 
-    /// The guest calls the host, or returns to it. `for_guest`: what the host does now it does for a call of the guest's.
+    /// The guest calls the host or returns to it. `for_guest` if the host works for a guest's call.
     #[inline]
     pub(crate) fn enters_host(&mut self, for_guest: bool) {
         let Some(samples) = &self.samples else { return };
@@ -29,13 +29,13 @@ impl Producer {
         self.host.began = for_guest.then(|| self.clock.now());
     }
 
-    /// For how many nanoseconds the host has worked for the guest, if it does.
+    /// Nanoseconds of the current host call for the guest, if there is one.
     pub(crate) fn in_host(&self) -> Option<u64> {
         let began = self.host.began.filter(|_| !self.host.own)?;
         Some(self.clock.now().saturating_sub(began))
     }
 
-    /// The guest begins, or has ended: only from here to there there is time of its own.
+    /// The guest begins or ends: only in between does it have time of its own.
     pub(crate) fn begins_or_ends(&mut self) {
         let now = self.clock.now();
         self.send_stamp();
@@ -44,7 +44,7 @@ impl Producer {
         self.send(now, Item::Stamp(words, stamp));
     }
 
-    /// The host goes back to the guest, or calls it.
+    /// The host returns to the guest or calls it.
     #[inline]
     pub(crate) fn leaves_host(&mut self) {
         if let Some(began) = self.host.began.take().filter(|_| !self.host.own) {
@@ -72,7 +72,7 @@ impl Producer {
         }
     }
 
-    /// A call of the host, with the calls of the guest that led to it.
+    /// Pushes a host call with its call path.
     pub(crate) fn host_call(&mut self, sample: Sample) {
         let now = self.clock.now();
         self.send(now, Item::Host(sample));

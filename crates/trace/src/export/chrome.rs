@@ -29,7 +29,7 @@ impl<W: Write> std::fmt::Debug for Chrome<W> {
 }
 
 impl<W: Write> Chrome<W> {
-    /// Writes to `out`, in small pieces: wrap a file in a `BufWriter`.
+    /// Creates a sink that writes to `out` in small pieces: wrap a file in a `BufWriter`.
     pub fn new(out: W) -> Self {
         Chrome { out, begun: false, now: 0, encoded: Encoded::default() }
     }
@@ -39,7 +39,7 @@ impl<W: Write> Chrome<W> {
         self.out.write_all(if first { b"[\n" } else { b",\n" })
     }
 
-    /// One event: everything but its separator.
+    /// Writes one event, without its separator.
     fn event(&mut self, event: serde_json::Value) -> io::Result<()> {
         self.separator()?;
         self.out.write_all(json_line(&event).as_bytes())
@@ -60,7 +60,7 @@ fn encode(subject: &RunInfo, what: &What) -> String {
     format!("\"name\":{},\"args\":{}", string(&subject.name(what)), json_line(&args))
 }
 
-/// Nanoseconds as microseconds.
+/// Nanoseconds, displayed as microseconds.
 struct Micros(u64);
 
 impl std::fmt::Display for Micros {
@@ -93,7 +93,7 @@ impl<W: Write> Sink for Chrome<W> {
                 self.separator()?;
                 match &span.what {
                     What::Call(_) => self.out.write_all(b"{\"ph\":\"E\",")?,
-                    // The end of an asynchronous event is found by name, category and id.
+                    // Viewers match the end of an asynchronous event by name, category and id.
                     What::Manual(name) => {
                         let name = string(&subject.name(&What::Manual(name.clone())));
                         let number = span.number;

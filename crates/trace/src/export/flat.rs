@@ -1,4 +1,4 @@
-//! The functions, as text for a person: what each took, wherever it was called from.
+//! The flat profile as text: one line for each function, over all of its callers.
 
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use super::{RunInfo, Sink, Summary};
 use crate::profile::Totals;
 use crate::span_builder::Change;
 
-/// Writes a line for each function.
+/// Writes a flat profile: one line for each function.
 pub struct Flat<W: Write> {
     out: W,
     look: Look,
@@ -21,7 +21,7 @@ impl<W: Write> std::fmt::Debug for Flat<W> {
 }
 
 impl<W: Write> Flat<W> {
-    /// Writes to `out` at the end of the run.
+    /// Creates a sink that writes to `out` at the end of the run.
     pub fn new(out: W, look: Look) -> Self {
         Flat { out, look }
     }

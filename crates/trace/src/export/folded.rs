@@ -1,5 +1,5 @@
-//! Folded stacks: one line a path, `outer;inner self-time`, as `flamegraph.pl`, inferno and speedscope read them. The
-//! number is self time in nanoseconds, so that lines add up to the time spent in hooked functions.
+//! Folded stacks: one line for each path, `outer;inner self-time`, as read by `flamegraph.pl`, inferno and speedscope.
+//! The number is the self time in nanoseconds, so lines add up to the time in hooked functions.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use crate::profile::NodeId;
 use crate::span_builder::Change;
 use wasmtrace_abi::text::printable;
 
-/// Behind so many bytes of a path, what is called is counted in the frame where the path ends.
+/// Maximum length of a path in bytes. Deeper calls count in the last frame of the path.
 const LONGEST_PATH: usize = 64 << 10;
 
 /// Writes folded stacks.
@@ -23,7 +23,7 @@ impl<W: Write> std::fmt::Debug for Folded<W> {
 }
 
 impl<W: Write> Folded<W> {
-    /// Writes to `out` at the end of the run.
+    /// Creates a sink that writes to `out` at the end of the run.
     pub fn new(out: W) -> Self {
         Folded { out }
     }
@@ -40,7 +40,7 @@ impl<W: Write> Sink for Folded<W> {
 
     fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         let profile = summary.profile;
-        // Depth first, with the path so far: to put each together from its beginning takes as long as all of them are.
+        // Depth first, extending one path: building each path from its root would take quadratic time.
         let mut path = String::new();
         let mut todo: Vec<(NodeId, usize)> = profile.root().children.iter().rev().map(|id| (*id, 0)).collect();
         while let Some((id, outer)) = todo.pop() {
@@ -48,7 +48,7 @@ impl<W: Write> Sink for Folded<W> {
             path.truncate(outer);
             if let Some(what) = node.what.as_ref().filter(|_| path.len() < LONGEST_PATH) {
                 let separator = if path.is_empty() { "" } else { ";" };
-                // `;` and line ends are the format's own.
+                // `;` and line breaks are separators of the format.
                 let name = printable(&subject.name(what)).replace(';', ":");
                 path.extend([separator, &name]);
             }

@@ -49,7 +49,7 @@ pub const FORMATS: [Format; 3] = [
     },
     Format {
         name: "otlp-json",
-        about: "OTLP file format: one JSON object a line",
+        about: "OTLP file format: one JSON object per line",
         extension: "jsonl",
         needs_spans: true,
         has_trace_ids: true,
@@ -59,10 +59,10 @@ pub const FORMATS: [Format; 3] = [
 
 /// The sinks that are not a file: names, and what they are.
 pub const SINKS: [(&str, &str); 4] = [
-    ("tree", "call tree for a person, on standard error (the default)"),
-    ("none", "nothing"),
-    ("otlp", "a collector: otlp:URL, or where OTEL_EXPORTER_OTLP_ENDPOINT says"),
-    ("zipkin", "a Zipkin server: zipkin:URL, or the one on this machine"),
+    ("tree", "call tree, on standard error (the default)"),
+    ("none", "no output"),
+    ("otlp", "OTLP collector: otlp:URL, or the one at OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ("zipkin", "Zipkin server: zipkin:URL, or the one on localhost"),
 ];
 
 impl fmt::Debug for Format {
@@ -79,22 +79,22 @@ impl PartialEq for Format {
 
 impl Eq for Format {}
 
-/// A sink, with where it goes.
+/// A sink, with its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// The call tree on standard error.
     Tree,
-    /// Nothing.
+    /// No output.
     None,
-    /// A collector that speaks OTLP: at this URL, or where the environment says.
+    /// An OTLP collector at this URL, or at the endpoint that the environment names.
     Otlp(Option<String>),
-    /// A Zipkin server.
+    /// A Zipkin server at this URL, or on localhost.
     Zipkin(Option<String>),
-    /// A file.
+    /// A file in a format.
     File(Format, PathBuf),
 }
 
-/// A sink's name was not understood.
+/// The error for a sink or format that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownSink(String);
 
@@ -111,7 +111,7 @@ impl std::str::FromStr for Format {
 
     fn from_str(name: &str) -> Result<Self, UnknownSink> {
         let names = || FORMATS.map(|format| format.name).join(", ");
-        let unknown = || UnknownSink(format!("there is no format `{name}`; there are {}", names()));
+        let unknown = || UnknownSink(format!("unknown format `{name}`; the formats are {}", names()));
         FORMATS.into_iter().find(|format| format.name == name).ok_or_else(unknown)
     }
 }
@@ -119,32 +119,32 @@ impl std::str::FromStr for Format {
 impl std::str::FromStr for Destination {
     type Err = UnknownSink;
 
-    /// Reads `NAME[:FILE]` or `NAME[:URL]`.
+    /// Parses `NAME[:FILE]` or `NAME[:URL]`.
     fn from_str(text: &str) -> Result<Self, UnknownSink> {
         let (name, rest) = match text.split_once(':') {
             Some((name, rest)) => (name, Some(rest).filter(|rest| !rest.is_empty())),
             None => (text, None),
         };
         match (name, rest) {
-            ("tree" | "none", Some(_)) => Err(UnknownSink(format!("`{name}` is not written to a file"))),
+            ("tree" | "none", Some(_)) => Err(UnknownSink(format!("`{name}` takes no file"))),
             ("tree", None) => Ok(Destination::Tree),
             ("none", None) => Ok(Destination::None),
             ("otlp", url) => Ok(Destination::Otlp(url.map(address).transpose()?)),
             ("zipkin", url) => Ok(Destination::Zipkin(url.map(address).transpose()?)),
             _ => match (name.parse(), rest) {
                 (Ok(format), Some(file)) => Ok(Destination::File(format, file.into())),
-                (Ok(_), None) => Err(UnknownSink(format!("`{name}` is written to a file: {name}:FILE"))),
+                (Ok(_), None) => Err(UnknownSink(format!("`{name}` needs a file: {name}:FILE"))),
                 (Err(_), _) => {
                     let names = SINKS.map(|(name, _)| name).into_iter().chain(FORMATS.map(|format| format.name));
                     let names: Vec<&str> = names.collect();
-                    Err(UnknownSink(format!("there is no sink `{name}`; there are {}", names.join(", "))))
+                    Err(UnknownSink(format!("unknown sink `{name}`; the sinks are {}", names.join(", "))))
                 }
             },
         }
     }
 }
 
-/// A URL of HTTP, or an address without a scheme.
+/// Parses an HTTP URL, or an address without a scheme.
 fn address(text: &str) -> Result<String, UnknownSink> {
     match url::address(text, "http") {
         Some(_) => Ok(text.to_owned()),

@@ -1,5 +1,5 @@
-//! JSON that is safe to look at. JSON lets characters stand that a terminal obeys (U+009B) or that turn, hide or end a line
-//! of text (U+202E, U+2028); they are written as escapes, which mean the same to every reader.
+//! JSON that is safe to print. JSON allows characters that a terminal obeys (U+009B) or that reorder, hide or break
+//! text (U+202E, U+2028). They are written as escapes, which are equivalent for every parser.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,23 +9,23 @@ use serde_json::Value;
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::text::is_hostile;
 
-/// A value on one line, without its end.
+/// Formats a value on one line, without a line break at the end.
 pub fn json_line(value: &Value) -> String {
     escaped(value.to_string())
 }
 
-/// A value laid out on several lines, with the end of the last.
+/// Formats a value on several lines, with a line break at the end.
 pub fn json_text(value: &Value) -> String {
     escaped(format!("{value:#}\n"))
 }
 
-/// A string with its quotes.
+/// Formats a string with its quotes.
 pub(super) fn string(text: &str) -> String {
     json_line(&Value::from(text))
 }
 
 fn escaped(json: String) -> String {
-    // A line end is the layout's: in a string it is an escape already.
+    // Line breaks are layout here: within strings they are escaped already.
     let raw = |c: char| c != '\n' && is_hostile(c);
     if !json.contains(raw) {
         return json;
@@ -41,7 +41,7 @@ fn escaped(json: String) -> String {
     text
 }
 
-/// The text, or as much of it as `longest` bytes hold, and an ellipsis.
+/// Truncates a text to `longest` bytes and adds an ellipsis.
 pub(super) fn cut(text: Cow<'_, str>, longest: usize) -> String {
     if text.len() <= longest {
         return text.into_owned();
@@ -49,10 +49,10 @@ pub(super) fn cut(text: Cow<'_, str>, longest: usize) -> String {
     format!("{}…", &text[..text.floor_char_boundary(longest)])
 }
 
-/// What is encoded of functions, kept up to so many bytes in all; beyond that it is encoded each time.
+/// Size limit of cached encodings in bytes; beyond it, functions are encoded each time.
 const MOST_ENCODED: usize = 16 << 20;
 
-/// What a format says of each function, encoded once.
+/// The encoding of each function in a format, cached.
 #[derive(Default)]
 pub(super) struct Encoded {
     known: HashMap<ProbeId, String>,

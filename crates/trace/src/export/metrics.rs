@@ -1,6 +1,6 @@
-//! Metrics that the guest's own code reports, a line of statsd each, summed up into series: `NAME:VALUE|TYPE`, then perhaps
-//! `|@RATE` and `|#KEY:VALUE,…`. Types are `c` (counter), `g` (gauge; with a sign in front, a change of it), `s` (how many
-//! different values), `ms` (a time), `h` and `d` (a distribution).
+//! Metrics reported by the guest's own code, one statsd line each, aggregated into series: `NAME:VALUE|TYPE`,
+//! optionally with `|@RATE` and `|#KEY:VALUE,…`. Types are `c` (counter), `g` (gauge; a leading sign means a change),
+//! `s` (number of distinct values), `ms` (a time), `h` and `d` (a distribution).
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,20 +13,21 @@ pub enum Kind {
     Timing,
 }
 
-/// What a series has come to.
+/// The aggregated value of a series.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Point {
     Number(f64),
     Histogram(Histogram),
 }
 
-/// The default bounds of OpenTelemetry's SDKs.
+/// The default histogram bounds of OpenTelemetry SDKs.
 pub const BOUNDS: [f64; 15] =
     [0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0];
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    /// How many values are not above each bound, and above the one before; the last is above all.
+    /// Number of values in each bucket: above the previous bound and at most this one. The last bucket is above all
+    /// bounds.
     pub counts: [u64; BOUNDS.len() + 1],
     pub sum: f64,
     pub min: f64,
@@ -39,7 +40,7 @@ impl Histogram {
     }
 }
 
-/// All that was reported under one name, of one kind, with the same tags.
+/// A series: all values reported under one name, with one kind and the same tags.
 #[derive(Debug, Clone)]
 pub struct Series {
     pub name: String,
@@ -50,7 +51,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// In UCUM, as OpenTelemetry has it.
+    /// The unit in UCUM, as OpenTelemetry uses it.
     pub fn unit(&self) -> &'static str {
         if self.kind == Kind::Timing { "ms" } else { "" }
     }
@@ -78,7 +79,7 @@ impl Series {
             (Point::Number(number), _) if text.starts_with(['+', '-']) => *number += value,
             (Point::Number(number), _) => *number = value,
             (Point::Histogram(histogram), _) => {
-                // A value that was sampled stands for others.
+                // A sampled value represents several.
                 let times = (1.0 / rate).round().max(1.0);
                 let bucket = BOUNDS.iter().position(|bound| value <= *bound).unwrap_or(BOUNDS.len());
                 histogram.counts[bucket] += times as u64;
@@ -90,18 +91,18 @@ impl Series {
     }
 }
 
-/// OpenTelemetry's default limit of series; what comes after it is counted only.
+/// OpenTelemetry's default limit for the number of series. Values of further series are only counted.
 const MOST_SERIES: usize = 2_000;
 
-/// Different values of a set that are told apart.
+/// Limit for the number of distinct values of a set.
 const MOST_MEMBERS: usize = 10_000;
 
-/// The series of a run.
+/// All series of a run.
 #[derive(Debug, Default)]
 pub struct Metrics {
     series: Vec<Series>,
     known: HashMap<(String, Kind, String), usize>,
-    /// Lines that were in no such format, or of one series too many.
+    /// Number of lines in an unknown format or of a series beyond the limit.
     pub left_out: u64,
 }
 
@@ -153,7 +154,7 @@ impl Metrics {
         Some(())
     }
 
-    /// The series of each metric: one name, one kind.
+    /// The series grouped by metric: one name and one kind.
     pub fn by_metric(&self) -> Vec<Vec<&Series>> {
         let mut order: Vec<Vec<&Series>> = Vec::new();
         let mut known: HashMap<(&str, Kind), usize> = HashMap::new();

@@ -1,9 +1,9 @@
-//! The messages of OTLP, as they are written: requests with spans, with logs, with metrics (opentelemetry-proto 1.x). Each is
-//! described once, and written as protobuf or as JSON (`otlp/wire.rs`).
+//! OTLP messages: requests with spans, logs and metrics (opentelemetry-proto 1.x). Each message is described once and
+//! written as protobuf or as JSON (`otlp/wire.rs`).
 //!
-//! They are encoded by hand: what is the same for each call of a function is encoded once, so that a span costs tens of
-//! nanoseconds; through the SDK's own span data it is microseconds. `tests/exports.rs` and `tests/sending.rs` read them back
-//! with `opentelemetry-proto`.
+//! The encoding is written by hand: parts that are the same for each call of a function are encoded once. A span then
+//! costs tens of nanoseconds, instead of microseconds through the SDK's span data. `tests/exports.rs` and
+//! `tests/sending.rs` decode the output with `opentelemetry-proto`.
 
 use std::collections::HashMap;
 
@@ -18,16 +18,16 @@ mod wire;
 
 use wire::{Field, Json, Proto, Wire};
 
-/// How messages are written.
+/// The encoding of OTLP messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// Protobuf.
     Proto,
-    /// JSON.
+    /// OTLP's JSON encoding.
     Json,
 }
 
-/// What a request carries.
+/// The signal that a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
     /// Spans.
@@ -44,12 +44,12 @@ const ATTRIBUTES: Field = Field(1, "attributes");
 const KIND_INTERNAL: u32 = 1;
 const STATUS_ERROR: u32 = 2;
 
-/// Whether the parent is of another process is known, and that it is.
+/// Flag bits of a span: whether the parent is remote is known, and it is.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
 impl Signal {
-    /// The fields of the outermost message, from the outside in.
+    /// The fields of the message, from the outermost to the repeated items.
     fn fields(self) -> [Field; 3] {
         match self {
             Signal::Traces => [Field(1, "resourceSpans"), Field(2, "scopeSpans"), Field(2, "spans")],
@@ -59,10 +59,10 @@ impl Signal {
     }
 }
 
-/// What is encoded of functions is kept up to so many bytes in all; beyond that it is encoded each time.
+/// Size limit of cached encodings in bytes; beyond it, functions are encoded each time.
 const MOST_ENCODED: usize = 16 << 20;
 
-/// A request that is being written, in either encoding.
+/// An OTLP request under construction, in either encoding.
 pub struct Request(Either);
 
 impl std::fmt::Debug for Request {
@@ -105,12 +105,12 @@ impl Request {
         either!(self, written => written.metric(series, times, delta));
     }
 
-    /// How many items it has, and about how many bytes.
+    /// Number of items in the request, and its approximate size in bytes.
     pub fn size(&mut self) -> (usize, usize) {
         either!(self, written => (written.count, written.items.bytes().len()))
     }
 
-    /// The whole of it; it is empty again afterwards.
+    /// Returns the complete request and leaves an empty one.
     pub fn take(&mut self, subject: &RunInfo) -> Vec<u8> {
         either!(self, written => written.take(subject))
     }
@@ -119,7 +119,7 @@ impl Request {
 struct Written<W> {
     signal: Signal,
     limits: Limits,
-    /// The items, as elements of the innermost repeated field.
+    /// The items, encoded as elements of the innermost repeated field.
     items: W,
     count: usize,
     /// Name, kind and attributes of each function, encoded.
@@ -213,7 +213,7 @@ impl<W: Wire> Written<W> {
         self.count += 1;
         let limits = &self.limits;
         self.items.item(self.signal.fields()[2], |w| {
-            // The first of the four numbers that each level has.
+            // Each level has four severity numbers; this is the first.
             let severity = match level {
                 Level::Trace => 1,
                 Level::Debug => 5,
@@ -232,7 +232,7 @@ impl<W: Wire> Written<W> {
         });
     }
 
-    /// One metric: all series of a name and a kind.
+    /// Adds one metric: all series with the same name and kind.
     fn metric(&mut self, series: &[&Series], times: [u64; 2], delta: bool) {
         let Some(first) = series.first() else { return };
         self.count += 1;

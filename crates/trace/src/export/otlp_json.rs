@@ -8,10 +8,10 @@ use super::spans::{Limits, Spans, attribute};
 use super::{RunInfo, Sink, Summary};
 use crate::span_builder::Change;
 
-/// Spans a line.
+/// Number of spans in a line.
 const BATCH: usize = 512;
 
-/// A line of more bytes is ended too.
+/// Maximum length of a line in bytes, after which it ends.
 const LONGEST_LINE: usize = 4 << 20;
 
 /// Writes OTLP JSON lines.
@@ -28,10 +28,10 @@ impl<W: Write> std::fmt::Debug for OtlpJson<W> {
 }
 
 impl<W: Write> OtlpJson<W> {
-    /// Writes to `out`, a batch at a time; with a new random trace id if the subject has none.
+    /// Creates a sink that writes batches to `out`. If the run has no trace context, it gets a random trace id.
     ///
     /// # Errors
-    /// If the system has no random numbers.
+    /// If the system cannot generate random numbers.
     pub fn new(out: W) -> io::Result<Self> {
         let limits = Limits::default();
         let line = Request::new(Signal::Traces, Encoding::Json, limits);

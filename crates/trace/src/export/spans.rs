@@ -1,7 +1,8 @@
-//! What a run is in terms of a tracing backend: spans with ids, parents, attributes, events and a status. Shared by every
-//! format and protocol that speaks of spans so (OTLP, Zipkin).
+//! A run as a tracing backend sees it: spans with ids, parents, attributes, events and a status. All span formats and
+//! protocols share this (OTLP, Zipkin).
 //!
-//! All spans are of one trace. The run's own span, whose end is known last, stands above the functions; so it comes last.
+//! All spans belong to one trace. The run's own span is the parent of the outermost function spans. Its end is known
+//! last, so it comes last.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ use crate::span_builder::{Change, Note, Span, SpanEnd, What};
 use wasmtrace_abi::demangle::without_arguments;
 use wasmtrace_abi::hook::ProbeId;
 
-/// An attribute's value.
+/// The value of an attribute.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Text(String),
@@ -45,14 +46,14 @@ impl From<u64> for Value {
     }
 }
 
-/// A key and a value.
+/// An attribute: a key and a value.
 pub type Attribute = (Cow<'static, str>, Value);
 
 pub fn attribute(key: &'static str, value: impl Into<Value>) -> Attribute {
     (Cow::Borrowed(key), value.into())
 }
 
-/// Something that happened at a moment of a span.
+/// An event within a span.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Nanoseconds since the Unix epoch.
@@ -62,39 +63,39 @@ pub struct Event {
 }
 
 impl Event {
-    /// Bytes that it takes to keep, more or less.
+    /// Approximate memory size in bytes.
     fn size(&self) -> usize {
         let text = |value: &Value| if let Value::Text(text) = value { text.len() } else { 8 };
         128 + self.attributes.iter().map(|(_, value)| 64 + text(value)).sum::<usize>()
     }
 }
 
-/// A span as a backend knows it.
+/// A span in the form that backends expect.
 #[derive(Debug)]
 pub struct ExportSpan<'t> {
     pub context: &'t Context,
     pub id: u64,
-    /// The span that it is in; the host's, for the run's own.
+    /// The id of the parent span. For the run's own span, that of the host's span.
     pub parent: Option<u64>,
-    /// Whether that is somebody else's span.
+    /// Whether the parent is a span of another process.
     pub parent_is_remote: bool,
-    /// What it is of: [`about`] has its name and attributes.
+    /// What the span stands for: [`about`] gives its name and attributes.
     pub what: &'t What,
     pub tags: &'t [(String, String)],
-    /// Further attributes.
+    /// Additional attributes.
     pub more: Vec<Attribute>,
     /// Nanoseconds since the Unix epoch.
     pub start: u64,
     pub end: u64,
     pub events: Vec<Event>,
-    /// How many more events there were.
+    /// Number of events that were dropped.
     pub dropped_events: u64,
-    /// Why it failed, if it did.
+    /// The error message of the span's status, if it failed.
     pub failure: Option<Cow<'static, str>>,
 }
 
 impl ExportSpan<'_> {
-    /// The function, if name and attributes are those of all its calls: to be encoded once.
+    /// The function, if name and attributes are the same for all of its calls and can be cached.
     pub fn plain(&self) -> Option<ProbeId> {
         match self.what {
             What::Call(probe) if self.tags.is_empty() && self.more.is_empty() => Some(*probe),
@@ -103,7 +104,7 @@ impl ExportSpan<'_> {
     }
 }
 
-/// The name of a span, and the attributes that follow from what it is of.
+/// The name and attributes of a span that depend only on what it stands for.
 pub fn about(subject: &RunInfo, what: &What) -> (String, Vec<Attribute>) {
     let name = subject.name(what);
     let mut list = Vec::new();
@@ -118,7 +119,7 @@ pub fn about(subject: &RunInfo, what: &What) -> (String, Vec<Attribute>) {
     (name, list)
 }
 
-/// What ran, as the attributes of OpenTelemetry's resource: what was told to us stands above what we know ourselves.
+/// The resource attributes of a run. Configured attributes take precedence over detected ones.
 pub fn resource(subject: &RunInfo) -> Vec<Attribute> {
     let mut list = vec![
         attribute("service.name", subject.program.as_str()),
@@ -135,45 +136,47 @@ pub fn resource(subject: &RunInfo) -> Vec<Attribute> {
     list
 }
 
-/// How much may be in one span.
+/// Size limits of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Attributes of a span.
+    /// Maximum number of attributes of a span.
     pub attributes: usize,
-    /// Events of a span.
+    /// Maximum number of events of a span.
     pub events: usize,
-    /// Characters of an attribute's value.
+    /// Maximum number of characters of an attribute's value.
     pub value_length: usize,
 }
 
 impl Default for Limits {
-    /// Those of OpenTelemetry.
+    /// The default limits of OpenTelemetry.
     fn default() -> Self {
         Limits { attributes: 128, events: 128, value_length: usize::MAX }
     }
 }
 
-/// The events of open spans wait for their spans' ends; of more bytes than this in all they are counted only.
+/// Total size limit for the events of open spans, in bytes. Further events are only counted.
 const MOST_WAITING: usize = 64 << 20;
 
-/// A backtrace is cut off behind so many bytes.
+/// Maximum size of a stack trace in bytes.
 const LONGEST_STACKTRACE: usize = 64 << 10;
 
-/// From what happens in a run to spans.
+/// Converts changes of a run into spans.
 #[derive(Debug)]
 pub struct Spans {
-    /// The run's place in a trace, where the subject does not know it.
+    /// The trace context if the run has none.
     fallback: Context,
     limits: Limits,
-    /// What happened in spans that are still open, of how many bytes in all, and how much more there was.
+    /// The events of open spans, their total size in bytes, and the number of dropped ones.
     events: HashMap<u64, Vec<Event>>,
     waiting: usize,
     dropped: HashMap<u64, u64>,
 }
 
 impl Spans {
+    /// Creates a converter with these limits.
+    ///
     /// # Errors
-    /// If the system has no random numbers.
+    /// If the system cannot generate random numbers.
     pub fn new(limits: Limits) -> io::Result<Self> {
         let fallback = super::new_context(None, String::new())?;
         Ok(Spans { fallback, limits, events: HashMap::new(), waiting: 0, dropped: HashMap::new() })
@@ -183,7 +186,7 @@ impl Spans {
         subject.context.as_ref().unwrap_or(&self.fallback)
     }
 
-    /// Takes a change that happened, and tells of the span that it ended.
+    /// Handles a change and calls `tell` with the span that it ended, if any.
     pub fn change<T>(
         &mut self,
         subject: &RunInfo,
@@ -200,7 +203,7 @@ impl Spans {
         }
     }
 
-    /// A span has ended; `parent` is the number of the one that it is told to be in.
+    /// Handles the end of a span; `parent` is the number of its parent.
     pub fn closed<T>(
         &mut self,
         subject: &RunInfo,
@@ -235,7 +238,7 @@ impl Spans {
         })
     }
 
-    /// Keeps what happened at a moment in the span with that number.
+    /// Adds a note to the span with that number.
     pub fn noted(&mut self, subject: &RunInfo, at: u64, number: u64, note: &Note<'_>) {
         let (name, attributes) = match note {
             Note::MemoryGrow(pages) => ("memory.grow", vec![attribute("wasm.memory.grow.pages", *pages)]),
@@ -256,12 +259,12 @@ impl Spans {
         }
     }
 
-    /// Nothing more is told of the span with that number: nor is what happened in it.
+    /// Discards the events of the span with that number: it will not be reported.
     pub fn forget(&mut self, number: u64) {
         self.events(number, None);
     }
 
-    /// The events of a span, and how many more there were.
+    /// Returns the events of a span and the number of dropped ones.
     fn events(&mut self, number: u64, last: Option<Event>) -> (Vec<Event>, u64) {
         let mut events = self.events.remove(&number).unwrap_or_default();
         self.waiting -= events.iter().map(Event::size).sum::<usize>();
@@ -269,7 +272,7 @@ impl Spans {
         (events, self.dropped.remove(&number).unwrap_or(0))
     }
 
-    /// The run is over: tells of its own span.
+    /// Handles the end of the run: reports its own span.
     pub fn finish<T>(
         &mut self,
         subject: &RunInfo,
@@ -316,7 +319,7 @@ impl Spans {
     }
 }
 
-/// One name a line, innermost first.
+/// Formats a stack trace: one name per line, innermost first.
 fn stacktrace(subject: &RunInfo, frames: &[u32]) -> String {
     let mut text = String::new();
     for frame in frames {

@@ -1,4 +1,4 @@
-//! What the tables for a person have in common: the line above, the rows, and what stands below.
+//! Common parts of the text tables: the heading, the rows, and the footnotes.
 
 use std::io::{self, Write};
 
@@ -10,31 +10,31 @@ use crate::span_builder::What;
 use wasmtrace_abi::demangle::without_arguments;
 use wasmtrace_abi::text::printable;
 
-/// How a table looks.
+/// Options of a text table.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Look {
-    /// What took less than this fraction of the time is summed up in one line; 0 shows everything.
+    /// Minimum share of the time (0 to 1) for a row; smaller rows are summarized in one line. 0 shows all rows.
     pub min_share: f64,
-    /// What stands first.
+    /// The sort order of the rows.
     pub sort: Sort,
-    /// Whether there are colours.
+    /// Whether to use colours.
     pub color: bool,
 }
 
-/// What the rows are sorted by, the largest first.
+/// The column that rows are sorted by, largest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sort {
-    /// The time from entry to exit.
+    /// Time from entry to exit, callees included.
     #[default]
     Total,
-    /// The time that was not spent in callees.
+    /// Time without callees.
     Own,
-    /// How often it was called.
+    /// Number of calls.
     Calls,
 }
 
 impl Sort {
-    /// What of a row is compared.
+    /// The sort key of a row.
     pub(super) fn key(self, total: u64, own: u64, calls: u64) -> u64 {
         match self {
             Sort::Total => total,
@@ -44,13 +44,13 @@ impl Sort {
     }
 }
 
-/// The longest name that is shown whole.
+/// Maximum length of a name that is printed in full.
 const LONGEST_NAME: usize = 100;
 
-/// So many of the functions that were counted only are named.
+/// Maximum number of functions named in the footnote on counted-only calls.
 const NAMED: usize = 3;
 
-/// Escapes for a terminal, or nothing.
+/// Terminal escapes, or empty strings.
 #[derive(Clone, Copy)]
 pub(super) struct Style {
     pub(super) bold: &'static str,
@@ -68,7 +68,7 @@ impl Look {
     }
 }
 
-/// A duration in three significant digits or so: `12.3 ms`.
+/// Formats a duration with about three significant digits: `12.3 ms`.
 pub fn duration(nanos: u64) -> String {
     let n = nanos as f64;
     match nanos {
@@ -79,7 +79,7 @@ pub fn duration(nanos: u64) -> String {
     }
 }
 
-/// Safe for a terminal, and no longer than this.
+/// Makes a text safe for a terminal and truncates it.
 pub(super) fn short(text: &str, longest: usize) -> String {
     let text = printable(text);
     match text.chars().count() > longest {
@@ -97,7 +97,7 @@ pub(super) fn name(subject: &RunInfo, what: &What) -> String {
     }
 }
 
-/// What was run, and how it ended.
+/// Writes the heading: the program and its outcome.
 pub(super) fn heading(out: &mut impl Write, style: Style, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
     let Style { bold, dim, reset, .. } = style;
     let (calls, functions) = (summary.profile.calls(), summary.profile.functions());
@@ -131,11 +131,11 @@ pub(super) struct Numbers {
     pub(super) calls: u64,
     /// Whether the times are estimates.
     pub(super) estimated: bool,
-    /// Of the time of the whole.
+    /// Share of the total time, 0 to 1.
     pub(super) share: f64,
 }
 
-/// The numbers of a row, and where its function stands. What else is said of it comes behind, before the end of the line.
+/// Writes the numbers of a row and its function with the source location. Remarks may follow on the same line.
 pub(super) fn row(
     out: &mut impl Write,
     style: Style,
@@ -162,12 +162,12 @@ pub(super) fn row(
     Ok(())
 }
 
-/// Whether calls that were open at the end are marked: a program that exits leaves all of them open, always.
+/// Whether to mark calls that were open at the end. Not after an exit, which leaves all of them open.
 pub(super) fn marks_open(ending: &RunOutcome) -> bool {
     matches!(ending, RunOutcome::Interrupted(_) | RunOutcome::Unknown)
 }
 
-/// What is to be known of the trace as a whole.
+/// Writes the footnotes, which apply to the whole trace.
 pub(super) fn footnotes(
     out: &mut impl Write,
     style: Style,
@@ -222,20 +222,17 @@ pub(super) fn footnotes(
     out.flush()
 }
 
-/// Fewer samples than this say nothing of a row.
+/// Minimum number of samples for meaningful shares.
 const FEW: u64 = 30;
 
-/// Where the times come from, and what they are worth.
+/// The footnote on the source and precision of the times.
 fn times(subject: &RunInfo, summary: &Summary<'_>) -> String {
     let Accuracy { samples, seen, in_hooks, host, .. } = summary.accuracy;
     let Recording { clock, resolution, not_sampled, stamped, .. } = &subject.recording;
     let host = if host > 0 { format!("; {} in host calls, exact", duration(host)) } else { String::new() };
     if seen > 0 {
         let why = not_sampled.as_deref().unwrap_or("the program could not be interrupted");
-        return format!(
-            "times: estimates, from {seen} looks at how far the program had come and the times of events ({})",
-            printable(why)
-        );
+        return format!("times: estimates, from {seen} progress readings and the times of events ({})", printable(why));
     }
     if samples >= FEW {
         let error = summary.accuracy.error(0.1) * 100.0;
@@ -250,14 +247,14 @@ fn times(subject: &RunInfo, summary: &Summary<'_>) -> String {
     }
     let lag = duration(*resolution);
     let clock = match clock.as_str() {
-        "hook" => return "times: each event reads the clock, which its function's time then contains".to_owned(),
+        "hook" => return "times: include the time to read the clock at each event".to_owned(),
         clock => printable(clock).into_owned(),
     };
     let why = not_sampled.as_deref().unwrap_or("no samples were taken");
     format!("times: estimates, without samples ({}); clock: {clock}, a time may lag by {lag}", printable(why))
 }
 
-/// What --min-duration and --max-depth left out.
+/// The footnote on calls dropped by `--min-duration` and `--max-depth`.
 fn counted_only(subject: &RunInfo, profile: &Profile) -> Option<String> {
     let mut folded: Vec<_> = profile.folded().iter().map(|(probe, calls)| (*calls, *probe)).collect();
     if folded.is_empty() {

@@ -1,4 +1,4 @@
-//! The call tree, as text for a person.
+//! The call tree as text.
 
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -20,19 +20,19 @@ impl<W: Write> std::fmt::Debug for Tree<W> {
     }
 }
 
-/// The longest key or value of a tag that is shown whole.
+/// Maximum length of a tag's key or value that is printed in full.
 const LONGEST_TAG: usize = 40;
 
-/// Deeper than this the tree is not indented further, so that lines stay readable.
+/// Maximum depth of indentation, so that lines stay readable.
 const DEEPEST_INDENT: usize = 40;
 
 impl<W: Write> Tree<W> {
-    /// Writes to `out` at the end of the run.
+    /// Creates a sink that writes to `out` at the end of the run.
     pub fn new(out: W, look: Look) -> Self {
         Tree { out, look }
     }
 
-    /// What is said of a row behind its function.
+    /// Writes the remarks after the function of a row.
     fn remarks(&mut self, node: &Node, marks_open: bool) -> io::Result<()> {
         let style = self.look.style();
         let (dim, red, reset) = (style.dim, style.red, style.reset);
@@ -78,19 +78,19 @@ impl<W: Write> Sink for Tree<W> {
         let sort = self.look.sort;
         let sorted = |node: &Node| {
             let mut children = node.children.clone();
-            // Among equals in the order of their first call.
+            // Equal rows keep the order of their first calls.
             children.sort_by_key(|c| {
                 let node = &profile[*c];
                 Reverse(sort.key(node.total, node.own, node.calls))
             });
             children
         };
-        // Depth first, without recursion: a path may be as long as the program has functions.
+        // Depth first without recursion: a path may be as long as the program has functions.
         let mut todo: Vec<(NodeId, usize)> = profile.root().children.iter().rev().map(|id| (*id, 0)).collect();
         while let Some((id, depth)) = todo.pop() {
             let node = &profile[id];
             if node.is_empty() {
-                // Its calls turned out to belong elsewhere.
+                // An empty node: its calls were moved elsewhere.
                 todo.extend(node.children.iter().rev().map(|c| (*c, depth)));
                 continue;
             }
@@ -124,7 +124,7 @@ impl<W: Write> Sink for Tree<W> {
     }
 }
 
-/// What falls below the share that is shown.
+/// The rows below the minimum share.
 #[derive(Default)]
 struct Hidden {
     paths: u64,

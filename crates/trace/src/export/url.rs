@@ -1,12 +1,12 @@
-//! Addresses of servers, as they are typed or stand in the environment: as much of URLs as sending to them takes.
+//! Server addresses from the command line or the environment: the subset of URL handling that sending needs.
 
-/// What a URL consists of; together it is the URL again.
+/// The parts of a URL; concatenated they give the URL again.
 struct Parts<'u> {
-    /// With its `://`; empty where there is none.
+    /// The scheme with `://`, or empty.
     scheme: &'u str,
     authority: &'u str,
     path: &'u str,
-    /// With its `?` or `#`.
+    /// The query or fragment with its `?` or `#`.
     query: &'u str,
 }
 
@@ -19,7 +19,7 @@ fn parts(url: &str) -> Parts<'_> {
     Parts { scheme, authority, path, query }
 }
 
-/// The host and the port in an authority: `[USER@]HOST[:PORT]`, where the host may be an IPv6 address in brackets.
+/// Splits an authority into host and port: `[USER@]HOST[:PORT]`, where the host may be an IPv6 address in brackets.
 fn host_and_port(authority: &str) -> (&str, Option<&str>) {
     let server = authority.rsplit('@').next().unwrap_or_default();
     match server.rsplit_once(':') {
@@ -28,12 +28,12 @@ fn host_and_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The port that is named in a URL.
+/// The port of a URL, if it names one.
 pub fn port(url: &str) -> Option<&str> {
     host_and_port(parts(url).authority).1
 }
 
-/// Whether it is a URL that something can be sent to by HTTP, or gRPC.
+/// Whether the text is a URL that HTTP or gRPC requests can be sent to.
 pub fn is_url(text: &str) -> bool {
     let Parts { scheme, authority, .. } = parts(text);
     let (host, port) = host_and_port(authority);
@@ -44,27 +44,27 @@ pub fn is_url(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The URL that an address is, which may be without its scheme.
+/// Completes an address to a URL by adding the scheme if it is missing.
 pub fn address(text: &str, scheme: &str) -> Option<String> {
     let whole = || Some(format!("{scheme}://{text}")).filter(|_| parts(text).scheme.is_empty());
     Some(text.to_owned()).filter(|text| is_url(text)).or_else(|| whole().filter(|text| is_url(text)))
 }
 
-/// The URL with this behind its path, before its query.
+/// Appends to the path of a URL, before its query.
 pub fn extended(url: &str, path: &str) -> String {
     let Parts { scheme, authority, path: base, query } = parts(url);
     format!("{scheme}{authority}{}{path}{query}", base.trim_end_matches('/'))
 }
 
-/// Whether a URL names a server and nothing on it.
+/// Whether a URL consists of a server without a path.
 pub fn is_bare(url: &str) -> bool {
     matches!(parts(url).path, "" | "/")
 }
 
-/// A URL without the password, and the values of the query, that are in it.
+/// Removes the password and the query values from a URL.
 pub fn without_secrets(url: &str) -> String {
     let Parts { scheme, authority, path, query } = parts(url);
-    // Of what is no URL nobody knows where its secrets are.
+    // Without URL syntax, secrets cannot be located.
     if !is_url(url) && url.contains(['@', '?']) {
         return "***".to_owned();
     }

@@ -7,7 +7,7 @@ use super::RunInfo;
 use super::json::json_line;
 use super::spans::{self, Attribute, ExportSpan, Limits, Value};
 
-/// A request that is being written: a list of spans.
+/// A Zipkin request under construction: a list of spans.
 #[derive(Debug)]
 pub struct ZipkinRequest {
     spans: Vec<String>,
@@ -28,7 +28,7 @@ impl ZipkinRequest {
             list.iter().take(self.limits.attributes).map(|(key, value)| (key.to_string(), self.text(value))).collect();
         let resource = spans::resource(subject);
         let service = resource.iter().find(|(key, _)| key == "service.name").map(|(_, value)| self.text(value));
-        // Zipkin has no resource: the run's own span says what ran.
+        // Zipkin has no resource, so the run's own span carries its attributes.
         if span.parent_is_remote {
             tags.extend(resource.iter().map(|(key, value)| (key.to_string(), self.text(value))));
         }
@@ -75,12 +75,12 @@ impl ZipkinRequest {
         }
     }
 
-    /// How many spans it has, and about how many bytes.
+    /// Number of spans in the request, and its approximate size in bytes.
     pub fn size(&self) -> (usize, usize) {
         (self.spans.len(), self.bytes)
     }
 
-    /// The whole of it; it is empty again afterwards.
+    /// Returns the complete request and leaves an empty one.
     pub fn take(&mut self) -> Vec<u8> {
         let whole = format!("[{}]", self.spans.join(","));
         self.spans.clear();

@@ -3,15 +3,15 @@
 use super::node::NodeId;
 use wasmtrace_abi::hook::ProbeId;
 
-/// How many are remembered: 16 bytes each, so that they stay in the first level of a processor's cache.
+/// Number of cached steps of 16 bytes each: they fit into the L1 cache.
 const SLOTS: usize = 1 << SLOT_BITS;
 const SLOT_BITS: u32 = 11;
 
-/// From a node, by a function, to a node: each pair has one slot, which it shares with others.
+/// From a node and a function to a node. Each pair has one slot, which it shares with others.
 #[derive(Debug, Clone)]
 pub(super) struct Callees(Box<[(u64, NodeId); SLOTS]>);
 
-/// A pair that is none: no function has that number.
+/// An invalid pair: no function has that number.
 const NONE: u64 = u64::MAX;
 
 impl Default for Callees {
@@ -39,7 +39,7 @@ fn key(from: NodeId, function: ProbeId) -> u64 {
     u64::from(from.0) << 32 | u64::from(function.0)
 }
 
-/// By the high bits of a product (Knuth's multiplicative hash; the factor is 2^64 divided by the golden ratio).
+/// The slot of a key: the high bits of a product (Knuth's multiplicative hash with 2^64 divided by the golden ratio).
 #[inline(always)]
 fn slot(key: u64) -> usize {
     (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOT_BITS)) as usize

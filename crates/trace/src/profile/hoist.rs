@@ -1,9 +1,9 @@
-//! Moves spans that are still open when the span around them ends, to the place in the tree that they have from then on.
+//! Moving spans that outlive the span around them to their new place in the tree.
 
 use super::{MAX_TAGS, Measured, Node, NodeId, Profile, ROOT};
 
 impl Profile {
-    /// What outlives a span is from now on where the span was.
+    /// Moves the spans that outlive the span at `depth` to its place.
     #[cold]
     #[inline(never)]
     pub(super) fn hoist_from(&mut self, depth: usize) {
@@ -12,7 +12,7 @@ impl Profile {
         }
     }
 
-    /// Moves the open span at that depth to where the path to it now leads.
+    /// Moves the open span at that depth to where its path now leads.
     fn hoist(&mut self, depth: usize) {
         let old = self.path[depth];
         let from = depth.checked_sub(1).map_or(ROOT, |below| self.path[below]);
@@ -35,7 +35,7 @@ impl Profile {
         }
     }
 
-    /// Adds a node that has no calls left, and all that was called from it, to another node.
+    /// Adds a node without open calls, and its descendants, to another node.
     fn merge(&mut self, from: NodeId, into: NodeId) {
         let mut todo = vec![(from, into)];
         while let Some((from, into)) = todo.pop() {
@@ -78,7 +78,7 @@ impl Profile {
             }
             for child in taken.children {
                 let node = &self.nodes[child.0 as usize];
-                // What is open is moved by its own hoist; an empty node has nothing to move.
+                // Open nodes are hoisted separately; empty nodes have nothing to move.
                 if node.active == 0 && (node.calls > 0 || !node.children.is_empty()) {
                     let what = node.what.clone().expect("only the root is nothing");
                     let to = self.step(into, &what);

@@ -1,4 +1,4 @@
-//! What a node took, by samples and by calls of the host.
+//! The time of a node from samples and host calls.
 
 use std::collections::HashSet;
 
@@ -7,12 +7,12 @@ use super::Profile;
 use super::node::{Measured, NO_FUNCTION, Node, NodeId, ROOT, Times};
 use wasmtrace_abi::hook::ProbeId;
 
-/// How deep a function is looked for among the open calls.
+/// Maximum depth at which a sampled function is searched among the open calls.
 const SEARCH: usize = 64;
 
 impl Profile {
-    /// The node that a sample belongs to which was taken in that function: the innermost open span. The guest may be between
-    /// entering a function and the word that says so, or behind the word that says that it is left; then it is a callee of that.
+    /// The node of a sample in that function: the innermost open span. Between entering a function and recording the
+    /// word, or between the exit word and leaving it, the function is a callee of that span.
     fn sampled_in(&self, function: Option<ProbeId>) -> NodeId {
         let top = self.path.last().copied().unwrap_or(ROOT);
         let Some(function) = function else { return top };
@@ -25,12 +25,12 @@ impl Profile {
         if let Some(callee) = self.calls.get(&(top, function)) {
             return *callee;
         }
-        // An exception is on its way there, and has not been told of yet.
+        // An exception is unwinding and has not been recorded yet.
         let outer = self.path.iter().rev().take(SEARCH).find(|id| self.nodes[id.0 as usize].function == key);
         outer.copied().unwrap_or(top)
     }
 
-    /// Adds to each open node what it has taken until now, outermost first: its own time, and all of it.
+    /// Adds to each open node the time it has taken so far, outermost first: self time and total.
     pub(crate) fn credit(&mut self, taken: &[(u64, u64)]) {
         let mut seen = HashSet::new();
         for (id, (own, duration)) in self.path.iter().zip(taken) {
@@ -42,7 +42,8 @@ impl Profile {
         }
     }
 
-    /// Adds nanoseconds to the node at the end of what is open, or to that of a function there; false if nothing is open.
+    /// Adds nanoseconds to the innermost open node, or to that of a function below it. Returns false if nothing is
+    /// open.
     pub(crate) fn measure(
         &mut self,
         function: Option<ProbeId>,
@@ -62,9 +63,9 @@ impl Profile {
         true
     }
 
-    /// Each node once that is open.
+    /// The open nodes, each once.
     fn open_nodes(&self) -> Vec<NodeId> {
-        // Of a deep recursion there are fewer nodes than calls.
+        // Deep recursion has fewer nodes than calls.
         if self.path.len() > self.nodes.len() {
             let ids = (0..self.nodes.len() as u32).map(NodeId);
             return ids.filter(|id| self.nodes[id.0 as usize].active > 0).collect();
@@ -96,7 +97,7 @@ impl Profile {
         }
     }
 
-    /// The same for the node that a path leads to, from the outermost call on; nodes on it that are not there are made, without
+    /// Adds nanoseconds to the node at the end of a path, from the outermost call on. Creates missing nodes, without
     /// calls.
     pub(crate) fn measure_path(
         &mut self,
@@ -119,13 +120,13 @@ impl Profile {
         true
     }
 
-    /// Every node but the root, with what was measured of it.
+    /// Sets the times of all nodes except the root from their measurements.
     pub(crate) fn settle(&mut self, mut times: impl FnMut(&mut Node, &Measured)) {
         self.measured.resize(self.nodes.len(), Measured::default());
         self.nodes[1..].iter_mut().zip(&self.measured[1..]).for_each(|(node, measured)| times(node, measured));
     }
 
-    /// What was measured of all nodes, one by one, with them.
+    /// All nodes, each with its measurements.
     pub(crate) fn with_measured(&self) -> impl Iterator<Item = (&Node, Measured)> {
         let measured = self.measured.iter().copied().chain(std::iter::repeat(Measured::default()));
         self.nodes.iter().zip(measured).skip(1)

@@ -1,4 +1,4 @@
-//! A node of a call tree, and what it took.
+//! A node of a call tree.
 
 use crate::span_builder::What;
 
@@ -7,56 +7,56 @@ use crate::span_builder::What;
 pub struct NodeId(pub(super) u32);
 
 impl NodeId {
-    /// Its place among all nodes: 0 is the root, the first of [`Profile::nodes`](super::Profile::nodes) is 1.
+    /// The index among all nodes: 0 is the root, 1 is the first of [`Profile::nodes`](super::Profile::nodes).
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// A function or a manual span, on the path where its parent stands.
+/// A node of a call tree: a function or a manual span on one call path.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))] // What each event touches comes first, in one line of the cache.
 pub struct Node {
-    /// How often it was called, or opened.
+    /// Number of calls of the function, or of openings of the span.
     pub calls: u64,
-    /// The function's id; `NO_FUNCTION` if it is none.
+    /// The function's id, or `NO_FUNCTION`.
     pub(super) function: u64,
-    /// How many of its calls are open.
+    /// Number of open calls.
     pub(super) active: u32,
-    /// Whether it was called while it was open.
+    /// Whether the function was called recursively.
     pub recursive: bool,
-    /// Whether the program trapped in it.
+    /// Whether the program trapped in this node.
     pub trapped: bool,
-    /// Whether more than half of its total was neither measured nor sampled, but shared out by what steps take on average.
+    /// Whether more than half of the total is an estimate from average step times, and neither measured nor sampled.
     pub estimated: bool,
     pub(super) depth: u32,
-    /// Nanoseconds from entering it to leaving it; nested calls of the same function are not counted twice.
+    /// Total time in nanoseconds, from entry to exit. Recursive calls are not counted twice.
     pub total: u64,
-    /// Nanoseconds spent in it, and not in what it called.
+    /// Self time in nanoseconds, without callees.
     pub own: u64,
-    /// Of its self time, samples that say so; those of it and what it called.
+    /// Number of samples in the node itself, and in it and its callees.
     pub samples: (u64, u64),
-    /// What it is; `None` for the root, which stands for the run.
+    /// The function or span; `None` for the root, which stands for the run.
     pub what: Option<What>,
-    /// Where it was called from.
+    /// The caller's node.
     pub parent: Option<NodeId>,
-    /// What it called, in the order in which that was first called.
+    /// The callees' nodes, in the order of their first calls.
     pub children: Vec<NodeId>,
-    /// How many of its calls were crossed by an exception.
+    /// Number of calls that an exception unwound.
     pub unwound: u64,
-    /// How many of its calls were open when the program exited, trapped or was interrupted.
+    /// Number of calls that were open when the program exited, trapped or was interrupted.
     pub cut_off: u64,
-    /// How often it was a manual span that nobody closed.
+    /// Number of times that the manual span was never closed.
     pub forgotten: u64,
-    /// Log lines that the guest's own code wrote in it.
+    /// Number of log lines written in this node by the guest's own code.
     pub logs: u64,
-    /// Metrics that it reported in it.
+    /// Number of metrics reported in this node by the guest's own code.
     pub metrics: u64,
-    /// Different tags that it put on it, the first few of them.
+    /// The first few different tags of this node.
     pub tags: Vec<(String, String)>,
 }
 
-/// Stands for a function where there is none.
+/// The function id of nodes that are not functions.
 pub(super) const NO_FUNCTION: u64 = u64::MAX;
 
 impl Default for Node {
@@ -86,30 +86,30 @@ impl Default for Node {
 }
 
 impl Node {
-    /// Whether there is nothing to show of it: its calls turned out to belong elsewhere.
+    /// Whether the node has nothing to show: its calls were moved elsewhere.
     pub fn is_empty(&self) -> bool {
         self.calls == 0 && self.total == 0
     }
 }
 
-/// The node of the run.
+/// The root node.
 pub(super) const ROOT: NodeId = NodeId(0);
 
-/// Nanoseconds in a node itself, and in it and what it called.
+/// Nanoseconds in a node itself, and in it and its callees.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Times {
     pub(crate) own: u64,
     pub(crate) total: u64,
 }
 
-/// What a node took, by what does not follow from its events.
+/// Measured time of a node, independent of its events.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Measured {
-    /// In the host.
+    /// Time in the host.
     pub(crate) host: Times,
-    /// The part of that which is in the durations of its spans too.
+    /// The part of the host time that span durations contain too.
     pub(crate) host_in_spans: Times,
-    /// By samples that were taken while events had times, and by those that were taken since.
+    /// Weight of samples while events had times, and after that.
     pub(crate) sampled: [Times; 2],
 }
 

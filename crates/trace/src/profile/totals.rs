@@ -1,4 +1,4 @@
-//! What each function took, wherever it was called from.
+//! Totals of each function, over all of its callers.
 
 use std::collections::HashMap;
 
@@ -6,27 +6,27 @@ use super::super::span_builder::What;
 use super::Profile;
 use wasmtrace_abi::hook::ProbeId;
 
-/// A function or a manual span, wherever it was called from.
+/// Totals of a function or a manual span, over all call paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Totals {
-    /// What it is.
+    /// The function or span.
     pub what: What,
-    /// How often it was called, or opened; calls that were counted only are among them.
+    /// Number of calls or openings, including calls that were only counted.
     pub calls: u64,
-    /// Of these, how many were counted only.
+    /// Number of calls that were only counted.
     pub folded: u64,
-    /// Nanoseconds from entering it to leaving it; nested calls of the same function are not counted twice.
+    /// Total time in nanoseconds, from entry to exit. Recursive calls are not counted twice.
     pub total: u64,
-    /// Nanoseconds spent in it, and not in what it called.
+    /// Self time in nanoseconds, without callees.
     pub own: u64,
-    /// Samples of it itself, and of it and what it called.
+    /// Number of samples in the function itself, and in it and its callees.
     pub samples: (u64, u64),
-    /// Whether more than half of its self time is an estimate ([`Node::estimated`](super::Node::estimated)).
+    /// Whether more than half of the self time is an estimate ([`Node::estimated`](super::Node::estimated)).
     pub estimated: bool,
 }
 
 impl Profile {
-    /// What each function took, in the order of their first calls.
+    /// The totals of each function, in the order of their first calls.
     pub fn by_function(&self) -> Vec<Totals> {
         let mut all: Vec<Totals> = Vec::new();
         let mut known: HashMap<&What, usize> = HashMap::new();
@@ -43,7 +43,7 @@ impl Profile {
             estimated[at] += if node.estimated { node.own } else { 0 };
             all[at].samples.0 += node.samples.0;
             all[at].samples.1 += node.samples.1;
-            // No node is below one of the same function, so nothing is counted twice.
+            // No node is below a node of the same function, so nothing is counted twice.
             all[at].calls += node.calls;
             all[at].total += node.total;
             all[at].own += node.own;

@@ -1,4 +1,4 @@
-//! The loop in which the time goes while a program runs that calls a lot.
+//! The hot loop of the profile for programs with many calls.
 
 use super::super::span_builder::{MAX_CALLS, What};
 use super::{Profile, ROOT};
@@ -6,11 +6,12 @@ use wasmtrace_abi::buffer::{Kind, is_leaf, meaning};
 use wasmtrace_abi::hook::ProbeId;
 
 impl Profile {
-    /// Takes plain enters and exits, of which nobody wants to know when they happened: up to the first that is not an exit of
-    /// the innermost call, or that opens more calls than are followed. Says how many words those are, and how many of them began a
-    /// call, and lowers `low` to the least number of spans that were open meanwhile.
+    /// Processes plain entries and exits without times, up to the first word that is not an exit of the innermost call,
+    /// or that exceeds the number of open calls. Returns how many words were processed and how many of them began a
+    /// call. Lowers `low` to the minimum number of open spans in between.
     ///
-    /// This is [`SpanBuilder`](super::super::span_builder::SpanBuilder) and [`Profile::change`] at once, for what nearly all of a program's events are.
+    /// This combines [`SpanBuilder`](super::super::span_builder::SpanBuilder) and [`Profile::change`] for nearly all
+    /// events of a program.
     pub(crate) fn words(&mut self, words: &[u32], low: &mut usize) -> (usize, u64) {
         let mut at = self.path.last().copied().unwrap_or(ROOT);
         let (mut calls, mut least) = (0, *low);
@@ -46,12 +47,12 @@ impl Profile {
         (taken, calls)
     }
 
-    /// The functions and spans that are open, from that depth on.
+    /// The open functions and spans from that depth on.
     pub(crate) fn open_from(&self, depth: usize) -> impl Iterator<Item = &What> {
         self.path[depth..].iter().filter_map(|id| self.nodes[id.0 as usize].what.as_ref())
     }
 
-    /// How many are open.
+    /// Number of open functions and spans.
     pub(crate) fn depth(&self) -> usize {
         self.path.len()
     }

@@ -1,4 +1,4 @@
-//! Writing of batches: words, and the marks among them.
+//! Writing batches to a recording.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,8 @@ use wasmtrace_abi::buffer::{Kind, LEAF, is_leaf};
 use super::{FULL, LINES, MOST_EVENTS, MOST_LINES, MOST_OPEN, SEARCH, SLOTS, State, Writer, cut, op, write_block};
 
 impl<W: Write> Writer<W> {
-    /// Adds a batch. If the header says that events are stamped, its words are written without times; else it has none.
+    /// Adds a batch. If the header says that events are stamped, words are written without times. Otherwise the batch
+    /// must not contain words.
     ///
     /// # Errors
     /// Those of writing.
@@ -35,8 +36,7 @@ impl<W: Write> Writer<W> {
     fn words(&mut self, words: &[u32]) -> io::Result<()> {
         let mut rest = words;
         while !rest.is_empty() {
-            // So many that the block is full behind them at the most.
-            // A word may be two events.
+            // At most as many as fit into the block; a word may be two events.
             if self.events + 2 > MOST_EVENTS {
                 self.end_block()?;
             }
@@ -55,19 +55,20 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Writes entries and exits: [`Writer::enter`] and [`Writer::exit`] in one loop, since most of a recording is made here.
+    /// Writes entries and exits. This combines [`Writer::enter`] and [`Writer::exit`] in one loop, which produces most
+    /// of a recording.
     fn encode(&mut self, words: &[u32]) {
         const NONE: u32 = u32::MAX;
         let mut leaf = self.leaf.take().unwrap_or(NONE);
         let mut exits = self.exits;
         let State { slots, open } = &mut self.state;
         let at = self.block.len();
-        // No word takes more: exits that were held back, and a function by its name, or that of an entry before.
+        // Maximum length of a word: pending exits, and a function by name or the pending entry.
         self.block.resize(at + words.len() * 7 + 8, 0);
         let mut out = Out { bytes: &mut self.block, at };
         for &word in words {
             let id = (word & !LEAF) >> 2;
-            // One branch for each kind: the processor foretells what follows on each better than on a common one.
+            // One branch for each kind: the processor predicts these better than a common one.
             if word & 3 == ENTER {
                 if leaf != NONE {
                     out.called(slots, leaf, op::ENTER, op::ENTER_SLOT);
@@ -153,7 +154,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Adds the source lines of places where samples were taken.
+    /// Adds the source lines of sampled instructions.
     ///
     /// # Errors
     /// Those of writing.
@@ -189,7 +190,7 @@ fn opened(open: &mut Vec<u32>, id: u32) {
     }
 }
 
-/// Bytes that there is room for.
+/// An output with reserved space.
 struct Out<'o> {
     bytes: &'o mut [u8],
     at: usize,
@@ -204,11 +205,11 @@ impl Out<'_> {
 
     #[inline(always)]
     fn number(&mut self, number: u32) {
-        // By value, so that the place stays in a register.
+        // By value, so that the position stays in a register.
         self.at = write_number(self.bytes, self.at, number);
     }
 
-    /// A function, by its slot if it is there.
+    /// Writes a function: by its slot if it is there, otherwise by name.
     #[inline(always)]
     fn called(&mut self, slots: &mut [u32; SLOTS], id: u32, named: u8, in_slot: u8) {
         let slot = State::slot(id);
@@ -220,7 +221,7 @@ impl Out<'_> {
         self.number(id);
     }
 
-    /// Exits that were held back.
+    /// Writes pending exits.
     #[inline(always)]
     fn settle(&mut self, exits: &mut u8) {
         if *exits > 0 {

@@ -1,27 +1,27 @@
-//! A recording that is still written: as far as its blocks are whole.
+//! Reading a recording that is still being written.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::MAGIC;
 
-/// Gives the whole blocks of a recording, and nothing behind them; asked again, those that have become whole since.
+/// Reads the complete blocks of a growing recording. Later reads return blocks that were completed since.
 ///
-/// [`super::Reader`] over it stops where the recording does, between two blocks, and goes on when there are more.
+/// A [`super::Reader`] on top of it stops between two blocks and can continue when there are more.
 #[derive(Debug)]
 pub struct Growing<F> {
     file: F,
-    /// Where it is read next, and up to where that is whole.
+    /// The next position to read, and the end of the complete blocks.
     at: u64,
     whole: u64,
 }
 
 impl<F: Read + Seek> Growing<F> {
-    /// From its beginning.
+    /// Creates a reader that begins at the start of the file.
     pub fn new(file: F) -> Self {
         Growing { file, at: 0, whole: 0 }
     }
 
-    /// Looks whether the next block is there: nine bytes that say how long it is, and so many more.
+    /// Checks whether the next block is complete: nine bytes with its length, and that many more.
     fn grow(&mut self) -> io::Result<()> {
         let length = self.file.seek(SeekFrom::End(0))?;
         let next = if self.whole == 0 {

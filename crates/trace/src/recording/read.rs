@@ -1,4 +1,4 @@
-//! The way back. Nothing that is read is trusted: lengths, counts and ids may be anything.
+//! Reading recordings. Input is not trusted: lengths, counts and ids may have any value.
 
 use std::io::{self, Read};
 
@@ -18,73 +18,73 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::Manifest;
 
-/// The longest header: a module has at most a million functions, and their names are not endless.
+/// Maximum size of the header in bytes. A module has at most a million functions.
 const MOST_HEADER: usize = 256 << 20;
 
-/// Reads a recording, block by block.
+/// Reads a recording block by block.
 #[derive(Debug)]
 pub struct Reader<R: Read> {
     input: R,
     header: Header,
     state: State,
-    /// Where the next block begins.
+    /// Offset of the next block.
     offset: usize,
     times: Times,
-    /// Gives events times, where that is asked for.
+    /// Estimates event times for [`Reader::block`].
     time_model: TimeModel,
     batch: Batch,
     lines: Lines,
     done: bool,
 }
 
-/// Times that have been read.
+/// Decoded times.
 #[derive(Debug, Clone, Copy, Default)]
 struct Times {
-    /// That of the last event.
+    /// The time of the last event.
     last: u64,
-    /// When the last stamp ended.
+    /// Time at which the last stamp ended.
     stamped: u64,
-    /// Whether entries and exits have none.
+    /// Whether entries and exits have no times.
     none: bool,
 }
 
-/// What [`Reader::block`] found.
+/// The result of [`Reader::block`] and [`Reader::batch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Block {
-    /// Events; there may be more.
+    /// Events were read; there may be more.
     Events,
     /// The end of the run.
     Footer(Footer),
-    /// The recording stops here, without an end: the process was killed, or still runs.
+    /// The recording ends here without a footer: the process was killed or is still running.
     Stops,
 }
 
-/// A block as it stands in the file.
+/// An undecoded block.
 enum Raw {
     Whole(u8, Vec<u8>),
-    /// The file ends before it, or within it.
+    /// The file ends before the block or within it.
     Cut(bool),
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the header. Give a buffered input.
+    /// Opens a recording and reads its header. The input should be buffered.
     ///
     /// # Errors
-    /// [`ErrorKind::Recording`] if this is no recording, one of another version, or its header is damaged or cut;
-    /// [`ErrorKind::Io`] if it cannot be read.
+    /// [`ErrorKind::Recording`] if the input is not a recording, has an unknown version, or its header is damaged or
+    /// truncated; [`ErrorKind::Io`] if it cannot be read.
     pub fn open(mut input: R) -> Result<Self> {
         let mut magic = Vec::new();
         input.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic).map_err(unreadable)?;
         if magic != MAGIC {
-            return Err(damaged(0, "this is no recording (a recording begins with \\x89WTRACE)"));
+            return Err(damaged(0, "not a recording: it does not begin with `\\x89WTRACE`"));
         }
         let offset = MAGIC.len();
         let (kind, contents) = match raw_block(&mut input, offset)? {
             Raw::Whole(kind, contents) => (kind, contents),
-            Raw::Cut(_) => return Err(damaged(offset, "the recording is cut off within its header")),
+            Raw::Cut(_) => return Err(damaged(offset, "the recording is truncated within its header")),
         };
         if kind != HEADER {
-            return Err(damaged(offset, "the recording does not begin with its header"));
+            return Err(damaged(offset, "the first block of the recording is not its header"));
         }
         let header = within(offset + 9, &contents, header)?;
         let offset = offset + 9 + contents.len();
@@ -102,28 +102,28 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// The lines of places where samples were taken, as far as they have been read: they come at the end.
+    /// The source lines of sampled instructions read so far. They are at the end of a recording.
     pub fn lines(&self) -> &Lines {
         &self.lines
     }
 
-    /// What is known before the first event.
+    /// The header of the recording.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Where in the recording the next block begins.
+    /// Offset of the next block in bytes.
     pub fn offset(&self) -> usize {
         self.offset
     }
 
-    /// Clears `events` and fills it with those of the next block: about a hundred thousand, a million at most. After the end,
-    /// and after an error, the recording stops. Where it stops between two blocks, there may be more another time
+    /// Replaces `events` by those of the next block: about a hundred thousand, at most a million. After the end or an
+    /// error, no more events follow. A recording that stops between two blocks may have more later
     /// ([`super::Growing`]).
     ///
     /// # Errors
-    /// [`ErrorKind::Recording`] with the offset of the block that is damaged: what came before is sound, what comes after is
-    /// not read. [`ErrorKind::Io`] if the file cannot be read.
+    /// [`ErrorKind::Recording`] with the offset of a damaged block: everything before it is intact, and nothing after
+    /// it is read. [`ErrorKind::Io`] if the file cannot be read.
     pub fn block(&mut self, events: &mut Vec<Event>) -> Result<Block> {
         events.clear();
         let mut batch = std::mem::take(&mut self.batch);
@@ -135,8 +135,8 @@ impl<R: Read> Reader<R> {
         read
     }
 
-    /// Like [`Reader::block`], but gives what was recorded as it is: with samples, and without a time for each event. Use one
-    /// of the two.
+    /// Replaces `batch` by the contents of the next block: like [`Reader::block`], but with samples, and without a time
+    /// for each event. Use only one of the two methods on a reader.
     ///
     /// # Errors
     /// Those of [`Reader::block`].
@@ -170,7 +170,7 @@ impl<R: Read> Reader<R> {
                     self.done = false;
                 }
                 END => return Ok(Block::Footer(within(at, &contents, end)?)),
-                _ => return Err(damaged(at - 9, "a block of a kind that is not known here")),
+                _ => return Err(damaged(at - 9, "unknown block kind")),
             }
         }
     }
@@ -184,7 +184,7 @@ fn unreadable(e: io::Error) -> Error {
     Error::new(ErrorKind::Io, "the recording cannot be read").caused_by(e)
 }
 
-/// Reads a block and holds it against its checksum. Memory grows with what is there, not with what the length claims.
+/// Reads a block and checks its checksum. Memory grows with the bytes that are present, not with the claimed length.
 fn raw_block(input: &mut impl Read, offset: usize) -> Result<Raw> {
     let mut head = Vec::with_capacity(9);
     input.take(9).read_to_end(&mut head).map_err(unreadable)?;
@@ -195,7 +195,7 @@ fn raw_block(input: &mut impl Read, offset: usize) -> Result<Raw> {
     let (kind, length, sum) = (head[0], number(1), number(5));
     let most = if kind == HEADER { MOST_HEADER } else { MOST_BYTES };
     if length as usize > most {
-        return Err(damaged(offset, format!("a block of {length} bytes, which is more than there can be")));
+        return Err(damaged(offset, format!("a block of {length} bytes exceeds the maximum size")));
     }
     let mut contents = Vec::new();
     input.take(length.into()).read_to_end(&mut contents).map_err(unreadable)?;
@@ -203,12 +203,12 @@ fn raw_block(input: &mut impl Read, offset: usize) -> Result<Raw> {
         return Ok(Raw::Cut(true));
     }
     if checksum(kind, length, &contents) != sum {
-        return Err(damaged(offset, "the recording is damaged: a block does not fit its checksum"));
+        return Err(damaged(offset, "the recording is damaged: a block does not match its checksum"));
     }
     Ok(Raw::Whole(kind, contents))
 }
 
-/// Reads all of a block's contents, which begin at that offset of the file.
+/// Decodes the contents of a block, which begin at that offset of the file. All bytes must be used.
 fn within<'c, T>(
     offset: usize,
     contents: &'c [u8],
@@ -217,7 +217,7 @@ fn within<'c, T>(
     let mut reader = BinaryReader::new(contents, offset);
     let value = read(&mut reader).map_err(|e| match e.kind() {
         ErrorKind::Recording => e,
-        // Those of the reader, whose words are about modules.
+        // Errors of the parser, whose messages are about modules.
         _ => damaged(e.offset().unwrap_or(offset), format!("the recording is damaged: {}", e.message())),
     })?;
     match reader.eof() {
@@ -230,7 +230,7 @@ fn header(r: &mut BinaryReader<'_>) -> Result<Header> {
     let at = r.original_position();
     let version = r.read_var_u32()?;
     if !(OLDEST_VERSION..=VERSION).contains(&version) {
-        return Err(damaged(at, format!("a recording of version {version}, which is not known here")));
+        return Err(damaged(at, format!("unknown recording version {version}")));
     }
     let program = text(r)?;
     let began = r.read_var_u64()?;
@@ -268,7 +268,7 @@ fn context(r: &mut BinaryReader<'_>) -> Result<Option<Context>> {
     let (flags, state) = (r.read_u8()?, text(r)?);
     match (trace, run) {
         (0, 0) => Ok(None),
-        (0, _) | (_, 0) => Err(damaged(at, "the recording is damaged: an id that is none")),
+        (0, _) | (_, 0) => Err(damaged(at, "the recording is damaged: an id is zero")),
         _ => Ok(Some(Context { trace, run, parent: Some(parent).filter(|id| *id != 0), flags, state })),
     }
 }
@@ -299,7 +299,7 @@ fn end(r: &mut BinaryReader<'_>) -> Result<Footer> {
         }
         3 => RunOutcome::Interrupted(r.read_var_u32()? as i32),
         4 => RunOutcome::Unknown,
-        _ => return Err(damaged(at, "an ending that is not known here")),
+        _ => return Err(damaged(at, "unknown run outcome")),
     };
     Ok(Footer { ending, duration })
 }
@@ -308,7 +308,7 @@ fn text(r: &mut BinaryReader<'_>) -> Result<String> {
     let at = r.original_position();
     let text = r.read_unlimited_string()?;
     if text.len() > MOST_TEXT {
-        return Err(damaged(at, format!("the recording is damaged: a text of {} bytes", text.len())));
+        return Err(damaged(at, format!("the recording is damaged: a string of {} bytes is too long", text.len())));
     }
     Ok(text.to_owned())
 }
@@ -317,7 +317,7 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
     let at = r.original_position();
     let (began, unit, count) = (r.read_var_u64()?, r.read_var_u64()?, r.read_var_u32()?);
     if count > MOST_EVENTS || began < times.last {
-        return Err(damaged(at, "the recording is damaged: more events than a block holds, or a time that steps back"));
+        return Err(damaged(at, "the recording is damaged: too many events in a block, or a decreasing time"));
     }
     let mut now = began;
     let mut events = 0;
@@ -325,7 +325,7 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
         let at = r.original_position();
         let wrong = |what: &str| damaged(at, format!("the recording is damaged: {what}"));
         let fits = |id: u32| match times.none && id >= FUNCTIONS {
-            true => Err(wrong("a function that no word holds")),
+            true => Err(wrong("a function index is too large")),
             false => Ok(()),
         };
         let op = r.read_u8()?;
@@ -336,7 +336,7 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
             op::LONG_TIMES.. => u64::from(op - op::LONG_TIMES + 33).checked_mul(unit),
             _ => Some(0),
         };
-        now = passed.and_then(|passed| now.checked_add(passed)).ok_or_else(|| wrong("a time that is none"))?;
+        now = passed.and_then(|passed| now.checked_add(passed)).ok_or_else(|| wrong("a time is out of range"))?;
         let mut push = |kind| {
             events += 1;
             match kind {
@@ -366,7 +366,7 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
             }
             op::EXITS..op::TIMES => {
                 for _ in 0..=op - op::EXITS {
-                    let id = state.open.pop().ok_or_else(|| wrong("an exit, and nothing is open"))?;
+                    let id = state.open.pop().ok_or_else(|| wrong("an exit without an open call"))?;
                     push(EventKind::Exit(ProbeId(id)));
                 }
             }
@@ -393,30 +393,30 @@ fn read_events(r: &mut BinaryReader<'_>, state: &mut State, times: &mut Times, b
             op::TAGS => push(manual(Manual::Tags(text(r)?))),
             op::METRIC => push(manual(Manual::Metric(text(r)?))),
             op::LOG => {
-                let level = Level::from_number(r.read_u8()?.into()).ok_or_else(|| wrong("a level that is none"))?;
+                let level = Level::from_number(r.read_u8()?.into()).ok_or_else(|| wrong("unknown log level"))?;
                 push(manual(Manual::Log(level, text(r)?)));
             }
             op::MISUSE => match r.read_u8()? {
                 op::STAMP => {
-                    let stamp = stamp(r, times)?.ok_or_else(|| wrong("a stamp that is none"))?;
+                    let stamp = stamp(r, times)?.ok_or_else(|| wrong("invalid stamp"))?;
                     batch.mark(MarkKind::Stamp(stamp));
                 }
                 op::SAMPLE => {
-                    let sample = sample(r)?.ok_or_else(|| wrong("a sample of a place that is none"))?;
+                    let sample = sample(r)?.ok_or_else(|| wrong("invalid place of a sample"))?;
                     batch.mark(MarkKind::Sample(sample));
                 }
                 number => {
-                    let misuse = Misuse::from_number(number).ok_or_else(|| wrong("a misuse that is none"))?;
+                    let misuse = Misuse::from_number(number).ok_or_else(|| wrong("unknown kind of misuse"))?;
                     push(manual(Manual::Misuse(misuse)));
                 }
             },
         }
         if events > count {
-            return Err(wrong("more events than its block says"));
+            return Err(wrong("a block contains more events than it declares"));
         }
     }
     if events < count {
-        return Err(damaged(at, "the recording is damaged: fewer events than its block says"));
+        return Err(damaged(at, "the recording is damaged: a block contains fewer events than it declares"));
     }
     times.last = now;
     Ok(())
@@ -431,10 +431,10 @@ fn stamp(r: &mut BinaryReader<'_>, times: &mut Times) -> Result<Option<Stamp>> {
     Ok(Some(Stamp { over: called.saturating_sub(ago), called, returned, host, before_event }))
 }
 
-/// More weight than a day is damage.
+/// Maximum plausible weight of a sample in nanoseconds: one day.
 const MOST_WEIGHT: u64 = 86_400_000_000_000;
 
-/// A longer path than any recorder notes is damage.
+/// Maximum length of a sample's path.
 const MOST_PATH: u32 = 4096;
 
 fn sample(r: &mut BinaryReader<'_>) -> Result<Option<Sample>> {
@@ -469,16 +469,16 @@ fn read_lines(r: &mut BinaryReader<'_>, lines: &mut Lines) -> Result<()> {
     let wrong = |what: &str| damaged(at, format!("the recording is damaged: {what}"));
     let count = r.read_var_u32()? as usize;
     if count > MOST_LINES {
-        return Err(wrong("more files than a block of lines holds"));
+        return Err(wrong("too many files in a block of lines"));
     }
     let files = (0..count).map(|_| text(r)).collect::<Result<Vec<_>>>()?;
     let count = r.read_var_u32()? as usize;
     if count > MOST_LINES {
-        return Err(wrong("more lines than a block of them holds"));
+        return Err(wrong("too many lines in a block of lines"));
     }
     for _ in 0..count {
         let [id, offset, file, line] = [r.read_var_u32()?, r.read_var_u32()?, r.read_var_u32()?, r.read_var_u32()?];
-        let file = files.get(file as usize).ok_or_else(|| wrong("a file that is none"))?;
+        let file = files.get(file as usize).ok_or_else(|| wrong("file index out of bounds"))?;
         lines.insert(ProbeId(id), offset, file, line);
     }
     Ok(())
@@ -488,7 +488,7 @@ fn manual(manual: Manual) -> EventKind {
     EventKind::Manual(Box::new(manual))
 }
 
-/// The function that is named, or that is in a slot.
+/// Reads a function: by name or by slot.
 fn called(op: u8, named: u8, in_slot: u8, state: &mut State, r: &mut BinaryReader<'_>) -> Result<u32> {
     if op != named {
         return Ok(state.slots[usize::from(op - in_slot) % SLOTS]);

@@ -1,10 +1,10 @@
-//! Where calls are counted elsewhere for a while: words alone, in [`super::super::profile`].
+//! Synchronizing with [`super::super::profile`], which processes plain words on its own.
 
 use super::{Open, SpanBuilder, What};
 
 impl SpanBuilder {
-    /// Takes calls that were entered and left elsewhere: `low` spans have been open all the time, and those behind them are what
-    /// is open now. How many entries that were is added to the calls.
+    /// Adopts the result of calls that were processed elsewhere: the lowest `low` spans stayed open, and `open` are
+    /// those above them. Adds the number of entries to the calls.
     pub(crate) fn catch_up<'w>(&mut self, low: usize, open: impl Iterator<Item = &'w What>, calls: u64) {
         debug_assert!(self.open.is_none(), "exits are counted by function from the first stray one on");
         let gone = self.stack.drain(low.min(self.stack.len())..);
@@ -20,8 +20,8 @@ impl SpanBuilder {
         self.calls += calls;
     }
 
-    /// Lets what is open begin anew at that time: from now on no event has one. Gives what each open span had taken until then,
-    /// outermost first: its own time, and all of it.
+    /// Restarts the times of open spans at that time: no later event has one. Returns the time of each open span until
+    /// then, outermost first: self time and total.
     pub(crate) fn restart(&mut self, at: u64) -> Vec<(u64, u64)> {
         self.last = self.last.max(at);
         let mut inner = 0;

@@ -1,8 +1,8 @@
-//! Corrects what steps are thought to take by where samples say that the time went, so that what spans of a function take in
-//! sum agrees with its samples.
+//! Corrects modelled step durations by samples, so that the spans of a function take as long in total as its samples
+//! say.
 //!
-//! A step's time is that of the function which is the innermost open one between its two events. Of each function it is added
-//! up how long it took by the model, and by samples; the ratio of the two is the factor for its steps from then on.
+//! A step belongs to the innermost open function between its two events. For each function, modelled and sampled time
+//! are added up. Their ratio is the factor for its further steps.
 
 use std::collections::HashMap;
 
@@ -10,27 +10,27 @@ use rustc_hash::FxBuildHasher;
 
 use wasmtrace_abi::buffer::Kind;
 
-/// Below so many samples in all nothing is corrected.
+/// Minimum number of samples for corrections.
 const LEAST: u32 = 100;
 
-/// Time of so many samples is added to both sides of a ratio: a function with few has no ratio worth the name.
+/// Weight in samples that is added to both sides of a ratio: functions with few samples have no meaningful ratio.
 const CERTAIN: f32 = 10.0;
 
-/// No function is slower or faster than it was thought to be by more than this.
+/// Maximum factor of a correction, in both directions.
 const MOST: f32 = 8.0;
 
-/// Calls inside of so many are not followed.
+/// Maximum number of open calls that are tracked.
 const MOST_OPEN: usize = 1 << 20;
 
-/// What is known of functions by samples.
+/// Correction factors of functions, learned from samples.
 #[derive(Debug)]
 pub(super) struct Fit {
-    /// Whether anything is corrected.
+    /// Whether corrections apply.
     pub(super) is_on: bool,
-    /// By id; the first stands for the time outside of all.
+    /// By function id; the first row is the time outside of all functions.
     rows: Vec<Row>,
     places: HashMap<u32, u32, FxBuildHasher>,
-    /// Rows of the open calls, and how many more there are.
+    /// The rows of the open calls, and the number of untracked ones.
     open: Vec<u32>,
     beyond: u64,
     samples: u32,
@@ -40,7 +40,7 @@ pub(super) struct Fit {
 
 #[derive(Debug, Clone, Copy)]
 struct Row {
-    /// Nanoseconds.
+    /// Sampled nanoseconds.
     sampled: f32,
     modelled: f32,
     factor: f32,
@@ -63,7 +63,7 @@ impl Default for Fit {
 }
 
 impl Fit {
-    /// Takes a word, and says in whose row the time behind it is.
+    /// Processes a word and returns the row that the following time belongs to.
     #[inline(always)]
     pub(super) fn step(&mut self, word: u32) -> u32 {
         if !self.is_on {
@@ -86,13 +86,13 @@ impl Fit {
         self.current()
     }
 
-    /// In whose row the time is now.
+    /// The row that the current time belongs to.
     #[inline(always)]
     pub(super) fn current(&self) -> u32 {
         self.open.last().copied().unwrap_or(0)
     }
 
-    /// What is known of a step of that row, corrected.
+    /// The corrected duration of a step in that row.
     #[inline(always)]
     pub(super) fn corrected(&self, row: u32, takes: u32) -> u32 {
         if !self.is_on {
@@ -101,7 +101,7 @@ impl Fit {
         (takes as f32 * self.rows[row as usize].factor) as u32
     }
 
-    /// A step of that row took so many nanoseconds by the model.
+    /// Adds a step of that row with its modelled nanoseconds.
     #[inline(always)]
     pub(super) fn took(&mut self, row: u32, nanos: f32) {
         if !self.is_on {
@@ -111,7 +111,7 @@ impl Fit {
         self.modelled += nanos;
     }
 
-    /// A sample was taken in that function.
+    /// Adds a sample in that function.
     pub(super) fn sampled(&mut self, function: Option<u32>, weight: u64) {
         if !self.is_on {
             return;
@@ -131,9 +131,9 @@ impl Fit {
         let scale = self.sampled / self.modelled.max(1.0);
         for row in &mut self.rows {
             let (sampled, modelled) = (row.sampled + CERTAIN * each, row.modelled * scale + CERTAIN * each);
-            // What has been modelled until now has its own factor in it already.
+            // The modelled time contains the factor already.
             row.factor = (row.factor * sampled / modelled).clamp(1.0 / MOST, MOST);
-            // The past counts for less and less, so that a factor that was wrong does not have to be made up for.
+            // Older measurements count less and less, so that a wrong factor need not be compensated later.
             row.sampled *= FORGET;
             row.modelled *= FORGET;
         }
@@ -142,7 +142,7 @@ impl Fit {
     }
 }
 
-/// How much of what was is kept each time that factors are corrected.
+/// Weight that older measurements keep at each correction.
 const FORGET: f32 = 0.9;
 
 #[cfg(test)]

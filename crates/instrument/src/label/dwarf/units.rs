@@ -1,9 +1,9 @@
-//! The units of debug information, read in time that is in proportion to their bytes.
+//! Reading units of debug information in time proportional to their size.
 //!
-//! Units name their tables by offset. Thousands of units of a few bytes may name one table of megabytes, or tables that
-//! begin within each other, and each would be read again; one entry of a byte may have as many attributes as its
-//! abbreviation says. Compilers do none of this. So a table ends at the latest where the next one begins; abbreviations
-//! are read once, and no more than so many attributes of one; line tables that are shared too often are left out.
+//! Units refer to tables by offset. Thousands of tiny units may refer to one huge table, or to overlapping tables, and
+//! each would be read again. A one-byte entry may have any number of attributes. Compilers do none of this, so tables
+//! end where the next one begins. Abbreviations are read once and have a limited number of attributes. Line tables that
+//! are shared too often are ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,17 +18,17 @@ pub(super) type Unit<'a> = gimli::Unit<Slice<'a>>;
 
 type Header<'a> = gimli::UnitHeader<Slice<'a>>;
 
-/// Compilers write about twenty.
+/// Maximum number of attributes of an abbreviation. Compilers write about 20.
 const MOST_ATTRIBUTES: usize = 200;
 
-/// How often all of the line tables may be read.
+/// Maximum number of times that all line tables together may be read.
 const MOST_SHARED: usize = 8;
 
-/// What units need to be read.
+/// The tables that units need.
 pub(super) struct Units<'a> {
     sections: &'a DwarfSections<Slice<'a>>,
     abbreviations: BTreeMap<usize, gimli::Result<Arc<Abbreviations>>>,
-    /// For each unit, the line tables up to where its own ends; nothing if it has none.
+    /// For each unit, the line tables up to the end of its own; empty if it has none.
     lines: Vec<&'a [u8]>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Units<'a> {
     }
 
     fn abbreviations(&self, header: &Header<'a>) -> gimli::Result<Arc<Abbreviations>> {
-        // Beyond the section there are none.
+        // Offsets outside of the section have no table.
         let known = self.abbreviations.get(&header.debug_abbrev_offset().0);
         known.cloned().unwrap_or(Err(Error::MissingUnitDie))
     }
@@ -77,7 +77,7 @@ impl<'a> Units<'a> {
         }
     }
 
-    /// The unit with that header, which is the one at this place among all.
+    /// The unit with that header, at that position among all units.
     pub(super) fn unit(&self, place: usize, header: Header<'a>) -> gimli::Result<Unit<'a>> {
         let mut tables = self.sections.borrow(|section| *section);
         tables.debug_line = DebugLine::new(self.lines[place], LittleEndian);
@@ -86,14 +86,14 @@ impl<'a> Units<'a> {
     }
 }
 
-/// Each table from its beginning to where the next one begins; those beyond the section are left out.
+/// The ranges of tables, each up to the start of the next. Tables outside of the section are omitted.
 fn ends(tables: &BTreeSet<usize>, section: usize) -> Vec<(usize, usize)> {
     let inside = tables.range(..=section).copied();
     let next = tables.range(..=section).copied().skip(1).chain([section]);
     inside.zip(next).collect()
 }
 
-/// The most attributes that an abbreviation of the table has; `None` if it is cut off.
+/// The maximum number of attributes of an abbreviation in the table; `None` if the table is truncated.
 fn most_attributes(table: &[u8]) -> Option<usize> {
     let mut reader = Slice::new(table, LittleEndian);
     let mut most = 0;

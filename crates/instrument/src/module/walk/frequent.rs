@@ -1,9 +1,9 @@
-//! The operators that nearly all code consists of, passed over without wasmparser.
+//! Skipping frequent operators without wasmparser.
 //!
-//! Where nothing is validated, decoding is most of what reading a body costs, and most of that is to make of each operator what
-//! its visitor takes. Here an opcode says how long its operator is. Whatever is out of the ordinary (another opcode, a number that
-//! is longer than it need be or may be, the end of the body) is left to wasmparser: so all that can be wrong with a body is found
-//! by it, and a proposal costs no line here.
+//! Without validation, most of the time for a body is spent on decoding operators for a visitor. Here the opcode
+//! determines the length of an operator. Anything unusual is left to wasmparser: another opcode, a number that is not
+//! minimal, the end of the body. All errors in a body are therefore found by wasmparser, and new proposals need no
+//! change here.
 
 use wasmparser::FrameKind;
 
@@ -11,25 +11,25 @@ use super::notes::Notes;
 use super::sites::Site;
 use crate::leb;
 
-/// What stands behind an opcode.
+/// The operands after an opcode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Behind {
     Nothing,
-    /// A LEB128 of at most 32 or 64 bits.
+    /// A LEB128 number of at most 32 or 64 bits.
     Leb32,
     Leb64,
-    /// Two of them: alignment and offset.
+    /// Two numbers: alignment and offset.
     Memarg,
     Bytes(u8),
-    /// A byte that is a type.
+    /// A block type of one byte.
     Block(FrameKind),
-    /// The others of which something is noted.
+    /// An operator that is noted.
     Special,
-    /// For wasmparser.
+    /// Left to wasmparser.
     Unknown,
 }
 
-/// By opcode. (Core specification, binary format, "Instructions".)
+/// By opcode (core specification, binary format, "Instructions").
 const BEHIND: [Behind; 256] = {
     let mut behind = [Behind::Unknown; 256];
     let mut opcode = 0;
@@ -60,8 +60,8 @@ const RETURN: u8 = 0x0f;
 const CALL: u8 = 0x10;
 const CALL_INDIRECT: u8 = 0x11;
 
-/// Passes over operators, and gives the length of those up to the first that is left to wasmparser. The end of the body is.
-/// `code`: what has not been read of it, and where that begins.
+/// Skips operators and returns their length, up to the first that is left to wasmparser, which the end of the body
+/// always is. `code` is the remaining code with its position.
 pub(super) fn pass(
     notes: &mut Notes<'_>,
     open: &mut Vec<FrameKind>,
@@ -69,7 +69,7 @@ pub(super) fn pass(
     (code, start): (&[u8], usize),
 ) -> usize {
     let mut at = 0;
-    // What comes behind the end is wrong.
+    // Code after the end is an error.
     while !open.is_empty()
         && let Some(next) = operator(notes, open, functions, (code, start), at)
     {
@@ -79,7 +79,7 @@ pub(super) fn pass(
     at
 }
 
-/// Where the operator ends that begins at `at`. Nothing has been noted of it where that is left to wasmparser.
+/// The end of the operator that begins at `at`. `None` leaves it to wasmparser, without any note.
 #[inline(always)]
 fn operator(
     notes: &mut Notes<'_>,
@@ -94,11 +94,11 @@ fn operator(
         Behind::Nothing => Some(behind),
         Behind::Leb32 => leb32(code, behind),
         Behind::Leb64 => end_of_leb(code, behind, 9),
-        // Where the first byte is larger it says of which memory, or too much.
+        // A larger first byte contains a memory index or is invalid.
         Behind::Memarg => (*code.get(behind)? < 32).then(|| leb32(code, behind + 1))?,
         Behind::Bytes(bytes) => Some(behind + usize::from(bytes)).filter(|next| *next <= code.len()),
         Behind::Block(kind) => {
-            // No result, or a number.
+            // No result, or a number type.
             if !matches!(*code.get(behind)?, 0x40 | 0x7c..=0x7f) {
                 return None;
             }
@@ -162,7 +162,7 @@ fn special(
         }
         _ => {
             let next = leb32(code, behind)?;
-            // Of another table than the first.
+            // A table other than the first.
             if *code.get(next)? != 0 {
                 return None;
             }
@@ -173,7 +173,7 @@ fn special(
     Some(behind)
 }
 
-/// Where a number ends that begins at `at`: of so few bytes that every value of theirs is one.
+/// The end of the number that begins at `at`, if it is so short that every value is valid.
 #[inline(always)]
 fn leb32(code: &[u8], at: usize) -> Option<usize> {
     end_of_leb(code, at, 4)
@@ -181,7 +181,7 @@ fn leb32(code: &[u8], at: usize) -> Option<usize> {
 
 #[inline(always)]
 fn end_of_leb(code: &[u8], at: usize, most: usize) -> Option<usize> {
-    // Most take one byte.
+    // Most numbers take one byte.
     if *code.get(at)? < 0x80 {
         return Some(at + 1);
     }
@@ -196,7 +196,7 @@ mod tests {
     use super::super::{Frames, Visitor, Walker};
     use crate::module::{all_features, parse};
 
-    /// What is found in a body, or the error.
+    /// The result of walking a body.
     type Found = Result<(Vec<u8>, super::super::Size, super::super::Exceptions), String>;
 
     fn passed(body: &[u8], functions: u32) -> Found {
@@ -207,7 +207,7 @@ mod tests {
         Ok((walker.walked.sites, found.size, found.exceptions))
     }
 
-    /// The same by wasmparser alone.
+    /// Walks a body with wasmparser only.
     fn read(body: &[u8], functions: u32) -> Found {
         let mut walker = Walker::default();
         let body = FunctionBody::new(BinaryReader::new_features(body, 7, all_features()));

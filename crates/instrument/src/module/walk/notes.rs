@@ -1,36 +1,36 @@
-//! What is noted of a body during a walk.
+//! The properties of a body that are noted during a walk.
 
 use super::sites::{NEAR, Opened, Site};
 
-/// What can be counted in a body.
+/// The size of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Size {
-    /// Operators, the last `end` included.
+    /// Number of operators, including the last `end`.
     pub operators: u32,
     /// Whether there is a loop.
     pub has_loop: bool,
-    /// Whether there is a call, a tail call or a switch to another stack.
+    /// Whether there is a call, a tail call or a stack switch.
     pub has_call: bool,
 }
 
-/// What a body has to do with exceptions.
+/// How a body uses exceptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Exceptions {
-    /// It throws or may catch, in either flavour.
+    /// It throws or may catch, with the legacy or the new instructions.
     pub(crate) any: bool,
-    /// It has `try_table` or `throw_ref`.
+    /// It contains `try_table` or `throw_ref`.
     pub(crate) new: bool,
-    /// It has `try`.
+    /// It contains `try`.
     pub(crate) legacy: bool,
 }
 
-/// What is noted during one walk.
+/// The notes of one walk.
 #[derive(Debug)]
 pub(super) struct Notes<'n> {
     pub(super) sites: &'n mut Vec<u8>,
-    /// The place before.
+    /// The previous site.
     pub(super) last: usize,
-    /// Labels that are open inside of the body, and that have been opened.
+    /// Number of labels open within the body, and number of labels opened so far.
     pub(super) depth: u32,
     pub(super) opened: Opened,
     pub(super) size: Size,
@@ -46,7 +46,7 @@ impl Notes<'_> {
 
     #[inline]
     pub(super) fn reference(&mut self, at: usize, func: u32) {
-        // Only a number that comes to have more bits can come to need more bytes.
+        // Only a number that gets more bits can need more bytes.
         let may_widen = func.leading_zeros() != func.saturating_add(NEAR).leading_zeros();
         self.site(at, Site::Reference { may_widen });
     }
@@ -57,7 +57,7 @@ impl Notes<'_> {
         self.opened += 1;
     }
 
-    /// The function's own `end` closes nothing that is counted.
+    /// The function's own `end` closes no counted label.
     #[inline]
     pub(super) fn close(&mut self) {
         self.depth = self.depth.saturating_sub(1);

@@ -1,20 +1,20 @@
-//! Places in bodies that the rewriter may have to change, encoded in two or three bytes each.
+//! Sites: places in bodies that the rewriter may have to change, encoded in two or three bytes each.
 
 use crate::leb;
 
-/// A place where a rewriting may have something to do.
+/// A place that the rewriter may have to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Site {
-    /// `call` or `ref.func`: the index of a function stands behind the opcode's byte.
+    /// `call` or `ref.func`: the opcode byte is followed by a function index.
     Reference {
-        /// Whether the number may need more bytes if it grows by up to [`NEAR`].
+        /// Whether the index may need more bytes if it grows by up to [`NEAR`].
         may_widen: bool,
     },
-    /// `return_call`: the same.
+    /// `return_call`, which contains a function index too.
     TailCall(Opened),
-    /// `return_call_indirect`, `return_call_ref`.
+    /// `return_call_indirect` or `return_call_ref`.
     IndirectTailCall(Opened),
-    /// `return`, with the number of labels open inside of the body.
+    /// `return`, with the number of labels open within the body.
     Return(u32),
     /// `br` to the function's own label.
     BranchOut,
@@ -23,17 +23,17 @@ pub(crate) enum Site {
     MemoryGrow,
 }
 
-/// How many labels have been opened in the body before a place.
+/// Number of labels opened in the body before a place.
 pub(crate) type Opened = u32;
 
-/// How far function indices move at most, but for those of imports with trampolines.
+/// Maximum distance that function indices move, except those of imports with trampolines.
 pub(crate) const NEAR: u32 = 16;
 
-/// Bits of a place's first number that say what is there; the others are how far it is from the one before.
+/// Number of bits for the kind in a site's first number; the others are the distance from the previous site.
 const KIND_BITS: u32 = 3;
 
 impl Site {
-    /// Appends a place, so many bytes behind the one before.
+    /// Appends a site at that distance from the previous one, in bytes.
     #[inline]
     pub(super) fn write(self, distance: usize, sites: &mut Vec<u8>) {
         let (kind, more) = match self {
@@ -62,7 +62,7 @@ fn push_leb(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// The places of one body, in order, with their offsets in the file.
+/// The sites of one body in order, with their offsets in the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Sites<'s> {
     bytes: &'s [u8],
@@ -70,14 +70,14 @@ pub(crate) struct Sites<'s> {
 }
 
 impl<'s> Sites<'s> {
-    /// Those that `bytes` tell of, in a body that begins at the offset `start`.
+    /// Decodes the sites of a body that begins at offset `start`.
     pub(crate) fn new(bytes: &'s [u8], start: usize) -> Self {
         Sites { bytes, at: start }
     }
 
     #[inline(always)]
     fn number(&mut self) -> Option<u64> {
-        // Nearly all take one byte or two.
+        // Nearly all numbers take one byte or two.
         match *self.bytes {
             [a, ref rest @ ..] if a < 0x80 => {
                 self.bytes = rest;

@@ -1,9 +1,9 @@
-//! Abbreviations: which attributes an entry has and in what form, read once a table, with everything that relocation does not
-//! look at folded into steps over it.
+//! Abbreviation tables: attributes and forms of entries. Each table is read once, and everything that relocation does
+//! not need is merged into steps over it.
 
 use super::cursor::{Cursor, Result};
 
-/// What sizes depend on.
+/// The properties of a unit that determine sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Encoding {
     pub(super) version: u16,
@@ -11,7 +11,7 @@ pub(super) struct Encoding {
     pub(super) offset_size: u8,
 }
 
-/// Attributes, tags and forms by number (DWARF 5, chapter 7.5; GNU's of DWARF 4).
+/// Numbers of attributes, tags and forms (DWARF 5, chapter 7.5; GNU's for DWARF 4).
 pub(super) mod dw {
     pub(crate) const TAG_COMPILE_UNIT: u64 = 0x11;
     pub(crate) const TAG_TYPE_UNIT: u64 = 0x41;
@@ -19,7 +19,7 @@ pub(super) mod dw {
     pub(crate) const TAG_VARIABLE: u64 = 0x34;
     pub(crate) const TAG_TEMPLATE_VALUE: u64 = 0x30;
     pub(crate) const TAG_SUBROUTINE_TYPE: u64 = 0x15;
-    /// What leads from a variable's type to what it points to.
+    /// Tags of types that lead from a variable's type to what it points to.
     pub(crate) const TAGS_OF_TYPES: [u64; 9] = [0x0f, 0x10, 0x16, 0x1f, 0x26, 0x35, 0x37, 0x42, 0x47];
 
     pub(crate) const AT_NAME: u64 = 0x03;
@@ -79,30 +79,31 @@ pub(super) mod dw {
     pub(crate) const FORM_GNU_STR_INDEX: u64 = 0x1f02;
 }
 
-/// How an entry's data is walked.
+/// A step through the data of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Over that many bytes.
     Over(u32),
     /// Over an attribute of variable size.
     Skip { form: u64 },
-    /// An attribute that relocation looks at.
+    /// An attribute that relocation needs.
     Look { attribute: u64, form: u64 },
 }
 
 impl Step {
-    /// The same where the form stands with the entry, which is read: what the attribute is then.
+    /// Resolves an indirect form, which is read from the entry.
     pub(super) fn resolved(self, tag: u64, cursor: &mut Cursor<'_>) -> Result<Step> {
         let Step::Look { attribute, form: dw::FORM_INDIRECT } = self else { return Ok(self) };
         match cursor.uleb()? {
-            // That could go on, and the value of the other stands in the abbreviation.
-            dw::FORM_INDIRECT | dw::FORM_IMPLICIT_CONST => cursor.fail("a form that does not stand with an entry"),
+            // A chain of indirect forms would be unbounded, and the value of an implicit constant is in the
+            // abbreviation.
+            dw::FORM_INDIRECT | dw::FORM_IMPLICIT_CONST => cursor.fail("a form that is not valid here"),
             form if is_looked_at(tag, attribute, form) => Ok(Step::Look { attribute, form }),
             form => Ok(Step::Skip { form }),
         }
     }
 
-    /// The attribute and the form of one that is looked at.
+    /// The attribute and its form, if relocation needs it.
     pub(super) fn attribute(self) -> Option<(u64, u64)> {
         match self {
             Step::Look { attribute, form } => Some((attribute, form)),
@@ -110,7 +111,7 @@ impl Step {
         }
     }
 
-    /// Steps over it.
+    /// Skips the data of the step.
     pub(super) fn skip(self, cursor: &mut Cursor<'_>, encoding: Encoding) -> Result<()> {
         match self {
             Step::Over(size) => cursor.skip(u64::from(size)),
@@ -119,7 +120,7 @@ impl Step {
     }
 }
 
-/// One abbreviation.
+/// An abbreviation.
 #[derive(Debug)]
 pub(super) struct Abbrev {
     code: u64,
@@ -135,7 +136,7 @@ pub(super) struct Abbrevs {
 }
 
 impl Abbrevs {
-    /// Reads the table at `at`; also how long it is.
+    /// Reads the table at `at`, and returns its length too.
     pub(super) fn read(section: &[u8], at: usize, encoding: Encoding) -> (Result<Abbrevs>, usize) {
         let mut cursor = Cursor::new(section, at);
         let table = Self::read_table(&mut cursor, encoding);
@@ -171,13 +172,13 @@ impl Abbrevs {
         }
         list.sort_by_key(|a| a.code);
         if list.windows(2).any(|pair| pair[0].code == pair[1].code) {
-            return cursor.fail("two abbreviations have one code");
+            return cursor.fail("two abbreviations with the same code");
         }
         Ok(Abbrevs { list })
     }
 
     pub(super) fn get(&self, code: u64) -> Option<&Abbrev> {
-        // Codes are 1, 2, 3, … everywhere; but they need not be.
+        // Codes are usually 1, 2, 3, … but need not be.
         let index = usize::try_from(code.wrapping_sub(1)).ok()?;
         if let Some(abbrev) = self.list.get(index).filter(|a| a.code == code) {
             return Some(abbrev);
@@ -188,7 +189,7 @@ impl Abbrevs {
 
 fn is_looked_at(tag: u64, attribute: u64, form: u64) -> bool {
     match form {
-        // Every attribute of the class address is an address of code.
+        // Every attribute of the class address is a code address.
         dw::FORM_ADDR | dw::FORM_ADDRX | dw::FORM_ADDRX1..=dw::FORM_ADDRX4 | dw::FORM_GNU_ADDR_INDEX => return true,
         // Lists, and offsets of other kinds.
         dw::FORM_SEC_OFFSET | dw::FORM_LOCLISTX | dw::FORM_RNGLISTX | dw::FORM_INDIRECT => return true,
@@ -206,7 +207,7 @@ fn is_looked_at(tag: u64, attribute: u64, form: u64) -> bool {
         | dw::AT_DWO_NAME
         | dw::AT_GNU_DWO_NAME
         | dw::AT_GNU_DWO_ID => true,
-        // In DWARF 2 and 3 lists of locations are numbers of 4 or 8 bytes.
+        // In DWARF 2 and 3, location lists are numbers of 4 or 8 bytes.
         _ if takes_location(attribute) && matches!(form, dw::FORM_DATA4 | dw::FORM_DATA8) => true,
         dw::AT_LOCATION | dw::AT_TYPE if matches!(tag, dw::TAG_VARIABLE | dw::TAG_TEMPLATE_VALUE) => true,
         dw::AT_TYPE => dw::TAGS_OF_TYPES.contains(&tag),
@@ -222,7 +223,7 @@ pub(super) fn takes_location(attribute: u64) -> bool {
     matches!(attribute, 0x02 | 0x19 | 0x2a | 0x38 | 0x40 | 0x46 | 0x48 | 0x4a | 0x4d)
 }
 
-/// How many bytes a form takes, if that is always as many.
+/// The size of a form in bytes, if it is fixed.
 fn fixed_size(form: u64, encoding: Encoding) -> Option<u32> {
     let offset = u32::from(encoding.offset_size);
     Some(match form {
@@ -234,7 +235,7 @@ fn fixed_size(form: u64, encoding: Encoding) -> Option<u32> {
         dw::FORM_DATA8 | dw::FORM_REF8 | 0x20 /* ref_sig8 */ | 0x24 /* ref_sup8 */ => 8,
         0x1e /* data16 */ => 16,
         0x19 /* flag_present */ | dw::FORM_IMPLICIT_CONST => 0,
-        // An address in DWARF 2, an offset from 3 on.
+        // An address in DWARF 2, an offset from version 3 on.
         0x10 /* ref_addr */ if encoding.version == 2 => u32::from(encoding.address_size),
         dw::FORM_STRP | 0x10 | dw::FORM_SEC_OFFSET | 0x1d /* strp_sup */ | dw::FORM_LINE_STRP => offset,
         0x1f20 /* GNU_ref_alt */ | 0x1f21 /* GNU_strp_alt */ => offset,
@@ -242,7 +243,7 @@ fn fixed_size(form: u64, encoding: Encoding) -> Option<u32> {
     })
 }
 
-/// Steps over an attribute of any form.
+/// Skips an attribute of any form.
 fn skip(cursor: &mut Cursor<'_>, form: u64, encoding: Encoding) -> Result<()> {
     if let Some(size) = fixed_size(form, encoding) {
         return cursor.skip(u64::from(size));

@@ -1,6 +1,6 @@
-//! `.debug_aranges`: for each unit, where its code is; and its data, which does not move and looks the same. Where data have
-//! numbers that code has too, as with a stack that comes first, the unit's own entries tell them apart: code begins and ends
-//! where one of them says that it does.
+//! `.debug_aranges`: the address ranges of each unit's code, and of its data, which does not move but looks the same.
+//! If data has the same addresses as code, as with a stack at the start of the memory, the unit's entries distinguish
+//! them: code begins and ends at addresses in entries.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use super::cursor::{Cursor, Result, Unsupported};
 use crate::relocate::addresses::{Addresses, highest, is_tombstone};
 use crate::relocate::patch::Patches;
 
-/// Carries the section. `code` says where each unit that was relocated has code, by the unit's offset.
+/// Relocates the section. `code` has the code ranges of each relocated unit, by the unit's offset.
 pub(super) fn relocate(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addresses<'_>) -> Result<Patches> {
     let mut patches = Patches::default();
     let mut cursor = Cursor::new(data, 0);
@@ -29,7 +29,7 @@ pub(super) fn relocate(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addre
             return cursor.fail("a table is shorter than its header");
         }
         let Some(code) = code.get(&unit) else {
-            // Of a unit that is left out nobody knows what is code.
+            // For a dropped unit, code and data cannot be distinguished.
             patches.replace(cursor.at, end - cursor.at, vec![0; end - cursor.at]);
             cursor.at = end;
             continue;
@@ -38,7 +38,7 @@ pub(super) fn relocate(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addre
             let at = cursor.at;
             let (from, length) = (cursor.number(size)?, cursor.number(size)?);
             let Some(to) = from.checked_add(length) else {
-                return cursor.fail("a range that reaches past all addresses");
+                return cursor.fail("a range that exceeds the address space");
             };
             if is_tombstone(from, size) || !code.holds(from, to) {
                 continue;
@@ -46,7 +46,7 @@ pub(super) fn relocate(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addre
             let moved = addresses.map(from, &mut near);
             let longer = addresses.map(to, &mut near) - moved;
             if moved > highest(size) || longer > highest(size) {
-                return Err(Unsupported { at, what: "an address that has no room to move" });
+                return Err(Unsupported { at, what: "no room to relocate an address" });
             }
             patches.fixed(at, size, moved);
             patches.fixed(at + usize::from(size), size, longer);
@@ -56,13 +56,13 @@ pub(super) fn relocate(data: &[u8], code: &HashMap<u64, Code>, addresses: &Addre
     Ok(patches)
 }
 
-/// Where a unit has code.
+/// The code ranges of a unit.
 #[derive(Debug)]
 pub(super) struct Code {
-    /// Where it begins and where it ends, by its entries, each in order.
+    /// Begin and end addresses from its entries, each in ascending order.
     begins: Vec<u64>,
     ends: Vec<u64>,
-    /// All of it, ranges that touch made one.
+    /// The whole code, with adjacent ranges joined.
     joined: Vec<(u64, u64)>,
 }
 

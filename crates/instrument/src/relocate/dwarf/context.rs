@@ -1,4 +1,4 @@
-//! What the units have in common.
+//! State shared by all units.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,17 +10,17 @@ use super::sections::{Name, Sections};
 use super::tables::Table;
 use crate::relocate::addresses::Addresses;
 
-/// One for all units of a module.
+/// The state shared by all units of a module.
 pub(super) struct Context<'c> {
     pub(super) sections: &'c Sections<'c>,
     pub(super) addresses: &'c Addresses<'c>,
     pub(super) lines: &'c Lines,
     pub(super) abbrevs: HashMap<(u64, Encoding), Result<Abbrevs>>,
     pub(super) tables: [Result<Vec<Table>>; 2],
-    /// How many bytes of lists have been read; lists that overlap could make that far more than there are.
+    /// Number of bytes of lists that were read: overlapping lists could make it far larger than the section.
     pub(super) spent: AtomicU64,
     pub(super) most: u64,
-    /// Whether anybody asks where units have their code.
+    /// Whether the code ranges of units are needed.
     pub(super) wants_code: bool,
 }
 
@@ -34,7 +34,7 @@ impl Context<'_> {
         tables.as_ref().map(Vec::as_slice).map_err(Unsupported::clone)
     }
 
-    /// Where the line table went that began at that offset.
+    /// The new offset of the line table that began at that offset.
     pub(super) fn line_table(&self, offset: u64) -> Option<u64> {
         self.lines.starts.binary_search(&offset).is_ok().then(|| self.lines.growth.of(offset))
     }

@@ -1,6 +1,6 @@
-//! Reading debug information: numbers of fixed and of variable width, little-endian as everything in a module is.
+//! A cursor for debug information: little-endian numbers of fixed and of variable width.
 
-/// Why a part of the debug information cannot be relocated: where in its section, and what is there.
+/// The reason why a part of the debug information cannot be relocated, with its offset in the section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unsupported {
     pub(crate) at: usize,
@@ -9,7 +9,7 @@ pub(crate) struct Unsupported {
 
 pub(super) type Result<T, E = Unsupported> = std::result::Result<T, E>;
 
-/// A place in a section.
+/// A position in a section.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
     data: &'a [u8],
@@ -17,7 +17,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Reads `data` from `at` on; offsets are those in `data`, so that its end is where reading ends.
+    /// A cursor at offset `at`. Offsets are those in `data`, whose end limits reading.
     pub(super) fn new(data: &'a [u8], at: usize) -> Self {
         Cursor { data, at }
     }
@@ -26,8 +26,8 @@ impl<'a> Cursor<'a> {
         Err(Unsupported { at: self.at, what })
     }
 
-    /// That there are not more units or programs than a compiler would make of so much data: what is kept of each takes more than
-    /// the shortest do.
+    /// Fails if there are more units or programs than a compiler would write into so much data: each needs more memory
+    /// than its shortest encoding.
     pub(super) fn expect_few(&self, units: usize) -> Result<()> {
         const ALWAYS: usize = 10_000;
         const BYTES_OF_EACH: usize = 64;
@@ -61,7 +61,7 @@ impl<'a> Cursor<'a> {
         Ok(self.number(2)? as u16)
     }
 
-    /// An unsigned number of that many bytes, eight at most.
+    /// Reads an unsigned number of that many bytes, at most eight.
     pub(super) fn number(&mut self, width: u8) -> Result<u64> {
         let bytes = self.bytes(u64::from(width))?;
         let mut wide = [0; 8];
@@ -69,7 +69,7 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(wide))
     }
 
-    /// An unsigned LEB128, padded or not.
+    /// Reads an unsigned LEB128, padded or not.
     pub(super) fn uleb(&mut self) -> Result<u64> {
         let (mut value, mut shift) = (0u64, 0);
         loop {
@@ -88,13 +88,13 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over a LEB128 of either kind.
+    /// Skips a LEB128, signed or unsigned.
     pub(super) fn skip_leb(&mut self) -> Result<()> {
         while self.u8()? & 0x80 != 0 {}
         Ok(())
     }
 
-    /// Bytes up to a zero, which is stepped over.
+    /// Reads bytes up to a zero, which is skipped.
     pub(super) fn text(&mut self) -> Result<&'a [u8]> {
         let rest = self.data.get(self.at..).unwrap_or_default();
         match rest.iter().position(|b| *b == 0) {
@@ -102,12 +102,12 @@ impl<'a> Cursor<'a> {
                 self.at += len + 1;
                 Ok(&rest[..len])
             }
-            None => self.fail("a text without an end"),
+            None => self.fail("an unterminated string"),
         }
     }
 
-    /// The length that units and tables begin with: it, and the width of offsets in what follows. Reads to where the length
-    /// counts from.
+    /// Reads the initial length of a unit or table. Returns it with the size of offsets that follow. Ends where the
+    /// length counts from.
     pub(super) fn unit_length(&mut self) -> Result<(u64, u8)> {
         match self.number(4)? {
             0xffff_ffff => Ok((self.number(8)?, 8)),
@@ -116,7 +116,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The end of a unit of that length that begins here.
+    /// The end of a unit with that length that begins here.
     pub(super) fn end_of(&self, length: u64) -> Result<usize> {
         let room = self.data.len().saturating_sub(self.at);
         match usize::try_from(length) {

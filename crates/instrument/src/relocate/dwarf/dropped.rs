@@ -1,5 +1,5 @@
-//! A unit that cannot be relocated is left out, in a way that moves nothing: its place stays, and holds one entry that says
-//! nothing, of an abbreviation behind all others.
+//! Dropping a unit that cannot be relocated, without moving anything: its space stays, and contains one empty entry
+//! with an additional abbreviation.
 
 use super::abbrev::{Abbrevs, Encoding, Step, dw};
 use super::cursor::Cursor;
@@ -8,11 +8,10 @@ use super::units::Header;
 use crate::relocate::patch::Patches;
 use wasmtrace_abi::text::printable;
 
-/// The abbreviations of units that are left out: an entry for a unit, and one for a unit of types, without attributes or
-/// children.
+/// The abbreviations of dropped units: an entry for a unit and one for a type unit, without attributes or children.
 pub(super) const ABBREVS: [u8; 11] = [1, dw::TAG_COMPILE_UNIT as u8, 0, 0, 0, 2, dw::TAG_TYPE_UNIT as u8, 0, 0, 0, 0];
 
-/// Writes an empty unit of version 4 for this one; `None` if it is too short even for that.
+/// Replaces a unit by an empty one of version 4; `None` if it is too short for that.
 pub(super) fn empty(sections: &Sections<'_>, header: &Header, abbrevs: u64, patches: &mut Patches) -> Option<()> {
     let at = header.start + if header.offset_size == 8 { 12 } else { 4 };
     let room = header.end - at;
@@ -32,13 +31,13 @@ pub(super) fn empty(sections: &Sections<'_>, header: &Header, abbrevs: u64, patc
     if unit.len() > room {
         return None;
     }
-    // Zeros are the ends of lists of children, which may be more than there are.
+    // Zeros end lists of children, of which there may be more than needed.
     unit.resize(room, 0);
     patches.replace(at, room, unit);
     Some(())
 }
 
-/// What a unit is called, for a warning: by its first entry, if that can be read, and its place.
+/// The name of a unit for a warning: from its first entry, if that can be read, and its position.
 pub(super) fn name(sections: &Sections<'_>, header: &Header) -> String {
     let place = format!("at {:#x} of {}", header.start, header.section.as_str());
     match own_name(sections, header) {

@@ -1,27 +1,26 @@
-//! `.debug_frame`: where functions keep what. No compiler writes it for WebAssembly today, which has no registers to save; who
-//! does all the same (a machine of its own, an interpreter) gives functions by address and length, and steps in them by how
-//! far the next is.
+//! `.debug_frame`: call frame information. No compiler writes it for WebAssembly today. Tools that do (a virtual
+//! machine, an interpreter) give functions by address and length, and advance within them by distances.
 
 use super::cursor::{Cursor, Result, Unsupported};
 use crate::relocate::addresses::{Addresses, Near, highest, is_tombstone};
 use crate::relocate::patch::Patches;
 
-/// What entries of functions have in common.
+/// The common part of the entries of functions.
 struct Common {
     start: usize,
     address_size: u8,
 }
 
-/// One entry, and what has to be written anew in it if others grow.
+/// An entry, with the fields to update if others grow.
 struct Entry {
     start: usize,
     end: usize,
     offset_size: u8,
-    /// Where it points to its common entry, and what stands there.
+    /// Position and value of the pointer to its common entry.
     pointer: Option<(usize, u64)>,
 }
 
-/// Carries the section.
+/// Relocates the section.
 pub(super) fn relocate(data: &[u8], addresses: &Addresses<'_>) -> Result<Patches> {
     let mut patches = Patches::default();
     let mut cursor = Cursor::new(data, 0);
@@ -39,7 +38,7 @@ pub(super) fn relocate(data: &[u8], addresses: &Addresses<'_>) -> Result<Patches
             common.push(Common { start, address_size: read_common(&mut inner)? });
         } else {
             let Ok(of) = common.binary_search_by_key(&id, |c| c.start as u64) else {
-                return inner.fail("an entry whose common entry is not before it");
+                return inner.fail("an entry that precedes its common entry");
             };
             entry.pointer = Some((at, id));
             function(&mut inner, common[of].address_size, addresses, &mut near, &mut patches)?;
@@ -50,26 +49,26 @@ pub(super) fn relocate(data: &[u8], addresses: &Addresses<'_>) -> Result<Patches
     settle(&entries, patches)
 }
 
-/// The common part: only one in which steps are counted in bytes, and nothing is unknown. Gives the size of addresses.
+/// Reads a common entry. Fails unless distances are in bytes and everything is known. Returns the address size.
 fn read_common(cursor: &mut Cursor<'_>) -> Result<u8> {
     let version = cursor.u8()?;
     if !matches!(version, 1 | 3 | 4) {
-        return cursor.fail("a version that is not known");
+        return cursor.fail("an unknown version");
     }
     if !cursor.text()?.is_empty() {
-        return cursor.fail("an augmentation that is not known");
+        return cursor.fail("an unknown augmentation");
     }
     let (mut address_size, mut segment_size) = (4, 0);
     if version == 4 {
         (address_size, segment_size) = (cursor.u8()?, cursor.u8()?);
     }
     if !matches!(address_size, 4 | 8) || segment_size != 0 || cursor.uleb()? != 1 {
-        return cursor.fail("addresses of a strange kind");
+        return cursor.fail("an unsupported pointer encoding");
     }
     Ok(address_size)
 }
 
-/// One function.
+/// Relocates the entry of a function.
 fn function(
     cursor: &mut Cursor<'_>,
     size: u8,
@@ -82,7 +81,7 @@ fn function(
     if is_tombstone(from, size) {
         return Ok(());
     }
-    let no_room = |at| Err(Unsupported { at, what: "an address that has no room to move" });
+    let no_room = |at| Err(Unsupported { at, what: "no room to relocate an address" });
     let Some(to) = from.checked_add(length) else { return no_room(at) };
     let moved = addresses.map(from, near);
     let longer = addresses.map(to, near) - moved;
@@ -132,7 +131,7 @@ fn function(
     Ok(())
 }
 
-/// Steps over the operands of an instruction that is no step (DWARF 5, table 7.29).
+/// Skips the operands of an instruction that does not advance (DWARF 5, table 7.29).
 fn operands(cursor: &mut Cursor<'_>, code: u8) -> Result<()> {
     let block = |cursor: &mut Cursor<'_>| {
         let length = cursor.uleb()?;
@@ -150,11 +149,11 @@ fn operands(cursor: &mut Cursor<'_>, code: u8) -> Result<()> {
             cursor.skip_leb()?;
             block(cursor)
         }
-        _ => cursor.fail("an instruction that is not known"),
+        _ => cursor.fail("an unknown instruction"),
     }
 }
 
-/// Writes the lengths of entries anew that have grown, and where their common entries are.
+/// Updates the lengths of entries that have grown, and the pointers to common entries.
 fn settle(entries: &[Entry], mut patches: Patches) -> Result<Patches> {
     if let Err(at) = patches.settle() {
         return Err(Unsupported { at, what: "entries overlap" });

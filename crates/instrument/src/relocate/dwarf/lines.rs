@@ -1,8 +1,8 @@
-//! `.debug_line`, versions 2 to 5: programs that write a table of rows, an address and a line each.
+//! `.debug_line`, versions 2 to 5: programs that produce a table of rows, each with an address and a line.
 //!
-//! The opcodes stay as they are. Code is only ever added, so two rows are at most further apart than they were: before the
-//! opcode that writes the second an `advance_pc` is inserted, and only where they are. No row comes or goes. Addresses that
-//! are set are patched in place.
+//! The opcodes stay unchanged. Code is only added, so the distance of two rows can only grow. If it grows, an
+//! `advance_pc` is inserted before the opcode that emits the second row. No row is added or removed. Operands that set
+//! an address are patched in place.
 
 use super::cursor::{Cursor, Result, Unsupported};
 use crate::relocate::addresses::{Addresses, highest, is_tombstone};
@@ -11,7 +11,7 @@ use crate::relocate::patch::{Patches, SizeDelta};
 const ADVANCE_PC: u8 = 2;
 const SET_ADDRESS: u8 = 2; // of the extended opcodes
 
-/// One program with its header.
+/// A line program with its header.
 #[derive(Debug)]
 pub(super) struct Program<'a> {
     data: &'a [u8],
@@ -23,24 +23,24 @@ pub(super) struct Program<'a> {
 
 #[derive(Debug)]
 struct Header<'a> {
-    /// Where the opcodes begin.
+    /// Offset of the opcodes.
     opcodes: usize,
     opcode_base: u8,
     line_range: u8,
-    /// How many operands each standard opcode has.
+    /// Number of operands of each standard opcode.
     operands: &'a [u8],
 }
 
-/// What opcodes do to the address.
+/// The effect of an opcode on the address.
 enum Op {
     Advance(u64),
-    /// The program's address is set, by an operand that stands at `at`.
+    /// Sets the address; the operand is at `at`.
     Set {
         at: usize,
         width: u8,
         address: u64,
     },
-    /// A row is written by the opcode at `at`, which first advances the address; the last of its sequence ends it.
+    /// Emits a row; the opcode at `at` first advances the address. The last row of a sequence ends it.
     Row {
         at: usize,
         advance: u64,
@@ -48,18 +48,18 @@ enum Op {
     },
 }
 
-/// The section, relocated.
+/// The relocated section.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     pub(super) patches: Patches,
-    /// Where programs begin, and where that went.
+    /// Old and new offsets of the programs.
     pub(super) starts: Vec<u64>,
     pub(super) growth: SizeDelta,
-    /// Programs that could not be relocated, by where they begin, and why.
+    /// Programs that could not be relocated, by offset, with the reason.
     pub(super) left_out: Vec<(usize, Unsupported)>,
 }
 
-/// The programs of the section; an error if their lengths do not add up.
+/// The programs of the section. Returns an error if their lengths do not add up.
 pub(super) fn programs(data: &[u8]) -> Result<Vec<Program<'_>>> {
     let mut cursor = Cursor::new(data, 0);
     let mut programs = Vec::new();
@@ -80,7 +80,7 @@ impl<'a> Header<'a> {
         let mut cursor = Cursor::new(data, at);
         let version = cursor.u16()?;
         if !matches!(version, 2..=5) {
-            return cursor.fail("a version that is not known");
+            return cursor.fail("an unknown version");
         }
         if version >= 5 {
             cursor.skip(2)?; // sizes of addresses and of segments
@@ -92,18 +92,18 @@ impl<'a> Header<'a> {
         cursor.skip(2)?; // default_is_stmt, line_base
         let (line_range, opcode_base) = (cursor.u8()?, cursor.u8()?);
         if shortest != 1 || most > 1 || line_range == 0 {
-            return cursor.fail("instructions are not counted in bytes");
+            return cursor.fail("a minimum instruction length other than 1");
         }
         let operands = cursor.bytes(u64::from(opcode_base.saturating_sub(1)))?;
         if operands.get(usize::from(ADVANCE_PC) - 1) != Some(&1) || cursor.at > opcodes {
-            return cursor.fail("the standard opcodes are others");
+            return cursor.fail("non-standard lengths of the standard opcodes");
         }
         Ok(Header { opcodes, opcode_base, line_range, operands })
     }
 }
 
 impl Program<'_> {
-    /// Walks the opcodes.
+    /// Executes the opcodes.
     fn walk(&self, header: &Header<'_>, mut act: impl FnMut(Op) -> Result<()>) -> Result<()> {
         let mut cursor = Cursor::new(&self.data[..self.end], header.opcodes);
         while !cursor.eof() {
@@ -124,7 +124,7 @@ impl Program<'_> {
                             SET_ADDRESS => {
                                 let (at, width) = (cursor.at, (end - cursor.at) as u64);
                                 if !matches!(width, 4 | 8) {
-                                    return cursor.fail("an address of a strange size");
+                                    return cursor.fail("an unsupported address size");
                                 }
                                 let address = cursor.number(width as u8)?;
                                 act(Op::Set { at, width: width as u8, address })?;
@@ -155,7 +155,7 @@ impl Program<'_> {
         let Ok(header) = &self.header else { return Vec::new() };
         let (mut address, mut alive, mut near) = (0u64, true, 0);
         let mut found = Vec::new();
-        // What cannot be read to its end is not relocated, and then nothing depends on what is found here.
+        // A program that cannot be read to its end is dropped, so this result does not matter.
         let _ = self.walk(header, |op| {
             match op {
                 Op::Advance(by) => address = address.wrapping_add(by),
@@ -179,11 +179,11 @@ impl Program<'_> {
         found
     }
 
-    /// What changes so that every row has the address of before, relocated.
+    /// The patches by which every row gets its relocated address.
     fn relocate(&self, addresses: &Addresses<'_>) -> Result<Patches> {
         let header = self.header.as_ref().map_err(Unsupported::clone)?;
         let mut patches = Patches::default();
-        // The address that the program has as it was, and that it would have now.
+        // The address of the program before and after relocation.
         let (mut old, mut new, mut alive, mut width, mut near) = (0u64, 0u64, true, 4, 0);
         self.walk(header, |op| {
             match op {
@@ -193,7 +193,7 @@ impl Program<'_> {
                     alive = !is_tombstone(address, size);
                     let moved = if alive { addresses.map(address, &mut near) } else { address };
                     if moved > highest(size) {
-                        return Err(Unsupported { at, what: "an address that has no room to move" });
+                        return Err(Unsupported { at, what: "no room to relocate an address" });
                     }
                     if moved != address {
                         patches.fixed(at, size, moved);
@@ -208,7 +208,7 @@ impl Program<'_> {
                         match moved.checked_sub(new) {
                             Some(0) => {}
                             Some(more) => patches.instruction(at, ADVANCE_PC, more),
-                            // The program went back by a wrap.
+                            // The address decreased, which wraps.
                             None => {
                                 let set = moved.wrapping_sub(advance) & highest(width);
                                 let mut bytes = vec![0, width + 1, SET_ADDRESS];
@@ -217,7 +217,7 @@ impl Program<'_> {
                             }
                         }
                         if moved > highest(width) {
-                            return Err(Unsupported { at, what: "an address that has no room to move" });
+                            return Err(Unsupported { at, what: "no room to relocate an address" });
                         }
                         new = moved;
                     }
@@ -231,7 +231,7 @@ impl Program<'_> {
         Ok(patches)
     }
 
-    /// What leaves no row, since none can be relocated: the files stay, if they can be read.
+    /// Patches that remove all rows, if none can be relocated. The files stay if they can be read.
     fn emptied(&self) -> Patches {
         let mut patches = Patches::default();
         match &self.header {
@@ -251,7 +251,7 @@ impl Program<'_> {
         patches
     }
 
-    /// How many bytes say how long the program is.
+    /// Size of the field with the program's length.
     fn length_field(&self) -> usize {
         if self.offset_size == 8 { 12 } else { 4 }
     }
@@ -264,7 +264,7 @@ pub(super) fn open(programs: &[Program<'_>], addresses: &mut Addresses<'_>) {
     found.into_iter().flatten().for_each(|body| addresses.open(body));
 }
 
-/// Carries all programs.
+/// Relocates all programs.
 pub(super) fn relocate(programs: &[Program<'_>], addresses: &Addresses<'_>) -> Lines {
     let mut lines = Lines::default();
     let lengths = programs.iter().map(|p| p.end - p.start);

@@ -1,6 +1,6 @@
-//! Lists of ranges and of locations: `.debug_ranges` and `.debug_loc` of DWARF 2 to 4, whose entries are of fixed width and
-//! are patched where they stand; `.debug_rnglists` and `.debug_loclists` of DWARF 5, where lengths and offsets may need
-//! more bytes than they had. How the bytes of a list are to be read depends on the unit that refers to it.
+//! Range and location lists. Entries of `.debug_ranges` and `.debug_loc` (DWARF 2 to 4) have a fixed width and are
+//! patched in place. In `.debug_rnglists` and `.debug_loclists` (DWARF 5), lengths and offsets may need more bytes. The
+//! interpretation of a list depends on the unit that refers to it.
 
 use super::cursor::{Cursor, Result, Unsupported};
 use super::sections::Name;
@@ -8,7 +8,7 @@ use super::units::{Kind, Unit};
 use crate::relocate::addresses::highest;
 
 impl Unit<'_> {
-    /// Carries the list that begins at `at`.
+    /// Relocates the list at offset `at`.
     pub(super) fn list(&mut self, kind: Kind, at: u64) -> Result<()> {
         let name = self.section_of(kind);
         if !self.seen.insert((name, at)) {
@@ -19,7 +19,7 @@ impl Unit<'_> {
         self.context.spend(end as u64 - at)
     }
 
-    /// Which section a list of that kind is in.
+    /// The section of lists of that kind.
     pub(super) fn section_of(&self, kind: Kind) -> Name {
         match (self.encoding.version >= 5, kind) {
             (true, Kind::Ranges) => Name::Rnglists,
@@ -29,7 +29,7 @@ impl Unit<'_> {
         }
     }
 
-    /// A list of DWARF 2 to 4; gives its end.
+    /// Relocates a list of DWARF 2 to 4, and returns its end.
     fn pairs(&mut self, kind: Kind, name: Name, at: u64) -> Result<usize> {
         let (size, top) = (self.encoding.address_size, highest(self.encoding.address_size));
         let mut cursor = Cursor::new(self.context.sections.get(name), usize::try_from(at).unwrap_or(usize::MAX));
@@ -51,7 +51,7 @@ impl Unit<'_> {
                 let length = cursor.number(2)?;
                 cursor.skip(length)?;
             }
-            // What the linker threw away is marked in the entry itself.
+            // Code that the linker removed is marked in the entry itself.
             if begin == top - 1 {
                 continue;
             }
@@ -61,7 +61,7 @@ impl Unit<'_> {
         }
     }
 
-    /// Offsets from a base, relocated; `None` where they stand for nothing.
+    /// Relocates offsets from a base; `None` if they are tombstones.
     fn offsets(&mut self, base: u64, begin: u64, end: u64, kind: Kind) -> Option<(u64, u64)> {
         let top = highest(self.encoding.address_size);
         let (from, to) = (base.wrapping_add(begin) & top, base.wrapping_add(end) & top);
@@ -75,9 +75,9 @@ impl Unit<'_> {
         Some((self.moved(from).wrapping_sub(new_base), self.moved(to).wrapping_sub(new_base)))
     }
 
-    /// A list of DWARF 5; gives its end.
+    /// Relocates a list of DWARF 5, and returns its end.
     fn list_of_5(&mut self, kind: Kind, name: Name, at: u64) -> Result<usize> {
-        let unfit = |at: usize| Unsupported { at, what: "a list lies in no table" };
+        let unfit = |at: usize| Unsupported { at, what: "a list outside of every table" };
         let start = usize::try_from(at).unwrap_or(usize::MAX);
         let tables = self.context.tables(name)?;
         let table = tables[..tables.partition_point(|t| t.start <= start)].last().ok_or_else(|| unfit(start))?;
@@ -88,7 +88,7 @@ impl Unit<'_> {
         let mut cursor = Cursor::new(&self.context.sections.get(name)[..table.end], start);
         let mut base = self.base;
         loop {
-            // Ranges lack a kind that locations have in the middle; after it they are the same, moved by one.
+            // Location lists have one more kind of entry in the middle of the numbering.
             let code = cursor.u8()?;
             let code = match kind {
                 Kind::Ranges if code >= 5 => code.saturating_add(1),
@@ -119,10 +119,10 @@ impl Unit<'_> {
                     let top = highest(size);
                     if base.checked_add(first.value.max(second.value)).is_none_or(|most| most > top) {
                         if base == 0 || !self.is_tombstone(base) {
-                            return cursor.fail("a range that reaches past all addresses");
+                            return cursor.fail("a range that exceeds the address space");
                         }
                     } else if let Some((from, to)) = self.offsets(base, first.value, second.value, kind) {
-                        // Ranges before their base would need a number that is negative; nothing moves before it.
+                        // A range before its base would need a negative offset; nothing moves before it.
                         self.write_leb(name, &first, from);
                         self.write_leb(name, &second, to);
                     }
@@ -155,7 +155,7 @@ impl Unit<'_> {
                     }
                     self.length(kind, name, &mut cursor, from)?;
                 }
-                // GNU's pairs of views stand between entries.
+                // GNU's view pairs are between entries.
                 9 if kind == Kind::Locations => {
                     cursor.skip_leb()?;
                     cursor.skip_leb()?;
@@ -170,14 +170,14 @@ impl Unit<'_> {
         }
     }
 
-    /// The length of a range that begins at `from`.
+    /// Relocates the length of a range that begins at `from`.
     fn length(&mut self, kind: Kind, name: Name, cursor: &mut Cursor<'_>, from: u64) -> Result<()> {
         let length = Leb::read(cursor)?;
         if self.is_tombstone(from) {
             return Ok(());
         }
         let Some(to) = from.checked_add(length.value) else {
-            return cursor.fail("a range that reaches past all addresses");
+            return cursor.fail("a range that exceeds the address space");
         };
         if kind == Kind::Ranges {
             self.note_code(from, to);
@@ -194,7 +194,7 @@ impl Unit<'_> {
     }
 }
 
-/// An unsigned LEB128 and where it stands.
+/// An unsigned LEB128 and its position.
 #[derive(Debug)]
 struct Leb {
     at: usize,

@@ -1,6 +1,6 @@
-//! Locations that are pointers: the value of a template's parameter, as LLVM writes it. In WebAssembly a pointer to data is an
-//! address of memory, which does not move, and one to a function an address of code, which does; in the expression they look
-//! the same, and in `.debug_addr` they stand side by side.
+//! Locations that are pointers: values of template parameters, as LLVM writes them. In WebAssembly, a pointer to data
+//! is a memory address, which does not move; a pointer to a function is a code address, which does. They look the same
+//! in the expression and in `.debug_addr`.
 
 use super::abbrev::dw;
 use super::cursor::{Cursor, Result, Unsupported};
@@ -8,8 +8,8 @@ use super::units::Unit;
 use crate::relocate::addresses::highest;
 
 impl Unit<'_> {
-    /// A location that is a pointer (the value of a template's parameter, as LLVM writes it): addresses of data do not move,
-    /// those of functions do, and only the type tells which it is.
+    /// Relocates a location that is a pointer (the value of a template parameter, as LLVM writes it). Addresses of data
+    /// do not move, those of functions do, and only the type distinguishes them.
     pub(super) fn address_of(&mut self, at: usize, expression: &[u8], ty: Option<u64>) -> Result<()> {
         let size = self.encoding.address_size;
         let mut operand = Cursor::new(expression, 1);
@@ -27,19 +27,19 @@ impl Unit<'_> {
             Some(true) if in_place => self.patch(at + 1, size, address, |unit| unit.moved(address)),
             Some(true) => self.pooled_code(index).map(|_| ()),
             Some(false) => Ok(()),
-            // It may be a function: then it would point to another. As a tombstone it points to nothing.
+            // If it is a function, it would point to another one. A tombstone points to nothing.
             None if self.context.addresses.begins_a_body(address) && in_place => {
                 self.out.entries.fixed(at + 1, size, highest(size));
                 Ok(())
             }
             None if self.context.addresses.begins_a_body(address) => {
-                Err(Unsupported { at, what: "an address that may be one of code or of data" })
+                Err(Unsupported { at, what: "an address that may point to code or to data" })
             }
             None => Ok(()),
         }
     }
 
-    /// Whether a type, at that offset of the unit, leads to that of a function; `None` if it leads out of the unit.
+    /// Whether the type at that offset of the unit leads to a function type; `None` if it leads out of the unit.
     fn points_to_code(&self, ty: Option<u64>) -> Option<bool> {
         let mut next = ty?;
         for _ in 0..16 {
@@ -62,14 +62,14 @@ impl Unit<'_> {
             }
             match found {
                 Some(further) => next = further?,
-                // A pointer to nothing in particular is one to data.
+                // A pointer to void points to data.
                 None => return Some(false),
             }
         }
         None
     }
 
-    /// A reference to an entry of the same unit.
+    /// Reads a reference to an entry of the same unit.
     pub(super) fn reference(&self, form: u64, cursor: &mut Cursor<'_>) -> Result<Option<u64>> {
         Ok(match form {
             dw::FORM_REF1 => Some(cursor.number(1)?),

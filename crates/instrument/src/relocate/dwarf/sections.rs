@@ -1,6 +1,6 @@
-//! The sections that are read, by name.
+//! The debug sections that are read, by name.
 
-/// The sections that are read.
+/// The debug sections that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(usize)]
 pub(super) enum Name {
@@ -39,10 +39,10 @@ pub(super) const NAMES: [(Name, &str); 15] = [
     (Name::StrOffsets, ".debug_str_offsets"),
 ];
 
-/// Sections that hold no address and no offset that moves.
+/// Sections without addresses and without offsets that move.
 pub(super) const STILL: [&str; 2] = [".debug_macinfo", ".debug_gdb_scripts"];
 
-/// The same: where entries of units stand, by name. What is left out of a unit they would still lead to.
+/// Indexes of entries by name, which contain no addresses. They would still refer to dropped units.
 pub(super) const INDEXES: [&str; 5] =
     [".debug_names", ".debug_pubnames", ".debug_pubtypes", ".debug_gnu_pubnames", ".debug_gnu_pubtypes"];
 
@@ -51,13 +51,13 @@ impl Name {
         NAMES[self as usize].1
     }
 
-    /// The place of a section of lists among those.
+    /// The index of a section of lists among the four.
     pub(super) fn list(self) -> usize {
         self as usize - Name::Ranges as usize
     }
 }
 
-/// The sections' data; empty where there is none.
+/// The data of the sections; empty if missing.
 #[derive(Debug)]
 pub(super) struct Sections<'a> {
     pub(super) data: [&'a [u8]; NAMES.len()],
@@ -69,7 +69,7 @@ impl<'a> Sections<'a> {
     }
 }
 
-/// Whether a section of that name is known here; others are copied.
+/// Whether a section with that name is known. Others are copied.
 pub(crate) fn is_known(name: &str) -> bool {
     NAMES.iter().any(|(_, known)| *known == name) || STILL.contains(&name) || INDEXES.contains(&name)
 }

@@ -1,15 +1,15 @@
-//! Tables of lists in DWARF 5: a header, offsets of lists, and the lists.
+//! The tables of lists in DWARF 5.
 
 use super::cursor::{Cursor, Result};
 use crate::relocate::patch::{Patches, SizeDelta};
 
-/// One table of lists in DWARF 5: a header, offsets of lists, and lists.
+/// A table of lists in DWARF 5: a header, offsets of lists, and the lists.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) offset_size: u8,
-    /// Where the offsets begin, and what they count from.
+    /// Start of the offsets, which they count from.
     pub(super) base: usize,
     pub(super) count: usize,
 }
@@ -45,7 +45,7 @@ pub(super) fn tables(data: &[u8]) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
-/// Writes the lengths of tables, and offsets in them, anew where lists have become longer.
+/// Updates the lengths of tables and their offsets if lists have grown.
 pub(super) fn settle_tables(data: &[u8], tables: &[Table], growth: &SizeDelta, patches: &mut Patches) -> Result<()> {
     for table in tables {
         let length_field = if table.offset_size == 8 { 12 } else { 4 };
@@ -60,7 +60,7 @@ pub(super) fn settle_tables(data: &[u8], tables: &[Table], growth: &SizeDelta, p
         for _ in 0..table.count {
             let at = cursor.at;
             let offset = cursor.number(table.offset_size)?;
-            // An unused one may be anything.
+            // An unused offset may have any value.
             if offset < (table.end - table.base) as u64 {
                 let base = table.base as u64;
                 let moved = growth.of(base + offset) - growth.of(base);

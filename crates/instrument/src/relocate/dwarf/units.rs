@@ -1,5 +1,5 @@
-//! `.debug_info` and `.debug_types`: units of entries, whose addresses and lengths are patched where they stand, so that
-//! nothing that points into these sections moves.
+//! `.debug_info` and `.debug_types`: units of entries. Addresses and lengths are patched in place, so nothing that
+//! refers to these sections moves.
 
 use std::collections::HashSet;
 
@@ -10,14 +10,14 @@ use super::sections::Name;
 use crate::relocate::addresses::{Near, highest, is_tombstone};
 use crate::relocate::patch::Patches;
 
-/// Which kind of list.
+/// The kind of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Ranges,
     Locations,
 }
 
-/// What a unit begins with.
+/// The header of a unit.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
     /// `.debug_info`, or `.debug_types` of DWARF 4.
@@ -28,18 +28,18 @@ pub(super) struct Header {
     pub(super) rest: Result<Rest>,
 }
 
-/// What of it depends on the version.
+/// The part of the header that depends on the version.
 #[derive(Debug, Clone)]
 pub(super) struct Rest {
     pub(super) encoding: Encoding,
     pub(super) abbrevs: u64,
-    /// Where the number stands that a skeleton shares with its split unit.
+    /// Position of the id that a skeleton shares with its split unit.
     dwo_id: Option<usize>,
-    /// Where the entries begin.
+    /// Offset of the entries.
     pub(super) entries: usize,
 }
 
-/// The units of a section; an error if their lengths do not add up.
+/// The units of a section. Returns an error if their lengths do not add up.
 pub(super) fn headers(data: &[u8], section: Name) -> Result<Vec<Header>> {
     let mut cursor = Cursor::new(data, 0);
     let mut headers = Vec::new();
@@ -64,10 +64,10 @@ impl Rest {
                 (if section == Name::Types { 2 } else { 1 }, cursor.u8()?, abbrevs)
             }
             5 => (cursor.u8()?, cursor.u8()?, cursor.number(offset_size)?),
-            _ => return cursor.fail("a version that is not known"),
+            _ => return cursor.fail("an unknown version"),
         };
         if !matches!(address_size, 4 | 8) {
-            return cursor.fail("addresses of a strange size");
+            return cursor.fail("an unsupported address size");
         }
         let at = cursor.at;
         match kind {
@@ -82,7 +82,7 @@ impl Rest {
     }
 }
 
-/// An offset in a unit, into a section that may move.
+/// An offset in a unit to a section that may move.
 #[derive(Debug)]
 pub(super) struct Reference {
     pub(super) at: usize,
@@ -91,52 +91,52 @@ pub(super) struct Reference {
     pub(super) offset: u64,
 }
 
-/// What relocation one unit comes to.
+/// The result of relocating a unit.
 #[derive(Debug, Default)]
 pub(super) struct Relocated {
-    /// Of the section that the unit is in.
+    /// Patches of the section with the unit.
     pub(super) entries: Patches,
-    /// Of the four sections of lists (see [`Name::list`]).
+    /// Patches of the four sections of lists (see [`Name::list`]).
     pub(super) lists: [Patches; 4],
-    /// Places in `.debug_addr` that hold an address of code, and its size.
+    /// Positions in `.debug_addr` that hold a code address, with its size.
     pub(super) pooled: Vec<(u32, u8)>,
     pub(super) references: Vec<Reference>,
     /// Offsets into `.debug_macro`.
     pub(super) macros: Vec<u64>,
-    /// Where the unit has code, as it was.
+    /// The original code ranges of the unit.
     pub(super) code: Vec<(u64, u64)>,
-    /// Whether entries of this unit are in a file of their own.
+    /// Whether the entries of this unit are in a separate file.
     pub(super) is_skeleton: bool,
 }
 
-/// One unit while it is walked.
+/// A unit being walked.
 pub(super) struct Unit<'c> {
     pub(super) context: &'c Context<'c>,
     pub(super) header: &'c Header,
     pub(super) abbrevs: &'c Abbrevs,
     pub(super) encoding: Encoding,
-    /// What offsets in lists count from, as long as they do not say otherwise: the unit's own first address.
+    /// The initial base of offsets in lists: the unit's first address.
     pub(super) base: u64,
     addr_base: Option<u64>,
-    /// Of lists of ranges, and of locations.
+    /// Base offsets of range lists and of location lists.
     list_bases: [Option<u64>; 2],
     near: Near,
-    /// Lists that have been walked.
+    /// Lists that were relocated already.
     pub(super) seen: HashSet<(Name, u64)>,
     pub(super) out: Relocated,
 }
 
-/// What has to be known of an entry before its lengths can be written.
+/// Information about an entry that its lengths depend on.
 #[derive(Default)]
 struct Entry<'a> {
     low: Option<u64>,
     lengths: Vec<Constant>,
-    /// A location that is the address of something: where it stands, and what is left of the expression.
+    /// A location that is an address: its position, and the rest of the expression.
     address: Option<(usize, &'a [u8])>,
     ty: Option<u64>,
 }
 
-/// A number that is a length or an offset from the entry's first address.
+/// A number that is a length, or an offset from the entry's first address.
 struct Constant {
     at: usize,
     form: u64,
@@ -144,11 +144,11 @@ struct Constant {
     value: u64,
 }
 
-/// How many attributes there are for each byte of a unit at most. (Compilers: one or so, and some that take no bytes.)
+/// Maximum number of attributes for each byte of a unit. (Compilers write about one, and some that take no bytes.)
 const STEPS_PER_BYTE: usize = 64;
 const TOO_MANY_STEPS: &str = "far more attributes than bytes";
 
-/// Carries one unit.
+/// Relocates a unit.
 pub(super) fn relocate(context: &Context<'_>, header: &Header) -> Result<Relocated> {
     let rest = header.rest.as_ref().map_err(Unsupported::clone)?;
     let abbrevs = context.abbrevs(rest.abbrevs, rest.encoding)?;
@@ -167,19 +167,19 @@ pub(super) fn relocate(context: &Context<'_>, header: &Header) -> Result<Relocat
     let mut cursor = Cursor::new(&context.sections.get(header.section)[..header.end], rest.entries);
     unit.read_bases(&mut cursor.clone())?;
     let mut dwo_id = rest.dwo_id;
-    // Attributes may take no bytes: what looks at each of them is bounded by what there is to read.
+    // Attributes may take no bytes, so their number is limited by the size of the unit.
     let mut steps = STEPS_PER_BYTE * (header.end - header.start);
     while !cursor.eof() {
         let code = cursor.uleb()?;
         if code != 0 {
-            let Some(abbrev) = abbrevs.get(code) else { return cursor.fail("an abbreviation that is not there") };
+            let Some(abbrev) = abbrevs.get(code) else { return cursor.fail("a missing abbreviation") };
             let Some(left) = steps.checked_sub(abbrev.steps.len()) else { return cursor.fail(TOO_MANY_STEPS) };
             steps = left;
             unit.entry(abbrev.tag, &abbrev.steps, &mut cursor, &mut dwo_id)?;
         }
     }
     if let Some(at) = dwo_id {
-        // The other file describes the original. With another number no reader takes it for this one's.
+        // The other file describes the original. With another id, no reader matches it with this unit.
         let id = Cursor::new(context.sections.get(header.section), at).number(8)?;
         unit.out.entries.fixed(at, 8, !id);
         unit.out.is_skeleton = true;
@@ -190,7 +190,7 @@ pub(super) fn relocate(context: &Context<'_>, header: &Header) -> Result<Relocat
 }
 
 impl<'c> Unit<'c> {
-    /// Where an address went.
+    /// The relocated address.
     pub(super) fn moved(&mut self, address: u64) -> u64 {
         self.context.addresses.map(address, &mut self.near)
     }
@@ -199,14 +199,14 @@ impl<'c> Unit<'c> {
         is_tombstone(address, self.encoding.address_size)
     }
 
-    /// Remembers that there is code.
+    /// Adds a code range.
     pub(super) fn note_code(&mut self, from: u64, to: u64) {
         if self.context.wants_code {
             self.out.code.push((from, to));
         }
     }
 
-    /// Writes a field of a list anew if it changes.
+    /// Updates a field of a list if it changes.
     pub(super) fn write(
         &mut self,
         name: Name,
@@ -217,7 +217,7 @@ impl<'c> Unit<'c> {
     ) -> Result<()> {
         let value = new(self);
         if value > highest(width) {
-            return Err(Unsupported { at, what: "an address that has no room to move" });
+            return Err(Unsupported { at, what: "no room to relocate an address" });
         }
         if value != old {
             self.out.lists[name.list()].fixed(at, width, value);
@@ -225,7 +225,7 @@ impl<'c> Unit<'c> {
         Ok(())
     }
 
-    /// The address of code at that index of the pool, which will be relocated there.
+    /// The code address with that index in the pool, which is relocated there.
     pub(super) fn pooled_code(&mut self, index: u64) -> Result<u64> {
         let (at, address) = self.pooled(index)?;
         if !self.is_tombstone(address) {
@@ -240,11 +240,11 @@ impl<'c> Unit<'c> {
         let at = at.and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
         match Cursor::new(self.context.sections.get(Name::Addr), at).number(size) {
             Ok(address) => Ok((at, address)),
-            Err(_) => Err(Unsupported { at, what: "an address that is not in .debug_addr" }),
+            Err(_) => Err(Unsupported { at, what: "an address index outside of .debug_addr" }),
         }
     }
 
-    /// What attributes of the first entry say for all of the unit.
+    /// Reads the attributes of the first entry that apply to the whole unit.
     fn read_bases(&mut self, cursor: &mut Cursor<'c>) -> Result<()> {
         let code = cursor.uleb()?;
         let Some(abbrev) = self.abbrevs.get(code) else { return Ok(()) };
@@ -301,7 +301,7 @@ impl<'c> Unit<'c> {
         Ok(())
     }
 
-    /// Looks at one attribute.
+    /// Handles an attribute.
     fn look(&mut self, attribute: u64, form: u64, cursor: &mut Cursor<'c>, entry: &mut Entry<'c>) -> Result<()> {
         let at = cursor.at;
         match form {
@@ -358,7 +358,7 @@ impl<'c> Unit<'c> {
             (dw::AT_START_SCOPE, Some(width)) if form == dw::FORM_SEC_OFFSET => {
                 self.list_at(Kind::Ranges, cursor, width)?;
             }
-            // From the address of a scope that may be any of those around.
+            // From the address of a scope, which may be any of those around it.
             (dw::AT_START_SCOPE, _) => return Err(Unsupported { at, what: "a scope that begins at a constant" }),
             (dw::AT_RNGLISTS_BASE | dw::AT_LOCLISTS_BASE, Some(width)) => {
                 let into = if attribute == dw::AT_RNGLISTS_BASE { Name::Rnglists } else { Name::Loclists };
@@ -387,7 +387,7 @@ impl<'c> Unit<'c> {
             (dw::AT_LOCATION, None) => {
                 if let dw::FORM_EXPRLOC | dw::FORM_BLOCK | dw::FORM_BLOCK1 | dw::FORM_BLOCK2 | dw::FORM_BLOCK4 = form {
                     let expression = block(cursor, form)?;
-                    // DW_OP_addr or DW_OP_addrx, then DW_OP_stack_value: not where a thing is, but a pointer to it.
+                    // DW_OP_addr or DW_OP_addrx, then DW_OP_stack_value: the value is a pointer, not a location.
                     if matches!(expression, [0x03 | 0xa1 | 0xfb, .., 0x9f]) {
                         entry.address = Some((cursor.at - expression.len(), expression));
                     }
@@ -402,7 +402,7 @@ impl<'c> Unit<'c> {
         Ok(())
     }
 
-    /// A list that the entry names by its offset, which may move.
+    /// Handles a list that the entry refers to by an offset, which may move.
     fn list_at(&mut self, kind: Kind, cursor: &mut Cursor<'_>, width: u8) -> Result<()> {
         let at = cursor.at;
         let offset = cursor.number(width)?;
@@ -414,7 +414,7 @@ impl<'c> Unit<'c> {
         Ok(())
     }
 
-    /// An address of an entry; also where it stands, if that is here and not in the pool.
+    /// Reads an address of an entry, with its position if it is not in the pool.
     fn address(&self, form: u64, cursor: &mut Cursor<'_>) -> Result<(Option<usize>, u64)> {
         if form == dw::FORM_ADDR {
             let at = cursor.at;
@@ -431,7 +431,7 @@ impl<'c> Unit<'c> {
         }
     }
 
-    /// A length, or an offset from the entry's first address.
+    /// Reads a length, or an offset from the entry's first address.
     fn length_of(&self, form: u64, cursor: &mut Cursor<'_>) -> Result<Constant> {
         let at = cursor.at;
         let value = match form {
@@ -441,7 +441,7 @@ impl<'c> Unit<'c> {
             dw::FORM_DATA8 => cursor.number(8)?,
             dw::FORM_UDATA => cursor.uleb()?,
             dw::FORM_SDATA if !is_negative(cursor)? => cursor.uleb()?,
-            _ => return cursor.fail("a length of a form that has no room to grow"),
+            _ => return cursor.fail("a length whose form has no room to grow"),
         };
         match cursor.at - at {
             width @ ..=10 => Ok(Constant { at, form, width: width as u8, value }),
@@ -449,7 +449,7 @@ impl<'c> Unit<'c> {
         }
     }
 
-    /// Writes a length anew.
+    /// Updates a length.
     fn constant(&mut self, constant: &Constant, low: Option<u64>, tag: u64) -> Result<()> {
         let Constant { at, form, width, value } = *constant;
         let Some(low) = low else {
@@ -459,7 +459,7 @@ impl<'c> Unit<'c> {
             return Ok(());
         }
         let Some(end) = low.checked_add(value) else {
-            return Err(Unsupported { at, what: "a length that reaches past all addresses" });
+            return Err(Unsupported { at, what: "a length that exceeds the address space" });
         };
         if tag == dw::TAG_SUBPROGRAM || tag == dw::TAG_COMPILE_UNIT {
             self.note_code(low, end);
@@ -484,11 +484,11 @@ impl<'c> Unit<'c> {
         Ok(())
     }
 
-    /// Writes a field of the unit anew if it changes.
+    /// Updates a field of the unit if it changes.
     pub(super) fn patch(&mut self, at: usize, width: u8, old: u64, new: impl FnOnce(&mut Self) -> u64) -> Result<()> {
         let value = new(self);
         if value > highest(width) {
-            return Err(Unsupported { at, what: "an address that has no room to move" });
+            return Err(Unsupported { at, what: "no room to relocate an address" });
         }
         if value != old {
             self.out.entries.fixed(at, width, value);
@@ -497,7 +497,7 @@ impl<'c> Unit<'c> {
     }
 }
 
-/// Whether the signed number that stands there is below zero.
+/// Whether the signed number at this position is negative.
 fn is_negative(cursor: &Cursor<'_>) -> Result<bool> {
     let mut last = cursor.clone();
     last.skip_leb()?;

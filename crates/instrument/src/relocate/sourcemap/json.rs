@@ -1,25 +1,25 @@
-//! As much of JSON as a source map needs: what members there are and where they stand. The text stays what it is.
+//! A JSON scanner for source maps: finds members and their positions. The text stays unchanged.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 pub(super) type Result<T, E = &'static str> = std::result::Result<T, E>;
 
-/// A place in a JSON text.
+/// A position in a JSON text.
 #[derive(Debug, Clone)]
 pub(super) struct Json<'a> {
     text: &'a [u8],
     at: usize,
 }
 
-const DAMAGED: &str = "it is not the JSON of a source map";
+const DAMAGED: &str = "it is not a JSON source map";
 
 impl<'a> Json<'a> {
     pub(super) fn new(text: &'a [u8], at: usize) -> Self {
         Json { text, at }
     }
 
-    /// The next byte that is no white space.
+    /// The next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.text.get(self.at) {
             self.at += 1;
@@ -37,12 +37,12 @@ impl<'a> Json<'a> {
         if self.eat(byte) { Ok(()) } else { Err(DAMAGED) }
     }
 
-    /// Nothing but white space is left.
+    /// Checks that only white space is left.
     pub(super) fn end(&mut self) -> Result<()> {
         if self.peek().is_none() { Ok(()) } else { Err(DAMAGED) }
     }
 
-    /// Walks an object. `member` is given each key, and reads its value.
+    /// Walks over an object. `member` gets each key and must read its value.
     pub(super) fn object(&mut self, mut member: impl FnMut(&str, &mut Self) -> Result<()>) -> Result<()> {
         self.list(b'{', b'}', |json| {
             let key = json.string()?;
@@ -51,7 +51,7 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// Walks an array. `element` reads each.
+    /// Walks over an array. `element` must read each element.
     pub(super) fn array(&mut self, element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         self.list(b'[', b']', element)
     }
@@ -71,7 +71,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A string, with its quotes.
+    /// Reads a string, including its quotes.
     pub(super) fn string(&mut self) -> Result<Range<usize>> {
         self.want(b'"')?;
         let start = self.at - 1;
@@ -85,23 +85,23 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The same where there may be something else, which is stepped over.
+    /// Reads a string including its quotes, or skips another value.
     pub(super) fn string_if_any(&mut self) -> Result<Option<Range<usize>>> {
         if self.peek() == Some(b'"') { self.string().map(Some) } else { self.skip().map(|()| None) }
     }
 
-    /// A number without sign, fraction or exponent, and where it stands.
+    /// Reads a number without sign, fraction or exponent, with its position.
     pub(super) fn natural(&mut self) -> Result<(Range<usize>, u64)> {
         self.peek();
         let rest = self.text.get(self.at..).unwrap_or_default();
         let len = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
         let digits = std::str::from_utf8(&rest[..len]).expect("digits are ASCII");
-        let number = digits.parse().map_err(|_| "a number in it is none, or too large")?;
+        let number = digits.parse().map_err(|_| "it contains a number that is invalid or too large")?;
         self.at += len;
         Ok((self.at - len..self.at, number))
     }
 
-    /// Steps over a value, whose inside does not matter: brackets close, strings end.
+    /// Skips a value. Only brackets and strings are checked within it.
     pub(super) fn skip(&mut self) -> Result<()> {
         let mut depth = 0usize;
         loop {
@@ -124,10 +124,10 @@ impl<'a> Json<'a> {
     }
 }
 
-/// What a string says that stands there with its quotes.
+/// Decodes the string at that position, which includes its quotes.
 pub(super) fn text_of(text: &[u8], string: Range<usize>) -> Result<Cow<'_, str>> {
     let inside = &text[string.start + 1..string.end - 1];
-    let inside = std::str::from_utf8(inside).map_err(|_| "a string in it is not UTF-8")?;
+    let inside = std::str::from_utf8(inside).map_err(|_| "it contains a string that is not UTF-8")?;
     if !inside.contains('\\') {
         return Ok(Cow::Borrowed(inside));
     }

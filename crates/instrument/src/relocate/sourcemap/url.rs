@@ -1,4 +1,4 @@
-//! `data:` URLs (RFC 2397), base64 and percent-encoding: a module may hold its source map itself.
+//! `data:` URLs (RFC 2397) with base64 and percent-encoding, in which a module may contain its source map.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -15,7 +15,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// What a digit of base64 stands for.
+/// The value of a base64 digit.
 pub(super) fn digit(byte: u8) -> Option<u8> {
     Some(match byte {
         b'A'..=b'Z' => byte - b'A',
@@ -27,23 +27,23 @@ pub(super) fn digit(byte: u8) -> Option<u8> {
     })
 }
 
-/// The digit of the low six bits.
+/// The base64 digit of the low six bits.
 pub(super) fn as_digit(six: u32) -> u8 {
     ALPHABET[(six & 0x3f) as usize]
 }
 
-/// Whether a URL holds what it is of.
+/// Whether a URL contains its data.
 pub(crate) fn is_data(url: &str) -> bool {
     url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
 }
 
-/// What a `data:` URL holds; `None` if it is damaged, or another URL.
+/// Decodes a `data:` URL; `None` if it is damaged or another kind of URL.
 pub(super) fn read_data(url: &str) -> Option<Vec<u8>> {
     let (head, data) = split(url)?;
     if is_base64(head) { decode(data.as_bytes()) } else { decode_percent(data) }
 }
 
-/// The same URL with something else in it.
+/// Replaces the data of a `data:` URL.
 pub(super) fn write_data(url: &str, data: &[u8]) -> Option<String> {
     let (head, _) = split(url)?;
     let mut out = format!("{head},");
@@ -67,29 +67,28 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
 
-/// What percent-encoded text stands for.
+/// Decodes percent-encoded text.
 fn decode_percent(text: &str) -> Option<Vec<u8>> {
     let is_whole = |rest: &str| rest.as_bytes().get(..2).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
     let whole = text.split('%').skip(1).all(is_whole);
     whole.then(|| percent_encoding::percent_decode_str(text).collect())
 }
 
-/// Writes everything but what is never reserved as `%` and two digits (RFC 3986, 2.3).
+/// Percent-encodes everything but unreserved characters (RFC 3986, 2.3).
 fn encode_percent(data: &[u8], out: &mut String) {
     const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     out.extend(percent_encoding::percent_encode(data, &RESERVED));
 }
 
-/// The URL of a file that is beside the file that names it.
+/// The relative URL of a file in the same directory as the module that links to it.
 pub fn url_of_file(name: &str) -> String {
     let mut url = String::new();
     encode_percent(name.as_bytes(), &mut url);
     url
 }
 
-/// The path of the file that a URL names, if that is relative and leads to the folder of whoever names it, or below.
-///
-/// A module is foreign data: it does not say which files of a machine are read.
+/// The path of the file that a URL names, if the URL is relative and stays within the module's directory. A module is
+/// untrusted and must not name other files to read.
 pub fn file_of_url(url: &str) -> Option<String> {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let path = String::from_utf8(decode_percent(path)?).ok()?;

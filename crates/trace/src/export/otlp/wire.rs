@@ -1,45 +1,46 @@
-//! Messages of OTLP are described once (`otlp.rs`) and written as protobuf or as JSON: each field has its number for the
-//! one and its name for the other.
+//! Encodings of OTLP messages. Messages are described once (`otlp.rs`) and written as protobuf or JSON: each field has
+//! a number for protobuf and a name for JSON.
 //!
-//! In OTLP's JSON ids are lower-case hex, 64-bit integers are strings, and enums are numbers.
+//! In OTLP's JSON, ids are lower-case hex, 64-bit integers are strings, and enums are numbers.
 
 use std::io::Write;
 
 use crate::export::json;
 
-/// A field: its number in protobuf, its name in JSON.
+/// A field: its protobuf number and its JSON name.
 #[derive(Clone, Copy)]
 pub(super) struct Field(pub(super) u32, pub(super) &'static str);
 
-/// An encoding of messages. Fields are written in the order of calls; a default value is left out by not writing it.
+/// An encoding of messages. Fields are written in the order of calls. A field with its default value is omitted by not
+/// writing it.
 pub(super) trait Wire {
     fn empty() -> Self;
     fn bytes(&self) -> &[u8];
     fn bytes_mut(&mut self) -> &mut Vec<u8>;
-    /// A field that is a message.
+    /// Writes a message field.
     fn message(&mut self, field: Field, fill: impl FnOnce(&mut Self));
-    /// A repeated field of messages: `fill` adds each with [`Wire::item`].
+    /// Writes a repeated message field; `fill` adds elements with [`Wire::item`].
     fn list(&mut self, field: Field, fill: impl FnOnce(&mut Self));
     fn item(&mut self, field: Field, fill: impl FnOnce(&mut Self));
     fn string(&mut self, field: Field, text: &str);
     fn id(&mut self, field: Field, id: &[u8]);
     fn fixed64(&mut self, field: Field, number: u64);
     fn fixed32(&mut self, field: Field, number: u32);
-    /// A varint of 64 bits.
+    /// Writes a 64-bit varint.
     fn int64(&mut self, field: Field, number: i64);
-    /// A varint of at most 32 bits, an enum or a boolean.
+    /// Writes a varint of at most 32 bits, an enum or a boolean.
     fn int32(&mut self, field: Field, number: u32);
     fn boolean(&mut self, field: Field, value: bool);
     fn double(&mut self, field: Field, number: f64);
     fn fixed64s(&mut self, field: Field, numbers: &[u64]);
     fn doubles(&mut self, field: Field, numbers: &[f64]);
-    /// The outermost message.
+    /// Writes the outermost message.
     fn whole(&mut self, fill: impl FnOnce(&mut Self));
-    /// What was written by another of the same kind: whole fields, or whole items.
+    /// Adds complete fields or items that another writer of the same encoding wrote.
     fn embed(&mut self, written: &[u8]);
 }
 
-/// Protobuf.
+/// The protobuf encoding.
 pub(super) struct Proto(Vec<u8>);
 
 const VARINT: u32 = 0;
@@ -84,7 +85,7 @@ impl Wire for Proto {
 
     fn message(&mut self, field: Field, fill: impl FnOnce(&mut Self)) {
         self.tag(field, LENGTH);
-        // The length is known afterwards; most messages are shorter than 128 bytes.
+        // The length is only known afterwards; most messages are shorter than 128 bytes.
         let at = self.0.len();
         self.0.push(0);
         fill(self);
@@ -161,11 +162,11 @@ impl Wire for Proto {
     }
 }
 
-/// JSON.
+/// The JSON encoding.
 pub(super) struct Json(Vec<u8>);
 
 impl Json {
-    /// Fields and items are separated by commas, but for the first.
+    /// Writes a comma, except before the first field or item.
     fn separate(&mut self) {
         if !matches!(self.0.last(), None | Some(b'{' | b'[')) {
             self.0.push(b',');
@@ -184,7 +185,7 @@ impl Json {
         self.0.write_fmt(value).expect("writing to memory");
     }
 
-    /// In decimal: twice a span, so not by way of a formatter.
+    /// Writes a decimal number without a formatter: this runs twice for each span.
     fn number(&mut self, mut number: u64) {
         let mut digits = [0; 20];
         let mut at = digits.len();
@@ -245,7 +246,7 @@ impl Wire for Json {
     fn id(&mut self, field: Field, id: &[u8]) {
         self.name(field);
         self.0.push(b'"');
-        // Three ids a span: formatting takes longer than all else together.
+        // Each span has three ids, and formatting them would take most of the time.
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         self.0.extend(id.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
         self.0.push(b'"');
@@ -301,7 +302,7 @@ impl Wire for Json {
     }
 }
 
-/// What is no number has a name in protobuf's JSON.
+/// NaN and infinities have names in protobuf's JSON.
 fn double(number: f64) -> String {
     match number {
         n if n.is_nan() => "\"NaN\"".to_owned(),
