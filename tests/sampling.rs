@@ -353,7 +353,7 @@ fn lines_are_those_of_another_reader() {
     assert!(compared > 5_000, "{compared}");
 }
 
-/// A source map gives the line of the last segment before an instruction: AssemblyScript's filter, whose inner loop is known.
+/// A source map gives the line of the last segment before an instruction: AssemblyScript's sieve, whose inner loop is known.
 #[test]
 fn lines_of_a_source_map() {
     let path = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/real").join(name);
@@ -377,7 +377,7 @@ fn lines_of_a_source_map() {
     };
     let (plain, lines) = (only(plain), only(lines));
     assert_eq!(plain, lines);
-    assert!(lines.iter().any(|(file, _)| file.ends_with("filter.ts")), "{:?}", lines.first());
+    assert!(lines.iter().any(|(file, _)| file.ends_with("sieve.ts")), "{:?}", lines.first());
 }
 
 /// Words and marks pass through a recording as they are, and give the same events.

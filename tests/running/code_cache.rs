@@ -35,7 +35,7 @@ fn entries(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
             false => found.push((path.clone(), std::fs::read(&path).unwrap())),
         }
     }
-    // Sidecars them stands how often they were used, and who cleans up.
+    // Beside them stands how often they were used, and who cleans up.
     let is_entry = |path: &Path| path.parent().is_some_and(|folder| folder.to_string_lossy().contains("modules"));
     found.retain(|(path, _)| is_entry(path) && path.extension().is_none());
     found.sort();

@@ -195,7 +195,7 @@ fn headers_say_whether_there_is_a_depth() {
         let behind = [number(200_000), number(10_000), vec![last]].concat();
         let contents = [before, behind].concat();
         assert!(bytes[17..].starts_with(&contents));
-        // TraceSlot, run, parent, flags, state; then how many attributes, each with key and value; whether events are stamped, and
+        // Trace, run, parent, flags, state; then how many attributes, each with key and value; whether events are stamped, and
         // why there are no samples.
         let ids = [&(5u128 << 100).to_be_bytes()[..], &7u64.to_be_bytes(), &9u64.to_be_bytes(), &[1]].concat();
         let behind = [ids, text("a=1"), vec![1], text("service.name"), text("shop"), vec![0, 0]].concat();

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// TraceSlot, id, parent, name, start and end.
+/// Trace, id, parent, name, start and end.
 type Span = [String; 6];
 
 fn wasmtrace(args: &[&str]) -> Command {
