@@ -273,7 +273,7 @@ fn a_link_without_its_file_is_left_out() {
         let url = named_by(&parse(&split.wasm).unwrap(), DEBUG_FILE).unwrap().to_owned();
         let mut nowhere = with(&Options::default(), &split.file);
         nowhere.sidecar.debug_file.as_mut().unwrap().new_url = None;
-        for (options, says) in [(Options::default(), "is not at hand"), (nowhere, "will be in no file")] {
+        for (options, says) in [(Options::default(), "is not available"), (nowhere, "is not written to a file")] {
             let out = instrument(&split.wasm, &options).unwrap();
             assert!(named_in(&out.wasm, DEBUG_FILE).is_none() && out.debug_file.is_none());
             let [warning] = &out.warnings[..] else { panic!("{:?}", out.warnings) };

@@ -421,11 +421,11 @@ fn a_link_without_its_map_is_left_out() {
     nowhere.sidecar.source_map.as_mut().unwrap().new_url = None;
     let longer = String::from_utf8(mapped.map.clone()).unwrap().replace("\"mappings\":\"", "\"mappings\":\"ggggC,");
     for (url, options, says) in [
-        ("https://example.org/a.map", Options::default(), "is not at hand"),
-        ("a.map\u{1b}[31m", Options::default(), "a.map\\u{1b}[31m is not at hand"),
+        ("https://example.org/a.map", Options::default(), "is not available"),
+        ("a.map\u{1b}[31m", Options::default(), "a.map\\u{1b}[31m is not available"),
         ("a.map", corrupt, "its version is not 3"),
         ("a.map", with(&Options::default(), longer.as_bytes()), "it refers to offsets outside of the module"),
-        ("a.map", nowhere, "will be in no file"),
+        ("a.map", nowhere, "is not written to a file"),
         ("data:application/json;base64,e30=", Options::default(), "its version is not 3"),
         ("data:application/json;base64,e", Options::default(), "its data is damaged"),
     ] {

@@ -191,7 +191,7 @@ impl<'m> Erasure<'m> {
                 return Ok(Some((Hook::Close(caught && !self.caught.is_empty()), last)));
             }
         }
-        Err(damaged(at, "the body has other code after its wrapper"))
+        Err(damaged(at, "the body does not end with its exit hook"))
     }
 
     fn hook(&mut self, hook: Hook, end: usize) -> Result<Option<Piece<'m>>> {

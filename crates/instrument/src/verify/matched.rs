@@ -153,7 +153,7 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
             may = Some(Hook::Grow);
         } else if self.is_last(operator) && self.hooked.is_some() {
             let caught = self.labels[0].named && self.reports_catches;
-            must = Some((Hook::Close(caught), "the body has other code after its wrapper"));
+            must = Some((Hook::Close(caught), "the body does not end with its exit hook"));
         }
         if let Some((hook, missing)) = must
             && !before.has(hook)
