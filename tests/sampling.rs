@@ -158,9 +158,9 @@ fn a_guest_that_waits_is_not_woken_up() {
         assert_eq!((outcome.results, begun.elapsed() >= Duration::from_millis(200)), (vec!["0".to_owned()], true));
         tree.finish(&outcome.ending, outcome.duration, |_| {});
         let totals = tree.profile().by_function();
-        let waited = totals.iter().find(|totals| totals.what == What::Call(waits)).map_or(0, |totals| totals.own);
+        let waited = totals.iter().find(|totals| totals.what == What::Call(waits)).map_or(0, |totals| totals.self_time);
         assert!((200_000_000..=outcome.duration).contains(&waited), "{waited} of {}", outcome.duration);
-        assert!(totals.iter().all(|totals| totals.what == What::Call(waits) || totals.own < 100_000_000));
+        assert!(totals.iter().all(|totals| totals.what == What::Call(waits) || totals.self_time < 100_000_000));
     }
 }
 
@@ -235,7 +235,7 @@ fn the_time_of_a_run_is_in_its_tree() {
             // Hooks and samples take the rest.
             let least = outcome.duration / 5;
             assert!((least..=outcome.duration).contains(&whole), "{way}: {whole} of {}", outcome.duration);
-            let own: u64 = tree.profile().nodes().map(|node| node.own).sum();
+            let own: u64 = tree.profile().nodes().map(|node| node.self_time).sum();
             assert!(own.abs_diff(whole) < 100, "{way}: {own} and {whole}");
         }
     }
@@ -645,7 +645,7 @@ fn shares_of_functions_of_known_cost() {
         let profile = tree.profile();
         let own = |function: &What, caller: &What| {
             let is_it = |node: &&wasmtrace::trace::profile::Node| profile.path_to(node).ends_with(&[caller, function]);
-            profile.nodes().find(is_it).map_or(0, |node| node.own) as f64
+            profile.nodes().find(is_it).map_or(0, |node| node.self_time) as f64
         };
         let pairs = [(&heavy, &left, 10.0), (&light, &left, 1.0), (&heavy, &right, 30.0), (&light, &right, 3.0)];
         let whole: f64 = pairs.iter().map(|(function, caller, _)| own(function, caller)).sum();

@@ -88,7 +88,7 @@ fn what_the_preset_leaves() {
                 What::Call(probe) => !visible || plan.contains(module::FuncIdx(probe.0 - hooks)),
                 What::Manual(_) => false,
             });
-            functions.map(|function| function.own).sum()
+            functions.map(|function| function.self_time).sum()
         };
         println!(
             "| {name} | {} | {} | {} | {} | {:.0} % |",

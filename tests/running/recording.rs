@@ -196,7 +196,7 @@ fn time_goes_to_the_function_that_took_it() {
     let probes = out.manifest.unwrap().probes;
     let own = |rank: usize| {
         let all = profile.by_function();
-        all.iter().find(|totals| totals.what == What::Call(probes[rank].id)).unwrap().own as f64
+        all.iter().find(|totals| totals.what == What::Call(probes[rank].id)).unwrap().self_time as f64
     };
     let (long, short, total) = (own(0), own(1), profile.total() as f64);
     // 1 µs and 3 times 2 ns; but a call of the host takes half a microsecond where nothing is optimized.

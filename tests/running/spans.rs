@@ -121,7 +121,7 @@ fn the_tree_is_what_the_calls_add_up_to() {
                 What::Call(probe) => *probe,
                 What::Manual(name) => panic!("{name}"),
             });
-            seen.insert(path.collect::<Vec<_>>(), (node.calls, node.total, node.own, node.recursive));
+            seen.insert(path.collect::<Vec<_>>(), (node.calls, node.total, node.self_time, node.recursive));
         }
         assert_eq!(seen, nodes);
         assert_eq!((profile.calls(), fold.calls()), (all.len() as u64, all.len() as u64));
@@ -134,7 +134,7 @@ fn the_tree_is_what_the_calls_add_up_to() {
             let mine = |sum: fn(&(u64, u64, u64, bool)) -> u64| -> u64 {
                 nodes.iter().filter(|(path, _)| path.last() == Some(&probe)).map(|(_, node)| sum(node)).sum()
             };
-            assert_eq!((of.calls, of.total, of.own, of.folded), (mine(|n| n.0), mine(|n| n.1), mine(|n| n.2), 0));
+            assert_eq!((of.calls, of.total, of.self_time, of.folded), (mine(|n| n.0), mine(|n| n.1), mine(|n| n.2), 0));
         }
         assert_eq!(profile.by_function().len(), profile.functions());
         Ok(())
@@ -311,7 +311,7 @@ fn the_tree_grows_to_a_limit_and_loses_nothing() {
     assert_eq!((profile.nodes().count(), profile.merged(), profile.calls()), (2_000, 10, 2_010));
     let last = profile.nodes().last().unwrap();
     assert_eq!((last.calls, last.recursive, profile.path_to(last).len()), (11, true, 2_000));
-    assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
+    assert_eq!(profile.nodes().map(|n| n.self_time).sum::<u64>(), profile.total());
     assert_eq!(profile.root().children[0].index(), 1);
     assert_eq!(profile[profile.root().children[0]].children[0].index(), 2);
 
@@ -323,7 +323,7 @@ fn the_tree_grows_to_a_limit_and_loses_nothing() {
     assert_eq!(profile.calls(), u64::from(most) + 5);
     let last = profile.nodes().last().unwrap();
     assert_eq!((&last.what, last.calls), (&Some(What::Call(ProbeId(most))), 6));
-    assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
+    assert_eq!(profile.nodes().map(|n| n.self_time).sum::<u64>(), profile.total());
 }
 
 /// Theorem: what the guest says is counted at the node where it was said, and what is wrong with it by kind.
@@ -455,7 +455,7 @@ fn a_stray_exit_changes_nothing_that_comes_after() {
         Exit(C),
     ];
     let (profile, fold) = folded(&ticking(kinds), &RunOutcome::Returned);
-    let nodes: Vec<_> = profile.nodes().map(|n| (n.what.clone().unwrap(), n.calls, n.unwound, n.own)).collect();
+    let nodes: Vec<_> = profile.nodes().map(|n| (n.what.clone().unwrap(), n.calls, n.unwound, n.self_time)).collect();
     assert_eq!(nodes, [(What::Call(A), 1, 0, 2), (What::Call(B), 2, 1, 4), (What::Call(C), 1, 1, 1)]);
     let Anomalies { stray_exits, unwound, .. } = *fold.irregular();
     assert_eq!((stray_exits, unwound, fold.calls()), (4, 2, 4));
@@ -510,7 +510,7 @@ fn what_was_called_in_a_hoisted_span_moves_with_it() {
         };
         let path: Vec<String> = profile.path_to(node).iter().map(name).collect();
         let said = (node.logs, node.metrics, node.tags.len());
-        nodes.insert(path.join("/"), (node.calls, node.total, node.own, node.recursive, node.unwound, said));
+        nodes.insert(path.join("/"), (node.calls, node.total, node.self_time, node.recursive, node.unwound, said));
     }
     let quiet = (0, 0, 0);
     let expected = [
@@ -523,7 +523,7 @@ fn what_was_called_in_a_hoisted_span_moves_with_it() {
         ("1/s/forgotten", (3, 6, 6, false, 0, quiet)),
     ];
     assert_eq!(nodes, expected.map(|(path, node)| (path.to_owned(), node)).into());
-    assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
+    assert_eq!(profile.nodes().map(|n| n.self_time).sum::<u64>(), profile.total());
     assert_eq!((profile.manual_spans(), profile.functions(), fold.irregular().unwound), (6, 4, 3));
 }
 
@@ -551,8 +551,8 @@ fn spans_in_a_hoisted_span_are_hoisted_too() {
     let (profile, _) =
         folded(&ticking([Enter(main)].into_iter().chain(twice).chain([Exit(main)])), &RunOutcome::Returned);
     let nodes: Vec<_> = profile.nodes().filter(|n| n.calls > 0).collect();
-    let counts: Vec<_> = nodes.iter().map(|n| (profile.path_to(n).len(), n.calls, n.own, n.tags.len())).collect();
+    let counts: Vec<_> = nodes.iter().map(|n| (profile.path_to(n).len(), n.calls, n.self_time, n.tags.len())).collect();
     // main, the helper, s in main, t in s, and what was called in t.
     assert_eq!(counts, [(1, 1, 3, 0), (2, 2, 2, 0), (2, 2, 6, 8), (3, 2, 8, 0), (4, 4, 4, 0)]);
-    assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
+    assert_eq!(profile.nodes().map(|n| n.self_time).sum::<u64>(), profile.total());
 }

@@ -33,7 +33,7 @@ fn tree(program: &str, config: Config, min_share: f64) -> String {
     .unwrap();
     now += TICK;
     fold.finish(now, &outcome.ending, &mut |change| profile.change(change));
-    assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total(), "self times add up to the total");
+    assert_eq!(profile.nodes().map(|n| n.self_time).sum::<u64>(), profile.total(), "self times add up to the total");
 
     let mut text = Vec::new();
     let summary = Summary {

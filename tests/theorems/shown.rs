@@ -98,8 +98,12 @@ pub fn assert_shown(subject: &RunInfo, events: &[Event], ending: &RunOutcome) {
     drop(sinks);
 
     assert!(spans.open.is_empty(), "{:?} are open after the end", spans.open);
-    assert_eq!(spans.own, spans.covered, "own times do not add up to the time that spans were open");
-    assert_eq!(profile.nodes().map(|node| node.own).sum::<u64>(), spans.own, "the call tree has other times");
+    assert_eq!(spans.self_time, spans.covered, "own times do not add up to the time that spans were open");
+    assert_eq!(
+        profile.nodes().map(|node| node.self_time).sum::<u64>(),
+        spans.self_time,
+        "the call tree has other times"
+    );
 
     let written = written.map(|bytes| String::from_utf8(bytes).expect("UTF-8"));
     for text in &written {
@@ -116,7 +120,7 @@ pub fn assert_shown(subject: &RunInfo, events: &[Event], ending: &RunOutcome) {
         assert!(path.split(';').all(|frame| frames.contains(frame)), "a name became several frames: {line:?}");
         nanos.parse::<u64>().expect("a number")
     });
-    assert_eq!(sum.sum::<u64>(), spans.own, "folded stacks have other times");
+    assert_eq!(sum.sum::<u64>(), spans.self_time, "folded stacks have other times");
     let in_otlp: usize = otlp
         .lines()
         .map(|line| {
@@ -149,7 +153,7 @@ fn assert_chrome(text: &str, subject: &RunInfo, spans: &Spans) {
 struct Spans {
     open: Vec<u64>,
     names: Vec<What>,
-    own: u64,
+    self_time: u64,
     covered: u64,
     now: u64,
 }
@@ -165,12 +169,12 @@ impl Spans {
             }
             Change::Closed { span, depth } => {
                 self.pass(span.end);
-                assert!(span.start <= span.end && span.own <= span.end - span.start, "{span:?}");
+                assert!(span.start <= span.end && span.self_time <= span.end - span.start, "{span:?}");
                 assert_eq!(self.open.remove(*depth), span.number, "another span stands at that depth");
                 assert_eq!(&self.names[span.number as usize - 1], span.what);
                 let parent = depth.checked_sub(1).map(|at| self.open[at]);
                 assert_eq!(span.parent, parent, "{span:?}");
-                self.own += span.own;
+                self.self_time += span.self_time;
             }
             Change::Noted { at, span, .. } => {
                 self.pass(*at);

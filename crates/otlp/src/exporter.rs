@@ -251,9 +251,9 @@ impl<'d> Delivery<'d> {
             std::mem::replace(&mut self.kept, Kept::new(Budget::all(), self.already)).finish();
         for (sum, inside) in &sums {
             let Sum { what, start, end, how, tags, .. } = sum;
-            let (number, start, end, how, own) = (sum.number(), *start, *end, *how, 0);
+            let (number, start, end, how, self_time) = (sum.number(), *start, *end, *how, 0);
             let several = vec![attribute("wasm.call.count", sum.count), attribute("wasm.call.total_ns", sum.total)];
-            let span = Span { number, parent: *inside, what, start, end, own, how, tags };
+            let span = Span { number, parent: *inside, what, start, end, self_time, how, tags };
             self.span(subject, &span, *inside, if sum.count > 1 { several } else { Vec::new() });
         }
         let mut more = vec![attribute("wasm.call.count", step.calls)];

@@ -283,7 +283,8 @@ impl CallTree {
         let is_known = self.accuracy.seen == 0 && in_hooks <= MOST_TOLD * all.guest as f64;
         self.accuracy.without_hooks =
             is_known.then_some(duration.saturating_sub(self.pauses).saturating_sub(in_hooks as u64));
-        let in_spans: f64 = self.profile.with_measured().map(|(n, m)| n.own as f64 - m.host_in_spans.own as f64).sum();
+        let in_spans: f64 =
+            self.profile.with_measured().map(|(n, m)| n.self_time as f64 - m.host_in_spans.self_time as f64).sum();
         let mut prior = PRIOR / (PRIOR + before.samples as f64);
         if self.accuracy.seen > 0 {
             prior = prior.max(LEAST_PRIOR_SEEN);
@@ -313,9 +314,9 @@ impl CallTree {
                 let known = of(measured.host) as f64 + before * rates[1] + since * rates[2];
                 ((known + spans).round().max(0.0) as u64, sampled && spans > known)
             };
-            let (own, _) = time(node.own, |times| times.own);
+            let (own, _) = time(node.self_time, |times| times.self_time);
             let (total, estimated) = time(node.total, |times| times.total);
-            (node.own, node.total, node.estimated) = (own, total, estimated);
+            (node.self_time, node.total, node.estimated) = (own, total, estimated);
         });
     }
 

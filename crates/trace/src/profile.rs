@@ -235,7 +235,7 @@ impl Profile {
         };
         let is_over = self.deactivate(id);
         let node = &mut self.nodes[id.0 as usize];
-        node.own += span.own;
+        node.self_time += span.self_time;
         if is_over {
             node.total += span.end - span.start;
         }

@@ -48,7 +48,7 @@ pub struct Span<'s> {
     /// The end time in nanoseconds since the start of the run.
     pub end: u64,
     /// Self time in nanoseconds: the duration without that of child spans.
-    pub own: u64,
+    pub self_time: u64,
     /// How the span ended.
     pub how: SpanEnd,
     /// The tags set by the guest's own code, in order.
@@ -436,14 +436,14 @@ fn closed(
 ) {
     let depth = around.len();
     let duration = end - open.start;
-    let own = duration.saturating_sub(open.inside + outlived);
+    let self_time = duration.saturating_sub(open.inside + outlived);
     let parent = around.last_mut().map(|parent| {
         parent.inside += duration - outlived;
         parent.number
     });
     let Open { number, start, .. } = *open;
     let what = &open.what();
-    tell(&Change::Closed { span: Span { number, parent, what, start, end, own, how, tags: open.tags() }, depth });
+    tell(&Change::Closed { span: Span { number, parent, what, start, end, self_time, how, tags: open.tags() }, depth });
 }
 
 /// Splits `key:value`; a tag without a colon is a key.

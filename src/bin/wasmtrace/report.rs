@@ -101,7 +101,7 @@ fn write_json(subject: &RunInfo, end: &Footer, pipeline: &Pipeline, lines: Optio
     let head = wasmtrace::export::json_text(&head(subject, end, pipeline));
     write!(out, "{},\n  \"functions\": [", head.trim_end().trim_end_matches('}').trim_end())?;
     let mut functions = pipeline.tree().profile().by_function();
-    functions.sort_by_key(|f| std::cmp::Reverse(f.own));
+    functions.sort_by_key(|f| std::cmp::Reverse(f.self_time));
     write_rows(&mut out, functions.iter().map(|f| function(subject, f)))?;
     write!(out, "],\n  \"tree\": [")?;
     write_rows(&mut out, pipeline.tree().profile().nodes().map(|n| node(subject, n)))?;
@@ -207,7 +207,7 @@ fn function(subject: &RunInfo, f: &Totals) -> Value {
         ("calls".to_owned(), f.calls.into()),
         ("calls_counted_only".to_owned(), f.folded.into()),
         ("total_nanos".to_owned(), f.total.into()),
-        ("self_nanos".to_owned(), f.own.into()),
+        ("self_nanos".to_owned(), f.self_time.into()),
         ("samples".to_owned(), f.samples.1.into()),
         ("self_samples".to_owned(), f.samples.0.into()),
         ("estimated".to_owned(), f.estimated.into()),
@@ -225,7 +225,7 @@ fn node(subject: &RunInfo, node: &Node) -> Value {
         ("parent".to_owned(), json!(parent)),
         ("calls".to_owned(), node.calls.into()),
         ("total_nanos".to_owned(), node.total.into()),
-        ("self_nanos".to_owned(), node.own.into()),
+        ("self_nanos".to_owned(), node.self_time.into()),
         ("samples".to_owned(), node.samples.1.into()),
         ("self_samples".to_owned(), node.samples.0.into()),
         ("estimated".to_owned(), node.estimated.into()),

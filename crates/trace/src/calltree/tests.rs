@@ -39,7 +39,7 @@ fn times(tree: &CallTree) -> Vec<(Vec<u32>, u64, u64)> {
         What::Call(id) => id.0,
         What::Manual(_) => 0,
     };
-    let row = |node: &Node| (profile.path_to(node).into_iter().map(number).collect(), node.own, node.total);
+    let row = |node: &Node| (profile.path_to(node).into_iter().map(number).collect(), node.self_time, node.total);
     profile.nodes().map(row).collect()
 }
 

@@ -41,7 +41,7 @@ impl<W: Write> Sink for Flat<W> {
         let style = self.look.style();
         heading(&mut self.out, style, subject, summary)?;
         let mut functions = summary.profile.by_function();
-        functions.sort_by_key(|f| Reverse(sort.key(f.total, f.own, f.calls)));
+        functions.sort_by_key(|f| Reverse(sort.key(f.total, f.self_time, f.calls)));
         let whole = summary.profile.total().max(1);
         let least = (whole as f64 * min_share) as u64;
         let (mut hidden, mut hidden_calls) = (0, 0);
@@ -51,10 +51,10 @@ impl<W: Write> Sink for Flat<W> {
                 hidden_calls += f.calls;
                 continue;
             }
-            let time = if sort == Sort::Own { f.own } else { f.total };
+            let time = if sort == Sort::Own { f.self_time } else { f.total };
             let share = time as f64 / whole as f64;
-            let Totals { total, own, calls, estimated, .. } = *f;
-            row(&mut self.out, style, subject, &f.what, Numbers { total, own, calls, estimated, share }, 0)?;
+            let Totals { total, self_time, calls, estimated, .. } = *f;
+            row(&mut self.out, style, subject, &f.what, Numbers { total, self_time, calls, estimated, share }, 0)?;
             writeln!(self.out)?;
         }
         if hidden > 0 {

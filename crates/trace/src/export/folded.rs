@@ -52,8 +52,8 @@ impl<W: Write> Sink for Folded<W> {
                 let name = printable(&subject.name(what)).replace(';', ":");
                 path.extend([separator, &name]);
             }
-            if node.own > 0 {
-                writeln!(self.out, "{path} {}", node.own)?;
+            if node.self_time > 0 {
+                writeln!(self.out, "{path} {}", node.self_time)?;
             }
             todo.extend(node.children.iter().rev().map(|child| (*child, path.len())));
         }

@@ -35,10 +35,10 @@ pub enum Sort {
 
 impl Sort {
     /// The sort key of a row.
-    pub(super) fn key(self, total: u64, own: u64, calls: u64) -> u64 {
+    pub(super) fn key(self, total: u64, self_time: u64, calls: u64) -> u64 {
         match self {
             Sort::Total => total,
-            Sort::Own => own,
+            Sort::Own => self_time,
             Sort::Calls => calls,
         }
     }
@@ -127,7 +127,7 @@ pub(super) fn heading(out: &mut impl Write, style: Style, subject: &RunInfo, sum
 pub(super) struct Numbers {
     /// Nanoseconds.
     pub(super) total: u64,
-    pub(super) own: u64,
+    pub(super) self_time: u64,
     pub(super) calls: u64,
     /// Whether the times are estimates.
     pub(super) estimated: bool,
@@ -145,14 +145,14 @@ pub(super) fn row(
     indent: usize,
 ) -> io::Result<()> {
     let Style { dim, reset, .. } = style;
-    let Numbers { total, own, calls, estimated, share } = numbers;
+    let Numbers { total, self_time, calls, estimated, share } = numbers;
     let about = if estimated { "≈" } else { "" };
-    let [total, own] = [total, own].map(|nanos| format!("{about}{}", duration(nanos)));
+    let [total, self_time] = [total, self_time].map(|nanos| format!("{about}{}", duration(nanos)));
     let percent = share * 100.0;
     // Without hooks, calls are not counted.
     let calls = if calls == 0 { "-".to_owned() } else { calls.to_string() };
     let name = name(subject, what);
-    write!(out, "{total:>10} {own:>10} {percent:>5.1}% {calls:>10}  {}{name}", "  ".repeat(indent))?;
+    write!(out, "{total:>10} {self_time:>10} {percent:>5.1}% {calls:>10}  {}{name}", "  ".repeat(indent))?;
     if let Some(label) = subject.label(what)
         && let Some(file) = subject.file(what)
     {

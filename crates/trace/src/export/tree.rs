@@ -81,7 +81,7 @@ impl<W: Write> Sink for Tree<W> {
             // Equal rows keep the order of their first calls.
             children.sort_by_key(|c| {
                 let node = &profile[*c];
-                Reverse(sort.key(node.total, node.own, node.calls))
+                Reverse(sort.key(node.total, node.self_time, node.calls))
             });
             children
         };
@@ -102,14 +102,14 @@ impl<W: Write> Sink for Tree<W> {
             }
             let children = sorted(node);
             let share = node.total as f64 / whole as f64;
-            let Node { total, own, calls, estimated, .. } = *node;
-            let numbers = Numbers { total, own, calls, estimated, share };
+            let Node { total, self_time, calls, estimated, .. } = *node;
+            let numbers = Numbers { total, self_time, calls, estimated, share };
             row(&mut self.out, style, subject, what, numbers, depth.min(DEEPEST_INDENT))?;
             self.remarks(node, marks_open)?;
             todo.extend(children.into_iter().rev().map(|c| (c, depth + 1)));
         }
         if hidden.paths > 0 {
-            let share = hidden.own as f64 * 100.0 / whole as f64;
+            let share = hidden.self_time as f64 * 100.0 / whole as f64;
             writeln!(
                 self.out,
                 "{}not shown: {} calls on {} paths below {} % of the time each, {share:.1} % in all (--min-share 0 shows them){}",
@@ -129,7 +129,7 @@ impl<W: Write> Sink for Tree<W> {
 struct Hidden {
     paths: u64,
     calls: u64,
-    own: u64,
+    self_time: u64,
 }
 
 impl Hidden {
@@ -138,7 +138,7 @@ impl Hidden {
         while let Some(node) = todo.pop() {
             self.paths += 1;
             self.calls += node.calls;
-            self.own += node.own;
+            self.self_time += node.self_time;
             todo.extend(node.children.iter().map(|c| &profile[*c]));
         }
     }

@@ -61,7 +61,7 @@ impl Profile {
             let target = &mut self.nodes[into.0 as usize];
             target.calls += taken.calls;
             target.total += taken.total;
-            target.own += taken.own;
+            target.self_time += taken.self_time;
             target.samples.0 += taken.samples.0;
             target.samples.1 += taken.samples.1;
             target.recursive |= taken.recursive;

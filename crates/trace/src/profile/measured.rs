@@ -35,7 +35,7 @@ impl Profile {
         let mut seen = HashSet::new();
         for (id, (own, duration)) in self.path.iter().zip(taken) {
             let node = &mut self.nodes[id.0 as usize];
-            node.own += own;
+            node.self_time += own;
             if seen.insert(*id) {
                 node.total += duration;
             }
@@ -87,7 +87,7 @@ impl Profile {
         if self.measured.len() < self.nodes.len() {
             self.measured.resize(self.nodes.len(), Measured::default());
         }
-        let own = &mut part(&mut self.measured[node.0 as usize]).own;
+        let own = &mut part(&mut self.measured[node.0 as usize]).self_time;
         *own = own.saturating_add(nanos);
         self.nodes[node.0 as usize].samples.0 += u64::from(is_sample);
         for id in open {

@@ -33,7 +33,7 @@ pub struct Node {
     /// Total time in nanoseconds, from entry to exit. Recursive calls are not counted twice.
     pub total: u64,
     /// Self time in nanoseconds, without callees.
-    pub own: u64,
+    pub self_time: u64,
     /// Number of samples in the node itself, and in it and its callees.
     pub samples: (u64, u64),
     /// The function or span; `None` for the root, which stands for the run.
@@ -70,7 +70,7 @@ impl Default for Node {
             estimated: false,
             depth: 0,
             total: 0,
-            own: 0,
+            self_time: 0,
             samples: (0, 0),
             what: None,
             parent: None,
@@ -98,7 +98,7 @@ pub(super) const ROOT: NodeId = NodeId(0);
 /// Nanoseconds in a node itself, and in it and its callees.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Times {
-    pub(crate) own: u64,
+    pub(crate) self_time: u64,
     pub(crate) total: u64,
 }
 
@@ -120,7 +120,7 @@ impl Measured {
         for (times, more) in
             [(&mut self.host, host), (&mut self.host_in_spans, host_in_spans), (own_before, before), (own_since, since)]
         {
-            times.own = times.own.saturating_add(more.own);
+            times.self_time = times.self_time.saturating_add(more.self_time);
             times.total = times.total.saturating_add(more.total);
         }
     }

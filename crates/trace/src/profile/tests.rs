@@ -32,7 +32,7 @@ fn recursion_folds_and_self_times_add_up() {
     let profile = profile(kinds.collect());
     let nodes: Vec<_> = profile.nodes().map(|n| (n.what.clone().unwrap(), n.calls, n.total, n.recursive)).collect();
     assert_eq!(nodes, [(What::Call(f), 2, 7, true), (What::Call(g), 2, 5, true)]);
-    assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
+    assert_eq!(profile.nodes().map(|n| n.self_time).sum::<u64>(), profile.total());
 }
 
 #[test]
@@ -57,5 +57,5 @@ fn a_span_that_a_helper_opens_stands_beside_the_helper() {
     ]);
     let expected = [("1", 1), ("1/2", 1), ("1/m", 1), ("1/m/5", 1), ("1/m/3", 1), ("1/4", 1), ("1/4/5", 1)];
     assert_eq!(shown(&profile), expected.map(|(path, calls)| (path.to_owned(), calls)));
-    assert_eq!(profile.nodes().map(|n| n.own).sum::<u64>(), profile.total());
+    assert_eq!(profile.nodes().map(|n| n.self_time).sum::<u64>(), profile.total());
 }

@@ -18,7 +18,7 @@ pub struct Totals {
     /// Total time in nanoseconds, from entry to exit. Recursive calls are not counted twice.
     pub total: u64,
     /// Self time in nanoseconds, without callees.
-    pub own: u64,
+    pub self_time: u64,
     /// Number of samples in the function itself, and in it and its callees.
     pub samples: (u64, u64),
     /// Whether more than half of the self time is an estimate ([`Node::estimated`](super::Node::estimated)).
@@ -30,8 +30,15 @@ impl Profile {
     pub fn by_function(&self) -> Vec<Totals> {
         let mut all: Vec<Totals> = Vec::new();
         let mut known: HashMap<&What, usize> = HashMap::new();
-        let nothing =
-            |what: What| Totals { what, calls: 0, folded: 0, total: 0, own: 0, samples: (0, 0), estimated: false };
+        let nothing = |what: What| Totals {
+            what,
+            calls: 0,
+            folded: 0,
+            total: 0,
+            self_time: 0,
+            samples: (0, 0),
+            estimated: false,
+        };
         let mut estimated: Vec<u64> = Vec::new();
         for node in self.nodes().filter(|n| !n.is_empty()) {
             let what = node.what.as_ref().expect("only the root is nothing");
@@ -40,16 +47,16 @@ impl Profile {
                 estimated.push(0);
                 all.len() - 1
             });
-            estimated[at] += if node.estimated { node.own } else { 0 };
+            estimated[at] += if node.estimated { node.self_time } else { 0 };
             all[at].samples.0 += node.samples.0;
             all[at].samples.1 += node.samples.1;
             // No node is below a node of the same function, so nothing is counted twice.
             all[at].calls += node.calls;
             all[at].total += node.total;
-            all[at].own += node.own;
+            all[at].self_time += node.self_time;
         }
         for (totals, estimated) in all.iter_mut().zip(estimated) {
-            totals.estimated = estimated * 2 > totals.own;
+            totals.estimated = estimated * 2 > totals.self_time;
         }
         let mut folded: Vec<(ProbeId, u64)> = self.folded.iter().map(|(probe, calls)| (*probe, *calls)).collect();
         folded.sort_unstable();

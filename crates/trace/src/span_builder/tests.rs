@@ -10,7 +10,7 @@ struct Kept {
     parent: Option<u64>,
     start: u64,
     end: u64,
-    own: u64,
+    self_time: u64,
     how: SpanEnd,
     tags: Vec<(String, String)>,
 }
@@ -20,8 +20,8 @@ fn fold(events: Vec<(u64, EventKind)>, ending: RunOutcome) -> (Vec<Kept>, Anomal
     let mut spans = Vec::new();
     let mut tell = |change: &Change<'_>| {
         if let Change::Closed { span, .. } = change {
-            let Span { parent, start, end, own, how, .. } = *span;
-            spans.push(Kept { what: span.what.clone(), parent, start, end, own, how, tags: span.tags.to_vec() });
+            let Span { parent, start, end, self_time, how, .. } = *span;
+            spans.push(Kept { what: span.what.clone(), parent, start, end, self_time, how, tags: span.tags.to_vec() });
         }
     };
     for (at, kind) in events {
@@ -51,7 +51,7 @@ fn name(span: &Kept) -> String {
 #[test]
 fn own_time_is_what_callees_leave() {
     let (spans, irregular) = fold(vec![(0, Enter(A)), (2, Enter(B)), (5, Exit(B)), (9, Exit(A))], RunOutcome::Returned);
-    let seen: Vec<_> = spans.iter().map(|s| (name(s), s.own, s.parent)).collect();
+    let seen: Vec<_> = spans.iter().map(|s| (name(s), s.self_time, s.parent)).collect();
     assert_eq!(seen, [("2".into(), 3, Some(1)), ("1".into(), 6, None)]);
     assert_eq!(irregular, Anomalies::default());
 }
@@ -109,7 +109,7 @@ fn a_span_opened_and_closed_in_helpers_encloses_the_work_between() {
             ("1".into(), None, 20)
         ]
     );
-    assert_eq!(spans.iter().map(|s| s.own).sum::<u64>(), 20);
+    assert_eq!(spans.iter().map(|s| s.self_time).sum::<u64>(), 20);
     assert_eq!(irregular, Anomalies::default());
 }
 
