@@ -308,7 +308,7 @@ fn a_sink_that_refuses_for_good_is_asked_once() {
 
 #[test]
 fn a_sink_that_sends_garbage() {
-    const NO_COLLECTOR: &str = "not as a collector does";
+    const NO_COLLECTOR: &str = "does not answer like a collector";
     let garbage = b"\x00\xff\x13 this is no HTTP\r\n\r\n".to_vec();
     let page = |kind: &str, body: &str| {
         let length = body.len();
