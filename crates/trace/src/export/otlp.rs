@@ -2,8 +2,8 @@
 //! written as protobuf or as JSON (`otlp/wire.rs`).
 //!
 //! The encoding is written by hand: parts that are the same for each call of a function are encoded once. A span then
-//! costs tens of nanoseconds, instead of microseconds through the SDK's span data. `tests/exports.rs` and
-//! `tests/sending.rs` decode the output with `opentelemetry-proto`.
+//! costs tens of nanoseconds, instead of microseconds through the SDK's span data. `tests/running/exports.rs` and
+//! `tests/sending/sending.rs` decode the output with `opentelemetry-proto`.
 
 use std::collections::HashMap;
 
