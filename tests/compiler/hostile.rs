@@ -130,6 +130,22 @@ fn a_crafted_manifest_is_refused_or_does_no_harm() {
     assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
 }
 
+/// Everybody who asks for the Manifest hears of damage at its very end, not only who needs the end.
+#[test]
+fn a_manifest_is_damaged_where_its_restoring_data_is() {
+    let hooked = instrument(&app(), &Options::default()).unwrap().wasm;
+    let manifest = hooked[data_of(&hooked, MANIFEST_SECTION)].to_vec();
+    for data in [&manifest[..manifest.len() - 1], &[&manifest[..], &[0]].concat()] {
+        let crafted = with_data(&hooked, MANIFEST_SECTION, data);
+        let module = module::parse(&crafted).unwrap();
+        let error = module.manifest().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Restore, "{error}");
+        assert!(error.offset().is_some_and(|offset| offset <= crafted.len()), "{error}");
+        assert_eq!(error.to_string(), strip(&crafted).unwrap_err().to_string());
+        assert_eq!(label::label(&module).warnings.len(), 1);
+    }
+}
+
 /// A count costs nobody anything to write down; memory is for what is really there.
 #[test]
 fn counts_in_a_manifest_are_not_believed() {

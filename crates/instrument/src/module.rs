@@ -12,7 +12,6 @@ use wasmparser::{
 };
 
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
-use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest};
 
 pub(crate) mod names;
 pub(crate) mod order;
@@ -363,15 +362,6 @@ impl<'a> Module<'a> {
     /// The first custom section with that name.
     pub fn custom(&self, name: &str) -> Option<&Section<'a>> {
         self.sections.iter().find(|s| s.name == Some(name))
-    }
-
-    /// The Manifest of a hooked module; `None` if it has none.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Restore`] if the Manifest is damaged or has an unknown version.
-    pub fn manifest(&self) -> Option<Result<Manifest>> {
-        let section = self.custom(MANIFEST_SECTION)?;
-        Some(Manifest::decode(&self.bytes[section.data.clone()], section.data.start))
     }
 
     /// All custom sections with that name, in order.

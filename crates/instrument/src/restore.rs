@@ -62,6 +62,21 @@ pub(crate) struct BodyRestore {
     pub(crate) branches: Vec<u32>,
 }
 
+impl Module<'_> {
+    /// The Manifest of a hooked module; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Restore`] if the Manifest or its restoring data is damaged, or if its version is unknown.
+    pub fn manifest(&self) -> Option<Result<Manifest>> {
+        let section = self.custom(MANIFEST_SECTION)?;
+        let manifest = Manifest::decode(&self.bytes()[section.data.clone()], section.data.start);
+        Some(manifest.and_then(|manifest| {
+            Restore::of(self, &manifest).transpose()?;
+            Ok(manifest)
+        }))
+    }
+}
+
 impl BodyRestore {
     pub(crate) fn is_empty(&self) -> bool {
         self.widths.is_empty() && self.branches.is_empty()
