@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 use wasmtrace::export::json_text;
 use wasmtrace::label::printable;
-use wasmtrace::otlp::settings::{Exporter, Sampler, Setting, Settings, Target, without_secrets};
+use wasmtrace::otlp::settings::{Exporter, Sampler, Setting, SettingWarning, Settings, Target, without_secrets};
 
 use crate::sending::{SpoolArgs, settings};
 
@@ -29,19 +29,21 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Args) -> Result<u8> {
-    let mut settings = settings(&Target::Environment);
+    let settings = settings(&Target::Environment);
+    let mut invalid = Vec::new();
+    let rows = rows(&settings, &mut invalid);
     let unusable = [&settings.traces, &settings.logs, &settings.metrics].map(Exporter::check);
-    for wrong in unusable.into_iter().filter_map(Result::err).map(|e| e.to_string()) {
-        settings.warnings.extend(Some(wrong).filter(|wrong| !settings.warnings.contains(wrong)));
+    let unusable = unusable.into_iter().filter_map(Result::err).map(|e| e.to_string());
+    let mut warnings: Vec<String> = Vec::new();
+    for warning in texts(&settings.warnings).chain(unusable).chain(texts(&invalid)) {
+        warnings.extend(Some(warning).filter(|warning| !warnings.contains(warning)));
     }
-    let rows = rows(&mut settings);
     let mut out = std::io::stdout().lock();
     if args.json {
         let settings_json: Vec<_> = rows
             .iter()
             .map(|Row { name, value, from }| json!({ "name": name, "value": value, "from": from }))
             .collect();
-        let warnings = &settings.warnings;
         let value = json!({ "schema": "wasmtrace.env/1", "settings": settings_json, "warnings": warnings });
         out.write_all(json_text(&value).as_bytes())?;
         return Ok(0);
@@ -51,13 +53,18 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     for Row { name, value, from } in &rows {
         writeln!(out, "{name:<names$}  {:<values$}  {}", printable(value), printable(from))?;
     }
-    for warning in &settings.warnings {
+    for warning in &warnings {
         writeln!(out, "warning: {}", printable(warning))?;
     }
     Ok(0)
 }
 
-fn rows(settings: &mut Settings) -> Vec<Row> {
+fn texts(warnings: &[SettingWarning]) -> impl Iterator<Item = String> {
+    warnings.iter().map(ToString::to_string)
+}
+
+/// The rows. Variables of the command line that are invalid are added to `warnings`.
+fn rows(settings: &Settings, warnings: &mut Vec<SettingWarning>) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut add = |name: &str, value: String, from: &str| {
         rows.push(Row { name: name.to_owned(), value, from: from.to_owned() });
@@ -95,7 +102,7 @@ fn rows(settings: &mut Settings) -> Vec<Row> {
             add(&variable.to_lowercase(), value, variable);
         }
     }
-    let (args, warnings) = (SpoolArgs::default(), &mut settings.warnings);
+    let args = SpoolArgs::default();
     let max_spans = args.send.max_spans(warnings);
     add("max-spans", max_spans.value.to_string(), &max_spans.from);
     for (name, set) in

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tempfile::NamedTempFile;
 use wasmtrace::export::{Destination, RunInfo, new_context};
-use wasmtrace::otlp::settings::{Setting, Settings, Target, without_secrets};
+use wasmtrace::otlp::settings::{Setting, SettingWarning, Settings, Target, without_secrets};
 use wasmtrace::trace::context::{self, Context, Parent};
 use wasmtrace::trace::recording::Footer;
 
@@ -86,28 +86,28 @@ fn pair(text: &str) -> Result<(String, String), String> {
 // These methods add a warning to `warnings` for each variable that cannot be parsed.
 
 impl SendArgs {
-    pub(crate) fn max_spans(&self, warnings: &mut Vec<String>) -> Setting<usize> {
+    pub(crate) fn max_spans(&self, warnings: &mut Vec<SettingWarning>) -> Setting<usize> {
         let set = typed_or(self.max_spans, "WASMTRACE_MAX_SPANS", ("a number", number), warnings);
         set.unwrap_or(Setting::default(MAX_SPANS))
     }
 
     /// The given time limit, or `None` if neither the option nor the variable is set.
-    pub(crate) fn flush_timeout(&self, warnings: &mut Vec<String>) -> Option<Setting<Duration>> {
+    pub(crate) fn flush_timeout(&self, warnings: &mut Vec<SettingWarning>) -> Option<Setting<Duration>> {
         typed_or(self.flush_timeout, "WASMTRACE_FLUSH_TIMEOUT", (A_DURATION, duration), warnings)
     }
 
-    pub(crate) fn flush_timeout_of_run(&self, warnings: &mut Vec<String>) -> Setting<Duration> {
+    pub(crate) fn flush_timeout_of_run(&self, warnings: &mut Vec<SettingWarning>) -> Setting<Duration> {
         self.flush_timeout(warnings).unwrap_or(Setting::default(FLUSH_TIMEOUT))
     }
 }
 
 impl SpoolArgs {
-    pub(crate) fn send_every(&self, warnings: &mut Vec<String>) -> Setting<Duration> {
+    pub(crate) fn send_every(&self, warnings: &mut Vec<SettingWarning>) -> Setting<Duration> {
         let set = typed_or(self.send_every, "WASMTRACE_SEND_EVERY", (A_DURATION, duration), warnings);
         set.unwrap_or(Setting::default(SEND_EVERY))
     }
 
-    pub(crate) fn spool_dir(&self, warnings: &mut Vec<String>) -> Setting<PathBuf> {
+    pub(crate) fn spool_dir(&self, warnings: &mut Vec<SettingWarning>) -> Setting<PathBuf> {
         let folder = |text: &OsStr| Some(PathBuf::from(text));
         let set = typed_or(self.spool_dir.clone(), "WASMTRACE_SPOOL_DIR", ("a folder", folder), warnings);
         set.unwrap_or_else(|| Setting::default(std::env::temp_dir()))
@@ -156,7 +156,12 @@ pub(crate) fn settings(target: &Target) -> Settings {
         }
     };
     let mut settings = Settings::read(target, &variable);
-    settings.warnings.extend(unread.take().iter().map(|name| format!("{name} is ignored: it is not valid UTF-8")));
+    settings.warnings.extend(
+        unread
+            .take()
+            .iter()
+            .map(|name| SettingWarning::Invalid { variable: name.clone(), expected: "valid UTF-8".to_owned() }),
+    );
     settings
 }
 
@@ -325,7 +330,7 @@ impl Spool {
 
 /// Prints the warnings about environment variables, each once for all endpoints.
 pub(crate) fn warn_of(endpoints: &[Endpoint], global: &Global) {
-    let mut warnings: Vec<String> = Vec::new();
+    let mut warnings: Vec<SettingWarning> = Vec::new();
     for warning in endpoints.iter().flat_map(|endpoint| &endpoint.settings.warnings) {
         warnings.extend(Some(warning.clone()).filter(|warning| !warnings.contains(warning)));
     }

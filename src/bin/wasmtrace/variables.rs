@@ -4,14 +4,14 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use wasmtrace::otlp::settings::Setting;
+use wasmtrace::otlp::settings::{Setting, SettingWarning};
 
 /// The value of the option if it was given, otherwise that of the variable. `None` if neither is set or the variable is invalid.
 pub(crate) fn typed_or<T>(
     typed: Option<T>,
     variable: &str,
     (wanted, parse): (&str, impl Fn(&OsStr) -> Option<T>),
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<SettingWarning>,
 ) -> Option<Setting<T>> {
     if let Some(value) = typed {
         return Some(Setting { value, from: "typed".to_owned() });
@@ -19,7 +19,7 @@ pub(crate) fn typed_or<T>(
     let text = std::env::var_os(variable).filter(|text| !text.to_string_lossy().trim().is_empty())?;
     let value = parse(&text);
     if value.is_none() {
-        warnings.push(format!("{variable} is ignored: it is not {wanted}"));
+        warnings.push(SettingWarning::Invalid { variable: variable.to_owned(), expected: wanted.to_owned() });
     }
     Some(Setting { value: value?, from: variable.to_owned() })
 }

@@ -11,7 +11,13 @@ use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
 use crate::leb;
-use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_abi::error::Result;
+
+mod restore;
+mod size_delta;
+
+pub(crate) use restore::restore;
+pub(crate) use size_delta::SizeDelta;
 
 /// A patch of a section, by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -405,74 +411,6 @@ fn field(bytes: &[u8]) -> u64 {
     let mut wide = [0; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
     u64::from_le_bytes(wide)
-}
-
-/// The old data, by the new and the script of [`Patches::script`].
-///
-/// # Errors
-/// [`ErrorKind::Restore`] where the script does not fit the data.
-pub(crate) fn restore(new: &[u8], script: &[u8]) -> Result<Vec<u8>> {
-    let misfit = || Error::new(ErrorKind::Restore, "a section does not match the Manifest;");
-    let mut reader = BinaryReader::new(script, 0);
-    let (mut out, mut at, mut last, mut last_leb) = (Vec::with_capacity(new.len()), 0usize, 0i64, 0i64);
-    let take = |at: &mut usize, len: usize| -> Option<&[u8]> {
-        let bytes = new.get(*at..at.checked_add(len)?)?;
-        *at += len;
-        Some(bytes)
-    };
-    while !reader.eof() {
-        let step = reader.read_var_u64()?;
-        out.extend_from_slice(take(&mut at, (step / 4) as usize).ok_or_else(misfit)?);
-        match step % 4 {
-            kind @ (0 | 1) => {
-                let width = if kind == 0 { 4 } else { 8 };
-                last = last.wrapping_add(unzigzag(reader.read_var_u64()?));
-                let value = field(take(&mut at, width).ok_or_else(misfit)?).wrapping_sub(last as u64);
-                out.extend_from_slice(&value.to_le_bytes()[..width]);
-            }
-            2 => {
-                let len = reader.read_var_u32()? as usize;
-                take(&mut at, len).ok_or_else(misfit)?;
-                let old = reader.read_var_u32()? as usize;
-                out.extend_from_slice(reader.read_bytes(old)?);
-            }
-            _ => {
-                last_leb = last_leb.wrapping_add(unzigzag(reader.read_var_u64()?));
-                let rest = &new[at..];
-                let width = rest.iter().position(|byte| byte & 0x80 == 0).ok_or_else(misfit)? + 1;
-                let bytes = take(&mut at, width).ok_or_else(misfit)?;
-                // A relocated LEB128 has at most ten bytes.
-                let width = u8::try_from(width).map_err(|_| misfit())?;
-                leb::write(&mut out, leb::value(bytes).wrapping_sub(last_leb as u64), width);
-            }
-        }
-    }
-    out.extend_from_slice(&new[at..]);
-    Ok(out)
-}
-
-/// The map of offsets in a patched section.
-#[derive(Debug, Default)]
-pub(crate) struct SizeDelta {
-    steps: Vec<(u32, i64)>,
-}
-
-impl SizeDelta {
-    /// The new offset of an item that began at `old`.
-    pub(crate) fn of(&self, old: u64) -> u64 {
-        let before = self.steps.partition_point(|(at, _)| u64::from(*at) < old);
-        let by = self.steps[..before].last().map_or(0, |(_, sum)| *sum);
-        (old as i64 + by) as u64
-    }
-
-    /// Growth of the data in bytes.
-    pub(crate) fn total(&self) -> i64 {
-        self.steps.last().map_or(0, |(_, sum)| *sum)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use std::io::{self, Write};
 
 use wasm_encoder::Encode;
 
-use super::super::batch::{Batch, MarkKind, Place, Sample, Stamp, events_of};
-use super::super::lines::Lines;
+use crate::batch::{Batch, MarkKind, Place, Sample, Stamp, events_of};
+use crate::lines::Lines;
 use wasmtrace_abi::buffer::{Kind, LEAF, is_leaf};
 
-use super::{FULL, LINES, MOST_EVENTS, MOST_LINES, MOST_OPEN, SEARCH, SLOTS, State, Writer, cut, op, write_block};
+use super::super::{FULL, LINES, MOST_EVENTS, MOST_LINES, MOST_OPEN, SEARCH, SLOTS, State, cut, op, write_block};
+use super::Writer;
 
 impl<W: Write> Writer<W> {
     /// Adds a batch. If the header says that events are stamped, words are written without times. Otherwise the batch
