@@ -174,7 +174,7 @@ fn sink(subject: &RunInfo, events: &[Event], mut sink: impl Sink) {
         ending: &RunOutcome::Unknown,
         duration,
         profile: &profile,
-        irregular: fold.irregular(),
+        anomalies: fold.anomalies(),
         accuracy: Default::default(),
     };
     sink.finish(subject, &summary).expect("nothing is written");

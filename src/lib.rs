@@ -1,5 +1,5 @@
-//! Automatic instrumentation for WebAssembly. wasmtrace inserts hooks at the entry and at every exit of the functions of a
-//! WebAssembly module, runs the module, and shows where the time went.
+//! Automatic instrumentation for WebAssembly. wasmtrace inserts hooks at the entry and at every exit of each function
+//! in a module. It runs the module and shows where the time went.
 //!
 //! The input is a core module in the binary format; components are not supported. The pipeline is:
 //!
@@ -12,12 +12,12 @@
 //! # The compiler
 //! [`instrument`] runs four stages, each a function that borrows the results of the earlier ones: [`module::parse`],
 //! [`label::label`], [`select::select`], [`rewrite::rewrite`]. [`verify::verify`] proves that an output is its input plus
-//! hooks. [`strip()`] restores the input, byte for byte. [`hook`] is the interface between a hooked module and its host.
+//! hooks. [`strip()`] restores the input, byte for byte. [`hook`] is the interface between such a module and its host.
 //!
 //! # The runtime
 //! These modules are behind the features `trace`, `runtime` and `otlp`:
 //!
-//! - [`runtime::run`] runs a hooked module under wasmtime and passes on its events.
+//! - [`runtime::run`] runs an instrumented module under wasmtime and passes on its events.
 //! - [`runtime::embed`] records events in hosts that use wasmtime themselves.
 //! - [`trace`] builds spans and call trees from events, and reads and writes recordings.
 //! - [`export`] writes traces in the formats of other tools.
@@ -48,7 +48,7 @@ pub use wasmtrace_runtime as runtime;
 #[cfg(feature = "trace")]
 pub use wasmtrace_trace::export;
 
-/// The interface between a hooked module and its host: imports, the buffer, and the Manifest.
+/// The interface between an instrumented module and its host: imports, the buffer, and the Manifest.
 pub mod hook {
     pub use wasmtrace_abi::buffer;
     pub use wasmtrace_abi::hook::*;

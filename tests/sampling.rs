@@ -389,8 +389,8 @@ fn a_recorded_run_gives_the_tree_that_it_gave_live() {
     let wasm = hooked(&wat::parse_str(SPINS).unwrap());
     let module = parse(&wasm).unwrap();
     let recording = Recording { clock: "coarse".to_owned(), stamped: true, ..Default::default() };
-    let subject = RunInfo { recording, ..RunInfo::of("spins", wasmtrace::label::probes(&module)) };
-    let mut writer = Writer::new(Vec::new(), &subject.header()).unwrap();
+    let run_info = RunInfo { recording, ..RunInfo::of("spins", wasmtrace::label::probes(&module)) };
+    let mut writer = Writer::new(Vec::new(), &run_info.header()).unwrap();
     let mut live = CallTree::new();
     let mut all = Batch::default();
     let outcome = run_batches(&wasm, &config("run"), |batch| {

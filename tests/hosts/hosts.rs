@@ -89,7 +89,7 @@ fn assert_same(export: &str, original: &[u8], out: &Rewritten, before: &Seen, af
     assert_same_end(export, original, out, &before.call, &after.call);
     assert_eq!(after.state, before.state, "`{export}` leaves something else behind");
     assert_balanced(&out.wasm, &after.events, &after.call);
-    assert_eq!(after.irregular, (0, 0), "`{export}`: by the host's own count");
+    assert_eq!(after.anomalies, (0, 0), "`{export}`: by the host's own count");
     assert_eq!(after.events.is_empty(), probes(&out.wasm).is_empty(), "`{export}` was not seen");
 }
 
@@ -130,7 +130,7 @@ fn every_program_makes_the_calls_that_it_makes_under_our_runtime() {
                         Ok(there) => there,
                         Err(why) => return assert_cannot_be(node, &program.case.wasm, &out, &why),
                     };
-                    assert_eq!(there.irregular, (0, 0));
+                    assert_eq!(there.anomalies, (0, 0));
                     if program.runs_here && way.deterministic() {
                         let here = way.here(&out);
                         assert_eq!(
@@ -176,7 +176,7 @@ fn ways(program: &Program) -> Vec<Way<'_>> {
 struct Common {
     tree: String,
     open: Vec<u32>,
-    irregular: (u64, u64),
+    anomalies: (u64, u64),
     grows: Vec<u32>,
     said: Vec<String>,
 }
@@ -199,8 +199,8 @@ impl Way<'_> {
                 seen
             }
         };
-        let Seen { tree, open, irregular, grows, said, .. } = seen;
-        Ok(Common { tree, open, irregular, grows, said })
+        let Seen { tree, open, anomalies, grows, said, .. } = seen;
+        Ok(Common { tree, open, anomalies, grows, said })
     }
 
     fn here(&self, out: &Rewritten) -> Common {
@@ -216,7 +216,7 @@ impl Way<'_> {
         Common {
             tree: tree(out, &profile(&calls, &outcome.ending)),
             open: assert_nested(&out.wasm, &calls, &outcome.ending),
-            irregular: (0, 0),
+            anomalies: (0, 0),
             grows: calls.iter().filter_map(grown).collect(),
             said: said.iter().map(spoken).collect(),
         }

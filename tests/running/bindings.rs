@@ -29,7 +29,7 @@ fn story(name: &str, calls: bool) -> String {
     let hooked = instrument(&case.wasm, &options).unwrap();
     let module = module::parse(&hooked.wasm).unwrap();
     let labels = label::probes(&module).labels;
-    let subject = RunInfo { program: name.to_owned(), labels, ..Default::default() };
+    let run_info = RunInfo { program: name.to_owned(), labels, ..Default::default() };
 
     let mut names: BTreeMap<u64, (String, bool)> = BTreeMap::new();
     let mut told: BTreeMap<u64, Vec<(u64, Told)>> = BTreeMap::new();
@@ -40,7 +40,7 @@ fn story(name: &str, calls: bool) -> String {
         Change::Closed { span, .. } => {
             let tags: Vec<String> = span.tags.iter().map(|(k, v)| format!(" {k}={v}")).collect();
             let manual = matches!(span.what, What::Manual(_));
-            let name = subject.name(span.what);
+            let name = run_info.name(span.what);
             let name = label::demangle::without_arguments(&name).rsplit(['.', ':']).next().unwrap().to_owned();
             let shown = if manual { format!("«{name}»{}", tags.concat()) } else { name };
             names.insert(span.number, (shown, manual));
@@ -58,7 +58,7 @@ fn story(name: &str, calls: bool) -> String {
     let config = Config { program: name.to_owned(), stdio: Stdio::Capture { stdin: Vec::new() }, ..Default::default() };
     let outcome = run(&hooked.wasm, &config, |events| events.iter().for_each(|e| fold.event(e, &mut tell))).unwrap();
     fold.finish(outcome.duration, &outcome.ending, &mut tell);
-    assert_eq!(*fold.irregular(), Default::default());
+    assert_eq!(*fold.anomalies(), Default::default());
     let expected = std::fs::read(testing::corpus().join("real").join(format!("{name}.stdout"))).unwrap();
     assert_eq!(String::from_utf8_lossy(&outcome.stdout), String::from_utf8_lossy(&expected));
 

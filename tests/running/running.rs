@@ -407,10 +407,10 @@ fn a_balanced_module_exits_what_is_open_before_it_leaves() {
     ] {
         let (outcome, events) = programs::run(&out.wasm, &config);
         assert_eq!(outcome.ending.exit_code(), code);
-        let (spans, irregular) = fold(&events, &outcome.ending);
+        let (spans, anomalies) = fold(&events, &outcome.ending);
         let cut_off = spans.iter().filter(|span| !matches!(span.how, SpanEnd::Returned)).count();
         assert_eq!(cut_off, 0, "calls that were not left");
-        assert_eq!((irregular.stray_exits, irregular.unwound), (0, 0));
+        assert_eq!((anomalies.stray_exits, anomalies.unwound), (0, 0));
         assert!(spans.len() > least, "only {} spans", spans.len());
     }
     // What traps otherwise is left as it is.

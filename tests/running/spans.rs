@@ -128,7 +128,7 @@ fn the_tree_is_what_the_calls_add_up_to() {
         assert_eq!(profile.functions(), all.iter().map(|call| call.probe).collect::<BTreeSet<_>>().len());
         assert_eq!(profile.total(), own_in_all);
         assert_eq!((profile.memory_grows(), profile.manual_spans(), profile.merged()), ((grows, grows), 0, 0));
-        assert_eq!((fold.irregular(), fold.last()), (&Anomalies::default(), events.last().map_or(0, |e| e.at)));
+        assert_eq!((fold.anomalies(), fold.last()), (&Anomalies::default(), events.last().map_or(0, |e| e.at)));
         for of in profile.by_function() {
             let What::Call(probe) = of.what else { panic!("there are no manual spans") };
             let mine = |sum: fn(&(u64, u64, u64, bool)) -> u64| -> u64 {
@@ -266,14 +266,14 @@ fn what_is_open_at_the_end_ended_like_the_run() {
         let nodes: Vec<_> = profile.nodes().map(|n| (n.cut_off, n.unwound, n.trapped)).collect();
         let open = |trapped| (cut_off / 2, unwound / 2, trapped);
         assert_eq!(nodes, [open(false), open(trapped), (0, 0, false)], "{ending:?}");
-        assert_eq!(fold.irregular().unwound, unwound);
+        assert_eq!(fold.anomalies().unwound, unwound);
     }
     assert_eq!(RunOutcome::Interrupted(300).exit_code(), 255);
 
     let leak = || manual(Manual::SpanEnter("leak".into()));
     let (profile, fold) = folded(&ticking([leak(), Enter(A), leak(), leak(), Exit(A)]), &RunOutcome::Returned);
     let forgotten: Vec<_> = profile.nodes().filter(|n| n.calls > 0).map(|n| (n.calls, n.forgotten)).collect();
-    assert_eq!((forgotten, fold.irregular().forgotten), (vec![(3, 3), (1, 0)], 3));
+    assert_eq!((forgotten, fold.anomalies().forgotten), (vec![(3, 3), (1, 0)], 3));
 }
 
 /// Theorem: calls past the limit are counted and not followed, and the exits of those that are take none for another.
@@ -295,7 +295,7 @@ fn endless_recursion_is_followed_to_a_limit() {
     }
     fold.event(&Event { at: 3, kind: Enter(B) }, &mut tell);
     fold.event(&Event { at: 4, kind: Exit(B) }, &mut tell);
-    let Anomalies { refused_calls, stray_exits, unwound, .. } = *fold.irregular();
+    let Anomalies { refused_calls, stray_exits, unwound, .. } = *fold.anomalies();
     assert_eq!((opened, closed, fold.calls()), (MOST + 1, MOST + 1, MOST as u64 + 1));
     assert_eq!((refused_calls, stray_exits, unwound), (3, 3, 0));
 }
@@ -361,7 +361,7 @@ fn what_the_guest_says_is_found_where_it_was_said() {
     assert_eq!(said, [(3, 0, 0), (0, 2, 3)]);
     let tags = [("a", "1"), ("b", "2"), ("c", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     assert_eq!(profile.nodes().nth(1).unwrap().tags, tags);
-    assert_eq!(profile.drifts(), (3, 21, 9));
+    assert_eq!(profile.clock_gaps(), (3, 21, 9));
     assert_eq!(profile.memory_grows(), (2, 7));
     assert_eq!((profile.calls(), fold.calls(), profile.functions()), (11, 11, 3));
     assert_eq!(profile.folded().iter().map(|(p, n)| (*p, *n)).collect::<BTreeMap<_, _>>(), [(B, 4), (C, 5)].into());
@@ -369,7 +369,7 @@ fn what_the_guest_says_is_found_where_it_was_said() {
     let counted: Vec<_> = functions.iter().map(|of| (of.what.clone(), of.calls, of.folded)).collect();
     assert_eq!(counted, [(What::Call(A), 1, 0), (What::Call(B), 5, 4), (What::Call(C), 5, 5)]);
     let misuse = [("tags outside of every span", 2), (Misuse::TooLong.as_str(), 3), (Misuse::NotUtf8.as_str(), 1)];
-    assert_eq!(fold.irregular().misuse, misuse);
+    assert_eq!(fold.anomalies().misuse, misuse);
     assert!(events.iter().map(|event| event.kind.text_len()).sum::<usize>() == 9 + 9 + 11 + 5 + 5 + 14 + 5);
 }
 
@@ -414,7 +414,7 @@ fn notes_have_a_time_and_a_span() {
         noted,
         [(0, None, false, false), (3, Some(2), false, true), (4, Some(2), true, false), (5, Some(2), false, false)]
     );
-    assert_eq!((tags, fold.irregular().tags_left_out), (128, 3));
+    assert_eq!((tags, fold.anomalies().tags_left_out), (128, 3));
     // A node keeps the first few.
     assert_eq!(profile.nodes().nth(1).unwrap().tags.len(), 8);
 }
@@ -427,7 +427,7 @@ fn refused_spans_close_nothing() {
     let exit = || manual(Manual::SpanExit);
     let kinds = std::iter::repeat_with(enter).take(MOST + 2).chain(std::iter::repeat_with(exit).take(MOST + 5));
     let (profile, fold) = folded(&ticking(kinds), &RunOutcome::Returned);
-    let Anomalies { refused, stray_span_exits, forgotten, .. } = *fold.irregular();
+    let Anomalies { refused, stray_span_exits, forgotten, .. } = *fold.anomalies();
     assert_eq!((refused, stray_span_exits, forgotten), (2, 3, 0));
     assert_eq!((profile.manual_spans(), profile.calls(), profile.functions()), (MOST as u64, 0, 0));
     assert_eq!(profile.by_function().len(), 1);
@@ -435,7 +435,7 @@ fn refused_spans_close_nothing() {
     // Once there is room again, they are opened.
     let kinds = std::iter::repeat_with(enter).take(MOST + 1).chain([exit(), exit(), enter(), exit()]);
     let (_, fold) = folded(&ticking(kinds), &RunOutcome::Returned);
-    assert_eq!((fold.irregular().refused, fold.irregular().forgotten), (1, MOST as u64 - 1));
+    assert_eq!((fold.anomalies().refused, fold.anomalies().forgotten), (1, MOST as u64 - 1));
 }
 
 /// Theorem: after an exit that fits nothing, the fold follows calls as before.
@@ -457,7 +457,7 @@ fn a_stray_exit_changes_nothing_that_comes_after() {
     let (profile, fold) = folded(&ticking(kinds), &RunOutcome::Returned);
     let nodes: Vec<_> = profile.nodes().map(|n| (n.what.clone().unwrap(), n.calls, n.unwound, n.self_time)).collect();
     assert_eq!(nodes, [(What::Call(A), 1, 0, 2), (What::Call(B), 2, 1, 4), (What::Call(C), 1, 1, 1)]);
-    let Anomalies { stray_exits, unwound, .. } = *fold.irregular();
+    let Anomalies { stray_exits, unwound, .. } = *fold.anomalies();
     assert_eq!((stray_exits, unwound, fold.calls()), (4, 2, 4));
 
     let (mut fold, mut ends) = (SpanBuilder::new(), Vec::new());
@@ -471,7 +471,7 @@ fn a_stray_exit_changes_nothing_that_comes_after() {
         });
     }
     assert_eq!(ends, [(What::Call(B), SpanEnd::Returned, 1), (What::Call(A), SpanEnd::Unwound, 0)]);
-    assert_eq!((fold.irregular().stray_exits, fold.irregular().unwound), (1, 1));
+    assert_eq!((fold.anomalies().stray_exits, fold.anomalies().unwound), (1, 1));
 }
 
 /// Theorem: a span that outlives the helper that opened it takes along what was called in it, with all that was said there; the
@@ -524,7 +524,7 @@ fn what_was_called_in_a_hoisted_span_moves_with_it() {
     ];
     assert_eq!(nodes, expected.map(|(path, node)| (path.to_owned(), node)).into());
     assert_eq!(profile.nodes().map(|n| n.self_time).sum::<u64>(), profile.total());
-    assert_eq!((profile.manual_spans(), profile.functions(), fold.irregular().unwound), (6, 4, 3));
+    assert_eq!((profile.manual_spans(), profile.functions(), fold.anomalies().unwound), (6, 4, 3));
 }
 
 /// Theorem: two spans that outlive their helper are moved both, with what was said in them, of which a node keeps the first few.

@@ -21,7 +21,7 @@ fn tree(program: &str, config: Config, min_share: f64) -> String {
     let hooked = instrument(&original, &Options::default()).unwrap().wasm;
     let module = module::parse(&hooked).unwrap();
     let labels = label::probes(&module).labels;
-    let subject = RunInfo { program: program.to_owned(), labels, ..Default::default() };
+    let run_info = RunInfo { program: program.to_owned(), labels, ..Default::default() };
 
     let (mut fold, mut profile, mut now) = (SpanBuilder::new(), Profile::new(), 0);
     let outcome = wasmtrace::runtime::run(&hooked, &config, |events| {
@@ -40,10 +40,10 @@ fn tree(program: &str, config: Config, min_share: f64) -> String {
         ending: &outcome.ending,
         duration: now,
         profile: &profile,
-        irregular: fold.irregular(),
+        anomalies: fold.anomalies(),
         accuracy: Default::default(),
     };
-    Tree::new(&mut text, Look { min_share, ..Default::default() }).finish(&subject, &summary).unwrap();
+    Tree::new(&mut text, Look { min_share, ..Default::default() }).finish(&run_info, &summary).unwrap();
     String::from_utf8(text).unwrap()
 }
 

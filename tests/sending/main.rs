@@ -2,7 +2,7 @@
 
 mod backends;
 mod faults;
+mod incremental;
 mod sending;
 mod sending_settings;
 mod sending_tls;
-mod underway;

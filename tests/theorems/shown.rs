@@ -44,7 +44,7 @@ pub fn anything_is_shown_as_what_it_is(u: &mut Unstructured<'_>) -> arbitrary::R
         let label = Label { name: name.into(), file, line, source: Source::NameSection, language: None };
         labels.insert(ProbeId(id), label);
     }
-    let subject = RunInfo { program: text(u)?, labels, ..Default::default() };
+    let run_info = RunInfo { program: text(u)?, labels, ..Default::default() };
     let ending = match u.int_in_range(0..=4)? {
         0 => RunOutcome::Returned,
         1 => RunOutcome::Exited(u.arbitrary()?),
@@ -61,12 +61,12 @@ pub fn anything_is_shown_as_what_it_is(u: &mut Unstructured<'_>) -> arbitrary::R
             *said += HOSTILE[said.len() % HOSTILE.len()];
         }
     }
-    assert_shown(&subject, &events, &ending);
+    assert_shown(&run_info, &events, &ending);
     Ok(())
 }
 
 /// The theorem, of these events.
-pub fn assert_shown(subject: &RunInfo, events: &[Event], ending: &RunOutcome) {
+pub fn assert_shown(run_info: &RunInfo, events: &[Event], ending: &RunOutcome) {
     let mut written = [const { Vec::new() }; 5];
     let [chrome, folded, otlp, tree, flat] = &mut written;
     let look = Look { min_share: 0.0, sort: Sort::Total, color: false };
@@ -82,7 +82,7 @@ pub fn assert_shown(subject: &RunInfo, events: &[Event], ending: &RunOutcome) {
         let mut tell = |change: &Change<'_>| {
             spans.change(change);
             profile.change(change);
-            sinks.iter_mut().for_each(|sink| sink.change(subject, change).unwrap());
+            sinks.iter_mut().for_each(|sink| sink.change(run_info, change).unwrap());
         };
         events.iter().for_each(|event| fold.event(event, &mut tell));
         fold.finish(fold.last(), ending, &mut tell);
@@ -91,10 +91,10 @@ pub fn assert_shown(subject: &RunInfo, events: &[Event], ending: &RunOutcome) {
         ending,
         duration: fold.last(),
         profile: &profile,
-        irregular: fold.irregular(),
+        anomalies: fold.anomalies(),
         accuracy: Default::default(),
     };
-    sinks.iter_mut().for_each(|sink| sink.finish(subject, &summary).unwrap());
+    sinks.iter_mut().for_each(|sink| sink.finish(run_info, &summary).unwrap());
     drop(sinks);
 
     assert!(spans.open.is_empty(), "{:?} are open after the end", spans.open);
@@ -112,8 +112,8 @@ pub fn assert_shown(subject: &RunInfo, events: &[Event], ending: &RunOutcome) {
         }
     }
     let [chrome, folded, otlp, _, _] = &written;
-    assert_chrome(chrome, subject, &spans);
-    let frame = |what: &What| printable(&subject.name(what)).replace(';', ":");
+    assert_chrome(chrome, run_info, &spans);
+    let frame = |what: &What| printable(&run_info.name(what)).replace(';', ":");
     let frames: BTreeSet<String> = spans.names.iter().map(frame).collect();
     let sum = folded.lines().map(|line| {
         let (path, nanos) = line.rsplit_once(' ').expect("a path and a number");
@@ -136,7 +136,7 @@ pub fn is_hostile(c: char) -> bool {
 }
 
 /// One JSON array in which the spans begin and end, by names that are the guest's.
-fn assert_chrome(text: &str, subject: &RunInfo, spans: &Spans) {
+fn assert_chrome(text: &str, run_info: &RunInfo, spans: &Spans) {
     let events: Vec<Value> = serde_json::from_str(text).expect("one JSON array");
     let of = |kinds: [&'static str; 2]| -> Vec<&Value> {
         events.iter().filter(|event| kinds.iter().any(|kind| event["ph"] == *kind)).collect()
@@ -144,7 +144,7 @@ fn assert_chrome(text: &str, subject: &RunInfo, spans: &Spans) {
     assert_eq!(of(["B", "b"]).len(), spans.names.len());
     assert_eq!(of(["E", "e"]).len(), spans.names.len());
     for (event, what) in of(["B", "b"]).into_iter().zip(&spans.names) {
-        assert_eq!(event["name"].as_str().unwrap(), subject.name(what), "a name is lost on the way");
+        assert_eq!(event["name"].as_str().unwrap(), run_info.name(what), "a name is lost on the way");
     }
 }
 

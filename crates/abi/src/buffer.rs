@@ -51,9 +51,10 @@
 //!
 //! At each place that an exception may lead to, the function writes an event of the kind `caught` with that number (modulo
 //! 2^29) instead of a function's: all calls above it were unwound. Ordinary branches reach some of these places too; then
-//! there are no such calls. The reader counts events of the kind `catching` in the same way. A function that catches but is
-//! not hooked writes `catching` with [`NOBODY`] as the function: it only takes a number. Other functions have no overhead for
-//! exceptions. (The alternative, a handler around each function that reports and rethrows, costs all functions 25 %.)
+//! there are no such calls. The consumer counts events of the kind `catching` in the same way. A function that catches
+//! but is not hooked writes `catching` with [`NOBODY`] as the function: it only takes a number. Other functions have no
+//! overhead for exceptions. (The alternative, a handler around each function that reports and rethrows, costs all
+//! functions 25 %.)
 //!
 //! The cursor is in the memory and not in a global (measured: no difference), so that the host can read the progress of a
 //! guest that does not call it again. Comparing before the event is written, not after, saves 15 % on empty calls. An event
@@ -99,7 +100,7 @@ pub enum Kind {
     Enter = 0,
     /// The function returns or makes a tail call.
     Exit = 1,
-    /// An exception was caught. The event holds the number of the call that continues, not a function.
+    /// An exception was caught. Instead of a function, the event holds the number of the call that caught it.
     Caught = 2,
     /// A function that catches exceptions is entered; its call gets a number.
     Catching = 3,
@@ -110,18 +111,18 @@ pub enum Kind {
 /// The bit that distinguishes [`Kind::Leaf`] from [`Kind::Caught`].
 pub const LEAF: u32 = 1 << 31;
 
-/// Upper bound for function numbers in event words. Engines accept at most 1,000,000 functions.
+/// Upper bound for function ids in event words. Engines accept at most 1,000,000 functions.
 pub const FUNCTIONS: u32 = 1 << 29;
 
 /// The function in a [`Kind::Catching`] event if that function is not hooked.
 pub const NOBODY: ProbeId = ProbeId(u32::MAX >> 2);
 
-/// Encodes the first word of an event.
+/// Encodes the first word of an event from the function's id and the event's kind.
 pub fn word(id: ProbeId, kind: Kind) -> u32 {
     id.0 << 2 | kind as u32
 }
 
-/// Decodes the first word of an event.
+/// Decodes the first word of an event into the function's id and the event's kind.
 pub fn meaning(word: u32) -> (ProbeId, Kind) {
     let kind = match word & 3 {
         0 => Kind::Enter,

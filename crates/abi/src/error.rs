@@ -8,7 +8,7 @@ use std::fmt;
 pub enum ErrorKind {
     /// The bytes are not a valid WebAssembly module: give another file.
     Malformed,
-    /// The input is valid but not supported: a component, a relocatable object file, or threads.
+    /// The input is valid but not supported: a component, a relocatable object file, or threads that share a buffer.
     Unsupported,
     /// The module already contains hooks: run it as it is, strip it, or force instrumentation.
     AlreadyHooked,
@@ -20,7 +20,7 @@ pub enum ErrorKind {
     Rule,
     /// The original cannot be restored: the Manifest is missing, damaged, or was written without the data for it.
     Restore,
-    /// The hooked module is not the original plus hooks: its verification failed.
+    /// The instrumented module is not the original plus hooks: its verification failed.
     Verify,
     /// The module could not be set up to run: a missing import or export, or a module that the engine rejects.
     Run,

@@ -1,6 +1,6 @@
-//! Hook sets: the functions that a hooked module imports, and the ids that hooks report.
+//! Hook sets: the functions that an instrumented module imports, and the ids that hooks report.
 
-/// The id that hooks report for a function. In the Observe ABI it is the function's index in the hooked module.
+/// The id that hooks report for a function. In the Observe ABI it is the function's index in the instrumented module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeId(pub u32);
 
@@ -36,7 +36,7 @@ pub struct HookImport {
 pub const OBSERVE: &str = "dylibso:observe/instrument";
 /// Import module of the manual API of the Observe ABI.
 pub const OBSERVE_API: &str = "dylibso:observe/api";
-/// Import module of both hooks and manual API in older generations of the Observe ABI. The hooks are called
+/// Import module of both hooks and manual API in older versions of the Observe ABI. The hooks are called
 /// `instrument_…` there.
 pub const OBSERVE_OLD: &str = "dylibso_observe";
 /// Import module of the functions that the hook sets with a buffer import.
@@ -82,13 +82,13 @@ impl HookSet {
         }
     }
 
-    /// Whether the guest records into its own memory.
+    /// Whether the guest records events into a [buffer](crate::buffer) instead of calling the host.
     pub fn has_buffer(self) -> bool {
         self != HookSet::Observe
     }
 }
 
-/// Whether an imported function is a hook, in any generation of the ABI.
+/// Whether an imported function is a hook, in any version of the ABI.
 pub fn is_hook_import(module: &str, name: &str) -> bool {
     match module {
         OBSERVE => matches!(name, "enter" | "exit" | "memory-grow"),

@@ -1,7 +1,7 @@
 //! The interface between the compiler of wasmtrace and the hosts that run its output.
 //!
-//! - [`hook`]: the hook sets, and the functions that a hooked module imports
-//! - [`manifest`]: the custom section in which a hooked module describes itself
+//! - [`hook`]: the hook sets, and the functions that an instrumented module imports
+//! - [`manifest`]: the custom section in which an instrumented module describes itself
 //! - [`buffer`]: the memory that the guest records into, and the format of its events
 //! - [`label`], [`demangle`], [`text`]: names of functions, and how they are shown
 //! - [`vectors`]: bounded reading of vectors of the binary format

@@ -1,4 +1,4 @@
-//! The [`Manifest`], in which a hooked module describes itself, and its encoding.
+//! The [`Manifest`], in which an instrumented module describes itself, and its encoding.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const MANIFEST_VERSION: u32 = 4;
 /// Oldest version that is read, and only for the set `observe`: the event format of the other sets has changed since.
 const OBSERVE_SINCE: u32 = 3;
 
-/// The description that a hooked module contains of itself, in the custom section [`MANIFEST_SECTION`].
+/// The description that an instrumented module contains of itself, in the custom section [`MANIFEST_SECTION`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
     /// The hook set of the module.
@@ -37,7 +37,7 @@ pub struct Manifest {
     pub restore: Option<RestoreData>,
 }
 
-/// The location of a hooked module's buffer.
+/// The location of an instrumented module's buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BufferPlace {
     /// The export name of the buffer's memory. The original module does not export this name.
@@ -65,7 +65,7 @@ pub struct Probes {
     pub labels: BTreeMap<ProbeId, Label>,
 }
 
-/// The data that restoring the original needs. Its format is private to the compiler.
+/// The data that `strip` needs to restore the original. Its format is private to the compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreData {
     /// The Manifest version that the data was written in.
@@ -75,7 +75,7 @@ pub struct RestoreData {
 }
 
 impl RestoreData {
-    /// Data in the current version.
+    /// Wraps restoring data that was written in the current Manifest version.
     pub fn new(bytes: Vec<u8>) -> Self {
         RestoreData { version: MANIFEST_VERSION, bytes }
     }
@@ -89,7 +89,7 @@ impl Manifest {
     /// version=4  hooks:string  (export:string  first_block if the hooks have a buffer)  sha256:32 bytes  build_id:vec(byte)
     /// strings:vec(string)
     /// probes:vec(id-previous id, name, source:byte, file+1 or 0, line if there is a file)   -- name and file index strings
-    /// restore: 0 | 1 and what taking the hooks out needs, to the end of the Manifest; only the compiler knows its form
+    /// restore: 0 | 1 and the data that `strip` needs, to the end of the Manifest; only the compiler knows its format
     /// ```
     pub fn encode(&self) -> Vec<u8> {
         self.encode_with(self.restore.as_ref())

@@ -4,7 +4,7 @@
 //! i32.const 7  call $enter  block (result i32)    Hook(Open)
 //!   local.get 0                                   Operator
 //!   i32.const 7  call $exit                       Hook(Leave)
-//!   return_call $f                                Operator, with the index that $f has in the hooked module
+//!   return_call $f                                Operator, with the index that $f has in the instrumented module
 //! end  i32.const 7  call $exit                    Hook(Close)
 //! end                                             Operator
 //! ```

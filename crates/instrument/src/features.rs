@@ -38,7 +38,7 @@ fn narrow(valid: &dyn Fn(WasmFeatures) -> bool, needed: &mut WasmFeatures, candi
     }
 }
 
-/// The features that a hooked module needs and the original does not. Usually there are none. The exceptions are:
+/// The features that `hooked` needs and `original` does not. Usually there are none. The exceptions are:
 ///
 /// - A module with `try_table` needs reference types for the `exnref` that its wrappers rethrow.
 /// - A module that exits open calls before it ends needs reference types for the tables that hold these calls.

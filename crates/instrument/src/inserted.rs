@@ -11,7 +11,7 @@ use crate::hooks::frame::Frame;
 use crate::module::{FuncIdx, Module};
 use wasmtrace_abi::hook::{HOOK_SETS, ProbeId};
 
-/// Finds hooks in the bodies of a module that this version of the compiler instrumented.
+/// Finds hooks in the bodies of a module that was instrumented by this version of the compiler.
 #[derive(Debug)]
 pub struct Inserted<'m> {
     module: &'m Module<'m>,

@@ -91,7 +91,6 @@ pub struct Module<'a> {
     globals: u32,
     elements: u32,
     imported_tags: u32,
-    validated: bool,
     start: Option<FuncIdx>,
 }
 
@@ -174,7 +173,6 @@ pub fn parse_with<'a>(bytes: &'a [u8], options: &ParseOptions) -> Result<Module<
         globals: 0,
         elements: 0,
         imported_tags: 0,
-        validated: options.validate,
         start: None,
     };
     let mut parser = Parser::new(0);
@@ -402,11 +400,6 @@ impl<'a> Module<'a> {
     /// Number of imports of all kinds.
     pub(crate) fn import_count(&self) -> usize {
         self.import_count
-    }
-
-    /// Whether bodies were validated, and not only decoded.
-    pub fn is_validated(&self) -> bool {
-        self.validated
     }
 
     /// Number of imported memories.

@@ -31,7 +31,7 @@ pub(crate) struct Restore {
 }
 
 /// The first version of the Manifest that records the exit guard.
-const BALANCE_SINCE: u32 = 4;
+const EXIT_GUARD_SINCE: u32 = 4;
 
 /// The change of one section.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +63,7 @@ pub(crate) struct BodyRestore {
 }
 
 impl Module<'_> {
-    /// The Manifest of a hooked module; `None` if it has none.
+    /// The Manifest of an instrumented module; `None` if it has none.
     ///
     /// # Errors
     /// [`ErrorKind::Restore`] if the Manifest or its restoring data is damaged, or if its version is unknown.
@@ -182,7 +182,7 @@ fn read_restore(r: &mut BinaryReader<'_>, version: u32) -> Result<Restore> {
         wrapper: Wrapper::from_byte(r.read_u8()?)
             .ok_or_else(|| damaged("unknown wrapper", r.original_position() - 1))?,
         trampolines: read_vec(r, |r| Ok(r.read_var_u32()?))?,
-        exit_guard: match if version < BALANCE_SINCE { 0 } else { r.read_u8()? } {
+        exit_guard: match if version < EXIT_GUARD_SINCE { 0 } else { r.read_u8()? } {
             0 => None,
             1 => Some((r.read_var_u32()?, r.read_var_u32()?)),
             _ => return Err(damaged("unknown flag of the exit guard", r.original_position() - 1)),

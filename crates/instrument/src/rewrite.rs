@@ -60,7 +60,7 @@ pub struct Rewritten<W = Vec<u8>> {
     pub debug_file: Option<Vec<u8>>,
     /// A summary of the selected functions.
     pub selection: select::Summary,
-    /// One warning for each result that a user may not expect.
+    /// Warnings: a function without hooks, dropped debug information, a dropped link.
     pub warnings: Vec<Warning>,
 }
 

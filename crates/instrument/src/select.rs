@@ -68,15 +68,15 @@ pub struct Summary {
 /// The reason why a function is hooked or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// No rule matches it.
+    /// No rule matches the function.
     Default,
-    /// The rule at this position matches it.
+    /// The rule at this position, counted from 0, is the last that matches the function.
     Rule(usize),
-    /// It is smaller than the minimum size.
+    /// The function is smaller than the minimum size.
     TooSmall,
-    /// It is part of a binding to the manual API, and no rule selects it.
+    /// The function is part of a binding to the manual API, and no rule selects it.
     Helper,
-    /// It is imported, and imported functions are not hooked.
+    /// The function is imported, and imported functions are not hooked.
     Imported,
 }
 
@@ -122,7 +122,7 @@ impl Plan {
         plan
     }
 
-    /// The numbers of this selection.
+    /// How many functions are hooked, and how many each rule excludes.
     pub fn summary(&self) -> Summary {
         let own = (self.first_defined..).map(FuncIdx).zip(self.reasons.iter().copied());
         let imported = self.import_reasons.iter().map(|(func, reason)| (*func, *reason));

@@ -6,7 +6,7 @@
 //! source map in a `data:` URL needs no file.
 //!
 //! If a file is not given, the link to it is removed from the output, with a warning. A file that describes the
-//! original would be wrong for the hooked module, and no reader could detect that.
+//! original would be wrong for the instrumented module, and no reader could detect that.
 
 use crate::warning::{Warned, Warning, WarningKind};
 use std::borrow::Cow;
@@ -34,7 +34,7 @@ pub struct SidecarFiles {
 pub struct SidecarFile {
     /// The contents of the file.
     pub bytes: Vec<u8>,
-    /// The URL that the output links to. If `None`, the file is only used for labels, and no output is written for it.
+    /// The URL that the output links to. `None` uses the file for labels only, and writes no new file.
     pub new_url: Option<String>,
     /// Whether to ignore a debug file of another module, with a warning instead of an error. For files that the user
     /// did not name.

@@ -14,7 +14,7 @@ pub enum ExportError {
     Recording(Error),
     /// A setting cannot be used.
     Setting(String),
-    /// The sink did not take everything. The sentence says what it answered, and what it took.
+    /// The sink did not accept everything. The text has its response, and what it accepted.
     Sink(String),
 }
 

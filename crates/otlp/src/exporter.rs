@@ -14,7 +14,7 @@ use wasmtrace_trace::span_builder::{Change, Note, Span, SpanBuilder};
 use crate::budget::{self, Budget, Kept, SpanDisposition, Sum};
 use crate::error::ExportError;
 use crate::options::ExportOptions;
-use crate::request::{Batch, is_full, subject};
+use crate::request::{Batch, is_full, run_info};
 use crate::sender::SignalSender;
 use crate::sent_spans::SentSpans;
 use crate::settings::{Exporter, Protocol, Settings};
@@ -27,7 +27,7 @@ pub struct Exported {
     /// Number of spans, including the run's own.
     pub spans: u64,
     /// Number of those spans that were sent during the run.
-    pub underway: u64,
+    pub sent_during_run: u64,
     /// Number of spans, log records and metric data points that the sink rejected. No other number includes them.
     pub rejected: u64,
     /// Number of log records.
@@ -38,7 +38,7 @@ pub struct Exported {
     pub merged: u64,
     /// Number of calls and manual spans that were dropped.
     pub left_out: u64,
-    /// Messages of the sink, and problems found on the way.
+    /// Messages of the sink, and problems that did not stop the export.
     pub said: Vec<String>,
 }
 
@@ -48,9 +48,9 @@ pub struct Exported {
 /// [`ExportError`] if not everything was accepted. Sending the recording again sends the same spans.
 pub fn export<R: Read>(
     open: impl FnMut() -> io::Result<R>,
-    order: &ExportOptions<'_>,
+    options: &ExportOptions<'_>,
 ) -> Result<Exported, ExportError> {
-    export_rest(open, order, &SentSpans::default())
+    export_rest(open, options, &SentSpans::default())
 }
 
 /// Sends the part of a recording that was not sent during the run ([`IncrementalExport`](crate::IncrementalExport)).
@@ -59,15 +59,15 @@ pub fn export<R: Read>(
 /// Those of [`export`].
 pub fn export_rest<R: Read>(
     mut open: impl FnMut() -> io::Result<R>,
-    order: &ExportOptions<'_>,
+    options: &ExportOptions<'_>,
     already: &SentSpans,
 ) -> Result<Exported, ExportError> {
     let mut read = || open();
-    let budget = match order.max_spans {
+    let budget = match options.max_spans {
         0 => Budget::all(),
         most => {
             let mut count = budget::Count::new(most, already);
-            replay(read()?, order, |_, what| {
+            replay(read()?, options, |_, what| {
                 if let Step::Change(change) = what {
                     count.change(change);
                 }
@@ -79,15 +79,15 @@ pub fn export_rest<R: Read>(
     let mut delivery: Option<Delivery<'_>> = None;
     let mut delivered = Exported::default();
     let mut budget = Some(budget);
-    replay(read()?, order, |subject, step| {
+    replay(read()?, options, |run_info, step| {
         let delivery = match &mut delivery {
             Some(delivery) => delivery,
-            none => none.insert(Delivery::begin(order, budget.take().expect("taken once"), already)?),
+            none => none.insert(Delivery::begin(options, budget.take().expect("taken once"), already)?),
         };
         match step {
-            Step::Change(change) => delivery.change(subject, change),
+            Step::Change(change) => delivery.change(run_info, change),
             Step::Footer(ended) => {
-                delivered = delivery.finish(subject, &ended)?;
+                delivered = delivery.finish(run_info, &ended)?;
                 Ok(())
             }
         }
@@ -112,11 +112,11 @@ struct Ended<'s> {
 /// Replays a recording up to its end or the first damage.
 fn replay(
     input: impl Read,
-    order: &ExportOptions<'_>,
+    options: &ExportOptions<'_>,
     mut tell: impl FnMut(&RunInfo, Step<'_>) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let mut reader = Reader::open(io::BufReader::with_capacity(1 << 16, input))?;
-    let subject = subject(reader.header(), order.settings, &order.resource);
+    let run_info = run_info(reader.header(), options.settings, &options.resource);
     let mut fold = SpanBuilder::new();
     let mut events = Vec::new();
     let mut failed = Ok(());
@@ -126,7 +126,7 @@ fn replay(
                 for event in &events {
                     fold.event(event, &mut |change| {
                         if failed.is_ok() {
-                            failed = tell(&subject, Step::Change(change));
+                            failed = tell(&run_info, Step::Change(change));
                         }
                     });
                 }
@@ -138,25 +138,25 @@ fn replay(
         }
     };
     let unknown = || Footer { ending: RunOutcome::Unknown, duration: fold.last() };
-    let Footer { ending, duration } = end.or(order.end.clone()).unwrap_or_else(unknown);
+    let Footer { ending, duration } = end.or(options.end.clone()).unwrap_or_else(unknown);
     let duration = duration.max(fold.last());
     fold.finish(duration, &ending, &mut |change| {
         if failed.is_ok() {
-            failed = tell(&subject, Step::Change(change));
+            failed = tell(&run_info, Step::Change(change));
         }
     });
     failed?;
-    tell(&subject, Step::Footer(Ended { ending: &ending, duration, calls: fold.calls(), stops: stops.as_deref() }))
+    tell(&run_info, Step::Footer(Ended { ending: &ending, duration, calls: fold.calls(), stops: stops.as_deref() }))
 }
 
 /// The spans, logs and metrics being sent.
 struct Delivery<'d> {
-    order: &'d ExportOptions<'d>,
+    options: &'d ExportOptions<'d>,
     kept: Kept<'d>,
     already: &'d SentSpans,
     /// Number of closed spans, and of those sent during the run.
     closed: u64,
-    underway: u64,
+    sent_during_run: u64,
     spans: Spans,
     batch: Batch,
     /// The request for log lines, if they are not sent as span events.
@@ -177,21 +177,21 @@ fn encoding(exporter: &Exporter) -> Encoding {
 }
 
 impl<'d> Delivery<'d> {
-    fn begin(order: &'d ExportOptions<'d>, budget: Budget, already: &'d SentSpans) -> Result<Self, ExportError> {
-        let Settings { traces, logs, metrics, limits, .. } = order.settings;
+    fn begin(options: &'d ExportOptions<'d>, budget: Budget, already: &'d SentSpans) -> Result<Self, ExportError> {
+        let Settings { traces, logs, metrics, limits, .. } = options.settings;
         Ok(Delivery {
-            order,
+            options,
             kept: Kept::new(budget, already),
             already,
             closed: 0,
-            underway: 0,
+            sent_during_run: 0,
             spans: Spans::new(*limits)?,
             batch: Batch::new(traces.protocol.value, *limits),
             logs: logs.enabled.value.then(|| Request::new(Signal::Logs, encoding(logs), *limits)),
             metrics: metrics.enabled.value.then(Metrics::default),
-            span_way: SignalSender::new(traces, Signal::Traces, order),
-            log_way: SignalSender::new(logs, Signal::Logs, order),
-            metric_way: SignalSender::new(metrics, Signal::Metrics, order),
+            span_way: SignalSender::new(traces, Signal::Traces, options),
+            log_way: SignalSender::new(logs, Signal::Logs, options),
+            metric_way: SignalSender::new(metrics, Signal::Metrics, options),
         })
     }
 
@@ -199,7 +199,7 @@ impl<'d> Delivery<'d> {
     ///
     /// # Errors
     /// The reason why nothing more will be accepted.
-    fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> Result<(), ExportError> {
+    fn change(&mut self, run_info: &RunInfo, change: &Change<'_>) -> Result<(), ExportError> {
         match change {
             Change::Opened { number, what, .. } => self.kept.opened(*number, what),
             Change::Closed { span, depth } => {
@@ -207,9 +207,9 @@ impl<'d> Delivery<'d> {
                 match self.kept.closed(span, *depth) {
                     SpanDisposition::Alone(_) if self.already.is_sent(span.number, self.closed) => {
                         self.spans.forget(span.number);
-                        self.underway += 1;
+                        self.sent_during_run += 1;
                     }
-                    SpanDisposition::Alone(parent) => self.span(subject, span, parent, Vec::new()),
+                    SpanDisposition::Alone(parent) => self.span(run_info, span, parent, Vec::new()),
                     SpanDisposition::Merged => {}
                 }
             }
@@ -217,36 +217,36 @@ impl<'d> Delivery<'d> {
                 let number = self.kept.innermost(*span).unwrap_or(0);
                 match (note, &mut self.logs, &mut self.metrics) {
                     (Note::Log(level, message), Some(logs), _) => {
-                        let context = self.spans.context(subject);
-                        logs.log(context, context.span(number), subject.began.saturating_add(*at), *level, message);
+                        let context = self.spans.context(run_info);
+                        logs.log(context, context.span(number), run_info.began.saturating_add(*at), *level, message);
                         if is_full(logs.size()) {
-                            self.send_logs(subject);
+                            self.send_logs(run_info);
                         }
                     }
                     (Note::Metric(line), _, Some(metrics)) => metrics.line(line),
                     _ => {
                         if let Some(number) = self.kept.innermost_unsent(*span) {
-                            self.spans.noted(subject, *at, number, note);
+                            self.spans.noted(run_info, *at, number, note);
                         }
                     }
                 }
             }
         }
         let others = self.logs.is_some() || self.metrics.is_some();
-        let late = || self.order.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let late = || self.options.deadline.is_some_and(|deadline| deadline <= Instant::now());
         let over = self.span_way.failed().is_some() && (!others || late());
         if over { Err(ExportError::Sink(self.failure().expect("something failed"))) } else { Ok(()) }
     }
 
-    fn span(&mut self, subject: &RunInfo, span: &Span<'_>, parent: Option<u64>, more: Vec<Attribute>) {
+    fn span(&mut self, run_info: &RunInfo, span: &Span<'_>, parent: Option<u64>, more: Vec<Attribute>) {
         let Delivery { spans, batch, .. } = self;
-        spans.closed(subject, span, parent, more, |span| batch.span(subject, &span));
+        spans.closed(run_info, span, parent, more, |span| batch.span(run_info, &span));
         if is_full(self.batch.size()) {
-            self.send_spans(subject);
+            self.send_spans(run_info);
         }
     }
 
-    fn finish(&mut self, subject: &RunInfo, step: &Ended<'_>) -> Result<Exported, ExportError> {
+    fn finish(&mut self, run_info: &RunInfo, step: &Ended<'_>) -> Result<Exported, ExportError> {
         let (sums, merged, left_out) =
             std::mem::replace(&mut self.kept, Kept::new(Budget::all(), self.already)).finish();
         for (sum, inside) in &sums {
@@ -254,7 +254,7 @@ impl<'d> Delivery<'d> {
             let (number, start, end, how, self_time) = (sum.number(), *start, *end, *how, 0);
             let several = vec![attribute("wasm.call.count", sum.count), attribute("wasm.call.total_ns", sum.total)];
             let span = Span { number, parent: *inside, what, start, end, self_time, how, tags };
-            self.span(subject, &span, *inside, if sum.count > 1 { several } else { Vec::new() });
+            self.span(run_info, &span, *inside, if sum.count > 1 { several } else { Vec::new() });
         }
         let mut more = vec![attribute("wasm.call.count", step.calls)];
         if merged + left_out > 0 {
@@ -265,11 +265,11 @@ impl<'d> Delivery<'d> {
             more.push(attribute("wasm.trace.incomplete", stops));
         }
         let Delivery { spans, batch, .. } = self;
-        spans.finish(subject, step.ending, step.duration, more, |span| batch.span(subject, &span));
-        self.send_spans(subject);
-        self.send_logs(subject);
+        spans.finish(run_info, step.ending, step.duration, more, |span| batch.span(run_info, &span));
+        self.send_spans(run_info);
+        self.send_logs(run_info);
         let mut said = Vec::new();
-        let metrics = self.send_metrics(subject, step.duration, &mut said);
+        let metrics = self.send_metrics(run_info, step.duration, &mut said);
         if let Some(failure) = self.failure() {
             return Err(ExportError::Sink(failure));
         }
@@ -277,9 +277,9 @@ impl<'d> Delivery<'d> {
         said.extend(step.stops.map(|stops| format!("the trace is incomplete: {stops}")));
         let already = &self.already.said;
         Ok(Exported {
-            trace: format!("{:032x}", self.spans.context(subject).trace),
-            spans: (self.underway + self.span_way.taken()).saturating_sub(already.rejected()),
-            underway: self.underway.saturating_sub(already.rejected()),
+            trace: format!("{:032x}", self.spans.context(run_info).trace),
+            spans: (self.sent_during_run + self.span_way.taken()).saturating_sub(already.rejected()),
+            sent_during_run: self.sent_during_run.saturating_sub(already.rejected()),
             rejected: self.ways().iter().fold(already.rejected(), |sum, way| sum.saturating_add(way.said().rejected())),
             logs: self.log_way.taken(),
             // Rejected data points do not say which metric they belong to.
@@ -324,38 +324,38 @@ impl<'d> Delivery<'d> {
         }
         match self.already.spans().saturating_sub(self.already.said.rejected()) {
             0 => {}
-            underway => parts.push(format!("{underway} spans were sent during the run")),
+            count => parts.push(format!("{count} spans were sent during the run")),
         }
         parts.extend(self.said());
         Some(parts.join("; "))
     }
 
-    fn send_spans(&mut self, subject: &RunInfo) {
+    fn send_spans(&mut self, run_info: &RunInfo) {
         let (items, _) = self.batch.size();
-        self.span_way.send(&self.batch.take(subject), items);
+        self.span_way.send(&self.batch.take(run_info), items);
     }
 
-    fn send_logs(&mut self, subject: &RunInfo) {
+    fn send_logs(&mut self, run_info: &RunInfo) {
         let Some(logs) = &mut self.logs else { return };
         let (items, _) = logs.size();
         if items > 0 {
-            self.log_way.send(&logs.take(subject), items);
+            self.log_way.send(&logs.take(run_info), items);
         }
     }
 
     /// Sends the metrics and returns their number.
-    fn send_metrics(&mut self, subject: &RunInfo, duration: u64, said: &mut Vec<String>) -> u64 {
+    fn send_metrics(&mut self, run_info: &RunInfo, duration: u64, said: &mut Vec<String>) -> u64 {
         let Some(metrics) = self.metrics.take() else { return 0 };
         let by_metric = metrics.by_metric();
         if metrics.left_out > 0 {
             said.push(format!("{} metrics were dropped: unknown format, or too many series", metrics.left_out));
         }
         if !by_metric.is_empty() {
-            let Settings { metrics: exporter, limits, delta, .. } = self.order.settings;
+            let Settings { metrics: exporter, limits, delta, .. } = self.options.settings;
             let mut request = Request::new(Signal::Metrics, encoding(exporter), *limits);
-            let times = [subject.began, subject.began.saturating_add(duration)];
+            let times = [run_info.began, run_info.began.saturating_add(duration)];
             by_metric.iter().for_each(|series| request.metric(series, times, delta.value));
-            self.metric_way.send(&request.take(subject), by_metric.iter().map(|series| series.len()).sum());
+            self.metric_way.send(&request.take(run_info), by_metric.iter().map(|series| series.len()).sum());
         }
         by_metric.len() as u64
     }

@@ -1,6 +1,7 @@
 //! Sending closed spans of a long run while it goes on.
 //!
-//! The growing recording is read in windows. Spans that closed since the last window are sent with their parents' ids,
+//! The growing recording is read in *windows*: at intervals, the part that is new.
+//! Spans that closed since the last window are sent with their parents' ids,
 //! even if those are still open and will be sent later. The trace is one tree when the run is over. The rest is sent
 //! then ([`super::export_rest`]): no span that a sink has accepted is sent twice, and spans that it refused are sent
 //! again.
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use super::budget::{Rank, rank};
 use super::error::ExportError;
-use super::request::{Batch, is_full, subject};
+use super::request::{Batch, is_full, run_info};
 use super::sender::Sender;
 use super::sent_spans::SentSpans;
 use super::settings::Settings;
@@ -96,7 +97,7 @@ impl IncrementalExport {
         let reader = Reader::open(BufReader::with_capacity(1 << 16, Growing::new(open()?)))?;
         let sending = Sending {
             settings: settings.clone(),
-            subject: subject(reader.header(), settings, &[]),
+            run_info: run_info(reader.header(), settings, &[]),
             spans: Spans::new(settings.limits)?,
             batch: Batch::new(settings.traces.protocol.value, settings.limits),
             progress,
@@ -146,7 +147,7 @@ const WINDOWS: usize = 32;
 /// The state of sending closed spans.
 struct Sending {
     settings: Settings,
-    subject: RunInfo,
+    run_info: RunInfo,
     spans: Spans,
     batch: Batch,
     progress: Progress,
@@ -221,7 +222,7 @@ impl Sending {
                     _ => false,
                 };
                 if !elsewhere {
-                    self.spans.noted(&self.subject, *at, *number, note);
+                    self.spans.noted(&self.run_info, *at, *number, note);
                 }
             }
             Change::Noted { span: None, .. } => {}
@@ -291,8 +292,8 @@ impl Sending {
         if self.failed.is_some() {
             return self.spans.forget(span.number);
         }
-        let Sending { spans, batch, subject, .. } = self;
-        spans.closed(subject, span, parent, Vec::new(), |span| batch.span(subject, &span));
+        let Sending { spans, batch, run_info, .. } = self;
+        spans.closed(run_info, span, parent, Vec::new(), |span| batch.span(run_info, &span));
         self.on_its_way.push((span.number, closed));
         if is_full(self.batch.size()) {
             self.send();
@@ -305,7 +306,7 @@ impl Sending {
         if on_its_way.is_empty() {
             return;
         }
-        let body = self.batch.take(&self.subject);
+        let body = self.batch.take(&self.run_info);
         if self.is_ending() {
             self.failed = Some("the run is over".to_owned());
         }

@@ -9,15 +9,15 @@ use wasmtrace_trace::recording::Header;
 use crate::settings::{Protocol, Settings};
 
 /// The run of a recording, with the resource attributes to send.
-pub(crate) fn subject(header: &Header, settings: &Settings, resource: &[(String, String)]) -> RunInfo {
-    let mut subject = RunInfo::from(header);
-    let recorded = std::mem::take(&mut subject.resource);
-    subject.resource = settings.resource.value.clone();
+pub(crate) fn run_info(header: &Header, settings: &Settings, resource: &[(String, String)]) -> RunInfo {
+    let mut run_info = RunInfo::from(header);
+    let recorded = std::mem::take(&mut run_info.resource);
+    run_info.resource = settings.resource.value.clone();
     for (key, value) in recorded.into_iter().chain(resource.iter().cloned()) {
-        subject.resource.retain(|(known, _)| *known != key);
-        subject.resource.push((key, value));
+        run_info.resource.retain(|(known, _)| *known != key);
+        run_info.resource.push((key, value));
     }
-    subject
+    run_info
 }
 
 /// A request with spans under construction.
@@ -35,10 +35,10 @@ impl Batch {
         }
     }
 
-    pub(crate) fn span(&mut self, subject: &RunInfo, span: &ExportSpan<'_>) {
+    pub(crate) fn span(&mut self, run_info: &RunInfo, span: &ExportSpan<'_>) {
         match self {
-            Batch::Otlp(request) => request.span(subject, span),
-            Batch::Zipkin(request) => request.span(subject, span),
+            Batch::Otlp(request) => request.span(run_info, span),
+            Batch::Zipkin(request) => request.span(run_info, span),
         }
     }
 
@@ -49,9 +49,9 @@ impl Batch {
         }
     }
 
-    pub(crate) fn take(&mut self, subject: &RunInfo) -> Vec<u8> {
+    pub(crate) fn take(&mut self, run_info: &RunInfo) -> Vec<u8> {
         match self {
-            Batch::Otlp(request) => request.take(subject),
+            Batch::Otlp(request) => request.take(run_info),
             Batch::Zipkin(request) => request.take(),
         }
     }

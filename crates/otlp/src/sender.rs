@@ -34,7 +34,7 @@ pub(super) struct Sender {
 pub(super) struct SignalSender<'w> {
     exporter: &'w Exporter,
     signal: Signal,
-    order: &'w ExportOptions<'w>,
+    options: &'w ExportOptions<'w>,
     /// Created by the first request.
     sender: Option<Sender>,
     /// Number of items in accepted requests.
@@ -44,8 +44,8 @@ pub(super) struct SignalSender<'w> {
 }
 
 impl<'w> SignalSender<'w> {
-    pub(super) fn new(exporter: &'w Exporter, signal: Signal, order: &'w ExportOptions<'w>) -> Self {
-        SignalSender { exporter, signal, order, sender: None, items: 0, failed: None }
+    pub(super) fn new(exporter: &'w Exporter, signal: Signal, options: &'w ExportOptions<'w>) -> Self {
+        SignalSender { exporter, signal, options, sender: None, items: 0, failed: None }
     }
 
     /// Sends a request with that many items, unless an earlier one has failed.
@@ -55,8 +55,8 @@ impl<'w> SignalSender<'w> {
         }
         let sender = match &mut self.sender {
             Some(sender) => Ok(sender),
-            none => Sender::new(self.exporter, self.signal, self.order.deadline)
-                .map(|sender| none.insert(Sender { waits: self.order.waits.clone(), ..sender })),
+            none => Sender::new(self.exporter, self.signal, self.options.deadline)
+                .map(|sender| none.insert(Sender { waits: self.options.waits.clone(), ..sender })),
         };
         match sender.and_then(|sender| sender.send(body)) {
             Ok(()) => self.items += items as u64,

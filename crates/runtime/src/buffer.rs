@@ -27,7 +27,7 @@ impl Buffer {
     /// # Safety
     /// `base` must be aligned to 4. The `bytes` bytes from there must be readable and writable as long as any copy of
     /// this value is used. The memory never moves, since its minimum and maximum size are equal. Its store must outlive
-    /// the threads that use a copy, and stay borrowed until they have ended (`super::tracing` ensures this).
+    /// the threads that use a copy, and stay borrowed until they have ended (`super::embed` ensures this).
     pub(super) unsafe fn new(base: NonNull<u8>, bytes: u32) -> Self {
         Buffer { base, bytes }
     }

@@ -29,10 +29,10 @@ pub struct Config {
     pub invoke: Option<Invoke>,
     /// Modules that are instantiated first, in order. The guest can import from them.
     pub preloads: Vec<Preload>,
-    /// Stack size in bytes for the guest *without hooks*. A hooked module gets [`HOOKED_STACK`] times as much: hooked
-    /// frames are larger, and it should recurse as deep as without hooks.
+    /// Stack size in bytes for the guest *without hooks*. With hooks it gets [`HOOKED_STACK`] times as much: hooked
+    /// frames are larger, and the guest should recurse as deep as without hooks.
     pub max_wasm_stack: usize,
-    /// The clock of a module that records into a buffer.
+    /// The clock that timestamps events of a module that records into a buffer.
     pub clock: ClockMode,
     /// In a module with the hook set `threshold`: calls shorter than this are only counted, unless they contain a
     /// longer call.
@@ -50,7 +50,7 @@ pub struct Config {
     pub interrupt: Arc<AtomicI32>,
 }
 
-/// Factor by which the stack of a hooked module is larger. Calls of hooks spill all live values, so a frame grows with
+/// Factor by which the stack is larger if a module has hooks. Hook calls spill all live values, so a frame grows with
 /// the function's parameters: by a factor of two in most functions, by eleven to thirteen with eight vectors
 /// (measured). A larger stack is harmless: a hooked program then recurses deeper before it traps.
 pub const HOOKED_STACK: usize = 16;

@@ -1,6 +1,6 @@
 //! Recording in hosts that embed wasmtime with their own engine, store, linker, WASI and functions.
 //!
-//! A [`TracedModule`] is a hooked module. The data of each store contains a [`TraceSlot`]. [`TracedModule::record`] records
+//! A [`TracedModule`] has hooks. The data of each store contains a [`TraceSlot`]. [`TracedModule::record`] records
 //! the calls in its closure, of which there may be any number. Outside of `record` the hooks record nothing, but with the
 //! hook set `observe` each event still calls the host.
 //!
@@ -16,16 +16,16 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let wasm = wat::parse_str(r#"(module (import "host" "ask" (func $ask)) (func (export "work") call $ask))"#)?;
-//! let tracing = TracedModule::new(&wasm, &wasmtrace_instrument::Options::default())?;
+//! let traced = TracedModule::new(&wasm, &wasmtrace_instrument::Options::default())?;
 //! let engine = Engine::default();
-//! let module = Module::new(&engine, tracing.wasm())?;
+//! let module = Module::new(&engine, traced.wasm())?;
 //! let mut linker = Linker::new(&engine);
 //! linker.func_wrap("host", "ask", |mut caller: wasmtime::Caller<'_, State>| caller.data_mut().calls_of_host += 1)?;
-//! tracing.add_to_linker(&mut linker, &module, |state: &mut State| &mut state.trace)?;
+//! traced.add_to_linker(&mut linker, &module, |state: &mut State| &mut state.trace)?;
 //!
 //! let mut store = Store::new(&engine, State::default());
 //! let mut events = Vec::new();
-//! let recorded = tracing.record(
+//! let recorded = traced.record(
 //!     &mut store,
 //!     |state| &mut state.trace,
 //!     |some| events.extend_from_slice(some),
@@ -56,7 +56,7 @@
 //!   that counts memories (`StoreLimitsBuilder::memories`) must allow for it.
 //! - The host must not access that memory (its export begins with `wasmtrace:buffer`). Other threads write to it during a
 //!   recording, so an access would be a data race.
-//! - A linker can serve one hooked module ([`TracedModule::add_to_linker`]): use one linker for each module.
+//! - A linker can serve one instrumented module ([`TracedModule::add_to_linker`]): use one linker for each module.
 //! - `consume` is called on a thread of its own. The guest waits if `consume` is slow, and the end of the recording waits until
 //!   all events are consumed. With [`TracedModule::record_async`] the waiting thread is one of the executor: a `consume` that
 //!   waits for another task of a single-threaded executor waits forever.
@@ -88,13 +88,13 @@ use wasmtrace_trace::recording::Footer;
 /// Value of the interrupt flag if the consumer panicked. It is not a signal number.
 const ABANDONED: i32 = i32::MAX;
 
-/// A hooked module for hosts that embed wasmtime.
+/// An instrumented module for hosts that embed wasmtime.
 #[derive(Debug, Clone)]
 pub struct TracedModule {
     wasm: Vec<u8>,
     warnings: Vec<Warning>,
     needs: hooks::Needs,
-    /// The clock of a module that records into a buffer.
+    /// The clock that timestamps events of a module that records into a buffer.
     pub clock: ClockMode,
     /// In a module with the hook set `threshold`: calls shorter than this are only counted, unless they contain a
     /// longer call.
@@ -106,8 +106,8 @@ pub struct TracedModule {
 pub struct RecordedCalls<R> {
     /// The result of the calls.
     pub result: wasmtime::Result<R>,
-    /// The outcome of the guest, derived from `result`: `proc_exit` of wasmtime's WASI is an exit, an error of the host
-    /// a trap with the code `host_error`.
+    /// The outcome of the guest, derived from `result`. `proc_exit` of wasmtime's WASI gives an exit. An error of the
+    /// host gives a trap with the code `host_error`.
     pub ending: RunOutcome,
     /// Duration in nanoseconds, without the time for which the guest waited for the consumer.
     pub duration: u64,
@@ -141,7 +141,7 @@ impl TracedModule {
         Ok(TracedModule { wasm, warnings, needs, clock: ClockMode::default(), min_duration: Duration::ZERO })
     }
 
-    /// The hooked module, to be compiled by the host's engine.
+    /// The instrumented module, to be compiled by the host's engine.
     pub fn wasm(&self) -> &[u8] {
         &self.wasm
     }
@@ -159,7 +159,7 @@ impl TracedModule {
     /// Defines the imports of `module` in the linker: hooks and manual API. `module` must be [`TracedModule::wasm`],
     /// compiled. `trace` returns the [`TraceSlot`] in a store's data.
     ///
-    /// Hooked modules import hooks by the same names and types, so a linker can only serve one of them. For another
+    /// Such modules import hooks by the same names and types, so a linker can only serve one of them. For another
     /// module, the linker reports a duplicate definition. If it allows shadowing, the new definitions replace the old
     /// ones.
     ///
@@ -186,7 +186,7 @@ impl TracedModule {
     /// guest is in [`RecordedCalls`].
     ///
     /// # Panics
-    /// If `calls` panics, or if `consume` panics; in the latter case the guest ends at its next event.
+    /// If `calls` or `consume` panics. If `consume` panics, the guest ends at its next event.
     pub fn record<S: AsContextMut, R>(
         &self,
         store: S,
@@ -213,14 +213,14 @@ impl TracedModule {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let wasm = wat::parse_str(r#"(module (func (export "work")))"#)?;
     /// let rewrite = wasmtrace_instrument::rewrite::Options { hooks: wasmtrace_abi::hook::HookSet::Buffer, ..Default::default() };
-    /// let tracing = TracedModule::new(&wasm, &wasmtrace_instrument::Options { rewrite, ..Default::default() })?;
+    /// let traced = TracedModule::new(&wasm, &wasmtrace_instrument::Options { rewrite, ..Default::default() })?;
     /// # let engine = Engine::default();
-    /// # let module = Module::new(&engine, tracing.wasm())?;
+    /// # let module = Module::new(&engine, traced.wasm())?;
     /// # let mut linker = Linker::new(&engine);
-    /// # tracing.add_to_linker(&mut linker, &module, |trace| trace)?;
+    /// # traced.add_to_linker(&mut linker, &module, |trace| trace)?;
     /// # let mut store = Store::new(&engine, TraceSlot::default());
     /// let mut tree = CallTree::new();
-    /// let recorded = tracing.record_batches(
+    /// let recorded = traced.record_batches(
     ///     &mut store,
     ///     |trace| trace,
     ///     |batch| tree.batch(batch),
@@ -239,7 +239,7 @@ impl TracedModule {
     /// Those of [`TracedModule::record`].
     ///
     /// # Panics
-    /// Like [`TracedModule::record`].
+    /// If `calls` or `consume` panics. If `consume` panics, the guest ends at its next event.
     pub fn record_batches<S: AsContextMut, R>(
         &self,
         store: S,

@@ -1,4 +1,4 @@
-//! Runs hooked modules under wasmtime and records their events. Only this crate depends on wasmtime.
+//! Runs instrumented modules under wasmtime and records their events. Only this crate depends on wasmtime.
 //!
 //! [`run`] executes a module: the guest runs on a thread of its own with a sufficient stack, and the calling thread
 //! consumes events in blocks as they arrive. A module without hooks runs too, and records nothing. [`embed`] is for

@@ -11,14 +11,16 @@ use wasmtrace::trace::{Event, EventKind, RunOutcome};
 
 use crate::host::{Call, Frame, World};
 
-/// Theorem: what the hooks of one run see nests. After a return every enter has its exit. After a trap or an exit the
+/// Theorem: entries and exits of one run nest. After a return every enter has its exit. After a trap or an exit the
 /// open calls are the hooked frames of the backtrace, but for a frame whose own tail call trapped: that one is closed
-/// already. What an exception crosses is closed at that moment, or when it is caught; if nobody does, it is open.
+/// already. A call that an exception unwinds is closed at that moment, or when the exception is caught. If nothing
+/// catches it, the call stays open.
 pub fn assert_balanced(hooked: &[u8], events: &[Event], call: &Call) {
     Known::of(hooked).assert_open(vec![assert_nested(hooked, events, &call.ending)], call, true, |_| true);
 }
 
-/// The same without a look at the backtrace. Returns the functions that were open at the end, innermost first.
+/// Theorem: entries and exits of one run nest. The backtrace is not compared. Returns the functions that were open at
+/// the end, innermost first.
 pub fn assert_nested(hooked: &[u8], events: &[Event], ending: &RunOutcome) -> Vec<u32> {
     let open = assert_nested_if(catches(hooked), false, events, ending);
     assert!(open.is_empty() || *ending != RunOutcome::Returned, "{open:?} are open after a return");
@@ -28,19 +30,19 @@ pub fn assert_nested(hooked: &[u8], events: &[Event], ending: &RunOutcome) -> Ve
 /// `unseen`: exceptions of other modules may cross calls of this one, which catches none and does not see it.
 fn assert_nested_if(catches: bool, unseen: bool, events: &[Event], ending: &RunOutcome) -> Vec<u32> {
     let mut open = Vec::new();
-    let irregular = fold_into(events, ending, |span| {
+    let anomalies = fold_into(events, ending, |span| {
         if matches!(span.how, SpanEnd::Exited | SpanEnd::Trapped { .. }) {
             open.push(function(span.what));
         }
     });
-    assert_eq!(irregular.stray_exits, 0, "exits of functions that were not open");
+    assert_eq!(anomalies.stray_exits, 0, "exits of functions that were not open");
     let crossed = events.iter().filter(|event| matches!(event.kind, EventKind::Unwound(_))).count() as u64;
-    assert!(irregular.unwound == crossed || unseen, "{} calls without an exit", irregular.unwound - crossed);
+    assert!(anomalies.unwound == crossed || unseen, "{} calls without an exit", anomalies.unwound - crossed);
     assert!(crossed == 0 || catches, "{crossed} calls are crossed by exceptions, in a module that knows none");
     open
 }
 
-/// What the balance of a hooked module needs to know of it.
+/// Facts about an instrumented module that [`assert_balanced`] needs.
 pub struct Known {
     wasm: Vec<u8>,
     probes: Vec<ProbeId>,
@@ -99,8 +101,8 @@ impl Known {
     }
 }
 
-/// Theorem: the same of several instances that call each other: what each of them sees nests, and all that is open is all of
-/// the backtrace, module by module. `known` is of each instance.
+/// Theorem: if several instances call each other, entries and exits of each nest, and all open calls together are the
+/// backtrace, module by module. `known` has an item for each instance.
 pub fn assert_all_balanced(known: &[Arc<Known>], world: &World, call: &Call) {
     let throws = known.iter().any(|known| uses_exceptions(&known.wasm));
     let mut open: BTreeMap<usize, Vec<Vec<u32>>> = BTreeMap::new();
@@ -126,7 +128,7 @@ pub fn assert_all_balanced(known: &[Arc<Known>], world: &World, call: &Call) {
     }
 }
 
-/// What is kept of a span.
+/// A closed span: its subject, and how it ended.
 pub struct Closed {
     pub what: What,
     pub how: SpanEnd,
@@ -135,8 +137,8 @@ pub struct Closed {
 /// The spans of a run in the order in which they were closed, the one that encloses all last.
 pub fn fold(events: &[Event], ending: &RunOutcome) -> (Vec<Closed>, Anomalies) {
     let mut spans = Vec::new();
-    let irregular = fold_into(events, ending, |span| spans.push(Closed { what: span.what.clone(), how: span.how }));
-    (spans, irregular)
+    let anomalies = fold_into(events, ending, |span| spans.push(Closed { what: span.what.clone(), how: span.how }));
+    (spans, anomalies)
 }
 
 fn fold_into(events: &[Event], ending: &RunOutcome, mut closed: impl FnMut(&Span<'_>)) -> Anomalies {
@@ -150,7 +152,7 @@ fn fold_into(events: &[Event], ending: &RunOutcome, mut closed: impl FnMut(&Span
         fold.event(event, &mut tell);
     }
     fold.finish(fold.last(), ending, &mut tell);
-    fold.irregular().clone()
+    fold.anomalies().clone()
 }
 
 fn function(what: &What) -> u32 {
@@ -160,7 +162,7 @@ fn function(what: &What) -> u32 {
     }
 }
 
-/// The functions that a hooked module says are hooked.
+/// The hooked functions of an instrumented module, from its Manifest.
 pub fn probes(hooked: &[u8]) -> Vec<ProbeId> {
     let module = module::parse(hooked).unwrap();
     let Some(section) = module.custom(MANIFEST_SECTION) else { return Vec::new() };
@@ -168,7 +170,7 @@ pub fn probes(hooked: &[u8]) -> Vec<ProbeId> {
     manifest.probes.into_iter().map(|p| p.id).collect()
 }
 
-/// Whether what hooks call is not the host, but a function of the module's own that does.
+/// Whether hooks call functions of an exit guard instead of the host's.
 pub fn is_balanced(hooked: &[u8]) -> bool {
     let module = module::parse(hooked).unwrap();
     let imported = module.imported_funcs().len() as u32;

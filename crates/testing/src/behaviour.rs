@@ -1,4 +1,4 @@
-//! Oracles 5, 6 and 7 of `docs/oracles.md`, of modules that nobody wrote.
+//! Oracles 5, 6 and 7 of `docs/oracles.md`, for generated modules.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,12 +15,12 @@ use crate::same::assert_same_call;
 static PLAIN: LazyLock<Host> = LazyLock::new(Host::plain);
 static HOOKED: LazyLock<Host> = LazyLock::new(Host::hooked);
 
-/// What was run: a test that skips everything proves nothing.
+/// Counts of what was run: a test that skips everything proves nothing.
 #[derive(Default)]
 pub struct Runs {
-    /// Modules that an instance could be made of, or tried: start functions run.
+    /// Modules that were instantiated, or whose start function ran and failed.
     pub instantiated: AtomicU64,
-    /// Of these, modules of which a function ran.
+    /// Instantiated modules of which a function ran.
     pub executed: AtomicU64,
     pub calls: AtomicU64,
     pub traps: AtomicU64,
@@ -28,9 +28,9 @@ pub struct Runs {
     pub out_of_stack: AtomicU64,
     /// Modules on which the engine fails an assertion of its own.
     pub engine_failed: AtomicU64,
-    /// Calls of which walrus's hooks told the same.
+    /// Calls for which walrus's hooks reported the same entries.
     pub second: AtomicU64,
-    /// Modules that walrus does not take, or not give back in one piece.
+    /// Modules that walrus cannot read, or cannot write correctly.
     pub not_second: AtomicU64,
 }
 

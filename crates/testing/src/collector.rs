@@ -1,5 +1,5 @@
-//! A collector of the tests' own: takes OTLP by HTTP and gRPC and Zipkin's JSON, on a port of this machine, and decodes it by
-//! crates that are not ours. It can be told to misbehave.
+//! A collector for tests. It accepts OTLP over HTTP and gRPC, and Zipkin's JSON, on a local port, and decodes it with
+//! third-party crates. A test can make it misbehave.
 #![allow(unreachable_pub, dead_code, reason = "a module of several test binaries, each of which uses a part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,34 +17,34 @@ use prost::Message;
 pub use tonic;
 use tonic::{Request, Response, Status};
 
-/// What came.
+/// The requests that a collector has received.
 #[derive(Debug, Default, Clone)]
 pub struct Received {
     pub traces: Vec<trace::ExportTraceServiceRequest>,
     pub logs: Vec<logs::ExportLogsServiceRequest>,
     pub metrics: Vec<metrics::ExportMetricsServiceRequest>,
     pub zipkin: Vec<serde_json::Value>,
-    /// Of each request, taken or not: what it says beside its body, names in lower case.
+    /// The headers of each request, accepted or not. Names are in lower case.
     pub heads: Vec<Vec<(String, String)>>,
 }
 
-/// What becomes of a request.
+/// The response to a request.
 #[derive(Debug, Clone)]
 pub enum Answer {
     Take,
-    /// The same, but for so many items, for that reason.
+    /// Accepts the request except for this number of items, with a reason (`partial_success`).
     Reject(usize, &'static str),
-    /// A status, headers and a body; by gRPC, the code of the same number.
+    /// An HTTP status, headers and a body. Over gRPC, the number is the status code.
     Refuse(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// Bytes that are no answer.
+    /// Bytes that are not a valid response.
     Garbage(Vec<u8>),
-    /// Nothing, ever.
+    /// No response, ever.
     Stall,
-    /// The connection is closed.
+    /// Closes the connection without a response.
     Die,
 }
 
-/// Says what becomes of the request with that number, from 0.
+/// Chooses the response to the request with that number, counted from 0.
 pub type Behaviour = Arc<dyn Fn(usize) -> Answer + Send + Sync>;
 
 pub fn takes_all() -> Behaviour {
@@ -53,7 +53,7 @@ pub fn takes_all() -> Behaviour {
 
 /// A collector that runs as long as the test does.
 pub struct Collector {
-    /// Without a path.
+    /// The URL of the collector, without a path.
     pub url: String,
     received: Arc<Mutex<Received>>,
 }
@@ -63,7 +63,7 @@ impl Collector {
         Collector::http_with(behaviour, None)
     }
 
-    /// By TLS, where there is a certificate.
+    /// Starts a collector for HTTP; with a certificate, over TLS.
     pub fn http_with(behaviour: Behaviour, tls: Option<Arc<rustls::ServerConfig>>) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
@@ -125,7 +125,7 @@ impl Collector {
         self.received.lock().unwrap().clone()
     }
 
-    /// All spans that came, each once: what is sent again is the same.
+    /// All spans received, each once. A span that is sent again must be the same.
     pub fn spans(&self) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
         for span in self.received().spans() {
@@ -144,7 +144,7 @@ impl Received {
         resources.flat_map(|resource| &resource.scope_spans).flat_map(|scope| scope.spans.clone()).collect()
     }
 
-    /// The resource, which is the same in all requests with spans.
+    /// The resource of the spans. It must be the same in all requests.
     pub fn resource(&self) -> Resource {
         let resources: Vec<_> = self.traces.iter().flat_map(|request| &request.resource_spans).collect();
         assert!(resources.iter().all(|r| r.resource == resources[0].resource));

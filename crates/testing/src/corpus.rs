@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 /// One module of the corpus.
 pub struct Case {
-    /// The file's name without its ending: for a shape, the sentence that it stands for.
+    /// The file's name without its extension. For a shape, it summarizes the idea.
     pub name: String,
     pub wasm: Vec<u8>,
-    /// What the second line of a shape says, if anything: why it does not run.
+    /// The reason why a shape does not run, from its second line.
     pub not_run: Option<String>,
 }
 
-/// Found from whichever package this is compiled into.
+/// The path of the folder `corpus`, from any package of the workspace.
 pub fn corpus() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     here.map(|folder| folder.join("corpus")).find(|c| c.join("shapes").is_dir()).expect("the corpus is there")
@@ -31,12 +31,12 @@ pub fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
     files
 }
 
-/// The shapes that are to be hooked.
+/// The shapes that the compiler accepts.
 pub fn shapes() -> Vec<Case> {
     all_shapes().into_iter().filter_map(|(case, refused)| refused.is_none().then_some(case)).collect()
 }
 
-/// The shapes that are to be refused, with the reason that their second line gives.
+/// The shapes that the compiler must reject, with the reason from their second line.
 pub fn refused_shapes() -> Vec<(Case, String)> {
     all_shapes().into_iter().filter_map(|(case, refused)| Some((case, refused?))).collect()
 }
@@ -89,7 +89,7 @@ pub fn dwarf_kinds() -> Vec<Case> {
     files("dwarf", &[".wasm"]).into_iter().map(case).collect()
 }
 
-/// Every module that is to be hooked.
+/// Every module of the corpus that the compiler accepts.
 pub fn modules() -> Vec<Case> {
     let mut cases = shapes();
     cases.extend(programs());

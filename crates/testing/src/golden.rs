@@ -1,4 +1,4 @@
-//! Golden files: what the tests compare with, and how `BLESS=1` rewrites it.
+//! Golden files: the expected results that tests compare with. `BLESS=1` rewrites them.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ pub fn snapshots(folder: &str) -> insta::Settings {
     settings
 }
 
-/// Tells insta and trycmd whether to write. Both read a variable of their own, and each only when it compares for the first
-/// time, so this comes before.
+/// Makes insta and trycmd write golden files if `BLESS=1` is set. Each reads a variable of its own at its first
+/// comparison, so call this before.
 pub fn tell_the_libraries() {
     static TOLD: std::sync::Once = std::sync::Once::new();
     if blessing() {

@@ -1,6 +1,6 @@
-//! The tests' own host: it calls exports of a module under wasmtime and writes down what can be seen of it from outside.
+//! A host for tests: it calls exports of a module under wasmtime and notes everything that is visible from outside.
 //!
-//! It shares no code with `wasmtrace::runtime`: a second host of the same hooks.
+//! It shares no code with `wasmtrace::runtime`: it is an independent second host for the same hooks.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
@@ -26,7 +26,7 @@ const MOST_EVENTS: usize = 4 << 20;
 /// The most that a memory or the heap of a guest grows to; random modules make arrays of any length.
 const MOST_MEMORY: usize = 16 << 20;
 
-/// An engine with every proposal on that wasmtime has. NaNs are made canonical, so that results can be compared by bits.
+/// An engine with every proposal that wasmtime has. NaNs are canonical, so that results can be compared by bits.
 pub struct Host {
     engine: Engine,
     /// In a module with the hook set `threshold`: whether calls that make no others are counted only.
@@ -42,23 +42,24 @@ pub struct Compiled {
     buffer: Option<BufferPlace>,
 }
 
-/// Any number of instances that may import from each other. Each has hooks of its own, so that it is known who tells what.
+/// Any number of instances that may import from each other. Each has its own hook functions, so that events can be
+/// attributed to instances.
 pub struct World {
     store: Store<Guest>,
     /// What each instance was made of, in the order in which they were made, and which was the first of the same module.
     made_of: Vec<(Module, usize)>,
 }
 
-/// One instance, and all that it has done so far.
+/// One instance, with the events that its hooks have reported so far.
 pub struct Session {
     world: World,
     /// There is none if the start function did not return.
     instance: Option<Instance>,
-    /// How instantiation ended.
+    /// The result of the instantiation.
     pub start: Call,
 }
 
-/// What a store knows of its guests.
+/// The data of a store: the state of its instances.
 pub struct Guest {
     /// What the hooks of each instance have seen.
     seen: Vec<Seen>,
@@ -93,24 +94,24 @@ enum OpenCall {
     Number(u32),
 }
 
-/// What one call came to.
+/// The result of one call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// Of a trap: the code; neither message nor frames.
+    /// How the call ended. A trap has its code, but neither a message nor frames.
     pub ending: RunOutcome,
-    /// The values that were returned, floats by their bits.
+    /// The returned values, floats by their bits.
     pub returned: Vec<String>,
-    /// The WebAssembly frames of an end that was no return, innermost first.
+    /// The WebAssembly frames of the backtrace if the call did not return, innermost first.
     pub frames: Vec<Frame>,
 }
 
 /// One frame of a backtrace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
-    /// The first instance that was made of the same module: where one was instantiated twice, the engine does not say more.
+    /// The number of the first instance of the same module. The engine does not distinguish instances of one module.
     pub instance: usize,
     pub func: u32,
-    /// Where the instruction stands in the file. The engine knows none where a function begins with running out of stack.
+    /// The offset of the instruction in the file. `None` if the stack overflows at the start of a function.
     pub offset: Option<usize>,
 }
 
@@ -127,27 +128,27 @@ impl std::fmt::Display for Exit {
 impl std::error::Error for Exit {}
 
 impl Host {
-    /// For modules without hooks.
+    /// Creates a host for modules without hooks.
     pub fn plain() -> Host {
         Host::new(STACK)
     }
 
-    /// For modules with hooks.
+    /// Creates a host for modules with hooks.
     pub fn hooked() -> Host {
         Host::new(HOOKED_STACK)
     }
 
-    /// For modules that may count calls instead of recording them.
+    /// Creates a host for modules that may count calls instead of recording them.
     pub fn counting() -> Host {
         Host { counts_only: true, ..Host::hooked() }
     }
 
-    /// For guests that are known, and grow no further than they should.
+    /// Removes the memory limit, for trusted guests.
     pub fn without_limit(self) -> Host {
         Host { most_memory: usize::MAX, ..self }
     }
 
-    /// For modules whose debug information the engine is to read.
+    /// Creates a host whose engine reads debug information.
     pub fn with_sources() -> Host {
         Host::of(HOOKED_STACK, wasmtime::WasmBacktraceDetails::Enable)
     }
@@ -182,7 +183,7 @@ impl Host {
         Host { engine: Engine::new(&config).unwrap(), counts_only: false, most_memory: MOST_MEMORY }
     }
 
-    /// What the engine says of the frames of the call of an export that traps.
+    /// The frames of a trap in a call of `export`, as the engine describes them.
     pub fn backtrace(&self, wasm: &[u8], export: &str) -> Vec<String> {
         let mut session = self.open(&self.compile(wasm).unwrap()).unwrap();
         session.call(export).unwrap();
@@ -204,7 +205,7 @@ impl Host {
         Session::open(compiled, &linker, world)
     }
 
-    /// Instantiates the module; imports that this host does not know do nothing and are zero or null.
+    /// Instantiates the module. Imports that this host does not know do nothing, and return zero or null.
     pub fn open_with_defaults(&self, compiled: &Compiled) -> wasmtime::Result<Session> {
         let mut world = World::new(self);
         let mut linker = self.linker(&mut world)?;
@@ -253,12 +254,12 @@ impl World {
         &mut self.store
     }
 
-    /// How many instances there are, with those that did not survive their start.
+    /// Number of instances, including those whose start function failed.
     pub fn instances(&self) -> usize {
         self.made_of.len()
     }
 
-    /// The first instance that was made of the same module.
+    /// The number of the first instance of the same module.
     pub fn first_of_its_module(&self, instance: usize) -> usize {
         self.made_of[instance].1
     }
@@ -267,8 +268,8 @@ impl World {
         self.made_of.iter().position(|(one, _)| Module::same(one, module))
     }
 
-    /// Makes an instance. `resolve` finds its imports, but for the hooks. The outer error is the engine's refusal, or says
-    /// that there is no such import; the inner one is how the start function ended, if it did not return.
+    /// Creates an instance. `resolve` finds its imports, except hooks. The outer error means that the engine rejects
+    /// the module or that an import is missing. The inner error says how a start function that did not return ended.
     pub fn instantiate(
         &mut self,
         compiled: &Compiled,
@@ -304,7 +305,7 @@ impl World {
         }
     }
 
-    /// Calls a function; the error is how it ended, if it did not return.
+    /// Calls a function. The error says how the call ended, if it did not return.
     pub fn call(&mut self, func: &Func, params: &[Val]) -> Result<Vec<Val>, Call> {
         let mut results = vec![Val::I32(0); func.ty(&self.store).results().len()];
         let ended = func.call(&mut self.store, params, &mut results);
@@ -315,12 +316,12 @@ impl World {
         }
     }
 
-    /// What the hooks of an instance have seen.
+    /// The events that the hooks of an instance have reported.
     pub fn events(&self, instance: usize) -> &[Event] {
         &self.store.data().seen[instance].events
     }
 
-    /// Forgets what was seen so far.
+    /// Discards all events so far.
     pub fn forget(&mut self) {
         self.store.data_mut().seen.iter_mut().for_each(|seen| seen.events.clear());
     }
@@ -377,13 +378,13 @@ impl Session {
         Ok(Session { world, instance, start })
     }
 
-    /// How many calls of a function were counted only.
+    /// Number of calls of a function that were only counted.
     pub fn counted(&self, id: ProbeId) -> u32 {
         let Some(memory) = self.world.store.data().seen[0].buffer else { return 0 };
         word(memory.data(&self.world.store), 128 + 4 * id.0)
     }
 
-    /// Calls an exported function with zeroes and nulls. `None` if it takes what has no default.
+    /// Calls an exported function with zeros and nulls. `None` if a parameter's type has no default value.
     pub fn call(&mut self, export: &str) -> Option<Call> {
         let Some(instance) = self.instance else { return Some(self.start.clone()) };
         let store = &mut self.world.store;
@@ -395,7 +396,7 @@ impl Session {
         })
     }
 
-    /// What the module exports besides functions, one line each.
+    /// The values of the module's exports except functions, one line each.
     pub fn state(&mut self) -> Vec<String> {
         let Some(instance) = self.instance else { return Vec::new() };
         let exports: Vec<(String, Extern)> =
@@ -430,12 +431,12 @@ impl Session {
         })
     }
 
-    /// What the engine says of the frames of the last end that was no return.
+    /// The frames of the last call that did not return, as the engine describes them.
     pub fn sources(&self) -> &[String] {
         &self.world.store.data().sources
     }
 
-    /// What the hooks have seen so far.
+    /// The events that the hooks have reported so far.
     pub fn events(&self) -> &[Event] {
         self.world.events(0)
     }
@@ -556,7 +557,7 @@ impl Call {
         Call { ending: RunOutcome::Returned, returned, frames: Vec::new() }
     }
 
-    /// Whether the engine's stack ran out: the one end that hooks may bring about by themselves.
+    /// Whether the stack overflowed. Only this end can be caused by the hooks themselves.
     pub fn out_of_stack(&self) -> bool {
         matches!(&self.ending, RunOutcome::Trapped(trap) if trap.code == format!("{:?}", TrapCode::StackOverflow))
     }

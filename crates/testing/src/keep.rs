@@ -7,7 +7,7 @@ use std::path::Path;
 
 thread_local!(static NAME: RefCell<Option<String>> = const { RefCell::new(None) });
 
-/// Runs a test under a name, which a module that fails in it is kept by.
+/// Runs a test under a name. If a module fails in it, the module is kept under that name.
 pub fn named<R>(name: &str, test: impl FnOnce() -> R) -> R {
     /// The name goes, however the test ends.
     struct Restore(Option<String>);

@@ -1,6 +1,6 @@
-//! What the tests have in common: the corpus, hosts, a collector, readers of other makes, and what is compared.
+//! Support for tests: the corpus, hosts, a collector, third-party readers, and comparisons.
 //!
-//! A few variables change what a test does besides passing or failing:
+//! These variables make a test write files or run longer. Other variables name tools: `NODE`, `GO`, `LLDB`.
 //!
 //! | variable | effect |
 //! |---|---|
@@ -37,7 +37,7 @@ pub mod same;
 pub use corpus::{Case, corpus, dwarf_kinds, files, modules, programs, refused_shapes, shapes};
 pub use once::{balanced, hooked_with, hooked_with_each, instrument};
 
-/// The exports of a shape that are to be called.
+/// The exports of a shape that tests call.
 pub fn functions_to_run(wasm: &[u8]) -> Vec<String> {
     let module = module::parse(wasm).unwrap();
     module.exports().iter().map(|(name, _)| (*name).to_owned()).filter(|name| name.starts_with("run")).collect()
@@ -48,7 +48,7 @@ pub fn for_each(cases: Vec<Case>, test: impl Fn(&Case)) {
     for_each_named(&cases, |case| (&case.name, &case.wasm), test);
 }
 
-/// Runs a test for each of anything that has a name and a module, and fails with the names of all that failed. Their modules
+/// Runs a test for each item that has a name and a module, and fails with the names of all that failed. Their modules
 /// are kept ([`keep`]).
 pub fn for_each_named<C>(cases: &[C], module: impl Fn(&C) -> (&str, &[u8]), test: impl Fn(&C)) {
     let fails = |case: &&C| {

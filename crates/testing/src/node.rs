@@ -1,5 +1,5 @@
-//! A host that is not ours: `tests/hosts/node` under Node, whose engine is V8. Nothing is installed for it; where Node is
-//! missing, what needs it is left out, and says so.
+//! A host in JavaScript: `tests/hosts/node` under Node, whose engine is V8. Nothing is installed for it. If Node is
+//! missing, tests that need it print a message and skip.
 
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -21,43 +21,43 @@ const OLDEST: u32 = 20;
 /// What V8 has, and does not do unasked.
 const FLAGS: [&str; 2] = ["--wasm-allow-mixed-eh-for-testing", "--experimental-wasm-custom-descriptors"];
 
-/// The Node that is there.
+/// The installed Node, and the features of its engine.
 pub struct Node {
     program: String,
     flags: Vec<&'static str>,
-    /// Whether its engine has several memories: what a buffer beside a memory needs. Node 20 has not.
+    /// Whether its engine has several memories, which a buffer beside a memory needs. Node 20 does not.
     pub several_memories: bool,
     /// Whether it still has legacy exceptions.
     pub legacy_exceptions: bool,
 }
 
-/// The runs of a module's exports, by name. The errors are refusals: of the module, or of a call, since there are types that
-/// JavaScript has no values for.
+/// The runs of a module's exports, by name. The outer error means that the module is rejected. The inner error means
+/// that a call is rejected, because JavaScript has no values of some types.
 pub type Each = Result<Vec<(String, Result<Seen, String>)>, String>;
 
 /// One run, as the host reports it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
-    /// The values of an exported function that returned; or how else it ended.
+    /// The values that an exported function returned, or how else the call ended.
     pub call: Call,
     /// The exported globals, memories and tables.
     pub state: Value,
-    /// The call tree, a line a node.
+    /// The call tree, one line per node.
     pub tree: String,
     /// The functions that are open at the end, innermost first.
     pub open: Vec<u32>,
     /// Exits of functions that were not open, and calls that ended without one.
-    pub irregular: (u64, u64),
-    /// Pages that `memory.grow` asked for.
+    pub anomalies: (u64, u64),
+    /// Pages that each `memory.grow` requested.
     pub grows: Vec<u32>,
-    /// What was said through the manual API.
+    /// The calls of the manual API, as text.
     pub said: Vec<String>,
-    /// Every event, of a run by `each`.
+    /// Every event. Empty unless the run is one of [`Node::each`].
     pub events: Vec<Event>,
 }
 
 impl Node {
-    /// What `NODE` names, or `node`; if there is none, says so.
+    /// Finds Node: the program that the variable `NODE` names, otherwise `node`. Prints a message if there is none.
     pub fn find() -> Option<&'static Node> {
         static FOUND: OnceLock<Option<Node>> = OnceLock::new();
         let found = FOUND.get_or_init(|| {
@@ -82,7 +82,7 @@ impl Node {
         found.as_ref()
     }
 
-    /// Of each module calls each export `run…` on an instance of its own.
+    /// Calls each export `run…` of each module, each on a separate instance.
     pub fn each(&self, modules: &[&[u8]]) -> Vec<Each> {
         let (report, output) = self.host(modules, &["--each".to_owned()], &[], &[]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -92,7 +92,7 @@ impl Node {
         report.as_array().unwrap().iter().map(each).collect()
     }
 
-    /// Runs a program in one of its ways, and holds against it what is known of it.
+    /// Runs a program in one of its ways, and checks the expected results.
     pub fn run(&self, wasm: &[u8], run: &Run) -> Result<Seen, String> {
         let folder = run.folder();
         let mut options = Vec::new();
@@ -168,7 +168,7 @@ fn seen(run: &Value) -> Seen {
         state: run["state"].clone(),
         tree: run["tree"].as_array().unwrap().iter().map(line).collect(),
         open: numbers("open"),
-        irregular: (run["strayExits"].as_u64().unwrap(), run["withoutExit"].as_u64().unwrap()),
+        anomalies: (run["strayExits"].as_u64().unwrap(), run["withoutExit"].as_u64().unwrap()),
         grows: numbers("grows"),
         said: texts(&run["said"]),
         events: run["events"].as_array().into_iter().flatten().enumerate().map(event).collect(),
@@ -208,7 +208,7 @@ fn event((at, event): (usize, &Value)) -> Event {
     Event { at: at as u64, kind }
 }
 
-/// One line of a tree: how often, how often crossed by an exception, which function.
+/// One line of a tree: number of calls, number of calls that an exception unwound, function.
 pub fn tree_line(depth: usize, calls: u64, unwound: u64, id: u32, name: &str) -> String {
     let thrown = if unwound > 0 { format!(" ({unwound} thrown)") } else { String::new() };
     format!("{:indent$}{calls}{thrown} [{id}] {name}\n", "", indent = 2 * depth)

@@ -1,4 +1,4 @@
-//! Each module is hooked once in each way: all theorems of a test binary ask about the same output, which is verified once.
+//! Instruments and verifies each module once for each set of options. All theorems of a test binary share the output.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ type Output = Arc<Mutex<Option<Rewritten>>>;
 
 static OUTPUTS: LazyLock<Mutex<HashMap<Way, Output>>> = LazyLock::new(Mutex::default);
 
-/// What `wasmtrace::instrument` makes of a module, remembered from the first call on.
+/// The output of `wasmtrace::instrument` for a module, kept from the first call on.
 ///
 /// # Panics
 /// If the output is not the original plus hooks.
@@ -37,7 +37,7 @@ pub fn instrument(wasm: &[u8], options: &Options) -> Result<Rewritten> {
     Ok(output.clone().expect("it was just made"))
 }
 
-/// The same for a module that no other theorem asks about: oracle 2 of `docs/oracles.md`, and nothing is remembered.
+/// Instruments and verifies a module (oracle 2 of `docs/oracles.md`) without keeping the output.
 ///
 /// # Panics
 /// If the output is not the original plus hooks.
@@ -62,13 +62,13 @@ pub fn hooked_with(wasm: &[u8], hooks: HookSet) -> Result<Rewritten> {
     instrument(wasm, &Options { rewrite, ..Default::default() })
 }
 
-/// With the Observe set, exiting what is open before it leaves.
+/// Instruments a module with the Observe set and an exit guard.
 pub fn balanced(wasm: &[u8]) -> Rewritten {
     let rewrite = rewrite::Options { close_on_exit: CloseOnExit::Always, ..Default::default() };
     instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap()
 }
 
-/// With the Observe set first, and with each other that fits the module.
+/// Instruments a module with the Observe set, then with each other hook set that fits the module.
 pub fn hooked_with_each(wasm: &[u8]) -> Vec<Rewritten> {
     let mut outs = vec![hooked_with(wasm, HookSet::Observe).unwrap(), balanced(wasm)];
     for set in HOOK_SETS.into_iter().filter(|set| set.has_buffer()) {

@@ -1,5 +1,5 @@
-//! The second opinion: walrus, asked for the same hooks. It decodes a module into a graph and encodes it anew, so it shares
-//! neither code nor method with the splice.
+//! An independent instrumentation: walrus writes the same hooks. It decodes a module into a graph and encodes it again,
+//! so it shares neither code nor method with the splice.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,14 +18,14 @@ pub fn entered(events: &[Event]) -> Vec<u32> {
     events.iter().filter_map(id).collect()
 }
 
-/// Our ids are indices in the hooked module: behind the hooks, where a function has a body.
+/// Translates ids of hooks, which are indices in the instrumented module, to indices in the original.
 pub fn without_shift(original: &[u8], hooked: &[u8], ids: &[u32]) -> Vec<u32> {
     let [before, after] =
         [original, hooked].map(|wasm| module::parse(wasm).expect("valid").imported_funcs().len() as u32);
     ids.iter().map(|id| if *id < before { *id } else { id - (after - before) }).collect()
 }
 
-/// The module with a hook at the entry of each function, or why walrus cannot make it.
+/// The module with a hook at the entry of each function. The error says why walrus cannot write it.
 pub fn hooked_by_walrus(wasm: &[u8]) -> Result<Vec<u8>, String> {
     let write = || {
         let mut config = ModuleConfig::new();

@@ -1,18 +1,18 @@
-//! What a process takes.
+//! Measures the time and memory of a process.
 
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// What a process took, and how it ended.
+/// The time and memory that a process used, and how it ended.
 #[derive(Debug)]
 pub struct Taken {
     pub status: ExitStatus,
     pub time: Duration,
-    /// The most that it held in memory, in KiB.
+    /// Peak memory in KiB.
     pub most: u64,
 }
 
-/// Runs a command to its end. Where there is no `/proc`, nothing is known of its memory.
+/// Runs a command to its end. Without `/proc`, its memory is not known.
 pub fn taken(command: &mut Command) -> Taken {
     let began = Instant::now();
     let mut child = command.spawn().unwrap();

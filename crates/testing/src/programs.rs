@@ -1,4 +1,4 @@
-//! The real programs, as `corpus/real/*.json` says that they are to be run, and what must come of it.
+//! The real programs: how to run them and the expected results, from `corpus/real/*.json`.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -20,17 +20,17 @@ pub struct Program {
     /// Whether wasmtime runs it.
     pub runs_here: bool,
     pub runs: Vec<Run>,
-    /// Exported functions to call, each on an instance of its own, with the result; of a reactor.
+    /// For a reactor: exported functions to call, each on a separate instance, with the expected result.
     pub calls: Vec<(Invoke, Option<String>)>,
 }
 
 /// One way to run it.
 pub struct Run {
-    /// What it says in the place of a name.
+    /// The arguments after the program's name.
     pub args: Vec<String>,
     pub stdin: Vec<u8>,
     pub env: Vec<(String, String)>,
-    /// What the directory that the guest sees is called there, and what is in it before and after.
+    /// The guest's name for the directory that it can access.
     pub preopen: Option<String>,
     files: Vec<(String, String)>,
     files_after: Vec<(String, String)>,
@@ -117,12 +117,12 @@ impl Run {
         }
     }
 
-    /// Runs a module in this way, and holds against it what is known of the program.
+    /// Runs a module in this way, and checks the expected results of the program.
     pub fn of(&self, wasm: &[u8]) -> (RunResult, Vec<Event>) {
         self.of_with(wasm, |_| {})
     }
 
-    /// The same, with something set otherwise.
+    /// Runs a module like [`Run::of`], with a configuration that `set` changes.
     pub fn of_with(&self, wasm: &[u8], set: impl Fn(&mut Config)) -> (RunResult, Vec<Event>) {
         let folder = self.folder();
         let mut config = Config {
@@ -142,7 +142,7 @@ impl Run {
         (outcome, events)
     }
 
-    /// A folder with the files that the program is to see.
+    /// Creates a folder with the files that the program can see.
     pub fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, contents) in &self.files {
@@ -151,7 +151,7 @@ impl Run {
         folder
     }
 
-    /// Holds what came of a run against what is known of the program, whoever ran it: each engine has its own message for a trap.
+    /// Compares the results of a run with the expected ones. A trap's message is not compared: each engine has its own.
     pub fn holds(&self, stdout: &[u8], stderr: &[u8], ending: &RunOutcome, folder: &TempDir) {
         let args = &self.args;
         assert_eq!(String::from_utf8_lossy(stdout), self.stdout, "stdout of {args:?}");
@@ -170,7 +170,7 @@ impl Run {
     }
 }
 
-/// Runs a module and keeps all events. What a broken compiler makes may not end: it is cut off.
+/// Runs a module and keeps all events. Ends a run that takes too long: a broken compiler's output may loop forever.
 pub fn run(wasm: &[u8], config: &Config) -> (RunResult, Vec<Event>) {
     let (done, watched) = channel::<()>();
     let interrupt = config.interrupt.clone();

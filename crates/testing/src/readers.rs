@@ -1,4 +1,4 @@
-//! Debug information as readers of another make see it: gimli and addr2line, which the carrying does not use.
+//! Debug information as third-party readers see it: gimli and addr2line, which relocation does not use.
 #![allow(unreachable_pub, reason = "a module of several test binaries")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
@@ -26,7 +26,7 @@ pub fn with_dwarf() -> Vec<Case> {
     cases
 }
 
-/// Every hook set, and one with shims, which change how many functions there are.
+/// Options for every hook set, and for one with trampolines, which change the number of functions.
 pub fn every_way() -> Vec<Options> {
     let mut ways: Vec<Options> = HOOK_SETS
         .into_iter()
@@ -49,7 +49,7 @@ pub fn code_start(module: &Module<'_>) -> usize {
     module.sections().iter().find(|s| s.id == 10).unwrap().contents.start
 }
 
-/// Where the operators of a body begin, as addresses.
+/// The addresses of the operators of a body.
 pub fn operators(module: &Module<'_>, func: FuncIdx) -> Vec<u64> {
     let mut reader = wasmparser::BinaryReader::new_features(
         &module.bytes()[module.body(func)],
@@ -69,7 +69,7 @@ pub fn operators(module: &Module<'_>, func: FuncIdx) -> Vec<u64> {
     found
 }
 
-/// What a debugger shows for an address.
+/// Reads what a debugger would show for an address.
 pub struct Reader<'a> {
     context: addr2line::Context<Slice<'a>>,
 }
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         Some((location.file.map(str::to_owned), location.line, location.column))
     }
 
-    /// One line a frame, the innermost first.
+    /// The frames at an address, one line each, innermost first.
     pub fn frames(&self, address: u64) -> Vec<String> {
         let mut frames = self.context.find_frames(address).skip_all_loads().unwrap();
         let mut found = Vec::new();
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How many instructions a reader says something else of than before, with the first.
+/// Number of instructions that a reader describes differently than before, and the first of them.
 pub fn differences(original: &Module<'_>, hooked: &Module<'_>, offsets: &OffsetMap) -> (usize, usize, String) {
     let (before, after) = (Reader::new(original), Reader::new(hooked));
     let dead = end_of_the_dead(original);
@@ -142,7 +142,8 @@ fn end_of_the_dead(module: &Module<'_>) -> u64 {
     last
 }
 
-/// The map leads to the instruction: its first byte stands there, but that a `return` became a branch.
+/// Asserts that `new` is the offset of the instruction at `old`: the first byte is the same, unless a `return` became a
+/// branch.
 pub fn assert_same_operator(original: &Module<'_>, old: u64, hooked: &Module<'_>, new: u64) {
     let was = original.bytes()[code_start(original) + old as usize];
     let is = hooked.bytes()[code_start(hooked) + new as usize];
@@ -160,7 +161,7 @@ pub fn for_each_output(test: impl Fn(&Module<'_>, &Module<'_>, &Rewritten)) {
     });
 }
 
-/// The hooked module with the debug sections of the original.
+/// The instrumented module with the debug sections of the original.
 pub fn with_sections_of(original: &Module<'_>, hooked: &Module<'_>) -> Vec<u8> {
     let mut out = hooked.bytes()[..8].to_vec();
     for section in hooked.sections() {
@@ -177,8 +178,7 @@ pub fn is_tombstone(address: u64) -> bool {
     address == 0 || address >= 0xffff_fffe
 }
 
-/// Whether an address went where it should: before what was inserted there or, for the first operator, behind the hook of the
-/// entry; in an empty body that is the last one too, which the exit stands before.
+/// Whether an address was relocated correctly: neither before nor behind the code that was inserted at its place.
 pub fn follows(offsets: &OffsetMap, old: u64, new: u64) -> bool {
     if is_tombstone(old) {
         return new == old;

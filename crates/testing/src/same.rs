@@ -1,4 +1,4 @@
-//! Oracle 5 of `docs/oracles.md`: the same result.
+//! Oracle 5 of `docs/oracles.md`: hooks do not change results.
 
 use wasmtrace::hook::ProbeId;
 use wasmtrace::module::{self, FuncIdx, Module};
@@ -8,8 +8,8 @@ use wasmtrace::trace::{Event, EventKind, RunOutcome, Trap};
 use crate::balance::probes;
 use crate::host::{Call, Frame, Session};
 
-/// Theorem: a call of a hooked module comes to the same end as without hooks (values returned, kind of trap, exit code), at
-/// the same instructions of the same functions, and leaves behind the same globals, memories and tables.
+/// Theorem: a call ends with hooks as it does without (returned values, kind of trap, exit code), at the same
+/// instructions of the same functions, with the same globals, memories and tables.
 pub fn assert_same_call(
     export: &str,
     original: &[u8],
@@ -21,7 +21,7 @@ pub fn assert_same_call(
     assert_eq!(hooked.state(), plain.state(), "`{export}` leaves something else behind");
 }
 
-/// The same without a look at what is left behind.
+/// Theorem: a call ends with hooks as it does without. Globals, memories and tables are not compared.
 pub fn assert_same_end(export: &str, original: &[u8], out: &Rewritten, before: &Call, after: &Call) {
     // In the Observe set an exception that nobody catches is thrown on by every frame that it crosses: it ends in the outermost.
     let has_buffer = out.manifest.as_ref().is_some_and(|manifest| manifest.buffer.is_some());
@@ -37,9 +37,9 @@ pub fn assert_same_end(export: &str, original: &[u8], out: &Rewritten, before: &
     assert_eq!(after.returned, before.returned, "`{export}` returns something else");
 }
 
-/// Events as two hook sets, and two engines, have them in common: functions by their place among those that are hooked, no
-/// times. Some of them say of a call that is left by an exception, or is open when the module is left, that it ends, and others do
-/// not; so all are made to.
+/// Events in a form that is the same for all hook sets and engines. Times are omitted, and a function is given by its
+/// position among the hooked functions. Not every hook set reports the end of a call that is open at the end of the
+/// run, so exits are added for these calls.
 pub fn by_rank(out: &Rewritten, events: &[Event]) -> Vec<String> {
     let probes = probes(&out.wasm);
     let rank = |id: &ProbeId| probes.binary_search(id).expect("only hooked functions are seen");
@@ -101,7 +101,7 @@ fn hooks_imported(original: &[u8], hooked: &[u8]) -> u32 {
     hooked - original
 }
 
-/// The index of a function in the hooked module: the hooks are imported behind the original's imports.
+/// The index of a function in the instrumented module, where the hooks' imports follow the original's.
 pub fn moved_function(original: &Module<'_>, hooked: &Module<'_>, func: u32) -> u32 {
     let hooks = hooked.imported_funcs().len() - original.imported_funcs().len();
     if original.is_defined(FuncIdx(func)) { func + hooks as u32 } else { func }

@@ -41,8 +41,7 @@ pub enum MarkKind {
 /// A call of the host, of which begin and end are known exactly. All times are nanoseconds since the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
-    /// The time by which the events before the stamp had happened. Earlier than `called` if the guest was idle in
-    /// between.
+    /// The time of the last event before the stamp. Earlier than `called` if the guest was idle in between.
     pub over: u64,
     /// The time at which the guest called the host.
     pub called: u64,
@@ -133,7 +132,7 @@ impl Batch {
 
 /// Number of events that the words stand for.
 #[inline]
-pub fn events_of(words: &[u32]) -> u64 {
+pub(crate) fn events_of(words: &[u32]) -> u64 {
     words.len() as u64 + u64::from(words.iter().map(|word| u32::from(is_leaf(*word))).sum::<u32>())
 }
 
@@ -151,14 +150,5 @@ pub fn apart(written: u32) -> (u32, Option<u32>) {
     match meaning(written) {
         (id, Kind::Leaf) => (word(id, Kind::Enter), Some(word(id, Kind::Exit))),
         _ => (written, None),
-    }
-}
-
-/// Encodes an event as a word. `None` if it has no word.
-pub fn word_of(kind: &EventKind) -> Option<u32> {
-    match kind {
-        EventKind::Enter(id) => Some(word(*id, Kind::Enter)),
-        EventKind::Exit(id) => Some(word(*id, Kind::Exit)),
-        _ => None,
     }
 }

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! *T₁* is the time for which the guest itself ran while events had times, *T₂* the time after that. The part that
-//! samples found in injected code is subtracted from both. *λ* is [`PRIOR`]/([`PRIOR`] + samples): span durations count
+//! samples found in injected code is subtracted from both. *λ* is `PRIOR`/(`PRIOR` + samples): span durations count
 //! like that many samples, so they dominate if there are few samples and become irrelevant if there are many (a
 //! shrinkage estimate). With 1,000 samples, a row with 25 % of the time has a standard error of 1.4 points; see
 //! [`Accuracy::error`].
@@ -39,7 +39,7 @@ const LEAST_PRIOR_SEEN: f64 = 0.5;
 
 /// Weight of span durations, as a number of samples. Durations alone attribute about 20 % of the time of call-heavy
 /// programs to the wrong functions (`docs/times.md`); this many samples have about the same error.
-pub const PRIOR: f64 = 100.0;
+const PRIOR: f64 = 100.0;
 
 /// Ratio of the time that hooks take to the time that samples find in them. Samples miss the memory latency that shows
 /// at later instructions, and the registers that hooks displace. Measured on three programs as the time with hooks
@@ -325,14 +325,9 @@ impl CallTree {
         &self.profile
     }
 
-    /// The call tree, mutably.
-    pub fn profile_mut(&mut self) -> &mut Profile {
-        &mut self.profile
-    }
-
     /// The anomalies found so far.
-    pub fn irregular(&self) -> &Anomalies {
-        self.fold.irregular()
+    pub fn anomalies(&self) -> &Anomalies {
+        self.fold.anomalies()
     }
 
     /// Time of the last event that has one, or of the end of the run, in nanoseconds.

@@ -117,8 +117,8 @@ pub fn new_context(parent: Option<&Parent>, state: String) -> io::Result<Context
 }
 
 impl RunInfo {
-    /// Creates the properties of a run of a hooked module that begins now. For a module that records into a buffer, set
-    /// the clock too ([`Recording`]).
+    /// Creates the properties of a run that begins now. For a module that records into a buffer, set the clock
+    /// too ([`Recording`]).
     pub fn of(program: &str, probes: Probes) -> RunInfo {
         let Probes { input_sha256, labels } = probes;
         RunInfo { program: program.to_owned(), hash: input_sha256, labels, ..RunInfo::default() }.beginning_now()
@@ -219,7 +219,7 @@ impl From<&Header> for RunInfo {
     }
 }
 
-/// The results of a run, available at its end.
+/// The results of a run, as a sink gets them when the run ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Summary<'s> {
     /// The outcome of the run.
@@ -229,7 +229,7 @@ pub struct Summary<'s> {
     /// The call tree.
     pub profile: &'s Profile,
     /// Anomalies of the event stream.
-    pub irregular: &'s Anomalies,
+    pub anomalies: &'s Anomalies,
     /// The accuracy of the times in the call tree.
     pub accuracy: Accuracy,
 }
@@ -249,11 +249,11 @@ pub trait Sink {
     ///
     /// # Errors
     /// Those of writing.
-    fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> io::Result<()>;
+    fn change(&mut self, run_info: &RunInfo, change: &Change<'_>) -> io::Result<()>;
 
     /// Handles the end of the run and writes buffered output.
     ///
     /// # Errors
     /// Those of writing.
-    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()>;
+    fn finish(&mut self, run_info: &RunInfo, summary: &Summary<'_>) -> io::Result<()>;
 }

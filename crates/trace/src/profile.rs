@@ -47,7 +47,7 @@ pub struct Profile {
     /// Number of calls that were only counted, by function.
     folded: HashMap<ProbeId, u64>,
     /// Number of clock gaps, their total and their maximum in nanoseconds.
-    drifts: (u64, u64, u64),
+    clock_gaps: (u64, u64, u64),
     merged: u64,
 }
 
@@ -73,7 +73,7 @@ impl Default for Profile {
             measured: Vec::new(),
             grows: (0, 0),
             folded: HashMap::new(),
-            drifts: (0, 0, 0),
+            clock_gaps: (0, 0, 0),
             merged: 0,
         }
     }
@@ -145,8 +145,8 @@ impl Profile {
             }
             Note::Folded(probe, calls) => *self.folded.entry(*probe).or_default() += u64::from(*calls),
             Note::Drift(nanos) => {
-                let (times, sum, most) = self.drifts;
-                self.drifts = (times + 1, sum.saturating_add(*nanos), most.max(*nanos));
+                let (times, sum, most) = self.clock_gaps;
+                self.clock_gaps = (times + 1, sum.saturating_add(*nanos), most.max(*nanos));
             }
             Note::Log(..) => node.logs += 1,
             Note::Metric(_) => node.metrics += 1,
@@ -284,8 +284,8 @@ impl Profile {
     }
 
     /// Clock gaps during recording: their number, their total and their maximum in nanoseconds.
-    pub fn drifts(&self) -> (u64, u64, u64) {
-        self.drifts
+    pub fn clock_gaps(&self) -> (u64, u64, u64) {
+        self.clock_gaps
     }
 
     /// Number of `memory.grow` calls, and the sum of pages requested.

@@ -25,7 +25,7 @@ use wasmtrace_abi::hook::ProbeId;
 
 mod elsewhere;
 
-/// What a span stands for.
+/// The subject of a span: a call or a manual span.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum What {
     /// A call of a function.
@@ -77,7 +77,7 @@ pub enum SpanEnd {
     Unfinished,
 }
 
-/// A change caused by an event.
+/// A change of the open spans, caused by an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change<'c> {
     /// A span was opened within the innermost one.
@@ -124,7 +124,7 @@ pub enum Note<'c> {
     Drift(u64),
 }
 
-/// Anomalies of an event stream.
+/// Counts of anomalies in an event stream: events that do not fit together, and spans beyond a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Anomalies {
     /// Number of exits of functions that were not open.
@@ -198,7 +198,7 @@ pub struct SpanBuilder {
     manual: usize,
     /// Number of manual spans that were refused and not closed yet.
     refused_open: u64,
-    irregular: Anomalies,
+    anomalies: Anomalies,
     /// Number of open calls of each function. Counted from the first stray exit on, so that such exits need no search.
     open: Option<HashMap<ProbeId, u32>>,
 }
@@ -237,7 +237,7 @@ impl SpanBuilder {
         let tell = &mut tell;
         match &event.kind {
             // Its exit will be counted as stray.
-            EventKind::Enter(_) if self.stack.len() >= MAX_CALLS => self.irregular.refused_calls += 1,
+            EventKind::Enter(_) if self.stack.len() >= MAX_CALLS => self.anomalies.refused_calls += 1,
             EventKind::Enter(probe) => {
                 self.calls += 1;
                 if let Some(open) = &mut self.open {
@@ -247,12 +247,12 @@ impl SpanBuilder {
             }
             EventKind::Exit(probe) => self.left(*probe, SpanEnd::Returned, tell),
             EventKind::Unwound(probe) => {
-                self.irregular.unwound += 1;
+                self.anomalies.unwound += 1;
                 self.left(*probe, SpanEnd::Unwound, tell);
             }
             EventKind::ExitInnermost => match self.innermost_call() {
                 Some(at) => self.close(at, SpanEnd::Returned, tell),
-                None => self.irregular.stray_exits += 1,
+                None => self.anomalies.stray_exits += 1,
             },
             EventKind::MemoryGrow(pages) => self.note(Note::MemoryGrow(*pages), tell),
             EventKind::Elided(probe, calls) => {
@@ -279,7 +279,7 @@ impl SpanBuilder {
     fn manual(&mut self, manual: &Manual, tell: &mut impl FnMut(&Change<'_>)) {
         match manual {
             Manual::SpanEnter(_) if self.manual >= MAX_MANUAL => {
-                self.irregular.refused += 1;
+                self.anomalies.refused += 1;
                 self.refused_open += 1;
             }
             Manual::SpanEnter(name) => {
@@ -288,7 +288,7 @@ impl SpanBuilder {
                 self.open(None, Some(Box::new(more)), tell);
             }
             Manual::SpanExit if self.refused_open > 0 => self.refused_open -= 1,
-            Manual::SpanExit if self.manual == 0 => self.irregular.stray_span_exits += 1,
+            Manual::SpanExit if self.manual == 0 => self.anomalies.stray_span_exits += 1,
             Manual::SpanExit => {
                 let innermost = self.stack.iter().rposition(|o| o.call.is_none());
                 self.close(innermost.expect("one is counted"), SpanEnd::Returned, tell);
@@ -300,7 +300,7 @@ impl SpanBuilder {
                     Some(open) => {
                         let tags = &mut open.more.get_or_insert_default().tags;
                         let room = MAX_TAGS.saturating_sub(tags.len());
-                        self.irregular.tags_left_out += pairs.len().saturating_sub(room) as u64;
+                        self.anomalies.tags_left_out += pairs.len().saturating_sub(room) as u64;
                         tags.extend(pairs.into_iter().take(room));
                     }
                     None => self.misuse("tags outside of every span"),
@@ -313,9 +313,9 @@ impl SpanBuilder {
     }
 
     fn misuse(&mut self, what: &'static str) {
-        match self.irregular.misuse.iter_mut().find(|(known, _)| *known == what) {
+        match self.anomalies.misuse.iter_mut().find(|(known, _)| *known == what) {
             Some((_, count)) => *count += 1,
-            None => self.irregular.misuse.push((what, 1)),
+            None => self.anomalies.misuse.push((what, 1)),
         }
     }
 
@@ -349,7 +349,7 @@ impl SpanBuilder {
             open
         });
         if open.get(&probe).is_none_or(|n| *n == 0) {
-            self.irregular.stray_exits += 1;
+            self.anomalies.stray_exits += 1;
             return None;
         }
         loop {
@@ -357,7 +357,7 @@ impl SpanBuilder {
             if self.stack[at].call == Some(probe) {
                 return Some(at);
             }
-            self.irregular.unwound += 1;
+            self.anomalies.unwound += 1;
             self.close(at, SpanEnd::Unwound, tell);
         }
     }
@@ -393,11 +393,11 @@ impl SpanBuilder {
             let how = match ending {
                 // After a return nothing is open, unless exits were lost.
                 RunOutcome::Returned if is_call => {
-                    self.irregular.unwound += 1;
+                    self.anomalies.unwound += 1;
                     SpanEnd::Unwound
                 }
                 RunOutcome::Returned => {
-                    self.irregular.forgotten += 1;
+                    self.anomalies.forgotten += 1;
                     SpanEnd::Forgotten
                 }
                 RunOutcome::Exited(_) => SpanEnd::Exited,
@@ -420,8 +420,8 @@ impl SpanBuilder {
     }
 
     /// The anomalies found so far.
-    pub fn irregular(&self) -> &Anomalies {
-        &self.irregular
+    pub fn anomalies(&self) -> &Anomalies {
+        &self.anomalies
     }
 }
 

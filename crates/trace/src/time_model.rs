@@ -24,10 +24,7 @@ use wasmtrace_abi::buffer::is_leaf;
 mod fit;
 mod model;
 
-use model::{Interval, Model};
-
-/// A word that no hook writes: an unknown event, or none.
-const UNKNOWN: u32 = u32::MAX;
+use model::{Interval, Model, UNKNOWN};
 
 /// Estimates the time of each event in a stream of batches.
 #[derive(Debug)]

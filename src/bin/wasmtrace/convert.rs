@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     if let Some(output) = args.output.as_ref().filter(|output| recording.is_at(output)) {
         bail!("{}: the output is the recording itself: give another file to -o", output.display());
     }
-    if recording.subject.recording.clock == SAMPLES && args.format.needs_spans {
+    if recording.run_info.recording.clock == SAMPLES && args.format.needs_spans {
         bail!("the recording contains samples but no calls (--hooks none): use -f folded");
     }
     let output = Output::create(args.output.as_deref())?;

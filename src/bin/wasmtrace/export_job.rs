@@ -30,7 +30,7 @@ pub(crate) struct Endpoint {
     pub(crate) target: Target,
     pub(crate) settings: Settings,
     /// The thread that sends spans to it while the guest runs.
-    pub(crate) underway: Option<Sending>,
+    pub(crate) incremental: Option<Sending>,
 }
 
 /// How long past its deadline a sender is waited for. Name resolution cannot be interrupted and may take longer.
@@ -57,12 +57,12 @@ impl ExportJob<'_> {
         let (waits, notes) = mpsc::channel();
         let mut sending: BTreeSet<usize> = (0..endpoints.len()).collect();
         for (number, endpoint) in endpoints.iter_mut().enumerate() {
-            let (settings, underway) = (endpoint.settings.clone(), endpoint.underway.take());
+            let (settings, incremental) = (endpoint.settings.clone(), endpoint.incremental.take());
             let (path, resource, done) = (self.path.to_owned(), self.resource.clone(), done.clone());
             let (max_spans, end) = (self.max_spans, self.end.clone());
             let waits = self.waits.map(|_| waits.clone());
             let thread = move || {
-                let already = underway.map(|underway| underway.end(half)).unwrap_or_default();
+                let already = incremental.map(|incremental| incremental.end(half)).unwrap_or_default();
                 let order = ExportOptions { settings: &settings, max_spans, deadline, end, resource, waits };
                 // The receiver is gone if the deadline has passed.
                 let _ = done.send((number, export_rest(|| File::open(&path), &order, &already)));
@@ -99,12 +99,12 @@ impl ExportJob<'_> {
 
 /// Prints what was sent. The sink's own messages are in [`Exported::said`].
 pub(crate) fn say(delivered: &Exported, settings: &Settings, global: &Global) {
-    let Exported { trace, spans, underway, logs, metrics, merged, left_out, .. } = delivered;
+    let Exported { trace, spans, sent_during_run, logs, metrics, merged, left_out, .. } = delivered;
     let some = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
     global.note(&format!(
         "sent to {}: trace {trace}, {spans} spans{}{}{}{}{}",
         without_secrets(&settings.traces.endpoint.value),
-        some(*underway, "of them during the run"),
+        some(*sent_during_run, "of them during the run"),
         some(*merged, "calls merged"),
         some(*left_out, "dropped"),
         some(*logs, "logs"),

@@ -33,7 +33,7 @@ pub(crate) struct Guest {
     name: String,
     main: Vec<u8>,
     config: Config,
-    pub(crate) subject: RunInfo,
+    pub(crate) run_info: RunInfo,
     /// Functions of the manual API that another compiler hooked. Their calls are not shown: a span, a tag or a log line
     /// belongs to the caller.
     silent: HashSet<ProbeId>,
@@ -90,10 +90,10 @@ impl Guest {
             let warning = "the module has no `_start`: use --invoke FUNCTION to call one of its exports";
             global.warn("", &[warning.to_owned()]);
         }
-        let mut subject = subject(args, &module, module.manifest().and_then(Result::ok).as_ref(), &hooks);
+        let mut run_info = run_info(args, &module, module.manifest().and_then(Result::ok).as_ref(), &hooks);
         if let Some(labels) = labels {
-            subject.labels = labels;
-            subject.recording.clock = SAMPLES.to_owned();
+            run_info.labels = labels;
+            run_info.recording.clock = SAMPLES.to_owned();
         }
         let mut first_probe = module.func_count();
         for ((name, path), wasm) in args.preloads.iter().zip(preloads) {
@@ -102,24 +102,24 @@ impl Guest {
             let Hooked { wasm, .. } = hooked(args, wasm, sidecar, &hooks, global).with_context(context)?;
             let module = parse_again(&wasm).with_context(context)?;
             let labels = label::probes(&module).labels;
-            subject.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
+            run_info.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
             let funcs = module.func_count();
             config.preloads.push(Preload { name: name.clone(), wasm, first_probe });
             first_probe += funcs;
         }
         let silent =
-            subject.labels.iter().filter(|(_, label)| label::is_manual_api(label)).map(|(id, _)| *id).collect();
+            run_info.labels.iter().filter(|(_, label)| label::is_manual_api(label)).map(|(id, _)| *id).collect();
         let silent: HashSet<ProbeId> = silent;
-        subject.recording.not_sampled = match () {
+        run_info.recording.not_sampled = match () {
             () if args.no_sample => Some("--no-sample".to_owned()),
             () if !config.min_duration.is_zero() => Some("--min-duration only counts short calls".to_owned()),
             () => None,
         };
-        let filter = Filter::new(subject.recording.min_duration, args.max_depth);
+        let filter = Filter::new(run_info.recording.min_duration, args.max_depth);
         let is_stamped =
             module.manifest().and_then(Result::ok).is_some_and(|manifest| manifest.hooks == HookSet::Buffer);
-        subject.recording.stamped = is_stamped && silent.is_empty() && filter.is_open();
-        Ok(Guest { name, main, config, subject, silent, filter, time_model: TimeModel::new(), input })
+        run_info.recording.stamped = is_stamped && silent.is_empty() && filter.is_open();
+        Ok(Guest { name, main, config, run_info, silent, filter, time_model: TimeModel::new(), input })
     }
 
     /// Sets the trace that the run belongs to, and passes it to the guest in environment variables. Variables given by
@@ -134,8 +134,8 @@ impl Guest {
             attributes.retain(|(known, _)| *known != key);
             attributes.push((key, value));
         }
-        self.subject.context = Some(place.context);
-        self.subject.resource = attributes;
+        self.run_info.context = Some(place.context);
+        self.run_info.resource = attributes;
     }
 
     /// The source lines of the sampled instructions.
@@ -183,13 +183,13 @@ impl Guest {
     /// to time.
     pub(crate) fn run(&mut self, times: Times, mut consume: impl FnMut(&RunInfo, &Batch)) -> Result<RunResult> {
         on_signals(self.config.interrupt.clone())?;
-        let Guest { silent, filter, subject, time_model, .. } = self;
+        let Guest { silent, filter, run_info, time_model, .. } = self;
         let passes = silent.is_empty() && filter.is_open();
         self.config.times = times == Times::OfEachEvent || !passes;
         let mut kept = Batch::default();
         let outcome = wasmtrace::runtime::run_batches(&self.main, &self.config, |batch| {
             if passes {
-                return consume(subject, batch);
+                return consume(run_info, batch);
             }
             kept.clear();
             time_model.batch(batch, |step| match step {
@@ -204,12 +204,12 @@ impl Guest {
                 Step::Sample(sample) => kept.mark(MarkKind::Sample(sample.clone())),
                 Step::Stamp(stamp) => kept.mark(MarkKind::Stamp(*stamp)),
             });
-            consume(subject, &kept);
+            consume(run_info, &kept);
         })
         .with_context(|| self.name.clone())?;
         kept.clear();
         filter.finish(&mut |event| kept.event(event.clone()));
-        consume(subject, &kept);
+        consume(run_info, &kept);
         Ok(outcome)
     }
 }
@@ -229,7 +229,7 @@ fn parse_again(wasm: &[u8]) -> wasmtrace::Result<Module<'_>> {
     parse_with(wasm, &ParseOptions { validate: false, ..Default::default() })
 }
 
-fn subject(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, hooks: &Hooking) -> RunInfo {
+fn run_info(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, hooks: &Hooking) -> RunInfo {
     let program = args.module().file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy());
     let buffer = manifest.is_some_and(|m| m.hooks.has_buffer());
     let mut recording =

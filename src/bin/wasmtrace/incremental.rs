@@ -46,7 +46,7 @@ impl Sending {
             let _ended = ended;
             windows(&path, &settings, pace, of_thread, &asked);
         };
-        std::thread::Builder::new().name("underway".into()).spawn(thread).ok()?;
+        std::thread::Builder::new().name("incremental".into()).spawn(thread).ok()?;
         Some(Sending { progress, stop, stopped })
     }
 
@@ -64,14 +64,14 @@ impl Sending {
 }
 
 fn windows(path: &Path, settings: &Settings, pace: Pace, progress: Progress, asked: &mpsc::Receiver<()>) {
-    let mut underway = None;
+    let mut incremental = None;
     while asked.recv_timeout(pace.every) == Err(RecvTimeoutError::Timeout) {
         // Opened after the first interval: short runs need no reader.
-        if underway.is_none() {
-            underway = IncrementalExport::new(path, settings, pace.max_spans, progress.clone()).ok();
+        if incremental.is_none() {
+            incremental = IncrementalExport::new(path, settings, pace.max_spans, progress.clone()).ok();
         }
-        let Some(underway) = &mut underway else { return };
+        let Some(incremental) = &mut incremental else { return };
         // Spans that the sink does not accept now are sent at the end.
-        let _ = underway.window(pace.within.min(LONGEST));
+        let _ = incremental.window(pace.within.min(LONGEST));
     }
 }

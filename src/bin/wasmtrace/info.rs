@@ -37,10 +37,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     // After `features::needed`, which parses the module again: the labels need not be in memory at the same time.
     let labels = label(&module);
     global.warn("", &labels.warnings);
-    let of_hooks = injected::injected_functions(&module);
-    let is_own = |func: &FuncIdx| module.is_defined(*func) && of_hooks.binary_search(func).is_err();
+    let injected_funcs = injected::injected_functions(&module);
+    let is_own = |func: &FuncIdx| module.is_defined(*func) && injected_funcs.binary_search(func).is_err();
     let by = |source| labels.iter().filter(|(f, l)| is_own(f) && l.source == source).count();
-    let (defined, imported) = (module.defined_funcs().len() - of_hooks.len(), module.imported_funcs().len());
+    let (defined, imported) = (module.defined_funcs().len() - injected_funcs.len(), module.imported_funcs().len());
     let debug: Vec<&str> = debug_sections(&module);
     let dwarf = wasmtrace::label::dwarf_versions(&module);
     let build_id = links::build_id(&module).map(hex);
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         "schema": "wasmtrace.info/1",
         "module": name,
         "bytes": wasm.len(),
-        "functions": { "defined": defined, "imported": imported, "of_hooks": of_hooks.len() },
+        "functions": { "defined": defined, "imported": imported, "of_hooks": injected_funcs.len() },
         "names": {
             "name_section": by(Source::NameSection), "export": by(Source::Export),
             "dwarf": by(Source::Dwarf), "none": by(Source::Index),
@@ -79,7 +79,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let list = |items: &[&str], none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
     writeln!(out, "{}: {} bytes, {}", printable(&name), wasm.len(), kind(&module))?;
-    let behind = if of_hooks.is_empty() { String::new() } else { format!(", {} of the hooks", of_hooks.len()) };
+    let behind =
+        if injected_funcs.is_empty() { String::new() } else { format!(", {} of the hooks", injected_funcs.len()) };
     writeln!(out, "functions  {defined} defined, {imported} imported{behind}")?;
     writeln!(
         out,

@@ -47,15 +47,15 @@ impl HotLines {
     }
 
     /// Writes the lines of the whole program, then those of each function. Omits lines below `min_share` of the samples (0 to 1).
-    pub(crate) fn write(&self, out: &mut impl Write, subject: &RunInfo, min_share: f64) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut impl Write, run_info: &RunInfo, min_share: f64) -> io::Result<()> {
         if self.all == 0 {
-            let why = subject.recording.not_sampled.as_deref().unwrap_or("no samples were taken");
+            let why = run_info.recording.not_sampled.as_deref().unwrap_or("no samples were taken");
             return writeln!(out, "\nno source lines: the run was not sampled ({})", printable(why));
         }
         let share = |samples: u64| samples as f64 / self.all as f64;
-        writeln!(out, "\n{}: {} samples\n", printable(&subject.program), self.all)?;
+        writeln!(out, "\n{}: {} samples\n", printable(&run_info.program), self.all)?;
         writeln!(out, "{:>8} {:>6}  line", "samples", "share")?;
-        let name = |id: ProbeId| printable(&subject.name(&What::Call(id))).into_owned();
+        let name = |id: ProbeId| printable(&run_info.name(&What::Call(id))).into_owned();
         // An inlined line occurs in several functions.
         let mut over_all: BTreeMap<(&str, u32), (u64, ProbeId)> = BTreeMap::new();
         for row in &self.rows {
@@ -95,13 +95,13 @@ impl HotLines {
     }
 
     /// One JSON object for each line of each function.
-    pub(crate) fn json(&self, subject: &RunInfo) -> impl Iterator<Item = Value> {
+    pub(crate) fn json(&self, run_info: &RunInfo) -> impl Iterator<Item = Value> {
         self.rows.iter().map(|row| {
             json!({
                 "file": &*row.file,
                 "line": row.line,
                 "function": row.function.0,
-                "name": subject.name(&What::Call(row.function)),
+                "name": run_info.name(&What::Call(row.function)),
                 "samples": row.samples,
             })
         })

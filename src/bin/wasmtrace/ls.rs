@@ -66,8 +66,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
 
     let first = module.imported_funcs().len();
     // Functions that the instrumentation added are not listed.
-    let of_hooks = injected_functions(&module);
-    let is_ours = |func: &FuncIdx| of_hooks.binary_search(func).is_ok();
+    let injected_funcs = injected_functions(&module);
+    let is_ours = |func: &FuncIdx| injected_funcs.binary_search(func).is_ok();
     let rows = labels.iter().filter(|(func, _)| !is_ours(func)).map(|(func, label)| {
         let reason = hooked.is_none().then(|| match plan.reason(func) {
             Reason::Default => "default".to_owned(),
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
             })
         });
         files::print_json_rows(
-            json!({ "schema": "wasmtrace.ls/1", "module": name, "of_hooks": of_hooks.len() }),
+            json!({ "schema": "wasmtrace.ls/1", "module": name, "of_hooks": injected_funcs.len() }),
             "functions",
             functions,
         )?;
@@ -126,11 +126,12 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let (hooked, functions) = match &hooked {
         Some(hooked) => {
             let imports = hooked.iter().filter(|func| !module.is_defined(**func)).count();
-            (hooked.len(), module.defined_funcs().len() - of_hooks.len() + imports)
+            (hooked.len(), module.defined_funcs().len() - injected_funcs.len() + imports)
         }
         None => (plan.len(), plan.summary().functions),
     };
-    let behind = if of_hooks.is_empty() { String::new() } else { format!(", {} of the hooks", of_hooks.len()) };
+    let behind =
+        if injected_funcs.is_empty() { String::new() } else { format!(", {} of the hooks", injected_funcs.len()) };
     writeln!(std::io::stdout(), "{hooked} of {functions} functions hooked, {first} imported{behind}")?;
     Ok(0)
 }

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     } else {
         &path
     };
-    let endpoint = |target| Endpoint { settings: sending::settings(&target), target, underway: None };
+    let endpoint = |target| Endpoint { settings: sending::settings(&target), target, incremental: None };
     let endpoints: Vec<Endpoint> = targets.into_iter().map(endpoint).collect();
     sending::warn_of(&endpoints, global);
     let mut warnings = Vec::new();

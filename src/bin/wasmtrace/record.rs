@@ -52,7 +52,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let path = args.output.unwrap_or_else(|| default_output(args.guest.module()));
     let name = path.display().to_string();
     let file = create(&path).with_context(|| name.clone())?;
-    let mut recorder = Recorder::new(file, &guest.subject).with_context(|| name.clone())?;
+    let mut recorder = Recorder::new(file, &guest.run_info).with_context(|| name.clone())?;
     let outcome = guest.run(Times::OfEachEvent, |_, batch| recorder.batch(batch))?;
     show(&outcome, false, global);
     args.guest.warn_of(&outcome, global);

@@ -27,8 +27,8 @@ pub(crate) struct Written {
 }
 
 impl Recorder {
-    pub(crate) fn new(file: File, subject: &RunInfo) -> std::io::Result<Self> {
-        let writer = Writer::new(Counted { file, bytes: 0 }, &subject.header())?;
+    pub(crate) fn new(file: File, run_info: &RunInfo) -> std::io::Result<Self> {
+        let writer = Writer::new(Counted { file, bytes: 0 }, &run_info.header())?;
         Ok(Recorder { writer: Ok(writer), events: 0, last: 0, flushed: Instant::now(), sampled: Sampled::default() })
     }
 

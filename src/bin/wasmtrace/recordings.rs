@@ -27,7 +27,7 @@ pub(crate) struct Recording {
     name: String,
     path: PathBuf,
     reader: Reader<Box<dyn Read>>,
-    pub(crate) subject: RunInfo,
+    pub(crate) run_info: RunInfo,
 }
 
 /// The result of replaying a recording.
@@ -54,9 +54,9 @@ impl Recording {
             Box::new(BufReader::with_capacity(1 << 16, File::open(path).with_context(|| name.clone())?))
         };
         let reader = Reader::open(input).with_context(|| name.clone())?;
-        let subject = RunInfo::from(reader.header());
+        let run_info = RunInfo::from(reader.header());
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path }.to_owned();
-        Ok(Recording { name, path, reader, subject })
+        Ok(Recording { name, path, reader, run_info })
     }
 
     /// Whether it was read from the file at `path`.
@@ -78,7 +78,7 @@ impl Recording {
                 Ok(Block::Events) => {
                     last = batch.last().max(last);
                     sampled.batch(&batch);
-                    pipeline.batch(&self.subject, &batch);
+                    pipeline.batch(&self.run_info, &batch);
                 }
                 Ok(Block::Footer(end)) => break replayed(end, None),
                 Ok(Block::Stops) => {
@@ -90,7 +90,7 @@ impl Recording {
                 Err(e) => break stops(Some(anyhow::Error::new(e).context(self.name.clone())), last),
             }
         };
-        pipeline.finish(&self.subject, &replayed.end.ending, replayed.end.duration);
+        pipeline.finish(&self.run_info, &replayed.end.ending, replayed.end.duration);
         Replayed { lines: self.reader.lines().clone(), sampled, ..replayed }
     }
 }

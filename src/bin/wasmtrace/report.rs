@@ -78,16 +78,16 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     if !args.json && !args.lines {
         sinks.add("standard output", table);
     }
-    let subject = recording.subject.clone();
+    let run_info = recording.run_info.clone();
     let mut pipeline = Pipeline::new(sinks);
     let replayed = recording.replay(&mut pipeline, global);
     let lines = args.lines.then(|| HotLines::of(&replayed));
     if args.json {
-        write_json(&subject, &replayed.end, &pipeline, lines.as_ref()).context("standard output")?;
+        write_json(&run_info, &replayed.end, &pipeline, lines.as_ref()).context("standard output")?;
     } else if let Some(lines) = &lines {
         let mut out = BufWriter::new(std::io::stdout());
         lines
-            .write(&mut out, &subject, args.min_share / 100.0)
+            .write(&mut out, &run_info, args.min_share / 100.0)
             .and_then(|()| out.flush())
             .context("standard output")?;
     }
@@ -96,18 +96,18 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
 }
 
 /// Writes the report as one JSON object with one row a line. Rows are streamed: there may be hundreds of thousands.
-fn write_json(subject: &RunInfo, end: &Footer, pipeline: &Pipeline, lines: Option<&HotLines>) -> std::io::Result<()> {
+fn write_json(run_info: &RunInfo, end: &Footer, pipeline: &Pipeline, lines: Option<&HotLines>) -> std::io::Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let head = wasmtrace::export::json_text(&head(subject, end, pipeline));
+    let head = wasmtrace::export::json_text(&head(run_info, end, pipeline));
     write!(out, "{},\n  \"functions\": [", head.trim_end().trim_end_matches('}').trim_end())?;
     let mut functions = pipeline.tree().profile().by_function();
     functions.sort_by_key(|f| std::cmp::Reverse(f.self_time));
-    write_rows(&mut out, functions.iter().map(|f| function(subject, f)))?;
+    write_rows(&mut out, functions.iter().map(|f| function(run_info, f)))?;
     write!(out, "],\n  \"tree\": [")?;
-    write_rows(&mut out, pipeline.tree().profile().nodes().map(|n| node(subject, n)))?;
+    write_rows(&mut out, pipeline.tree().profile().nodes().map(|n| node(run_info, n)))?;
     if let Some(lines) = lines {
         write!(out, "],\n  \"lines\": [")?;
-        write_rows(&mut out, lines.json(subject))?;
+        write_rows(&mut out, lines.json(run_info))?;
     }
     writeln!(out, "]\n}}")?;
     out.flush()
@@ -120,26 +120,26 @@ fn write_rows(out: &mut impl Write, rows: impl Iterator<Item = Value>) -> std::i
     write!(out, "\n  ")
 }
 
-fn head(subject: &RunInfo, end: &Footer, pipeline: &Pipeline) -> Value {
+fn head(run_info: &RunInfo, end: &Footer, pipeline: &Pipeline) -> Value {
     let profile = pipeline.tree().profile();
     let accuracy = pipeline.tree().accuracy();
-    let (drifts, drift_sum, drift_most) = profile.drifts();
+    let (clock_gaps, gap_sum, gap_most) = profile.clock_gaps();
     let (grows, pages) = profile.memory_grows();
     json!({
         "schema": "wasmtrace.report/1",
-        "program": subject.program,
-        "module_sha256": subject.hash.map(|hash| hex(&hash)),
-        "began_unix_nanos": subject.began,
+        "program": run_info.program,
+        "module_sha256": run_info.hash.map(|hash| hex(&hash)),
+        "began_unix_nanos": run_info.began,
         "duration_nanos": pipeline.last().max(end.duration),
         "ending": ending(&end.ending),
         "recording": {
-            "clock": subject.recording.clock,
-            "resolution_nanos": subject.recording.resolution,
-            "min_duration_nanos": subject.recording.min_duration,
-            "max_depth": subject.recording.max_depth,
-            "stamped": subject.recording.stamped,
-            "not_sampled": subject.recording.not_sampled,
-            "drifts": { "count": drifts, "sum_nanos": drift_sum, "most_nanos": drift_most },
+            "clock": run_info.recording.clock,
+            "resolution_nanos": run_info.recording.resolution,
+            "min_duration_nanos": run_info.recording.min_duration,
+            "max_depth": run_info.recording.max_depth,
+            "stamped": run_info.recording.stamped,
+            "not_sampled": run_info.recording.not_sampled,
+            "drifts": { "count": clock_gaps, "sum_nanos": gap_sum, "most_nanos": gap_most },
         },
         "times": {
             "samples": accuracy.samples,
@@ -153,7 +153,7 @@ fn head(subject: &RunInfo, end: &Footer, pipeline: &Pipeline) -> Value {
         "calls_counted_only": profile.folded().values().sum::<u64>(),
         "manual_spans": profile.manual_spans(),
         "memory_grow": { "count": grows, "pages": pages },
-        "irregular": irregular(pipeline.tree().irregular(), profile.merged()),
+        "irregular": anomalies(pipeline.tree().anomalies(), profile.merged()),
     })
 }
 
@@ -171,25 +171,25 @@ fn ending(ending: &RunOutcome) -> Value {
     value
 }
 
-fn irregular(irregular: &Anomalies, merged: u64) -> Value {
-    let misuse: Map<String, Value> = irregular.misuse.iter().map(|(what, n)| ((*what).to_owned(), json!(n))).collect();
+fn anomalies(anomalies: &Anomalies, merged: u64) -> Value {
+    let misuse: Map<String, Value> = anomalies.misuse.iter().map(|(what, n)| ((*what).to_owned(), json!(n))).collect();
     json!({
-        "stray_exits": irregular.stray_exits,
-        "unwound": irregular.unwound,
-        "stray_span_exits": irregular.stray_span_exits,
-        "spans_never_closed": irregular.forgotten,
-        "spans_refused": irregular.refused,
-        "calls_refused": irregular.refused_calls,
-        "tags_left_out": irregular.tags_left_out,
+        "stray_exits": anomalies.stray_exits,
+        "unwound": anomalies.unwound,
+        "stray_span_exits": anomalies.stray_span_exits,
+        "spans_never_closed": anomalies.forgotten,
+        "spans_refused": anomalies.refused,
+        "calls_refused": anomalies.refused_calls,
+        "tags_left_out": anomalies.tags_left_out,
         "calls_merged": merged,
         "misuse": misuse,
     })
 }
 
 /// The members of a row that identify it: a function, or a manual span.
-fn named(subject: &RunInfo, what: &What) -> Map<String, Value> {
+fn named(run_info: &RunInfo, what: &What) -> Map<String, Value> {
     let mut row = Map::new();
-    row.insert("name".to_owned(), subject.name(what).into());
+    row.insert("name".to_owned(), run_info.name(what).into());
     match what {
         What::Call(probe) => row.insert("function".to_owned(), probe.0.into()),
         What::Manual(_) => row.insert("manual".to_owned(), true.into()),
@@ -197,10 +197,10 @@ fn named(subject: &RunInfo, what: &What) -> Map<String, Value> {
     row
 }
 
-fn function(subject: &RunInfo, f: &Totals) -> Value {
-    let mut row = named(subject, &f.what);
-    if let Some(label) = subject.label(&f.what) {
-        row.insert("file".to_owned(), json!(subject.file(&f.what)));
+fn function(run_info: &RunInfo, f: &Totals) -> Value {
+    let mut row = named(run_info, &f.what);
+    if let Some(label) = run_info.label(&f.what) {
+        row.insert("file".to_owned(), json!(run_info.file(&f.what)));
         row.insert("line".to_owned(), json!(label.line));
     }
     row.extend([
@@ -217,8 +217,8 @@ fn function(subject: &RunInfo, f: &Totals) -> Value {
 
 /// A node of the call tree, with the index of its parent in the list; parents come before children. The list is flat because
 /// nested values may exceed the depth that JSON parsers accept.
-fn node(subject: &RunInfo, node: &Node) -> Value {
-    let mut row = named(subject, node.what.as_ref().expect("only the root is nothing"));
+fn node(run_info: &RunInfo, node: &Node) -> Value {
+    let mut row = named(run_info, node.what.as_ref().expect("only the root is nothing"));
     // The root is not in the list.
     let parent = node.parent.map(|id| id.index()).and_then(|index| index.checked_sub(1));
     row.extend([

@@ -81,7 +81,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let place = Place::find(&args.context, told, global)?;
     let sampled = place.sampled;
     guest.belongs_to(place, &args.resource);
-    let mut spool = match Spool::begin(targets, sampled, &args.spool, &guest.subject, global) {
+    let mut spool = match Spool::begin(targets, sampled, &args.spool, &guest.run_info, global) {
         Err(e) if !args.require_export => {
             global.complain(&format!("the trace cannot be spooled and is not sent: {}", one_line(&e)));
             None
@@ -91,12 +91,12 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let interrupt = guest.interrupt();
     let shown = !pipeline.sinks().is_empty();
     let times = if spool.is_some() || pipeline.wants_spans() { Times::OfEachEvent } else { Times::OfSamples };
-    let outcome = guest.run(times, |subject, batch| {
+    let outcome = guest.run(times, |run_info, batch| {
         if let Some(spool) = &mut spool {
             spool.recorder().batch(batch);
         }
         if shown {
-            pipeline.batch(subject, batch);
+            pipeline.batch(run_info, batch);
         }
     })?;
     show(&outcome, pipeline.sinks().shows_ending, global);
@@ -104,9 +104,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let mut failed = false;
     if shown {
         pipeline.lost(outcome.samples_lost);
-        let not_sampled = &mut guest.subject.recording.not_sampled;
+        let not_sampled = &mut guest.run_info.recording.not_sampled;
         *not_sampled = not_sampled.take().or(outcome.not_sampled.clone());
-        pipeline.finish(&guest.subject, &outcome.ending, outcome.duration);
+        pipeline.finish(&guest.run_info, &outcome.ending, outcome.duration);
         failed = pipeline.sinks().report();
     }
     if let Some(spool) = spool {

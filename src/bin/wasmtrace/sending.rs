@@ -243,7 +243,7 @@ impl Spool {
         targets: Vec<Target>,
         sampled: bool,
         args: &SpoolArgs,
-        subject: &RunInfo,
+        run_info: &RunInfo,
         global: &Global,
     ) -> Result<Option<Spool>> {
         if targets.is_empty() {
@@ -263,12 +263,12 @@ impl Spool {
         let suffix = format!(".{EXTENSION}");
         let file = builder.prefix("wasmtrace-").suffix(&suffix).tempfile_in(&folder);
         let file = file.with_context(|| folder.display().to_string())?;
-        let begin = || Recorder::new(file.as_file().try_clone()?, subject);
+        let begin = || Recorder::new(file.as_file().try_clone()?, run_info);
         let recorder = begin().with_context(|| file.path().display().to_string())?;
         let begin = |target| {
             let settings = settings(&target);
-            let underway = Sending::begin(file.path(), settings.clone(), pace);
-            Endpoint { target, settings, underway }
+            let incremental = Sending::begin(file.path(), settings.clone(), pace);
+            Endpoint { target, settings, incremental }
         };
         let endpoints = targets.into_iter().map(begin).collect();
         Ok(Some(Spool { file, recorder, endpoints, pace }))

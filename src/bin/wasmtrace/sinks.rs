@@ -53,10 +53,10 @@ impl Pipeline {
         self.sinks.want_changes()
     }
 
-    pub(crate) fn batch(&mut self, subject: &RunInfo, batch: &Batch) {
+    pub(crate) fn batch(&mut self, run_info: &RunInfo, batch: &Batch) {
         let Pipeline { tree, sinks } = self;
         match sinks.want_changes() {
-            true => tree.spans(batch, |change| sinks.each(|sink| sink.change(subject, change))),
+            true => tree.spans(batch, |change| sinks.each(|sink| sink.change(run_info, change))),
             false => tree.batch(batch),
         }
     }
@@ -67,13 +67,13 @@ impl Pipeline {
     }
 
     /// Ends the run after `duration`, or with its last event.
-    pub(crate) fn finish(&mut self, subject: &RunInfo, ending: &RunOutcome, duration: u64) {
+    pub(crate) fn finish(&mut self, run_info: &RunInfo, ending: &RunOutcome, duration: u64) {
         let Pipeline { tree, sinks } = self;
-        tree.finish(ending, duration, |change| sinks.each(|sink| sink.change(subject, change)));
+        tree.finish(ending, duration, |change| sinks.each(|sink| sink.change(run_info, change)));
         let duration = duration.max(tree.elapsed());
-        let (profile, irregular, accuracy) = (tree.profile(), tree.irregular(), tree.accuracy());
-        let summary = Summary { ending, duration, profile, irregular, accuracy };
-        sinks.each(|sink| sink.finish(subject, &summary));
+        let (profile, anomalies, accuracy) = (tree.profile(), tree.anomalies(), tree.accuracy());
+        let summary = Summary { ending, duration, profile, anomalies, accuracy };
+        sinks.each(|sink| sink.finish(run_info, &summary));
     }
 
     pub(crate) fn tree(&self) -> &CallTree {

@@ -59,8 +59,8 @@ pub(crate) fn run(
     let ids = Ids::of(&plain, &hooked)?;
 
     let mut pipeline = Pipeline::counting(sinks);
-    let timed =
-        plain.run(Times::OfSamples, |_, batch| pipeline.batch(&hooked.subject, &ids.batch(batch, &hooked.subject)))?;
+    let timed = plain
+        .run(Times::OfSamples, |_, batch| pipeline.batch(&hooked.run_info, &ids.batch(batch, &hooked.run_info)))?;
     show(&timed, pipeline.sinks().shows_ending, global);
     if let Some(signal) = plain.interrupted() {
         global.warn("", &["interrupted: the second run is skipped, and there is no tree".to_owned()]);
@@ -68,12 +68,12 @@ pub(crate) fn run(
         return Ok(leave(&RunResult { ending, ..timed }, false));
     }
     let mut words = Batch::default();
-    let counted = hooked.run(Times::OfSamples, |subject, batch| {
+    let counted = hooked.run(Times::OfSamples, |run_info, batch| {
         words.clear();
         words.words.extend_from_slice(&batch.words);
         let is_event = |mark: &&Mark| matches!(mark.kind, MarkKind::Event(_));
         words.marks.extend(batch.marks.iter().filter(is_event).cloned());
-        pipeline.batch(subject, &words);
+        pipeline.batch(run_info, &words);
     })?;
     if counted.ending != timed.ending {
         let endings = [&timed.ending, &counted.ending].map(|ending| ending.describe());
@@ -82,9 +82,9 @@ pub(crate) fn run(
             &[format!("the two runs ended differently: {} without hooks, {} with hooks", endings[0], endings[1])],
         );
     }
-    hooked.subject.recording.not_sampled.clone_from(&timed.not_sampled);
+    hooked.run_info.recording.not_sampled.clone_from(&timed.not_sampled);
     pipeline.lost(timed.samples_lost);
-    pipeline.finish(&hooked.subject, &timed.ending, timed.duration);
+    pipeline.finish(&hooked.run_info, &timed.ending, timed.duration);
     let failed = pipeline.sinks().report();
     Ok(leave(&timed, failed && require_export))
 }
@@ -107,7 +107,7 @@ impl Ids {
     }
 
     /// The samples of a batch, with the functions of their call paths translated; functions that are not hooked are omitted.
-    fn batch(&self, batch: &Batch, subject: &RunInfo) -> Batch {
+    fn batch(&self, batch: &Batch, run_info: &RunInfo) -> Batch {
         let kind = |kind: &MarkKind| match kind {
             MarkKind::Sample(sample) => {
                 let place = match sample.place {
@@ -115,7 +115,7 @@ impl Ids {
                     place => place,
                 };
                 let path = sample.path.iter().flatten().map(|id| self.id(*id));
-                let path = path.filter(|id| subject.labels.contains_key(id)).collect();
+                let path = path.filter(|id| run_info.labels.contains_key(id)).collect();
                 MarkKind::Sample(Sample { place, path: Some(path), ..*sample })
             }
             kind => kind.clone(),

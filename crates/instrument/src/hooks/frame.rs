@@ -6,8 +6,8 @@ use wasmtrace_abi::hook::ProbeId;
 /// A body that has hooks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
-    /// The id that the hooks report. `None` if the function is not hooked, but catches exceptions. Its hooks then report
-    /// catches, so that the calls that an exception crossed can be ended.
+    /// The id that the hooks report. `None` if the function is not hooked, but catches exceptions. Its hooks report
+    /// catches, so that the calls that an exception unwound can be ended.
     pub(crate) id: Option<ProbeId>,
     /// The index of the first local that [`HookCode::locals`](super::HookCode::locals) requires.
     pub(crate) local: u32,

@@ -51,7 +51,7 @@ impl Wrapper {
             .fold((false, false), |(new, legacy), (_, exceptions)| (new | exceptions.new, legacy | exceptions.legacy));
         match flavours {
             // The module catches nothing. An exception leaves it, and the host ends the calls that the exception
-            // crossed.
+            // unwound.
             (false, false) => Wrapper::Block,
             (false, true) => Wrapper::LegacyTry,
             (true, _) => Wrapper::TryTable,

@@ -7,7 +7,7 @@ use crate::module::{Module, id};
 use crate::sidecar::Sidecars;
 use wasmtrace_abi::hook::ProbeId;
 
-/// A module with its debug information.
+/// A module with its debug information, to look up source lines of instructions of its instrumented form.
 #[derive(Debug)]
 pub struct Described<'m> {
     /// The module that the debug information describes.

@@ -77,7 +77,7 @@ impl OffsetMap {
         &self.edits[body.edits.start as usize..body.edits.end as usize]
     }
 
-    /// The new offset of an address that stands for a location in the program, as in DWARF.
+    /// The new offset of an address that denotes a location in the program, as in DWARF.
     ///
     /// If hooks were inserted before the instruction, this is the start of the hooks. A breakpoint on the instruction
     /// must stop there. Returns `None` if the mapping is not defined for `old`.

@@ -1,6 +1,6 @@
 //! The map of DWARF addresses.
 //!
-//! An address stands for the place of an instruction in the program. Code inserted before the instruction therefore
+//! An address denotes the place of an instruction in the program. Code inserted before the instruction therefore
 //! comes after the address: a breakpoint stops before the hook, and a range that ends there excludes the hook. The exit
 //! hook is then after the last line of the function, and a hook of `memory.grow` or of a tail call is on the line of
 //! its instruction.

@@ -1,8 +1,8 @@
 //! The `name` section: function indices are relocated, hooked functions without a name get their label, and labels make
 //! room for the wrapper block.
 //!
-//! Hosts of the Observe ABI look up probe ids in this section. A hooked module therefore always has one, with every
-//! hooked function in it.
+//! Hosts of the Observe ABI look up probe ids in this section. Instrumented modules therefore always have one, with
+//! every hooked function in it.
 
 use std::collections::HashMap;
 

@@ -13,11 +13,14 @@ use wasmparser::BinaryReader;
 use crate::leb;
 use wasmtrace_abi::error::Result;
 
+mod number;
 mod restore;
 mod size_delta;
 
 pub(crate) use restore::restore;
 pub(crate) use size_delta::SizeDelta;
+
+use number::{field, unzigzag, zigzag};
 
 /// A patch of a section, by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -397,20 +400,6 @@ impl Patches {
         }
         out
     }
-}
-
-fn zigzag(number: i64) -> u64 {
-    (number << 1 ^ number >> 63) as u64
-}
-
-fn unzigzag(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
-}
-
-fn field(bytes: &[u8]) -> u64 {
-    let mut wide = [0; 8];
-    wide[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(wide)
 }
 
 #[cfg(test)]

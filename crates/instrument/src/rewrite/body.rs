@@ -4,11 +4,11 @@
 //! (func $f (param …) (result R)          (func $f (param …) (result R)
 //!   (local …)                              (local …)
 //!                                          ENTER id
-//!                                          block (result R)           ;; stands where the function's own label stood
+//!                                          block (result R)           ;; replaces the function's own label
 //!   …                                        …                        ;; copied, byte for byte
 //!   return                                   br d                     ;; d = labels open here: the new block
 //!   …                                        …
-//!   return_call $g                           EXIT id  return_call $g  ;; the arguments lie below, untouched
+//!   return_call $g                           EXIT id  return_call $g  ;; the arguments stay on the stack
 //!   …                                        …
 //! )                                        end
 //!                                          EXIT id

@@ -41,7 +41,7 @@ pub(super) fn probes(
 /// The hooks that a function should have but does not.
 struct Lacks {
     hooks: bool,
-    /// The function catches exceptions and should report that. Without the report, calls that an exception crossed
+    /// The function catches exceptions and should report that. Without the report, calls that an exception unwound
     /// stay open until the function's caller is left.
     catches: bool,
     /// The function has `unreachable`, before which all open calls should be exited.

@@ -2,7 +2,7 @@
 
 use regex_lite::Regex;
 
-use super::Group;
+use super::groups::Group;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
 /// Selection rules in order.

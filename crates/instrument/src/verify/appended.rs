@@ -120,8 +120,8 @@ impl Pair<'_, '_> {
     pub(super) fn types(&self, shown: &Shown) -> Result<()> {
         let at = self.new.section(id::TYPE).map_or(8, |s| s.contents.start);
         let behind = self.old.func_count() + self.by..self.new.func_count();
-        let of_hooks = (self.from..self.from + self.by).chain(behind);
-        let mut used: BTreeSet<u32> = of_hooks.map(|func| self.new.type_index(FuncIdx(func))).collect();
+        let injected_funcs = (self.from..self.from + self.by).chain(behind);
+        let mut used: BTreeSet<u32> = injected_funcs.map(|func| self.new.type_index(FuncIdx(func))).collect();
         used.extend(&shown.block_types);
         for (index, (ty, group)) in (0..).zip(self.new.types()).skip(self.old.types().len()) {
             let composite = &ty.composite_type;

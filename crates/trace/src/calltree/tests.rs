@@ -256,7 +256,7 @@ fn words_alone_give_the_tree_that_events_give() {
         by_words.finish(&ending, 10, |_| {});
         by_events.finish(&ending, 10, |_| {});
         assert_eq!(shape(&by_words), shape(&by_events));
-        assert_eq!(by_words.irregular(), by_events.irregular());
+        assert_eq!(by_words.anomalies(), by_events.anomalies());
         assert_eq!(by_words.fold.calls(), by_events.fold.calls());
         let samples = |tree: &CallTree| {
             let mut rows: Vec<_> = tree.profile().nodes().map(|node| node.samples).filter(|s| s.1 > 0).collect();

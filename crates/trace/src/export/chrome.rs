@@ -47,17 +47,17 @@ impl<W: Write> Chrome<W> {
 }
 
 /// `"name":…,"args":{…}` of a function.
-fn encode(subject: &RunInfo, what: &What) -> String {
-    let label = subject.label(what);
+fn encode(run_info: &RunInfo, what: &What) -> String {
+    let label = run_info.label(what);
     let args = match what {
         What::Call(probe) => json!({
             "index": probe.0,
-            "file": subject.file(what),
+            "file": run_info.file(what),
             "line": label.and_then(|l| l.line),
         }),
         What::Manual(_) => json!({ "manual": true }),
     };
-    format!("\"name\":{},\"args\":{}", string(&subject.name(what)), json_line(&args))
+    format!("\"name\":{},\"args\":{}", string(&run_info.name(what)), json_line(&args))
 }
 
 /// Nanoseconds, displayed as microseconds.
@@ -70,7 +70,7 @@ impl std::fmt::Display for Micros {
 }
 
 impl<W: Write> Sink for Chrome<W> {
-    fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> io::Result<()> {
+    fn change(&mut self, run_info: &RunInfo, change: &Change<'_>) -> io::Result<()> {
         match change {
             Change::Opened { number, what, at } => {
                 self.now = *at;
@@ -78,11 +78,11 @@ impl<W: Write> Sink for Chrome<W> {
                 match what {
                     What::Call(probe) => {
                         let at = Micros(*at);
-                        let name = self.encoded.of(*probe, || encode(subject, what));
+                        let name = self.encoded.of(*probe, || encode(run_info, what));
                         write!(self.out, "{{\"ph\":\"B\",\"pid\":1,\"tid\":1,\"ts\":{at},{name}}}")
                     }
                     What::Manual(_) => {
-                        let name = encode(subject, what);
+                        let name = encode(run_info, what);
                         write!(self.out, "{{\"ph\":\"b\",\"cat\":\"manual\",\"id\":{number},")?;
                         write!(self.out, "\"pid\":1,\"tid\":1,\"ts\":{},{name}}}", Micros(*at))
                     }
@@ -95,7 +95,7 @@ impl<W: Write> Sink for Chrome<W> {
                     What::Call(_) => self.out.write_all(b"{\"ph\":\"E\",")?,
                     // Viewers match the end of an asynchronous event by name, category and id.
                     What::Manual(name) => {
-                        let name = string(&subject.name(&What::Manual(name.clone())));
+                        let name = string(&run_info.name(&What::Manual(name.clone())));
                         let number = span.number;
                         write!(self.out, "{{\"ph\":\"e\",\"cat\":\"manual\",\"id\":{number},\"name\":{name},")?;
                     }
@@ -132,9 +132,9 @@ impl<W: Write> Sink for Chrome<W> {
         }
     }
 
-    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
+    fn finish(&mut self, run_info: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         self.event(json!({
-            "ph": "M", "pid": 1, "tid": 1, "name": "process_name", "args": { "name": subject.program },
+            "ph": "M", "pid": 1, "tid": 1, "name": "process_name", "args": { "name": run_info.program },
         }))?;
         self.event(json!({
             "ph": "i", "s": "p", "pid": 1, "tid": 1, "ts": summary.duration.max(self.now) as f64 / 1000.0,

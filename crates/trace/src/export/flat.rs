@@ -36,10 +36,10 @@ impl<W: Write> Sink for Flat<W> {
         Ok(())
     }
 
-    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
+    fn finish(&mut self, run_info: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         let Look { min_share, sort, .. } = self.look;
         let style = self.look.style();
-        heading(&mut self.out, style, subject, summary)?;
+        heading(&mut self.out, style, run_info, summary)?;
         let mut functions = summary.profile.by_function();
         functions.sort_by_key(|f| Reverse(sort.key(f.total, f.self_time, f.calls)));
         let whole = summary.profile.total().max(1);
@@ -54,7 +54,7 @@ impl<W: Write> Sink for Flat<W> {
             let time = if sort == Sort::Own { f.self_time } else { f.total };
             let share = time as f64 / whole as f64;
             let Totals { total, self_time, calls, estimated, .. } = *f;
-            row(&mut self.out, style, subject, &f.what, Numbers { total, self_time, calls, estimated, share }, 0)?;
+            row(&mut self.out, style, run_info, &f.what, Numbers { total, self_time, calls, estimated, share }, 0)?;
             writeln!(self.out)?;
         }
         if hidden > 0 {
@@ -66,6 +66,6 @@ impl<W: Write> Sink for Flat<W> {
                 style.reset,
             )?;
         }
-        footnotes(&mut self.out, style, subject, summary)
+        footnotes(&mut self.out, style, run_info, summary)
     }
 }

@@ -38,7 +38,7 @@ impl<W: Write> Sink for Folded<W> {
         Ok(())
     }
 
-    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
+    fn finish(&mut self, run_info: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         let profile = summary.profile;
         // Depth first, extending one path: building each path from its root would take quadratic time.
         let mut path = String::new();
@@ -49,7 +49,7 @@ impl<W: Write> Sink for Folded<W> {
             if let Some(what) = node.what.as_ref().filter(|_| path.len() < LONGEST_PATH) {
                 let separator = if path.is_empty() { "" } else { ";" };
                 // `;` and line breaks are separators of the format.
-                let name = printable(&subject.name(what)).replace(';', ":");
+                let name = printable(&run_info.name(what)).replace(';', ":");
                 path.extend([separator, &name]);
             }
             if node.self_time > 0 {

@@ -1,4 +1,4 @@
-//! The formats that a trace can be written in: one row each.
+//! The table of file formats for traces, with one row per format, and the parsing of sinks.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -18,15 +18,15 @@ pub struct Format {
     pub about: &'static str,
     /// The usual ending of a file's name, without the first dot.
     pub extension: &'static str,
-    /// Whether it needs spans: the beginning and the end of each call. A format that does not is made of a call tree.
+    /// Whether the format needs spans: the beginning and the end of each call. Other formats only need a call tree.
     pub needs_spans: bool,
-    /// Whether it holds the ids of the trace that the run belongs to.
+    /// Whether the format contains the ids of the trace that the run belongs to.
     pub has_trace_ids: bool,
-    /// Begins to write.
+    /// Creates a sink that writes the format.
     pub open: Open,
 }
 
-/// Begins to write a trace to a writer that should be buffered.
+/// Creates a sink that writes a trace to the given writer, which should be buffered.
 pub type Open = fn(Box<dyn Write>) -> io::Result<Box<dyn Sink>>;
 
 /// Every format that is written to a file.
@@ -57,7 +57,7 @@ pub const FORMATS: [Format; 3] = [
     },
 ];
 
-/// The sinks that are not a file: names, and what they are.
+/// The sinks that are not files: their names, each with a description.
 pub const SINKS: [(&str, &str); 4] = [
     ("tree", "call tree, on standard error (the default)"),
     ("none", "no output"),

@@ -93,8 +93,8 @@ impl Request {
         })
     }
 
-    pub fn span(&mut self, subject: &RunInfo, span: &ExportSpan<'_>) {
-        either!(self, written => written.span(subject, span));
+    pub fn span(&mut self, run_info: &RunInfo, span: &ExportSpan<'_>) {
+        either!(self, written => written.span(run_info, span));
     }
 
     pub fn log(&mut self, context: &Context, span: u64, at: u64, level: Level, message: &str) {
@@ -111,8 +111,8 @@ impl Request {
     }
 
     /// Returns the complete request and leaves an empty one.
-    pub fn take(&mut self, subject: &RunInfo) -> Vec<u8> {
-        either!(self, written => written.take(subject))
+    pub fn take(&mut self, run_info: &RunInfo) -> Vec<u8> {
+        either!(self, written => written.take(run_info))
     }
 }
 
@@ -132,11 +132,11 @@ impl<W: Wire> Written<W> {
         Written { signal, limits, items: W::empty(), count: 0, known: HashMap::new(), known_bytes: 0 }
     }
 
-    fn take(&mut self, subject: &RunInfo) -> Vec<u8> {
+    fn take(&mut self, run_info: &RunInfo) -> Vec<u8> {
         let [resources, scopes, items] = self.signal.fields();
         let mut w = W::empty();
         let inside = |w: &mut W| {
-            w.message(RESOURCE, |w| attributes(w, ATTRIBUTES, &spans::resource(subject), &self.limits));
+            w.message(RESOURCE, |w| attributes(w, ATTRIBUTES, &spans::resource(run_info), &self.limits));
             w.list(scopes, |w| {
                 w.item(scopes, |w| {
                     w.message(SCOPE, |w| {
@@ -154,11 +154,11 @@ impl<W: Wire> Written<W> {
         std::mem::take(w.bytes_mut())
     }
 
-    fn span(&mut self, subject: &RunInfo, span: &ExportSpan<'_>) {
+    fn span(&mut self, run_info: &RunInfo, span: &ExportSpan<'_>) {
         self.count += 1;
         let limits = &self.limits;
         let describe = |w: &mut W| {
-            let (name, mut list) = spans::about(subject, span.what);
+            let (name, mut list) = spans::about(run_info, span.what);
             list.extend(span.tags.iter().map(|(key, value)| (key.clone().into(), value.as_str().into())));
             list.extend(span.more.iter().cloned());
             w.string(Field(5, "name"), &name);

@@ -38,28 +38,28 @@ impl<W: Write> OtlpJson<W> {
         Ok(OtlpJson { out, spans: Spans::new(limits)?, line })
     }
 
-    fn write_line(&mut self, subject: &RunInfo) -> io::Result<()> {
-        let mut line = self.line.take(subject);
+    fn write_line(&mut self, run_info: &RunInfo) -> io::Result<()> {
+        let mut line = self.line.take(run_info);
         line.push(b'\n');
         self.out.write_all(&line)
     }
 }
 
 impl<W: Write> Sink for OtlpJson<W> {
-    fn change(&mut self, subject: &RunInfo, change: &Change<'_>) -> io::Result<()> {
+    fn change(&mut self, run_info: &RunInfo, change: &Change<'_>) -> io::Result<()> {
         let OtlpJson { spans, line, .. } = self;
-        if spans.change(subject, change, |span| line.span(subject, &span)).is_none() {
+        if spans.change(run_info, change, |span| line.span(run_info, &span)).is_none() {
             return Ok(());
         }
         let (count, bytes) = self.line.size();
-        if count >= BATCH || bytes >= LONGEST_LINE { self.write_line(subject) } else { Ok(()) }
+        if count >= BATCH || bytes >= LONGEST_LINE { self.write_line(run_info) } else { Ok(()) }
     }
 
-    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
+    fn finish(&mut self, run_info: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         let OtlpJson { spans, line, .. } = self;
         let calls = vec![attribute("wasm.call.count", summary.profile.calls())];
-        spans.finish(subject, summary.ending, summary.duration, calls, |span| line.span(subject, &span));
-        self.write_line(subject)?;
+        spans.finish(run_info, summary.ending, summary.duration, calls, |span| line.span(run_info, &span));
+        self.write_line(run_info)?;
         self.out.flush()
     }
 }

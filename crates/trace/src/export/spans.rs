@@ -79,7 +79,7 @@ pub struct ExportSpan<'t> {
     pub parent: Option<u64>,
     /// Whether the parent is a span of another process.
     pub parent_is_remote: bool,
-    /// What the span stands for: [`about`] gives its name and attributes.
+    /// The subject of the span: [`about`] gives its name and attributes.
     pub what: &'t What,
     pub tags: &'t [(String, String)],
     /// Additional attributes.
@@ -104,30 +104,30 @@ impl ExportSpan<'_> {
     }
 }
 
-/// The name and attributes of a span that depend only on what it stands for.
-pub fn about(subject: &RunInfo, what: &What) -> (String, Vec<Attribute>) {
-    let name = subject.name(what);
+/// The name and attributes that all spans of a function, or all manual spans of a name, share.
+pub fn about(run_info: &RunInfo, what: &What) -> (String, Vec<Attribute>) {
+    let name = run_info.name(what);
     let mut list = Vec::new();
     if let What::Call(probe) = what {
         list.push(attribute("code.function.name", without_arguments(&name)));
         list.push(attribute("wasm.function.index", probe.0));
     }
-    if let Some(label) = subject.label(what) {
-        list.extend(subject.file(what).map(|file| attribute("code.file.path", file)));
+    if let Some(label) = run_info.label(what) {
+        list.extend(run_info.file(what).map(|file| attribute("code.file.path", file)));
         list.extend(label.line.map(|line| attribute("code.line.number", line)));
     }
     (name, list)
 }
 
 /// The resource attributes of a run. Configured attributes take precedence over detected ones.
-pub fn resource(subject: &RunInfo) -> Vec<Attribute> {
+pub fn resource(run_info: &RunInfo) -> Vec<Attribute> {
     let mut list = vec![
-        attribute("service.name", subject.program.as_str()),
-        attribute("process.executable.name", subject.program.as_str()),
+        attribute("service.name", run_info.program.as_str()),
+        attribute("process.executable.name", run_info.program.as_str()),
         attribute("process.runtime.name", "wasmtime"),
-        attribute("wasm.module.hash", subject.hash.map(|hash| super::hex(&hash)).unwrap_or_default()),
+        attribute("wasm.module.hash", run_info.hash.map(|hash| super::hex(&hash)).unwrap_or_default()),
     ];
-    for (key, value) in &subject.resource {
+    for (key, value) in &run_info.resource {
         match list.iter_mut().find(|(known, _)| known == key) {
             Some((_, known)) => *known = value.as_str().into(),
             None => list.push((Cow::Owned(key.clone()), value.as_str().into())),
@@ -182,22 +182,22 @@ impl Spans {
         Ok(Spans { fallback, limits, events: HashMap::new(), waiting: 0, dropped: HashMap::new() })
     }
 
-    pub fn context<'c>(&'c self, subject: &'c RunInfo) -> &'c Context {
-        subject.context.as_ref().unwrap_or(&self.fallback)
+    pub fn context<'c>(&'c self, run_info: &'c RunInfo) -> &'c Context {
+        run_info.context.as_ref().unwrap_or(&self.fallback)
     }
 
     /// Handles a change and calls `tell` with the span that it ended, if any.
     pub fn change<T>(
         &mut self,
-        subject: &RunInfo,
+        run_info: &RunInfo,
         change: &Change<'_>,
         tell: impl FnOnce(ExportSpan<'_>) -> T,
     ) -> Option<T> {
         match change {
             Change::Opened { .. } => None,
-            Change::Closed { span, .. } => Some(self.closed(subject, span, span.parent, Vec::new(), tell)),
+            Change::Closed { span, .. } => Some(self.closed(run_info, span, span.parent, Vec::new(), tell)),
             Change::Noted { at, span, note } => {
-                self.noted(subject, *at, span.unwrap_or(0), note);
+                self.noted(run_info, *at, span.unwrap_or(0), note);
                 None
             }
         }
@@ -206,14 +206,14 @@ impl Spans {
     /// Handles the end of a span; `parent` is the number of its parent.
     pub fn closed<T>(
         &mut self,
-        subject: &RunInfo,
+        run_info: &RunInfo,
         span: &Span<'_>,
         parent: Option<u64>,
         more: Vec<Attribute>,
         tell: impl FnOnce(ExportSpan<'_>) -> T,
     ) -> T {
         let (events, dropped_events) = self.events(span.number, None);
-        let context = self.context(subject);
+        let context = self.context(run_info);
         let failure = match span.how {
             SpanEnd::Returned | SpanEnd::Forgotten | SpanEnd::Exited => None,
             SpanEnd::Unwound => Some("an exception crossed the call"),
@@ -230,8 +230,8 @@ impl Spans {
             what: span.what,
             tags: span.tags,
             more,
-            start: subject.began.saturating_add(span.start),
-            end: subject.began.saturating_add(span.end),
+            start: run_info.began.saturating_add(span.start),
+            end: run_info.began.saturating_add(span.end),
             events,
             dropped_events,
             failure: failure.map(Cow::Borrowed),
@@ -239,7 +239,7 @@ impl Spans {
     }
 
     /// Adds a note to the span with that number.
-    pub fn noted(&mut self, subject: &RunInfo, at: u64, number: u64, note: &Note<'_>) {
+    pub fn noted(&mut self, run_info: &RunInfo, at: u64, number: u64, note: &Note<'_>) {
         let (name, attributes) = match note {
             Note::MemoryGrow(pages) => ("memory.grow", vec![attribute("wasm.memory.grow.pages", *pages)]),
             Note::Metric(line) => ("metric", vec![attribute("metric.statsd", *line)]),
@@ -251,7 +251,7 @@ impl Spans {
         };
         let known = self.events.get(&number).map_or(0, Vec::len);
         if known < self.limits.events && self.waiting < MOST_WAITING {
-            let event = Event { at: subject.began.saturating_add(at), name, attributes };
+            let event = Event { at: run_info.began.saturating_add(at), name, attributes };
             self.waiting += event.size();
             self.events.entry(number).or_default().push(event);
         } else {
@@ -275,16 +275,16 @@ impl Spans {
     /// Handles the end of the run: reports its own span.
     pub fn finish<T>(
         &mut self,
-        subject: &RunInfo,
+        run_info: &RunInfo,
         ending: &RunOutcome,
         duration: u64,
         more: Vec<Attribute>,
         tell: impl FnOnce(ExportSpan<'_>) -> T,
     ) -> T {
-        let end = subject.began.saturating_add(duration);
+        let end = run_info.began.saturating_add(duration);
         let code = ending.exit_code();
         let mut list = vec![
-            attribute("wasm.module.name", subject.program.as_str()),
+            attribute("wasm.module.name", run_info.program.as_str()),
             attribute("process.exit.code", u32::from(code)),
         ];
         let mut exception = None;
@@ -293,7 +293,7 @@ impl Spans {
             let attributes = vec![
                 attribute("exception.type", trap.code.as_str()),
                 attribute("exception.message", trap.message.as_str()),
-                attribute("exception.stacktrace", stacktrace(subject, &trap.frames)),
+                attribute("exception.stacktrace", stacktrace(run_info, &trap.frames)),
             ];
             exception = Some(Event { at: end, name: "exception", attributes });
         } else if code != 0 {
@@ -301,16 +301,16 @@ impl Spans {
         }
         list.extend(more);
         let (events, dropped_events) = self.events(0, exception);
-        let context = self.context(subject);
+        let context = self.context(run_info);
         tell(ExportSpan {
             context,
             id: context.run,
             parent: context.parent,
             parent_is_remote: true,
-            what: &What::Manual(subject.program.as_str().into()),
+            what: &What::Manual(run_info.program.as_str().into()),
             tags: &[],
             more: list,
-            start: subject.began,
+            start: run_info.began,
             end,
             events,
             dropped_events,
@@ -320,7 +320,7 @@ impl Spans {
 }
 
 /// Formats a stack trace: one name per line, innermost first.
-fn stacktrace(subject: &RunInfo, frames: &[u32]) -> String {
+fn stacktrace(run_info: &RunInfo, frames: &[u32]) -> String {
     let mut text = String::new();
     for frame in frames {
         if !text.is_empty() {
@@ -330,7 +330,7 @@ fn stacktrace(subject: &RunInfo, frames: &[u32]) -> String {
             text.push('…');
             break;
         }
-        text += &subject.name(&What::Call(ProbeId(*frame)));
+        text += &run_info.name(&What::Call(ProbeId(*frame)));
     }
     text
 }

@@ -89,8 +89,8 @@ pub(super) fn short(text: &str, longest: usize) -> String {
 }
 
 /// The name of a row.
-pub(super) fn name(subject: &RunInfo, what: &What) -> String {
-    let name = subject.name(what);
+pub(super) fn name(run_info: &RunInfo, what: &What) -> String {
+    let name = run_info.name(what);
     match what {
         What::Call(_) => short(without_arguments(&name), LONGEST_NAME),
         What::Manual(_) => format!("«{}»", short(&name, LONGEST_NAME)),
@@ -98,11 +98,11 @@ pub(super) fn name(subject: &RunInfo, what: &What) -> String {
 }
 
 /// Writes the heading: the program and its outcome.
-pub(super) fn heading(out: &mut impl Write, style: Style, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
+pub(super) fn heading(out: &mut impl Write, style: Style, run_info: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
     let Style { bold, dim, reset, .. } = style;
     let (calls, functions) = (summary.profile.calls(), summary.profile.functions());
     let accuracy = summary.accuracy;
-    let what = match subject.recording.clock.as_str() {
+    let what = match run_info.recording.clock.as_str() {
         SAMPLES => format!("{} samples in {functions} functions", accuracy.samples),
         _ => format!("{calls} calls of {functions} functions"),
     };
@@ -112,7 +112,7 @@ pub(super) fn heading(out: &mut impl Write, style: Style, subject: &RunInfo, sum
     writeln!(
         out,
         "\n{bold}{}{reset}: {what} in {}{without_hooks}, {}",
-        printable(&subject.program),
+        printable(&run_info.program),
         duration(summary.duration),
         printable(&summary.ending.describe()),
     )?;
@@ -139,7 +139,7 @@ pub(super) struct Numbers {
 pub(super) fn row(
     out: &mut impl Write,
     style: Style,
-    subject: &RunInfo,
+    run_info: &RunInfo,
     what: &What,
     numbers: Numbers,
     indent: usize,
@@ -151,10 +151,10 @@ pub(super) fn row(
     let percent = share * 100.0;
     // Without hooks, calls are not counted.
     let calls = if calls == 0 { "-".to_owned() } else { calls.to_string() };
-    let name = name(subject, what);
+    let name = name(run_info, what);
     write!(out, "{total:>10} {self_time:>10} {percent:>5.1}% {calls:>10}  {}{name}", "  ".repeat(indent))?;
-    if let Some(label) = subject.label(what)
-        && let Some(file) = subject.file(what)
+    if let Some(label) = run_info.label(what)
+        && let Some(file) = run_info.file(what)
     {
         let line = label.line.map(|l| format!(":{l}")).unwrap_or_default();
         write!(out, "  {dim}{}{line}{reset}", printable(&file))?;
@@ -171,12 +171,12 @@ pub(super) fn marks_open(ending: &RunOutcome) -> bool {
 pub(super) fn footnotes(
     out: &mut impl Write,
     style: Style,
-    subject: &RunInfo,
+    run_info: &RunInfo,
     summary: &Summary<'_>,
 ) -> io::Result<()> {
     let Style { dim, red, reset, .. } = style;
     let profile = summary.profile;
-    if let Some(text) = counted_only(subject, profile) {
+    if let Some(text) = counted_only(run_info, profile) {
         writeln!(out, "{dim}{text}{reset}")?;
     }
     let (grows, pages) = profile.memory_grows();
@@ -186,35 +186,35 @@ pub(super) fn footnotes(
     if profile.merged() > 0 {
         writeln!(out, "{red}too many different paths: {} calls are counted in their callers{reset}", profile.merged())?;
     }
-    let irregular = summary.irregular;
+    let anomalies = summary.anomalies;
     for (count, what) in [
-        (irregular.stray_exits, "exits of functions that were not entered"),
-        (irregular.stray_span_exits, "manual spans closed that were not open"),
-        (irregular.forgotten, "manual spans never closed"),
-        (irregular.refused, "manual spans not opened: too many were open"),
-        (irregular.refused_calls, "calls not followed: too many were open"),
-        (irregular.tags_left_out, "tags left out: too many on one span"),
+        (anomalies.stray_exits, "exits of functions that were not entered"),
+        (anomalies.stray_span_exits, "manual spans closed that were not open"),
+        (anomalies.forgotten, "manual spans never closed"),
+        (anomalies.refused, "manual spans not opened: too many were open"),
+        (anomalies.refused_calls, "calls not followed: too many were open"),
+        (anomalies.tags_left_out, "tags left out: too many on one span"),
     ] {
         if count > 0 {
             writeln!(out, "{red}{count} {what}{reset}")?;
         }
     }
-    for (what, count) in &irregular.misuse {
+    for (what, count) in &anomalies.misuse {
         writeln!(out, "{red}misuse: {what} ({count} times){reset}")?;
     }
-    if irregular.unwound > 0 {
-        writeln!(out, "{dim}{} calls did not return: an exception crossed them{reset}", irregular.unwound)?;
+    if anomalies.unwound > 0 {
+        writeln!(out, "{dim}{} calls did not return: an exception crossed them{reset}", anomalies.unwound)?;
     }
-    let (drifts, sum, most) = profile.drifts();
-    if drifts > 0 {
+    let (clock_gaps, sum, most) = profile.clock_gaps();
+    if clock_gaps > 0 {
         let (sum, most) = (duration(sum), duration(most));
         writeln!(
             out,
-            "{dim}gaps of the clock: {drifts}, {sum} in all, {most} at most; times of events in a gap are imprecise{reset}"
+            "{dim}gaps of the clock: {clock_gaps}, {sum} in all, {most} at most; times of events in a gap are imprecise{reset}"
         )?;
     }
     if profile.nodes().next().is_some() {
-        writeln!(out, "{dim}{}{reset}", times(subject, summary))?;
+        writeln!(out, "{dim}{}{reset}", times(run_info, summary))?;
     }
     if summary.accuracy.lost > 0 {
         writeln!(out, "{red}{} samples were lost{reset}", summary.accuracy.lost)?;
@@ -226,9 +226,9 @@ pub(super) fn footnotes(
 const FEW: u64 = 30;
 
 /// The footnote on the source and precision of the times.
-fn times(subject: &RunInfo, summary: &Summary<'_>) -> String {
+fn times(run_info: &RunInfo, summary: &Summary<'_>) -> String {
     let Accuracy { samples, seen, in_hooks, host, .. } = summary.accuracy;
-    let Recording { clock, resolution, not_sampled, stamped, .. } = &subject.recording;
+    let Recording { clock, resolution, not_sampled, stamped, .. } = &run_info.recording;
     let host = if host > 0 { format!("; {} in host calls, exact", duration(host)) } else { String::new() };
     if seen > 0 {
         let why = not_sampled.as_deref().unwrap_or("the program could not be interrupted");
@@ -255,21 +255,21 @@ fn times(subject: &RunInfo, summary: &Summary<'_>) -> String {
 }
 
 /// The footnote on calls dropped by `--min-duration` and `--max-depth`.
-fn counted_only(subject: &RunInfo, profile: &Profile) -> Option<String> {
+fn counted_only(run_info: &RunInfo, profile: &Profile) -> Option<String> {
     let mut folded: Vec<_> = profile.folded().iter().map(|(probe, calls)| (*calls, *probe)).collect();
     if folded.is_empty() {
         return None;
     }
     folded.sort_unstable_by_key(|(calls, probe)| (std::cmp::Reverse(*calls), *probe));
     let calls: u64 = folded.iter().map(|(calls, _)| calls).sum();
-    let recording = &subject.recording;
+    let recording = &run_info.recording;
     let short = (recording.min_duration > 0).then(|| format!("shorter than {}", duration(recording.min_duration)));
     let deep = recording.max_depth.map(|depth| format!("in {depth} others or more"));
     let why: Vec<String> = short.into_iter().chain(deep).collect();
     let mut named: Vec<String> = folded
         .iter()
         .take(NAMED)
-        .map(|(calls, probe)| format!("{} {calls}", name(subject, &What::Call(*probe))))
+        .map(|(calls, probe)| format!("{} {calls}", name(run_info, &What::Call(*probe))))
         .collect();
     if folded.len() > NAMED {
         named.push("…".to_owned());

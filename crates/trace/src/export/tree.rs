@@ -67,10 +67,10 @@ impl<W: Write> Sink for Tree<W> {
         Ok(())
     }
 
-    fn finish(&mut self, subject: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
+    fn finish(&mut self, run_info: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         let profile = summary.profile;
         let style = self.look.style();
-        heading(&mut self.out, style, subject, summary)?;
+        heading(&mut self.out, style, run_info, summary)?;
         let marks_open = marks_open(summary.ending);
         let whole = profile.total().max(1);
         let least = (whole as f64 * self.look.min_share) as u64;
@@ -104,7 +104,7 @@ impl<W: Write> Sink for Tree<W> {
             let share = node.total as f64 / whole as f64;
             let Node { total, self_time, calls, estimated, .. } = *node;
             let numbers = Numbers { total, self_time, calls, estimated, share };
-            row(&mut self.out, style, subject, what, numbers, depth.min(DEEPEST_INDENT))?;
+            row(&mut self.out, style, run_info, what, numbers, depth.min(DEEPEST_INDENT))?;
             self.remarks(node, marks_open)?;
             todo.extend(children.into_iter().rev().map(|c| (c, depth + 1)));
         }
@@ -120,7 +120,7 @@ impl<W: Write> Sink for Tree<W> {
                 style.reset,
             )?;
         }
-        footnotes(&mut self.out, style, subject, summary)
+        footnotes(&mut self.out, style, run_info, summary)
     }
 }
 

@@ -20,13 +20,13 @@ impl ZipkinRequest {
         ZipkinRequest { spans: Vec::new(), bytes: 0, limits }
     }
 
-    pub fn span(&mut self, subject: &RunInfo, span: &ExportSpan<'_>) {
-        let (name, mut list) = spans::about(subject, span.what);
+    pub fn span(&mut self, run_info: &RunInfo, span: &ExportSpan<'_>) {
+        let (name, mut list) = spans::about(run_info, span.what);
         list.extend(span.tags.iter().map(|(key, value)| (key.clone().into(), value.as_str().into())));
         list.extend(span.more.iter().cloned());
         let mut tags: Map<String, Json> =
             list.iter().take(self.limits.attributes).map(|(key, value)| (key.to_string(), self.text(value))).collect();
-        let resource = spans::resource(subject);
+        let resource = spans::resource(run_info);
         let service = resource.iter().find(|(key, _)| key == "service.name").map(|(_, value)| self.text(value));
         // Zipkin has no resource, so the run's own span carries its attributes.
         if span.parent_is_remote {

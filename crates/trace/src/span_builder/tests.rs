@@ -28,8 +28,8 @@ fn fold(events: Vec<(u64, EventKind)>, ending: RunOutcome) -> (Vec<Kept>, Anomal
         fold.event(&Event { at, kind }, &mut tell);
     }
     fold.finish(100, &ending, &mut tell);
-    let irregular = fold.irregular().clone();
-    (spans, irregular)
+    let anomalies = fold.anomalies().clone();
+    (spans, anomalies)
 }
 const A: ProbeId = ProbeId(1);
 const B: ProbeId = ProbeId(2);
@@ -50,29 +50,29 @@ fn name(span: &Kept) -> String {
 
 #[test]
 fn own_time_is_what_callees_leave() {
-    let (spans, irregular) = fold(vec![(0, Enter(A)), (2, Enter(B)), (5, Exit(B)), (9, Exit(A))], RunOutcome::Returned);
+    let (spans, anomalies) = fold(vec![(0, Enter(A)), (2, Enter(B)), (5, Exit(B)), (9, Exit(A))], RunOutcome::Returned);
     let seen: Vec<_> = spans.iter().map(|s| (name(s), s.self_time, s.parent)).collect();
     assert_eq!(seen, [("2".into(), 3, Some(1)), ("1".into(), 6, None)]);
-    assert_eq!(irregular, Anomalies::default());
+    assert_eq!(anomalies, Anomalies::default());
 }
 
 #[test]
 fn an_exit_closes_what_an_exception_left_open_above_it() {
     let events = vec![(0, Enter(A)), (1, Enter(B)), (2, Enter(B)), (3, Exit(A))];
-    let (spans, irregular) = fold(events, RunOutcome::Returned);
+    let (spans, anomalies) = fold(events, RunOutcome::Returned);
     assert_eq!(
         spans.iter().map(|s| s.how).collect::<Vec<_>>(),
         [SpanEnd::Unwound, SpanEnd::Unwound, SpanEnd::Returned]
     );
-    assert_eq!((irregular.stray_exits, irregular.unwound), (0, 2));
+    assert_eq!((anomalies.stray_exits, anomalies.unwound), (0, 2));
 }
 
 #[test]
 fn an_exit_too_many_closes_nothing() {
     let events = vec![(0, Exit(B)), (1, Enter(A)), (2, Exit(B)), (3, Exit(A)), (4, Exit(A)), (5, close())];
-    let (spans, irregular) = fold(events, RunOutcome::Returned);
+    let (spans, anomalies) = fold(events, RunOutcome::Returned);
     assert_eq!(spans.len(), 1);
-    assert_eq!((irregular.stray_exits, irregular.stray_span_exits, irregular.unwound), (3, 1, 0));
+    assert_eq!((anomalies.stray_exits, anomalies.stray_span_exits, anomalies.unwound), (3, 1, 0));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_span_opened_and_closed_in_helpers_encloses_the_work_between() {
         (19, Exit(B)),
         (20, Exit(A)),
     ];
-    let (spans, irregular) = fold(events, RunOutcome::Returned);
+    let (spans, anomalies) = fold(events, RunOutcome::Returned);
     let seen: Vec<_> = spans.iter().map(|s| (name(s), s.parent, s.end - s.start)).collect();
     assert_eq!(
         seen,
@@ -110,7 +110,7 @@ fn a_span_opened_and_closed_in_helpers_encloses_the_work_between() {
         ]
     );
     assert_eq!(spans.iter().map(|s| s.self_time).sum::<u64>(), 20);
-    assert_eq!(irregular, Anomalies::default());
+    assert_eq!(anomalies, Anomalies::default());
 }
 
 #[test]
@@ -118,9 +118,9 @@ fn spans_that_are_never_closed_end_with_the_run_and_are_bounded() {
     let mut events = vec![(0, Enter(A))];
     events.extend((1..20_000).map(|at| (at, open("leak"))));
     events.push((30_000, Exit(A)));
-    let (spans, irregular) = fold(events, RunOutcome::Returned);
+    let (spans, anomalies) = fold(events, RunOutcome::Returned);
     assert_eq!(spans.len(), MAX_MANUAL + 1);
-    assert_eq!((irregular.forgotten, irregular.refused), (MAX_MANUAL as u64, 19_999 - MAX_MANUAL as u64));
+    assert_eq!((anomalies.forgotten, anomalies.refused), (MAX_MANUAL as u64, 19_999 - MAX_MANUAL as u64));
     assert!(spans.iter().skip(1).all(|s| s.how == SpanEnd::Forgotten && s.end == 30_000));
 }
 

@@ -1,9 +1,11 @@
 //! What kinds of steps take, learned from steps that were measured, and the times of the steps between two stamps.
 
-use super::UNKNOWN;
 use super::fit::Fit;
 use crate::batch::{MarkKind, Place, Sample};
 use wasmtrace_abi::buffer::{Kind as EventWord, TICK};
+
+/// A word that no hook writes: an unknown event, or none.
+pub(super) const UNKNOWN: u32 = u32::MAX;
 
 /// The words between two stamps.
 #[derive(Debug, Clone, Copy)]

@@ -36,17 +36,17 @@
 //!   loop  (if $closed  (depth -= 2)  ($gone += 1 of a call that does not wait)  call $tell  br 1)  end
 //!   call $settle  ($gone times: table.set $stack depth $gone, depth += 2)
 //!   (table.set $stack depth null)  (depth += 2)  (open += 1))
-//! (func $closing (result i32) (local $at i32)  ;; whether the host is to be told; then $settle is called
+//! (func $closing (result i32) (local $at i32)  ;; 1: report the exit to the host; then $settle is called
 //!   (return 0 if $open = 0)  (open -= 1)
 //!   ;; $at: the innermost span that does not wait
 //!   (if it is the innermost of all: depth -= 2, 1)
 //!   (else: table.set $stack $at + 1 (table.get $thunks 0), closed += 1, 0))
-//! (func $settle  ;; tells what has waited, as long as that is the innermost
+//! (func $settle  ;; reports waiting exits, as long as they are the innermost
 //!   loop  (return if depth = 0 or the innermost does not wait)  (depth -= 2)  call $tell  br 0  end)
 //! (func $close (param $to i32)  loop  (return if depth <= $to)  (depth -= 2)  call $tell  br 0  end)
-//! (func $tell (local $waited i32)  ;; the exit of what was popped
+//! (func $tell (local $waited i32)  ;; reports the exit of the entry that was popped
 //!   …)
-//! (func $gone)  ;; the thunk of a call whose exit has been told
+//! (func $gone)  ;; the thunk of a call whose exit was reported
 //! ```
 //!
 //! Entries beyond the size of the table are not recorded. The exit of such an entry is treated as the exit of the

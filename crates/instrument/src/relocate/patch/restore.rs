@@ -2,7 +2,7 @@
 
 use wasmparser::BinaryReader;
 
-use super::{field, unzigzag};
+use super::number::{field, unzigzag};
 use crate::leb;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
