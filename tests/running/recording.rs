@@ -317,7 +317,7 @@ fn a_killed_run_leaves_its_recording() {
         let shown = output(folder.path(), &["report", "killed.wtrace"]);
         let (text, warning) = (String::from_utf8(shown.stdout).unwrap(), String::from_utf8(shown.stderr).unwrap());
         assert!(shown.status.success() && warning.contains("killed"), "{warning}");
-        assert!(text.contains("stops before the run did") && text.contains("(open at the end)"), "{text}");
+        assert!(text.contains("ends before the run") && text.contains("(open at the end)"), "{text}");
     }
 }
 

@@ -259,7 +259,7 @@ fn what_is_open_at_the_end_ended_like_the_run() {
         (RunOutcome::Exited(258), 2, "exit code 258", 2, 0, false),
         (RunOutcome::Trapped(trap), 134, "trap: it trapped", 2, 0, true),
         (RunOutcome::Interrupted(15), 143, "ended by signal 15", 2, 0, false),
-        (RunOutcome::Unknown, 1, "the recording stops before the run did", 2, 0, false),
+        (RunOutcome::Unknown, 1, "the recording ends before the run", 2, 0, false),
     ] {
         assert_eq!((ending.exit_code(), &*ending.describe()), (code, words));
         let (profile, fold) = folded(&events, &ending);

@@ -257,7 +257,7 @@ fn a_sink_that_refuses_a_recording_is_nothing_to_the_next() {
         push.arg("push").arg(&recording).args(sinks.map(|sink| format!("--sink=otlp:{}", sink.url)));
         let pushed = output(&mut push);
         assert_eq!((pushed.status.code(), works.spans().len()), (Some(1), 4), "{}", stderr(&pushed));
-        assert!(stderr(&pushed).contains(&format!("app.wtrace: {}/v1/traces answers 400", refuses.url)));
+        assert!(stderr(&pushed).contains(&format!("app.wtrace: {}/v1/traces responds with 400", refuses.url)));
     }
     assert_eq!(works.received().traces.len(), 2);
 }
@@ -280,7 +280,7 @@ fn a_push_that_waits_for_a_busy_sink_says_so() {
         push.arg("push").args(time).arg(&recording).env("OTEL_EXPORTER_OTLP_ENDPOINT", &sink.url);
         let pushed = output(&mut push);
         let said = stderr(&pushed);
-        let waits = format!("{}/v1/traces answers 503 Service Unavailable; retrying in 1s, {most}", sink.url);
+        let waits = format!("{}/v1/traces responds with 503 Service Unavailable; retrying in 1s, {most}", sink.url);
         assert!(pushed.status.success() && said.lines().count() == 2 && said.contains(&waits), "{said}");
     }
 }
@@ -308,7 +308,7 @@ fn a_sink_that_refuses_for_good_is_asked_once() {
 
 #[test]
 fn a_sink_that_sends_garbage() {
-    const NO_COLLECTOR: &str = "does not answer like a collector";
+    const NO_COLLECTOR: &str = "does not respond like a collector";
     let garbage = b"\x00\xff\x13 this is no HTTP\r\n\r\n".to_vec();
     let page = |kind: &str, body: &str| {
         let length = body.len();

@@ -133,7 +133,7 @@ fn replay(
                 std::mem::replace(&mut failed, Ok(()))?;
             }
             Ok(Block::Footer(end)) => break (Some(end), None),
-            Ok(Block::Stops) => break (None, Some("the recording stops before the run did".to_owned())),
+            Ok(Block::Stops) => break (None, Some("the recording ends before the run".to_owned())),
             Err(e) => break (None, Some(e.to_string())),
         }
     };

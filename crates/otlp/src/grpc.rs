@@ -88,7 +88,7 @@ impl Grpc {
         };
         let said = runtime.block_on(async { tokio::time::timeout(timeout, exchange).await });
         let said = said.unwrap_or_else(|_| {
-            Err(Trouble { again: Retry::Unanswered, message: format!("{shown}: no answer within {timeout:.1?}") })
+            Err(Trouble { again: Retry::Unanswered, message: format!("{shown}: no response within {timeout:.1?}") })
         });
         match said {
             Ok((kind, answer)) if kind.starts_with("application/grpc") => {
@@ -190,15 +190,18 @@ async fn exchange(
             let details = unbase64(&text("grpc-status-details-bin").unwrap_or_default());
             let said = percent_decoded(&text("grpc-message").unwrap_or_default());
             let (said, after) = response::grpc_failure(&said, &details);
-            Err(Trouble { again: again(code, after), message: format!("the sink answers {}: {said}", name(code)) })
+            Err(Trouble {
+                again: again(code, after),
+                message: format!("the sink responds with {}: {said}", name(code)),
+            })
         }
         // Not gRPC: a proxy or another server.
         None if matches!(head.status.as_u16(), 429 | 502 | 503 | 504) => {
-            Err(Trouble { again: Retry::Later(None), message: format!("the sink answers {}", head.status) })
+            Err(Trouble { again: Retry::Later(None), message: format!("the sink responds with {}", head.status) })
         }
         None => Err(Trouble {
             again: Retry::Never,
-            message: format!("the sink does not answer like a collector (HTTP {})", head.status.as_u16()),
+            message: format!("the sink does not respond like a collector (HTTP {})", head.status.as_u16()),
         }),
     }
 }

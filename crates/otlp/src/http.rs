@@ -106,7 +106,7 @@ impl Http {
             429 | 502 | 503 | 504 => Retry::Later(after.trim().parse().ok().map(Duration::from_secs)),
             _ => Retry::Never,
         };
-        Err(Trouble { again, message: format!("{} answers {status}{said}", self.shown) })
+        Err(Trouble { again, message: format!("{} responds with {status}{said}", self.shown) })
     }
 }
 
@@ -119,7 +119,7 @@ fn trouble(url: &str, e: &ureq::Error) -> Trouble {
     };
     let why = match e {
         ureq::Error::Io(io) => io.to_string(),
-        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::Timeout(_) => "no response in time".to_owned(),
         other => other.to_string(),
     };
     Trouble { again, message: format!("{url}: {why}") }

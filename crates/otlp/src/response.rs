@@ -24,9 +24,9 @@ pub(super) enum Retry {
     Never,
 }
 
-/// The error for a server that does not answer like a collector.
+/// The error for a server that does not respond like a collector.
 pub(super) fn no_collector(url: &str) -> Trouble {
-    Trouble { again: Retry::Never, message: format!("{url} does not answer like a collector") }
+    Trouble { again: Retry::Never, message: format!("{url} does not respond like a collector") }
 }
 
 /// Maximum length of a sink's message that is shown.

@@ -4,7 +4,7 @@
 //!
 //! | variable | effect |
 //! |---|---|
-//! | `BLESS=1` | Golden files are written instead of compared: insta's snapshots, the `.trycmd` files, the generated tables of `corpus/README.md`, `docs/performance.md` and `docs/oracles.md`. `BLESS=1 cargo test --locked` writes all of them; without it, no test writes any ([`golden`]). Read the difference before you keep it. |
+//! | `BLESS=1` | Golden files are written instead of compared: insta's snapshots, the `.trycmd` files, the generated tables of `corpus/README.md`, `docs/performance.md` and `docs/oracles.md`. `BLESS=1 cargo test --locked` writes all of them; without it, no test writes any (`golden`). Read the difference before you keep it. |
 //! | `WASMTRACE_KEEP=DIR` | A module for which a theorem fails is written to `DIR`, with its text if it can be printed: `CASE.wasm` and `CASE.wat`, `seed_N.wasm` for a seed of a long run, `module_HASH.wasm` for another random module ([`keep`]). |
 //! | `WASMTRACE_RANDOM=N` | The number of seeds of a long run, or a range of seeds (`tests/compiler/random.rs`). |
 

@@ -105,7 +105,7 @@ impl Misuse {
             Misuse::OutOfBounds => "text out of bounds",
             Misuse::TooLong => "text that is too long: names and tags 1 KiB, lines 16 KiB",
             Misuse::NotUtf8 => "text that is not UTF-8",
-            Misuse::ForeignEvent => "something in the recorder's buffer that no hook writes",
+            Misuse::ForeignEvent => "a word in the buffer that no hook writes",
         }
     }
 }
@@ -189,7 +189,7 @@ impl RunOutcome {
             RunOutcome::Exited(code) => format!("exit code {code}"),
             RunOutcome::Trapped(trap) => format!("trap: {}", trap.message),
             RunOutcome::Interrupted(signal) => format!("ended by signal {signal}"),
-            RunOutcome::Unknown => "the recording stops before the run did".to_owned(),
+            RunOutcome::Unknown => "the recording ends before the run".to_owned(),
         }
     }
 }

@@ -105,7 +105,7 @@ pub(crate) fn say(delivered: &Exported, settings: &Settings, global: &Global) {
         "sent to {}: trace {trace}, {spans} spans{}{}{}{}{}",
         without_secrets(&settings.traces.endpoint.value),
         some(*sent_during_run, "of them during the run"),
-        some(*merged, "calls merged"),
+        some(*merged, "spans merged"),
         some(*left_out, "dropped"),
         some(*logs, "logs"),
         some(*metrics, "metrics"),

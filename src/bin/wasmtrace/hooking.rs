@@ -48,9 +48,7 @@ impl Hooking {
             None => Some(HookSet::Buffer),
         };
         if several && set.is_some_and(HookSet::has_buffer) {
-            bail!(
-                "--preload needs --hooks observe: with the other hook sets each module has its own buffer, and the order of calls between modules is lost"
-            );
+            bail!("--preload needs --hooks observe: the other hook sets lose the order of calls between modules");
         }
         if asked.is_some() && set.is_some_and(|set| !set.has_buffer()) {
             bail!(

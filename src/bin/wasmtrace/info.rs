@@ -79,8 +79,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let list = |items: &[&str], none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
     writeln!(out, "{}: {} bytes, {}", printable(&name), wasm.len(), kind(&module))?;
-    let behind =
-        if injected_funcs.is_empty() { String::new() } else { format!(", {} of the hooks", injected_funcs.len()) };
+    let behind = if injected_funcs.is_empty() { String::new() } else { format!(", {} injected", injected_funcs.len()) };
     writeln!(out, "functions  {defined} defined, {imported} imported{behind}")?;
     writeln!(
         out,

@@ -130,8 +130,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         }
         None => (plan.len(), plan.summary().functions),
     };
-    let behind =
-        if injected_funcs.is_empty() { String::new() } else { format!(", {} of the hooks", injected_funcs.len()) };
+    let behind = if injected_funcs.is_empty() { String::new() } else { format!(", {} injected", injected_funcs.len()) };
     writeln!(std::io::stdout(), "{hooked} of {functions} functions hooked, {first} imported{behind}")?;
     Ok(0)
 }

@@ -83,7 +83,7 @@ impl Recording {
                 Ok(Block::Footer(end)) => break replayed(end, None),
                 Ok(Block::Stops) => {
                     let warning =
-                        format!("{}: the recording has no end: the run was killed or has not ended", self.name);
+                        format!("{}: the recording is incomplete: the run was killed or is still running", self.name);
                     global.warn("", &[printable(&warning).into_owned()]);
                     break stops(None, last);
                 }

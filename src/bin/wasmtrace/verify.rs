@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
     let checked = verify::verify(&original, &hooked).with_context(|| files::name(Some(&args.hooked)))?;
     // No hook set may require features that the original does not need.
     if let Some(new) = features::added(&original, &hooked).first() {
-        bail!("the hooked module needs the feature {new}, which the original does not");
+        bail!("the instrumented module needs the feature {new}, which the original does not");
     }
     let run_too = same_run(args, &original, &hooked)?;
     if args.json {
@@ -109,7 +109,7 @@ fn same_run(args: &Args, original: &[u8], hooked: &[u8]) -> Result<bool> {
     };
     let (a, b) = (run(&args.original, original)?, run(&args.hooked, hooked)?);
     if a.ending.describe() != b.ending.describe() {
-        bail!("the original ended with {}, the hooked module with {}", a.ending.describe(), b.ending.describe());
+        bail!("the original ended with {}, the instrumented module with {}", a.ending.describe(), b.ending.describe());
     }
     for (what, a, b) in [("output", &a.stdout, &b.stdout), ("error output", &a.stderr, &b.stderr)] {
         if a != b {

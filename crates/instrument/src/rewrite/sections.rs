@@ -111,7 +111,7 @@ pub(super) fn assemble(
         warnings.push(Warning::new(
             WarningKind::StaleDebugInfo,
             format!(
-                "debug information ({}) is copied as it is: its addresses describe the original, not the hooked module",
+                "debug information ({}) is copied as it is: its addresses describe the original, not the instrumented module",
                 stale.join(", ")
             ),
         ));

@@ -61,8 +61,8 @@ pub const FORMATS: [Format; 3] = [
 pub const SINKS: [(&str, &str); 4] = [
     ("tree", "call tree, on standard error (the default)"),
     ("none", "no output"),
-    ("otlp", "OTLP collector: otlp:URL, or the one at OTEL_EXPORTER_OTLP_ENDPOINT"),
-    ("zipkin", "Zipkin server: zipkin:URL, or the one on localhost"),
+    ("otlp", "OTLP collector: otlp:URL (default: OTEL_EXPORTER_OTLP_ENDPOINT, or localhost)"),
+    ("zipkin", "Zipkin: zipkin:URL (default: OTEL_EXPORTER_ZIPKIN_ENDPOINT, or localhost)"),
 ];
 
 impl fmt::Debug for Format {
@@ -148,6 +148,6 @@ impl std::str::FromStr for Destination {
 fn address(text: &str) -> Result<String, UnknownSink> {
     match url::address(text, "http") {
         Some(_) => Ok(text.to_owned()),
-        None => Err(UnknownSink(format!("`{text}` is no URL with http:// or https://"))),
+        None => Err(UnknownSink(format!("`{text}` is not a URL with http:// or https://"))),
     }
 }

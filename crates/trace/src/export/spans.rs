@@ -216,11 +216,11 @@ impl Spans {
         let context = self.context(run_info);
         let failure = match span.how {
             SpanEnd::Returned | SpanEnd::Forgotten | SpanEnd::Exited => None,
-            SpanEnd::Unwound => Some("an exception crossed the call"),
+            SpanEnd::Unwound => Some("an exception unwound the call"),
             SpanEnd::Trapped { origin: true } => Some("the program trapped here"),
             SpanEnd::Trapped { origin: false } => Some("the program trapped in a callee"),
-            SpanEnd::Interrupted => Some("the run was ended from outside"),
-            SpanEnd::Unfinished => Some("the recording stops here"),
+            SpanEnd::Interrupted => Some("the run was ended by a signal"),
+            SpanEnd::Unfinished => Some("the recording ends while the span is open"),
         };
         tell(ExportSpan {
             context,

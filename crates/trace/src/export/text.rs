@@ -181,7 +181,7 @@ pub(super) fn footnotes(
     }
     let (grows, pages) = profile.memory_grows();
     if grows > 0 {
-        writeln!(out, "{dim}memory.grow: {grows} times, {pages} pages asked for{reset}")?;
+        writeln!(out, "{dim}memory.grow: {grows} times, {pages} pages requested{reset}")?;
     }
     if profile.merged() > 0 {
         writeln!(out, "{red}too many different paths: {} calls are counted in their callers{reset}", profile.merged())?;
@@ -192,8 +192,8 @@ pub(super) fn footnotes(
         (anomalies.stray_span_exits, "manual spans closed that were not open"),
         (anomalies.forgotten, "manual spans never closed"),
         (anomalies.refused, "manual spans not opened: too many were open"),
-        (anomalies.refused_calls, "calls not followed: too many were open"),
-        (anomalies.tags_left_out, "tags left out: too many on one span"),
+        (anomalies.refused_calls, "calls not tracked: too many were open"),
+        (anomalies.tags_left_out, "tags dropped: too many on one span"),
     ] {
         if count > 0 {
             writeln!(out, "{red}{count} {what}{reset}")?;
@@ -203,14 +203,14 @@ pub(super) fn footnotes(
         writeln!(out, "{red}misuse: {what} ({count} times){reset}")?;
     }
     if anomalies.unwound > 0 {
-        writeln!(out, "{dim}{} calls did not return: an exception crossed them{reset}", anomalies.unwound)?;
+        writeln!(out, "{dim}{} calls did not return: an exception unwound them{reset}", anomalies.unwound)?;
     }
     let (clock_gaps, sum, most) = profile.clock_gaps();
     if clock_gaps > 0 {
         let (sum, most) = (duration(sum), duration(most));
         writeln!(
             out,
-            "{dim}gaps of the clock: {clock_gaps}, {sum} in all, {most} at most; times of events in a gap are imprecise{reset}"
+            "{dim}clock gaps: {clock_gaps}, {sum} in total, {most} at most; times of events in a gap are imprecise{reset}"
         )?;
     }
     if profile.nodes().next().is_some() {
