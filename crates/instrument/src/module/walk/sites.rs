@@ -1,5 +1,7 @@
 //! Sites: places in bodies that the rewriter may have to change, encoded in two or three bytes each.
 
+use wasm_encoder::Encode;
+
 use crate::leb;
 
 /// A place that the rewriter may have to change.
@@ -46,20 +48,17 @@ impl Site {
             Site::Unreachable => (5, None),
             Site::MemoryGrow => (6, None),
         };
-        push_leb(sites, (distance as u64) << KIND_BITS | kind);
+        push_number(sites, (distance as u64) << KIND_BITS | kind);
         if let Some(more) = more {
-            push_leb(sites, u64::from(more));
+            push_number(sites, u64::from(more));
         }
     }
 }
 
 #[inline]
-fn push_leb(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+fn push_number(out: &mut Vec<u8>, value: u64) {
+    // Most numbers take one byte.
+    if value < 0x80 { out.push(value as u8) } else { value.encode(out) }
 }
 
 /// The sites of one body in order, with their offsets in the file.
