@@ -11,6 +11,7 @@ mod hostile;
 mod injection;
 mod large;
 mod limits;
+mod misplaced;
 mod nesting;
 mod random;
 mod rewriting;

@@ -113,7 +113,7 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
         let Some(behind) = behind else { return self.nothing_caught(reports, before) };
         self.opened += opens_a_label(behind) as u32;
         let at = before.range.start;
-        let must = catches_behind(behind, &mut self.labels, reports || !self.reports_catches)
+        let must = catches_behind(behind, &mut self.labels, self.reports_catches.then_some(reports))
             .map_err(|what| fail(at, what))?;
         match (must && self.reports_catches, reports) {
             (true, false) => Err(fail(at, "a hook is missing")),

@@ -15,16 +15,16 @@ pub(super) struct Label {
 }
 
 /// Updates `labels` for one operator. Returns whether CAUGHT must follow the operator. `tells` says whether a catch
-/// report follows it in the instrumented body.
+/// report follows it in the instrumented body; `None` if the function reports no catches.
 pub(super) fn catches_behind(
     operator: &Operator<'_>,
     labels: &mut Vec<Label>,
-    tells: bool,
+    tells: Option<bool>,
 ) -> std::result::Result<bool, &'static str> {
     match operator {
         Operator::Loop { .. } => {
-            labels.push(Label { told: Some(tells), named: false });
-            return Ok(tells);
+            labels.push(Label { told: tells, named: false });
+            return Ok(tells == Some(true));
         }
         Operator::Block { .. } | Operator::If { .. } | Operator::Try { .. } => labels.push(Label::default()),
         Operator::TryTable { try_table } => {
@@ -41,6 +41,9 @@ pub(super) fn catches_behind(
         Operator::Catch { .. } | Operator::CatchAll => return Ok(true),
         Operator::End | Operator::Delegate { .. } => {
             let closed = labels.pop().expect("validated: blocks are balanced");
+            if closed.told == Some(true) && !closed.named {
+                return Err("the function reports an exception at the head of a loop where none is caught");
+            }
             return Ok(closed.named && closed.told.is_none());
         }
         _ => {}
