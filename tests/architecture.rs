@@ -105,7 +105,7 @@ fn sources() -> Vec<(String, String)> {
 fn each_transport_is_one_file() {
     let comment = Regex::new(r"(^|\s)//.*").unwrap();
     for (one, names) in [("http", "ureq"), ("grpc", "h2|tokio")] {
-        let pattern = Regex::new(&format!(r"(^|[^:\w])({names})::")).unwrap();
+        let pattern = Regex::new(&format!(r"(^|[^:\w])({names})::|\buse ({names})\b")).unwrap();
         let has = |text: &str| text.lines().any(|line| pattern.is_match(&comment.replace(line, "")));
         let found: Vec<String> = sources().into_iter().filter(|(_, text)| has(text)).map(|(file, _)| file).collect();
         let others: Vec<_> = found.iter().filter(|file| !file.ends_with("/tls.rs")).collect();

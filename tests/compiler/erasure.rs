@@ -54,16 +54,26 @@ fn no_byte_changes_unnoticed() {
             // The sets with a buffer differ from each other in hooks alone.
             let step = if set == HookSet::Observe { 1 } else { 3 };
             for at in exact(&out.wasm).into_iter().flatten().step_by(step) {
-                let mut changed = out.wasm.clone();
+                let by = [1, 2, 0x0c, 0x40, 3];
                 // 0x40 as the type of a block may be written as 0 too: it is made 0x7f.
-                changed[at] ^= if changed[at] == 0x40 { 0x3f } else { [1, 2, 0x0c, 0x40, 3][at % 5] };
-                if module::parse(&changed).is_err() {
-                    continue;
+                let by = if out.wasm[at] == 0x40 {
+                    &[0x3f]
+                } else if case.name == "entries" {
+                    &by[..]
+                } else {
+                    &by[at % 5..][..1]
+                };
+                for by in by {
+                    let mut changed = out.wasm.clone();
+                    changed[at] ^= by;
+                    if module::parse(&changed).is_err() {
+                        continue;
+                    }
+                    let (is, was) = (changed[at], out.wasm[at]);
+                    let found = verify::verify(&case.wasm, &changed);
+                    assert!(found.is_err(), "{}, {set:?}: {was:#x} at {at:#x} may be {is:#x}", case.name);
+                    refused += 1;
                 }
-                let (is, was) = (changed[at], out.wasm[at]);
-                let found = verify::verify(&case.wasm, &changed);
-                assert!(found.is_err(), "{}, {set:?}: {was:#x} at {at:#x} may be {is:#x}", case.name);
-                refused += 1;
             }
         }
     }
@@ -84,7 +94,9 @@ const ENTRIES: &str = r#"(module
     (import "env" "f" (func $f))
     (import "env" "t" (table $imported 1 funcref))
     (table $t 3 funcref (ref.func $g))
+    (table $u 3 funcref (ref.func $g))
     (memory 1)
+    (memory $n 1)
     (global $r funcref (ref.func $h))
     (global $i i32 (i32.const 5))
     (export "g" (func $g))
@@ -95,6 +107,7 @@ const ENTRIES: &str = r#"(module
     (elem funcref (ref.func $h) (ref.func $g))
     (elem declare func $f $g)
     (data (i32.const 0) "active")
+    (data (memory $n) (i32.const 0) "elsewhere")
     (data "passive")
     (func $g (drop (ref.func $f)) (call_ref $t (ref.func $g)))
     (func $h (call $f) (return_call $g)))"#;
@@ -196,7 +209,7 @@ impl Pieces {
 type Forgery = (&'static str, fn(&mut Pieces));
 
 /// What makes a hooked module one that is not the original plus hooks, in any hook set.
-const FORGERIES: [Forgery; 32] = [
+const FORGERIES: [Forgery; 34] = [
     ("a section more", |m| m.0.push(Pieces::custom("evil", b""))),
     ("a section less", |m| drop(m.0.remove(m.named("before")))),
     ("a section elsewhere", |m| {
@@ -252,6 +265,18 @@ const FORGERIES: [Forgery; 32] = [
     ("a Manifest of other functions", |m| m.manifest(|m| m.probes.last_mut().unwrap().id = ProbeId(99))),
     ("a Manifest of another name", |m| m.manifest(|m| m.probes[0].label.name = "evil".into())),
     ("a Manifest of another input", |m| m.manifest(|m| m.input_sha256[31] ^= 1)),
+    ("a Manifest of another build", |m| m.manifest(|m| m.build_id.push(7))),
+    ("an import more, before those of the hooks", |m| {
+        let imports = m.section(2);
+        let hook = HOOK_SETS.iter().flat_map(|set| set.imports()).find_map(|hook| {
+            let mut name = Vec::new();
+            hook.module.encode(&mut name);
+            imports.windows(name.len()).position(|bytes| *bytes == name)
+        });
+        let hook = hook.unwrap();
+        imports.splice(hook..hook, *b"\x04evil\x01g\x03\x7f\0");
+        imports[0] += 1;
+    }),
 ];
 
 /// Theorem: a hooked module to which something is added, or from which something is taken, is refused by the check and by
@@ -466,6 +491,12 @@ fn notes_that_fit_are_kept_and_the_others_left_out() {
                 for whole in notes {
                     let without = [&out.wasm[..whole.start], &out.wasm[whole.end..]].concat();
                     assert!(verify::verify(&wasm, &without).is_err(), "{what}, {set:?}");
+                    // The bytes behind the name.
+                    for at in whole.end - good.len()..whole.end {
+                        let mut changed = out.wasm.clone();
+                        changed[at] ^= 1;
+                        assert!(verify::verify(&wasm, &changed).is_err(), "{what}, {set:?}: a byte at {at:#x}");
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What is written is the original plus hooks, and nothing else: oracles 1, 2, 3 and 11 of `docs/oracles.md`.
 
-use testing::instrument;
+use testing::{hooked_with, instrument};
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::module::FuncIdx;
 use wasmtrace::rewrite::CloseOnExit;
@@ -144,6 +144,16 @@ fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
     assert!(out.warnings.iter().any(|w| w.message.contains("no room for another local")), "{:?}", out.warnings);
     assert_eq!(verify::verify(&module(1, &full), &out.wasm).unwrap().memory_grows, 0);
 
+    // Up to the last local, in each hook set.
+    for (set, locals) in HOOK_SETS.into_iter().flat_map(|set| (49_996..=50_000).map(move |locals| (set, locals))) {
+        let mut nearly = Function::new([(locals, ValType::I64)]);
+        nearly.instructions().i32_const(1).memory_grow(0).drop().end();
+        let wasm = module(1, &nearly);
+        let out = hooked_with(&wasm, set).unwrap();
+        wasmparser::validate(&out.wasm).unwrap_or_else(|e| panic!("{locals}, {set:?}: {e}"));
+        assert!(strip(&out.wasm).unwrap() == wasm);
+    }
+
     // A body of just the size that engines accept.
     let mut large = Function::new([]);
     for _ in 0..7_654_321 - 2 {
@@ -166,6 +176,17 @@ fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
     }
     let e = instrument(&module(999_998, &small), &Options::default()).unwrap_err();
     assert_eq!(e.kind(), wasmtrace::ErrorKind::Limit);
+}
+
+/// Theorem: the buffer is exported beside whatever else has its name.
+#[test]
+fn a_buffer_has_a_name_that_nothing_else_has() {
+    let wasm = wat::parse_str(r#"(module (memory (export "wasmtrace:buffer") 1) (func (export "wasmtrace:buffer+")))"#);
+    for set in HOOK_SETS.into_iter().filter(|set| set.has_buffer()) {
+        let out = hooked_with(wasm.as_ref().unwrap(), set).unwrap();
+        wasmparser::validate(&out.wasm).unwrap();
+        assert_eq!(out.manifest.unwrap().buffer.unwrap().export, "wasmtrace:buffer++");
+    }
 }
 
 /// The check knows its hooks and nothing else: an import that is slipped in behind them would be counted before the

@@ -217,6 +217,10 @@ fn exceptions_do_not_lead_the_sieve_astray() {
         kept.push((6, Elided(C, 1)));
         assert_eq!(sieved(Filter::new(0, Some(2)), &deep), kept);
     }
+    // An exception that unwinds a call that is too deep is nothing to whoever sees only the calls above it.
+    let deep = [(0, Enter(A)), (1, Enter(B)), (2, EventKind::Unwound(B)), (3, Exit(A))];
+    let kept = [deep[0].clone(), deep[3].clone(), (3, Elided(B, 1))];
+    assert_eq!(sieved(Filter::new(0, Some(1)), &deep), kept);
     // Of calls that are too deep, the one that ends takes those above it along.
     let deep = [
         (0, Enter(A)),

@@ -13,7 +13,7 @@ use wasmtrace::trace::span_builder::{Change, SpanBuilder, What};
 use wasmtrace::trace::{Event, EventKind, Manual, RunOutcome, Trap};
 
 /// What terminals obey, what turns text around, what ends a line or a frame, and what looks like JSON or a tag.
-pub const HOSTILE: [&str; 12] = [
+pub const HOSTILE: [&str; 13] = [
     "\x1b]0;title\x07",
     "\u{202e}reversed\u{2066}",
     "line\u{2028}paragraph\u{2029}",
@@ -25,6 +25,7 @@ pub const HOSTILE: [&str; 12] = [
     "\\ud800\\",
     "nul\0\u{7f}\u{feff}\u{200b}",
     "\u{e0041}tag\u{fff9}\u{2060}",
+    "soft\u{ad}\u{61c}\u{180e}marks\u{200e}",
     "",
 ];
 
@@ -131,8 +132,24 @@ pub fn assert_shown(run_info: &RunInfo, events: &[Event], ending: &RunOutcome) {
     assert_eq!(in_otlp, spans.names.len() + 1, "OTLP has other spans, beside the run's");
 }
 
+/// Characters that must not be shown as they are: controls, separators of lines and paragraphs, and those of Unicode's
+/// category Cf that hide text or turn it around (UnicodeData.txt; TR 36, "Bidirectional Text Spoofing").
 pub fn is_hostile(c: char) -> bool {
-    matches!(printable(c.encode_utf8(&mut [0; 4])), std::borrow::Cow::Owned(_))
+    const RANGES: [(u32, u32); 12] = [
+        (0x00, 0x1f),
+        (0x7f, 0x9f),
+        (0xad, 0xad),
+        (0x61c, 0x61c),
+        (0x180e, 0x180e),
+        (0x200b, 0x200f),
+        (0x2028, 0x202e),
+        (0x2060, 0x2064),
+        (0x2066, 0x206f),
+        (0xfeff, 0xfeff),
+        (0xfff9, 0xfffb),
+        (0xe0001, 0xe007f),
+    ];
+    RANGES.iter().any(|(from, to)| (*from..=*to).contains(&(c as u32)))
 }
 
 /// One JSON array in which the spans begin and end, by names that are the guest's.

@@ -217,3 +217,15 @@ fn read_widths(r: &mut BinaryReader<'_>) -> Result<Vec<(u32, u8)>> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_width_is_one_to_five_bytes() {
+        let widths = |width| read_widths(&mut BinaryReader::new(&[1, 7, width], 0)).map_err(|e| e.kind());
+        assert_eq!(widths(5), Ok(vec![(7, 5)]));
+        assert_eq!([widths(0), widths(6)], [Err(ErrorKind::Restore), Err(ErrorKind::Restore)]);
+    }
+}
