@@ -133,7 +133,7 @@ fn a_crafted_manifest_is_refused_or_does_no_harm() {
 /// Everybody who asks for the Manifest hears of damage at its very end, not only who needs the end.
 #[test]
 fn a_manifest_is_damaged_where_its_restoring_data_is() {
-    let hooked = instrument(&app(), &Options::default()).unwrap().wasm;
+    let hooked = testing::hooked_with(&app(), HookSet::Buffer).unwrap().wasm;
     let manifest = hooked[data_of(&hooked, MANIFEST_SECTION)].to_vec();
     for data in [&manifest[..manifest.len() - 1], &[&manifest[..], &[0]].concat()] {
         let crafted = with_data(&hooked, MANIFEST_SECTION, data);
@@ -143,6 +143,8 @@ fn a_manifest_is_damaged_where_its_restoring_data_is() {
         assert!(error.offset().is_some_and(|offset| offset <= crafted.len()), "{error}");
         assert_eq!(error.to_string(), strip(&crafted).unwrap_err().to_string());
         assert_eq!(label::label(&module).warnings.len(), 1);
+        let run = runtime::run(&crafted, &Default::default(), |_| ());
+        assert_eq!(run.unwrap_err().to_string(), error.to_string());
     }
 }
 

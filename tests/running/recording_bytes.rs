@@ -260,6 +260,14 @@ fn what_is_wrong_has_its_offset_in_the_file() {
         "the recording is damaged: a time is out of range",
     );
 
+    // The last byte of the Manifest says whether restoring data follows, which only modules have.
+    let mut restoring = beginning("coarse");
+    let manifest = header("coarse").manifest.encode();
+    let at = restoring.windows(manifest.len()).position(|bytes| bytes == manifest).unwrap();
+    restoring[at + manifest.len() - 1] = 1;
+    let restoring = [&restoring[..8], &block(1, &restoring[8 + 9..])].concat();
+    assert_says(&restoring, at, "the recording is damaged: its Manifest has restoring data");
+
     let magic = &beginning("coarse")[..8];
     let header_of = |contents: &[u8]| [magic, &block(1, contents)].concat();
     assert_says(b"\x89WTRACE\r\n", 0, "not a recording");

@@ -15,7 +15,7 @@ use super::store::{TraceSlot, producer};
 use wasmtrace_abi::buffer::{BLOCK, CURSOR, EXPORT, LIMIT, first_block};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::{FLUSH_OF_OLD, HookSet, ProbeId, RECORDER, is_hook_import};
-use wasmtrace_abi::manifest::{BufferPlace, MANIFEST_SECTION, Manifest};
+use wasmtrace_abi::manifest::{BufferPlace, MANIFEST_SECTION};
 use wasmtrace_trace::event::EventKind;
 
 /// The information that the hooks of a module need.
@@ -212,11 +212,7 @@ fn buffer_place(wasm: &wasmtrace_instrument::module::Module<'_>) -> Result<Optio
             "the module was hooked by an earlier version with another event format: instrument the original again",
         ));
     }
-    let manifest = match wasm.custom(MANIFEST_SECTION) {
-        Some(section) => Manifest::decode(&wasm.bytes()[section.data.clone()], section.data.start)?.buffer,
-        None => None,
-    };
-    let Some(place) = manifest else {
+    let Some(place) = wasm.manifest().transpose()?.and_then(|manifest| manifest.buffer) else {
         return Err(Error::new(
             ErrorKind::Run,
             format!(

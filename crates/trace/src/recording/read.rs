@@ -240,6 +240,9 @@ fn header(r: &mut BinaryReader<'_>) -> Result<Header> {
     let length = r.read_var_u32()? as usize;
     let at = r.original_position();
     let manifest = Manifest::decode(r.read_bytes(length)?, at)?;
+    if manifest.restore.is_some() {
+        return Err(damaged(at, "the recording is damaged: its Manifest has restoring data"));
+    }
     let (context, resource) = if version == 1 { (None, Vec::new()) } else { (context(r)?, resource(r)?) };
     let (stamped, not_sampled) = match version {
         1 | 2 => (false, Some("the recording was made by an earlier version".to_owned())),
