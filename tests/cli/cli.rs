@@ -357,3 +357,29 @@ fn many_warnings_are_shown_in_part_and_counted() {
     assert_eq!((few.len(), few[20].contains("29 more warnings")), (21, true), "{few:?}");
     assert_eq!(warned(&["instrument", "-v", "many.wasm", "-o", "out.wasm"]).len(), 49);
 }
+
+/// Theorem: `verify` with arguments runs both modules, and says which of their outputs differs. Here each run writes other
+/// bytes.
+#[test]
+fn outputs_that_differ_are_said_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for (fd, what) in [(1, "output"), (2, "error output")] {
+        let program = format!(
+            r#"(module
+                (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+                (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+                (memory (export "memory") 1)
+                (data (i32.const 0) "\10\00\00\00\10\00\00\00")
+                (func (export "_start")
+                    (drop (call $random (i32.const 16) (i32.const 16)))
+                    (drop (call $write (i32.const {fd}) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
+        );
+        std::fs::write(folder.path().join("app.wat"), program).unwrap();
+        assert_works(&wasmtrace(folder.path(), &["instrument", "app.wat", "-o", "hooked.wasm"]).output().unwrap());
+        assert_works(&wasmtrace(folder.path(), &["verify", "app.wat", "hooked.wasm"]).output().unwrap());
+        let differs = wasmtrace(folder.path(), &["verify", "app.wat", "hooked.wasm", "--"]).output().unwrap();
+        assert_eq!(differs.status.code(), Some(1));
+        let said = text(&differs.stderr);
+        assert!(said.contains(&format!("the standard {what} differs from byte ")), "{said}");
+    }
+}

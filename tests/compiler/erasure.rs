@@ -209,7 +209,7 @@ impl Pieces {
 type Forgery = (&'static str, fn(&mut Pieces));
 
 /// What makes a hooked module one that is not the original plus hooks, in any hook set.
-const FORGERIES: [Forgery; 34] = [
+const FORGERIES: [Forgery; 35] = [
     ("a section more", |m| m.0.push(Pieces::custom("evil", b""))),
     ("a section less", |m| drop(m.0.remove(m.named("before")))),
     ("a section elsewhere", |m| {
@@ -232,6 +232,11 @@ const FORGERIES: [Forgery; 34] = [
     }),
     ("a type more, which nothing needs", |m| m.entry(1, &[0x60, 0, 0])),
     ("a type more, of a structure", |m| m.entry(1, &[0x5f, 0])),
+    ("a type that others may extend", |m| {
+        let types = m.section(1);
+        let last = types.iter().rposition(|byte| *byte == 0x60).unwrap();
+        types.splice(last..last, [0x50, 0]);
+    }),
     ("a table more", |m| m.entry(4, &[0x70, 0, 1])),
     ("a memory more", |m| m.entry(5, &[0, 1])),
     ("a global more", |m| m.entry(6, &[0x7f, 0, 0x41, 0, 0x0b])),

@@ -165,6 +165,19 @@ fn at_the_limits_of_engines_hooks_are_left_out_or_refused() {
     assert!(out.warnings.iter().any(|w| w.message.contains("size that engines accept")), "{:?}", out.warnings);
     assert_eq!(out.manifest.unwrap().probes.len(), 0);
 
+    // Around the largest body for which hooks have room: none is written that engines refuse.
+    let mut hooked = 0;
+    for room in 4..=24 {
+        let mut body = Function::new([]);
+        (0..7_654_321 - 2 - room).for_each(|_| drop(body.instructions().nop()));
+        body.instructions().end();
+        let wasm = module(1, &body);
+        let out = instrument(&wasm, &Options { no_validate: true, ..Default::default() }).unwrap();
+        wasmparser::validate(&out.wasm).unwrap_or_else(|e| panic!("{room}: {e}"));
+        hooked += out.manifest.map_or(0, |manifest| manifest.probes.len());
+    }
+    assert!((1..20).contains(&hooked), "{hooked}");
+
     // The number of functions: indices of every width, and the last that fits.
     let mut small = Function::new([]);
     small.instructions().end();

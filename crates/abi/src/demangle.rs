@@ -31,6 +31,7 @@ pub fn demangle(name: &str) -> Cow<'_, str> {
 }
 
 /// Whether a name is mangled by one of Rust's two schemes, legacy or v0.
+#[doc(hidden)]
 pub fn is_rust(name: &str) -> bool {
     rustc_demangle::try_demangle(name).is_ok()
 }

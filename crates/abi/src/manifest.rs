@@ -96,6 +96,7 @@ impl Manifest {
     }
 
     /// Like [`Manifest::encode`], with `restore` instead of `self.restore`.
+    #[doc(hidden)]
     pub fn encode_with(&self, restore: Option<&RestoreData>) -> Vec<u8> {
         let mut out = Vec::new();
         // Restore data keeps the version in which it was read.

@@ -144,6 +144,7 @@ pub fn probes(module: &Module<'_>) -> Probes {
 /// Whether a function belongs to the manual API or to one of its bindings, ours (`bindings/`) or the Observe SDK's.
 /// Such functions are only hooked if a rule selects them: a helper that opens a span is not useful in the trace. Hosts
 /// ignore hooks of other compilers in them.
+#[doc(hidden)]
 pub fn is_manual_api(label: &Label) -> bool {
     if label.source == Source::Import {
         return [OBSERVE_API, OBSERVE_OLD]
@@ -161,6 +162,7 @@ pub fn is_manual_api(label: &Label) -> bool {
 }
 
 /// The DWARF versions of a module's units, ascending. Empty without the feature `dwarf-labels`.
+#[doc(hidden)]
 pub fn dwarf_versions(module: &Module<'_>) -> Vec<u16> {
     #[cfg(feature = "dwarf-labels")]
     return dwarf::versions(module);

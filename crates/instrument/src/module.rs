@@ -378,6 +378,7 @@ impl<'a> Module<'a> {
     }
 
     /// Whether the module throws or catches exceptions.
+    #[doc(hidden)]
     pub fn uses_exceptions(&self) -> bool {
         self.with_exceptions().next().is_some()
     }
@@ -459,6 +460,7 @@ impl<'a> Module<'a> {
     }
 
     /// A reader for the body of a defined function.
+    #[doc(hidden)]
     pub fn body_reader(&self, func: FuncIdx) -> FunctionBody<'a> {
         let range = self.body(func);
         FunctionBody::new(self.reader(range))
@@ -502,6 +504,7 @@ impl<'a> Module<'a> {
     }
 
     /// All exports. [`Module::exports`] returns the functions among them.
+    #[doc(hidden)]
     pub fn all_exports(&self) -> Vec<wasmparser::Export<'a>> {
         let Some(section) = self.section(id::EXPORT) else { return Vec::new() };
         let reader = wasmparser::ExportSectionReader::new(self.reader(section.contents.clone()));

@@ -10,11 +10,13 @@ use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::text::is_hostile;
 
 /// Formats a value on one line, without a line break at the end.
+#[doc(hidden)]
 pub fn json_line(value: &Value) -> String {
     escaped(value.to_string())
 }
 
 /// Formats a value on several lines, with a line break at the end.
+#[doc(hidden)]
 pub fn json_text(value: &Value) -> String {
     escaped(format!("{value:#}\n"))
 }
