@@ -227,7 +227,7 @@ two
         );
         assert_eq!(runnable(commands[0].1).unwrap(), "wasmtrace run --sink none tests/cli/modules/app.wat");
         assert_eq!(runnable(commands[4].1), None);
-        assert_eq!(runnable("cargo install --path ."), None);
+        assert_eq!(runnable("cargo install --locked --path ."), None);
         assert_eq!(check(SAMPLE), Ok(6));
     }
 

@@ -189,7 +189,7 @@ fn says_nothing_new([sound, original, hooked]: [&Module<'_>; 3], offsets: &Offse
     known
 }
 
-/// A shim may be the function whose count needs another byte, in front of all code.
+/// A trampoline may be the function whose count needs another byte, in front of all code.
 #[test]
 fn the_map_is_right_where_the_count_of_bodies_becomes_longer() {
     let functions = "(func call 0)".repeat(127);

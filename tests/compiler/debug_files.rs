@@ -114,7 +114,7 @@ fn every_instruction_has_the_lines_and_the_frames_that_it_had() {
             let whole = joined(&split.wasm, &split.file);
             let original = parse(&whole).unwrap();
             let all = every_way();
-            // The hooks differ little, and are compared in `tests/compiler/debug.rs`; that with shims changes the most.
+            // The hooks differ little, and are compared in `tests/compiler/debug.rs`; that with trampolines changes the most.
             for options in [&all[0], &all[all.len() - 1]] {
                 let out = instrument(&split.wasm, &with(options, &split.file)).unwrap();
                 let file = out.debug_file.as_ref().expect("there is a file");

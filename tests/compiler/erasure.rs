@@ -285,7 +285,7 @@ const FORGERIES: [Forgery; 35] = [
 ];
 
 /// Theorem: a hooked module to which something is added, or from which something is taken, is refused by the check and by
-/// `strip`; with and without shims around imported functions.
+/// `strip`; with and without trampolines around imported functions.
 #[test]
 fn what_is_added_or_taken_is_found_out() {
     let original = wat::parse_str(ORIGINAL).unwrap();
@@ -393,10 +393,10 @@ fn several_hundred_types_are_appended_and_taken_back() {
     }
 }
 
-/// Theorem: with a shim for each import there are more functions than the original has, and their number may be a byte longer;
+/// Theorem: with a trampoline for each import there are more functions than the original has, and their number may be a byte longer;
 /// it is taken back.
 #[test]
-fn shims_are_taken_back_where_their_number_is_a_byte_longer() {
+fn trampolines_are_taken_back_where_their_number_is_a_byte_longer() {
     let import = |i: usize| format!("(import \"env\" \"f{i}\" (func))");
     for functions in [125, 126, 127, 128, 16_382, 16_383] {
         let imports: String = (0..2).map(import).collect();

@@ -22,7 +22,7 @@ fn an_empty_plan_yields_the_input() {
     });
 }
 
-/// Every hook set, without and with shims around imported functions; that of the host's calls also with what balances it.
+/// Every hook set, without and with trampolines around imported functions; that of the host's calls also with what balances it.
 fn every_way() -> impl Iterator<Item = Options> {
     let all = HOOK_SETS.into_iter().flat_map(|hooks| [false, true].map(|imports| with(hooks, imports)));
     let balanced = all.clone().filter(|way| !way.rewrite.hooks.has_buffer()).map(|mut way| {
@@ -516,13 +516,17 @@ fn functions_of_the_hooks_are_told_from_the_originals() {
         (found.len(), module.func_count() - 6)
     };
     assert_eq!(injected_functions(false, true, CloseOnExit::Never), (0, 0));
-    assert_eq!(injected_functions(true, true, CloseOnExit::Never), (2, 2), "two shims");
+    assert_eq!(injected_functions(true, true, CloseOnExit::Never), (2, 2), "two trampolines");
     assert_eq!(injected_functions(true, false, CloseOnExit::Never), (2, 2));
-    assert_eq!(injected_functions(false, true, CloseOnExit::Always), (5, 5), "a shim, three functions and a thunk");
+    assert_eq!(
+        injected_functions(false, true, CloseOnExit::Always),
+        (5, 5),
+        "a trampoline, three functions and a thunk"
+    );
     assert_eq!(
         injected_functions(true, false, CloseOnExit::Always),
         (8, 8),
-        "two shims, three functions and three thunks"
+        "two trampolines, three functions and three thunks"
     );
     assert_eq!(injected::injected_functions(&wasmtrace::module::parse(&wasm).unwrap()), []);
     // Another tool may have moved all that the Manifest speaks of; if it added an import, the hooks are not the last any more.

@@ -213,7 +213,7 @@ fn imported_functions_are_chosen_by_their_names() {
     }
     let plan = plan_of(&wasm, &rules(&["import:tick"]));
     assert_eq!([0, 5].map(|i| plan.reason(FuncIdx(i))), [Reason::Imported, Reason::Default]);
-    // Without a function of its own a module has no place for shims.
+    // Without a function of its own a module has no place for trampolines.
     let hollow = wat::parse_str("(module (import \"env\" \"tick\" (func)))").unwrap();
     assert!(plan_of(&hollow, &with_imports(&[])).is_empty());
 }

@@ -50,7 +50,7 @@ fn story(name: &str, calls: bool) -> String {
             let line = match note {
                 Note::Log(level, message) => format!("{}: {message}", level.as_str()),
                 Note::Metric(line) => format!("metric {line}"),
-                Note::Tags(_) | Note::MemoryGrow(_) | Note::Folded(..) | Note::Drift(_) => return,
+                Note::Tags(_) | Note::MemoryGrow(_) | Note::Elided(..) | Note::ClockGap(_) => return,
             };
             told.entry(span.unwrap_or(0)).or_default().push((order * 2 + 1, Told::Note(line)));
         }

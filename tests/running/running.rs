@@ -234,7 +234,7 @@ fn short_calls_of_programs_are_counted() {
                 assert_nested(&out.wasm, &events, &outcome.ending);
                 profile(&events, &outcome)
             });
-            assert_eq!(all.folded().len(), 0);
+            assert_eq!(all.elided().len(), 0);
             let calls = |profile: &Profile| -> BTreeMap<ProbeId, u64> {
                 let function = |totals: Totals| match totals.what {
                     What::Call(id) => Some((id, totals.calls)),
@@ -244,7 +244,7 @@ fn short_calls_of_programs_are_counted() {
             };
             assert_eq!(calls(&some), calls(&all), "{:?}", run.args);
             assert_eq!((some.calls(), some.functions()), (all.calls(), all.functions()));
-            counted.fetch_add(some.folded().values().sum::<u64>(), Ordering::Relaxed);
+            counted.fetch_add(some.elided().values().sum::<u64>(), Ordering::Relaxed);
         }
     });
     assert!(counted.into_inner() > 10_000, "hardly a call was counted");

@@ -134,7 +134,7 @@ fn the_tree_is_what_the_calls_add_up_to() {
             let mine = |sum: fn(&(u64, u64, u64, bool)) -> u64| -> u64 {
                 nodes.iter().filter(|(path, _)| path.last() == Some(&probe)).map(|(_, node)| sum(node)).sum()
             };
-            assert_eq!((of.calls, of.total, of.self_time, of.folded), (mine(|n| n.0), mine(|n| n.1), mine(|n| n.2), 0));
+            assert_eq!((of.calls, of.total, of.self_time, of.elided), (mine(|n| n.0), mine(|n| n.1), mine(|n| n.2), 0));
         }
         assert_eq!(profile.by_function().len(), profile.functions());
         Ok(())
@@ -217,7 +217,7 @@ fn exceptions_do_not_lead_the_sieve_astray() {
         kept.push((6, Elided(C, 1)));
         assert_eq!(sieved(Filter::new(0, Some(2)), &deep), kept);
     }
-    // An exception that unwinds a call that is too deep is nothing to whoever sees only the calls above it.
+    // A call below the maximum depth is left out, and so is the exception that unwinds it.
     let deep = [(0, Enter(A)), (1, Enter(B)), (2, EventKind::Unwound(B)), (3, Exit(A))];
     let kept = [deep[0].clone(), deep[3].clone(), (3, Elided(B, 1))];
     assert_eq!(sieved(Filter::new(0, Some(1)), &deep), kept);
@@ -368,9 +368,9 @@ fn what_the_guest_says_is_found_where_it_was_said() {
     assert_eq!(profile.clock_gaps(), (3, 21, 9));
     assert_eq!(profile.memory_grows(), (2, 7));
     assert_eq!((profile.calls(), fold.calls(), profile.functions()), (11, 11, 3));
-    assert_eq!(profile.folded().iter().map(|(p, n)| (*p, *n)).collect::<BTreeMap<_, _>>(), [(B, 4), (C, 5)].into());
+    assert_eq!(profile.elided().iter().map(|(p, n)| (*p, *n)).collect::<BTreeMap<_, _>>(), [(B, 4), (C, 5)].into());
     let functions = profile.by_function();
-    let counted: Vec<_> = functions.iter().map(|of| (of.what.clone(), of.calls, of.folded)).collect();
+    let counted: Vec<_> = functions.iter().map(|of| (of.what.clone(), of.calls, of.elided)).collect();
     assert_eq!(counted, [(What::Call(A), 1, 0), (What::Call(B), 5, 4), (What::Call(C), 5, 5)]);
     let misuse = [("tags outside of every span", 2), (Misuse::TooLong.as_str(), 3), (Misuse::NotUtf8.as_str(), 1)];
     assert_eq!(fold.anomalies().misuse, misuse);

@@ -69,7 +69,7 @@ pub fn or_panic<T>(test: impl FnOnce() -> Result<T, String>) -> Result<T, String
 
 fn hook(wasm: &[u8], hooks: HookSet) -> Result<Option<Vec<u8>>, String> {
     let mut options = Options { rewrite: rewrite::Options { hooks, ..Default::default() }, ..Default::default() };
-    // Imported functions too in one of them: all that crosses from one module to another then goes through a shim.
+    // Imported functions too in one of them: all that crosses from one module to another then goes through a trampoline.
     options.select.imports = hooks == HookSet::Threshold;
     let out = match instrument(wasm, &options) {
         Ok(out) => out.wasm,

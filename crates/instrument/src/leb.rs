@@ -37,8 +37,27 @@ pub(crate) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((value(&bytes[..width]), width))
 }
 
+/// Whether a number, padded or not, has at most 64 bits.
+pub(crate) fn fits(bytes: &[u8]) -> bool {
+    bytes.iter().skip(9).enumerate().all(|(i, byte)| byte & 0x7f <= u8::from(i == 0))
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn numbers_of_more_than_64_bits_do_not_fit() {
+        let padded = |byte: u8, padding: &[u8]| [&[0xff; 9][..], &[byte | 0x80], padding].concat();
+        for (bytes, expected) in [
+            (padded(1, &[0]), true),
+            (padded(1, &[0x80, 0]), true),
+            (padded(2, &[0]), false),
+            (padded(0, &[1]), false),
+            (vec![0xff; 9], true),
+        ] {
+            assert_eq!(fits(&bytes), expected, "{bytes:x?}");
+        }
+    }
+
     use super::*;
 
     #[test]

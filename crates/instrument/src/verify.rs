@@ -59,8 +59,6 @@
 //! debug information with what an independent DWARF reader finds. The check does not use the Manifest to learn what
 //! was changed. It only compares the claims of the Manifest with its own findings.
 
-use std::collections::{BTreeSet, HashMap};
-
 use wasm_encoder::BlockType;
 
 use crate::erase::{Erasure, Hooked, block_type};
@@ -72,7 +70,7 @@ use crate::hooks::wrapper::{self, Wrapper};
 use crate::limits::MAX_LOCALS;
 use crate::links::build_id;
 use crate::mapping::FuncMap;
-use crate::mapping::{Insertion, OffsetMap, Place};
+use crate::mapping::{OffsetMap, Place};
 use crate::module::{FuncIdx, Module, id, parse};
 use crate::relocate::dwarf::{self, Dwarf};
 use crate::relocate::names::Naming;
@@ -90,11 +88,13 @@ mod notes;
 mod operators;
 mod pair;
 mod sections;
+mod shown;
 
 use failure::fail;
 use matched::Matched;
 use operators::{Walk, add_locals, calls, catches, locals_of};
 use pair::Pair;
+use shown::{Body, Shown};
 
 /// The facts that the check established about an instrumented module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,62 +191,6 @@ fn imports_hooks(module: &Module<'_>, from: usize, set: HookSet) -> bool {
             .iter()
             .zip(set.imports())
             .all(|(import, hook)| (import.module, import.name) == (hook.module, hook.name))
-}
-
-/// The facts about one pair of matching bodies.
-struct Body {
-    hooked: bool,
-    memory_grows: usize,
-    /// For each original operator: its offset from the start of the body, before and after.
-    places: Vec<(u32, u32)>,
-    /// The old and new position of the body, and the places where bytes were added.
-    place: Place,
-    growths: Vec<Insertion>,
-    /// The wrapper of the body, and the index of the wrapper's block type if it has one.
-    wrapper: Option<Wrapper>,
-    block_type: Option<u32>,
-    /// The labels that hooks open inside of the body. Each entry is the number of original labels that precede it.
-    labels: Vec<u32>,
-    /// Whether the body may lack hooks because it would be too large for engines with them.
-    may_lack: bool,
-}
-
-/// The facts about all bodies that the checks of other sections need.
-#[derive(Default)]
-struct Shown {
-    /// The operator offsets of each body.
-    places: Vec<Vec<(u32, u32)>>,
-    /// The wrapper of all bodies that have hooks; it is the same for all of them.
-    wrapper: Option<Wrapper>,
-    /// The block types of wrappers, in bodies and in trampolines.
-    block_types: BTreeSet<u32>,
-    /// The labels that hooks open inside of bodies, by function.
-    labels: HashMap<u32, Vec<u32>>,
-    /// The functions that may lack hooks because they would be too large for engines with them.
-    may_lack: Vec<FuncIdx>,
-}
-
-impl Shown {
-    fn add(&mut self, func: FuncIdx, body: Body) -> Result<()> {
-        self.around(func, body.wrapper)?;
-        self.block_types.extend(body.block_type);
-        self.places.push(body.places);
-        if !body.labels.is_empty() {
-            self.labels.insert(func.0, body.labels);
-        }
-        if body.may_lack {
-            self.may_lack.push(func);
-        }
-        Ok(())
-    }
-
-    fn around(&mut self, func: FuncIdx, wrapper: Option<Wrapper>) -> Result<()> {
-        if wrapper.is_some() && self.wrapper.is_some() && wrapper != self.wrapper {
-            return Err(fail(8, format!("function {} is wrapped differently from the other hooked functions", func.0)));
-        }
-        self.wrapper = self.wrapper.or(wrapper);
-        Ok(())
-    }
 }
 
 /// The values with which sections are compared.

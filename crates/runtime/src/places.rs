@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use wasmtime::Module;
 
-use super::sampler::{FRAMES, RawSample, address_map};
+use super::sampler::image::address_map;
+use super::sampler::{FRAMES, RawSample};
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_instrument::inserted::Inserted;
 use wasmtrace_instrument::module::FuncIdx;

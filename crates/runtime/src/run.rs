@@ -19,7 +19,7 @@ use crate::config::{Config, HOOKED_STACK};
 use crate::consume::{Consumed, consume, with_times};
 use crate::places::Places;
 use crate::producer::Settings;
-use crate::sampler::Samples;
+use crate::sampler::{Samples, signal};
 use crate::setup::{no_host_functions, setup};
 use crate::store::{self, Host, TraceSlot};
 use crate::{hooks, host_calls, wasi};
@@ -128,7 +128,7 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
         .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
         .spawn(move || {
             let mut store = Store::new(&engine, Host { wasi, trace: TraceSlot::default() });
-            let sampling = samples.as_ref().map(|(samples, _)| samples.start()).transpose();
+            let sampling = samples.as_ref().map(|(samples, _)| signal::start(samples)).transpose();
             if let (Some((samples, firsts)), Ok(Some(_))) = (samples, &sampling) {
                 producer.sampled_by(samples);
                 host_calls::measure(&mut store, firsts, hooked);

@@ -6,22 +6,23 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use wasmtime::{
-    AnyRef, AsContextMut, Caller, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, ImportType, Instance, Linker,
-    Module, OptLevel, Ref, Rooted, Store, StoreLimits, StoreLimitsBuilder, Tag, Trap as TrapCode, Val, ValType,
-    WasmBacktrace,
+    AsContextMut, Caller, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, ImportType, Instance, Linker, Module,
+    OptLevel, Ref, Store, StoreLimits, StoreLimitsBuilder, Tag, Trap as TrapCode, Val, ValType, WasmBacktrace,
 };
-use wasmtrace::hook::{BufferPlace, MANIFEST_SECTION, Manifest, OBSERVE, ProbeId, RECORDER};
+use wasmtrace::hook::{BufferPlace, MANIFEST_SECTION, Manifest, ProbeId};
 use wasmtrace::module;
-use wasmtrace::trace::{Event, EventKind, RunOutcome, Trap};
+use wasmtrace::trace::{Event, RunOutcome, Trap};
+
+mod seen;
+mod show;
+
+use seen::{Seen, Then, hook, taken, word};
+use show::show;
 
 /// Stack for a module without hooks; one with hooks gets four times as much, as `runtime` does it. Small, so that both
 /// fit on the thread of a test.
 const STACK: usize = 128 << 10;
 const HOOKED_STACK: usize = 4 * STACK;
-
-/// A broken compiler makes loops that do not end: after so many events they are cut off. (wasmtime's epochs would cut off
-/// those without events too, but with them it reports other addresses for the first operator of a body.)
-const MOST_EVENTS: usize = 4 << 20;
 
 /// The most that a memory or the heap of a guest grows to; random modules make arrays of any length.
 const MOST_MEMORY: usize = 16 << 20;
@@ -69,29 +70,6 @@ pub struct Guest {
     thrown: Option<Tag>,
     /// What the engine says of the frames of the last end that was no return, by their debug information, if it was asked to.
     sources: Vec<String>,
-}
-
-/// What the hooks of one instance have seen.
-struct Seen {
-    events: Vec<Event>,
-    place: Option<BufferPlace>,
-    /// Bytes of an event in it.
-    event_size: u32,
-    /// The buffer's memory, known from the first event on.
-    buffer: Option<wasmtime::Memory>,
-    /// Whether there may be events in it.
-    open: bool,
-    /// The calls that are open, with the numbers of those that catch exceptions: a number stands on its call, or, where that
-    /// is not hooked, alone.
-    calls: Vec<OpenCall>,
-    /// How many calls of functions that catch there were.
-    catching: u32,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum OpenCall {
-    Of(ProbeId),
-    Number(u32),
 }
 
 /// The result of one call.
@@ -442,116 +420,6 @@ impl Session {
     }
 }
 
-/// The hook that an instance imports, if it is one.
-fn hook(store: &mut Store<Guest>, instance: usize, import: &ImportType<'_>) -> Option<Func> {
-    let name = import.name().to_owned();
-    Some(match (import.module(), import.name()) {
-        (RECORDER, "flush-words" | "flush-counted") => Func::wrap(store, move |mut caller: Caller<'_, Guest>| {
-            let place = caller.data().seen[instance].place.clone().expect("its Manifest says where");
-            let memory = caller.get_export(&place.export).and_then(Extern::into_memory).expect("it is exported");
-            let seen = &mut caller.data_mut().seen[instance];
-            (seen.buffer, seen.open) = (Some(memory), true);
-            taken(caller, instance, Then::Open)
-        }),
-        (RECORDER, "memory-grow") => Func::wrap(store, move |mut caller: Caller<'_, Guest>, pages: u32| {
-            taken(&mut caller, instance, Then::Open)?;
-            caller.data_mut().seen[instance].see(EventKind::MemoryGrow(pages))
-        }),
-        (OBSERVE, "enter" | "exit" | "memory-grow") => {
-            Func::wrap(store, move |mut caller: Caller<'_, Guest>, id: u32| {
-                caller.data_mut().seen[instance].see(match name.as_str() {
-                    "enter" => EventKind::Enter(ProbeId(id)),
-                    "exit" => EventKind::Exit(ProbeId(id)),
-                    _ => EventKind::MemoryGrow(id), // that is, pages
-                })
-            })
-        }
-        _ => return None,
-    })
-}
-
-impl Seen {
-    /// Takes one event of a buffer.
-    fn read(&mut self, word: u32) -> wasmtime::Result<()> {
-        let (number, id) = (word >> 2, ProbeId(word >> 2));
-        match word & 3 {
-            0 => {
-                self.calls.push(OpenCall::Of(id));
-                self.see(EventKind::Enter(id))
-            }
-            1 => {
-                let open = self.calls.iter().rposition(|call| *call == OpenCall::Of(id));
-                self.calls.truncate(open.unwrap_or(self.calls.len()));
-                self.see(EventKind::Exit(id))
-            }
-            2 if word >> 31 == 1 => {
-                let id = ProbeId(number & !(1 << 29));
-                self.see(EventKind::Enter(id))?;
-                self.see(EventKind::Exit(id))
-            }
-            2 => {
-                let at = self.calls.iter().rposition(|call| *call == OpenCall::Number(number));
-                let above = self.calls.split_off(at.expect("a call of this number is open") + 1);
-                above.iter().rev().try_for_each(|call| match call {
-                    OpenCall::Of(id) => self.see(EventKind::Unwound(*id)),
-                    OpenCall::Number(_) => Ok(()),
-                })
-            }
-            _ => {
-                self.catching += 1;
-                let hooked = id.0 != u32::MAX >> 2;
-                self.calls.extend(hooked.then_some(OpenCall::Of(id)));
-                self.calls.push(OpenCall::Number(self.catching));
-                if hooked { self.see(EventKind::Enter(id)) } else { Ok(()) }
-            }
-        }
-    }
-
-    fn see(&mut self, kind: EventKind) -> wasmtime::Result<()> {
-        self.events.push(Event { at: self.events.len() as u64, kind }); // the clock of a test ticks once an event
-        if self.events.len() < MOST_EVENTS { Ok(()) } else { Err(TrapCode::Interrupt.into()) }
-    }
-}
-
-/// What becomes of a buffer whose events were taken.
-#[derive(Clone, Copy, PartialEq)]
-enum Then {
-    /// There is room for as many as there is room for at all.
-    Open,
-    /// It is as new: the next event asks for room.
-    Closed,
-}
-
-/// Takes the events in a guest's buffer.
-fn taken(mut store: impl AsContextMut<Data = Guest>, instance: usize, then: Then) -> wasmtime::Result<()> {
-    let seen = &store.as_context().data().seen[instance];
-    let Some(memory) = seen.buffer.filter(|_| seen.open) else { return Ok(()) };
-    let (data, guest) = memory.data_and_store_mut(&mut store);
-    let seen = &mut guest.seen[instance];
-    let first = seen.place.as_ref().expect("it has a buffer").first_block;
-    let mut result = Ok(());
-    let cursor = word(data, 0).max(first) as usize;
-    let size = seen.event_size;
-    for event in data[first as usize..cursor].chunks_exact(size as usize) {
-        result = seen.read(word(event, 0));
-    }
-    if then == Then::Closed {
-        // The guest has gone back to the host: none of its calls is open any more.
-        seen.calls.clear();
-    }
-    seen.open = then == Then::Open;
-    let (cursor, limit) = if seen.open { (first, data.len() as u32) } else { (0, 0) };
-    let threshold = if guest.counts_only { u32::MAX } else { 0 };
-    for (at, word) in [(0, cursor), (4, limit), (68, threshold)] {
-        data[at..][..4].copy_from_slice(&word.to_le_bytes());
-    }
-    result
-}
-
-fn word(memory: &[u8], at: u32) -> u32 {
-    u32::from_le_bytes(memory[at as usize..][..4].try_into().unwrap())
-}
-
 impl Call {
     pub fn returned(returned: Vec<String>) -> Call {
         Call { ending: RunOutcome::Returned, returned, frames: Vec::new() }
@@ -560,48 +428,5 @@ impl Call {
     /// Whether the stack overflowed. Only this end can be caused by the hooks themselves.
     pub fn out_of_stack(&self) -> bool {
         matches!(&self.ending, RunOutcome::Trapped(trap) if trap.code == format!("{:?}", TrapCode::StackOverflow))
-    }
-}
-
-/// A value by its bits; a reference by as much of it as two modules can have in common.
-fn show(store: &mut Store<Guest>, value: &Val) -> String {
-    match value {
-        Val::F32(bits) => format!("f32 {bits:#010x}"),
-        Val::F64(bits) => format!("f64 {bits:#018x}"),
-        Val::V128(bits) => format!("v128 {:#034x}", bits.as_u128()),
-        Val::FuncRef(Some(func)) => signature(store, func),
-        Val::AnyRef(Some(any)) => show_any(store, any),
-        Val::ExternRef(Some(_)) => "an external reference".to_owned(),
-        Val::ExnRef(Some(_)) => "an exception".to_owned(),
-        number_or_null => format!("{number_or_null:?}"),
-    }
-}
-
-fn signature(store: &Store<Guest>, func: &Func) -> String {
-    let ty = func.ty(store);
-    // Types of the module's own have other numbers in another module.
-    let one = |ty: ValType| if ty.is_ref() { "ref".to_owned() } else { ty.to_string() };
-    format!(
-        "a function {:?} -> {:?}",
-        ty.params().map(one).collect::<Vec<_>>(),
-        ty.results().map(one).collect::<Vec<_>>()
-    )
-}
-
-fn show_any(store: &mut Store<Guest>, any: &Rooted<AnyRef>) -> String {
-    if let Some(i31) = any.as_i31(&*store).unwrap() {
-        return format!("{i31:?}");
-    }
-    if let Some(array) = any.as_array(&*store).unwrap() {
-        return format!("an array of {}", array.len(&*store).unwrap());
-    }
-    match any.as_struct(&*store).unwrap() {
-        Some(fields) => {
-            let fields: Vec<Val> = fields.fields(&mut *store).unwrap().collect();
-            // Not into references, which may lead back here.
-            let numbers = fields.iter().filter(|field| field.ref_().is_none());
-            format!("a struct of {} with {numbers:?}", fields.len(), numbers = numbers.collect::<Vec<_>>())
-        }
-        None => "a reference".to_owned(),
     }
 }

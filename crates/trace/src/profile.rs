@@ -45,7 +45,7 @@ pub struct Profile {
     /// Number of `memory.grow` calls, and of pages requested.
     grows: (u64, u64),
     /// Number of calls that were only counted, by function.
-    folded: HashMap<ProbeId, u64>,
+    elided: HashMap<ProbeId, u64>,
     /// Number of clock gaps, their total and their maximum in nanoseconds.
     clock_gaps: (u64, u64, u64),
     merged: u64,
@@ -72,7 +72,7 @@ impl Default for Profile {
             path: Vec::new(),
             measured: Vec::new(),
             grows: (0, 0),
-            folded: HashMap::new(),
+            elided: HashMap::new(),
             clock_gaps: (0, 0, 0),
             merged: 0,
         }
@@ -143,8 +143,8 @@ impl Profile {
                 self.grows.0 += 1;
                 self.grows.1 += u64::from(*pages);
             }
-            Note::Folded(probe, calls) => *self.folded.entry(*probe).or_default() += u64::from(*calls),
-            Note::Drift(nanos) => {
+            Note::Elided(probe, calls) => *self.elided.entry(*probe).or_default() += u64::from(*calls),
+            Note::ClockGap(nanos) => {
                 let (times, sum, most) = self.clock_gaps;
                 self.clock_gaps = (times + 1, sum.saturating_add(*nanos), most.max(*nanos));
             }
@@ -260,7 +260,7 @@ impl Profile {
     /// Number of calls, including those that were only counted. Manual spans are not calls.
     pub fn calls(&self) -> u64 {
         let kept = self.nodes.iter().filter(|n| matches!(n.what, Some(What::Call(_)))).map(|n| n.calls);
-        kept.sum::<u64>() + self.folded.values().sum::<u64>()
+        kept.sum::<u64>() + self.elided.values().sum::<u64>()
     }
 
     /// Number of manual spans.
@@ -275,12 +275,12 @@ impl Profile {
             Some(What::Call(probe)) => Some(probe),
             _ => None,
         });
-        kept.chain(self.folded.keys().copied()).collect::<HashSet<_>>().len()
+        kept.chain(self.elided.keys().copied()).collect::<HashSet<_>>().len()
     }
 
     /// Number of calls that were only counted because they were too short or too deep, by function.
-    pub fn folded(&self) -> &HashMap<ProbeId, u64> {
-        &self.folded
+    pub fn elided(&self) -> &HashMap<ProbeId, u64> {
+        &self.elided
     }
 
     /// Clock gaps during recording: their number, their total and their maximum in nanoseconds.

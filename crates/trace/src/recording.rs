@@ -62,8 +62,8 @@ mod op {
     pub(super) const UNWOUND: u8 = 0x05;
     pub(super) const EXIT_INNERMOST: u8 = 0x06;
     pub(super) const MEMORY_GROW: u8 = 0x07;
-    pub(super) const FOLDED: u8 = 0x08;
-    pub(super) const DRIFT: u8 = 0x09;
+    pub(super) const ELIDED: u8 = 0x08;
+    pub(super) const CLOCK_GAP: u8 = 0x09;
     pub(super) const SPAN_ENTER: u8 = 0x0a;
     pub(super) const SPAN_EXIT: u8 = 0x0b;
     pub(super) const TAGS: u8 = 0x0c;

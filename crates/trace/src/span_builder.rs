@@ -23,7 +23,10 @@ use std::sync::Arc;
 use crate::event::{Event, EventKind, Level, Manual, RunOutcome};
 use wasmtrace_abi::hook::ProbeId;
 
+mod anomalies;
 mod elsewhere;
+
+pub use anomalies::Anomalies;
 
 /// The subject of a span: a call or a manual span.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -119,30 +122,9 @@ pub enum Note<'c> {
     /// Tags were added to the span.
     Tags(&'c [(String, String)]),
     /// So many calls of a function were only counted. Their callers are not known.
-    Folded(ProbeId, u32),
+    Elided(ProbeId, u32),
     /// The clock was not updated for so many nanoseconds.
-    Drift(u64),
-}
-
-/// Counts of anomalies in an event stream: events that do not fit together, and spans beyond a limit.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Anomalies {
-    /// Number of exits of functions that were not open.
-    pub stray_exits: u64,
-    /// Number of calls that were closed because an outer call ended.
-    pub unwound: u64,
-    /// Number of times that a manual span was closed although none was open.
-    pub stray_span_exits: u64,
-    /// Number of manual spans that were never closed.
-    pub forgotten: u64,
-    /// Number of manual spans that were not opened because too many were open.
-    pub refused: u64,
-    /// Number of calls that were not tracked because too many were open.
-    pub refused_calls: u64,
-    /// Number of tags that were dropped because a span had too many.
-    pub tags_left_out: u64,
-    /// Other violations of the manual API, each with its count.
-    pub misuse: Vec<(&'static str, u64)>,
+    ClockGap(u64),
 }
 
 /// Maximum number of open manual spans. Without it, a guest that never closes spans would exhaust memory.
@@ -257,9 +239,9 @@ impl SpanBuilder {
             EventKind::MemoryGrow(pages) => self.note(Note::MemoryGrow(*pages), tell),
             EventKind::Elided(probe, calls) => {
                 self.calls += u64::from(*calls);
-                self.note(Note::Folded(*probe, *calls), tell);
+                self.note(Note::Elided(*probe, *calls), tell);
             }
-            EventKind::ClockGap(nanos) => self.note(Note::Drift(*nanos), tell),
+            EventKind::ClockGap(nanos) => self.note(Note::ClockGap(*nanos), tell),
             EventKind::Manual(manual) => self.manual(manual, tell),
         }
     }

@@ -150,7 +150,7 @@ fn head(run_info: &RunInfo, end: &Footer, pipeline: &Pipeline) -> Value {
             "without_hooks_nanos": accuracy.without_hooks,
         },
         "calls": profile.calls(),
-        "calls_counted_only": profile.folded().values().sum::<u64>(),
+        "calls_counted_only": profile.elided().values().sum::<u64>(),
         "manual_spans": profile.manual_spans(),
         "memory_grow": { "count": grows, "pages": pages },
         "irregular": anomalies(pipeline.tree().anomalies(), profile.merged()),
@@ -205,7 +205,7 @@ fn function(run_info: &RunInfo, f: &Totals) -> Value {
     }
     row.extend([
         ("calls".to_owned(), f.calls.into()),
-        ("calls_counted_only".to_owned(), f.folded.into()),
+        ("calls_counted_only".to_owned(), f.elided.into()),
         ("total_nanos".to_owned(), f.total.into()),
         ("self_nanos".to_owned(), f.self_time.into()),
         ("samples".to_owned(), f.samples.1.into()),

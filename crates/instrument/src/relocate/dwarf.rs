@@ -24,6 +24,7 @@ mod context;
 mod cursor;
 mod dropped;
 mod frames;
+mod headers;
 mod lines;
 mod lists;
 mod pointers;
@@ -34,10 +35,11 @@ mod units;
 use abbrev::{Abbrevs, Encoding};
 use context::{Context, OVERLAP};
 use cursor::{Cursor, Result, Unsupported};
+use headers::Header;
 use lines::Lines;
 pub(crate) use sections::is_known;
 use sections::{INDEXES, NAMES, Name, Sections};
-use units::{Header, Reference};
+use units::Reference;
 
 /// The changes of the debug sections of a module.
 #[derive(Debug, Default)]
@@ -174,8 +176,8 @@ fn relocate_sections(
     }
     patches[Name::Line as usize] = std::mem::take(&mut lines.patches);
 
-    let mut headers = units::headers(sections.get(Name::Info), Name::Info).map_err(of(Name::Info))?;
-    headers.extend(units::headers(sections.get(Name::Types), Name::Types).map_err(of(Name::Types))?);
+    let mut headers = headers::headers(sections.get(Name::Info), Name::Info).map_err(of(Name::Info))?;
+    headers.extend(headers::headers(sections.get(Name::Types), Name::Types).map_err(of(Name::Types))?);
     let lists = [Name::Ranges, Name::Rnglists, Name::Loc, Name::Loclists];
     let context = Context {
         sections,

@@ -124,7 +124,7 @@ impl<W: Write> Sink for Chrome<W> {
                     Note::Metric(line) => ("metric", json!({ "statsd": line })),
                     Note::Log(level, message) => ("log", json!({ "level": level.as_str(), "message": message })),
                     Note::Tags(_) => return Ok(()), // they are written with their span
-                    Note::Folded(..) | Note::Drift(_) => return Ok(()), // they have no place on a time line
+                    Note::Elided(..) | Note::ClockGap(_) => return Ok(()), // they have no place on a time line
                 };
                 let ts = *at as f64 / 1000.0;
                 self.event(json!({ "ph": "i", "s": "t", "pid": 1, "tid": 1, "ts": ts, "name": name, "args": args }))

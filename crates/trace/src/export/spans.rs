@@ -246,8 +246,8 @@ impl Spans {
             Note::Log(level, message) => {
                 ("log", vec![attribute("log.severity", level.as_str()), attribute("log.message", *message)])
             }
-            Note::Tags(_) => return,                     // they are told with their span
-            Note::Folded(..) | Note::Drift(_) => return, // they belong to no span
+            Note::Tags(_) => return,                        // they are told with their span
+            Note::Elided(..) | Note::ClockGap(_) => return, // they belong to no span
         };
         let known = self.events.get(&number).map_or(0, Vec::len);
         if known < self.limits.events && self.waiting < MOST_WAITING {

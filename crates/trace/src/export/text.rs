@@ -256,22 +256,22 @@ fn times(run_info: &RunInfo, summary: &Summary<'_>) -> String {
 
 /// The footnote on calls dropped by `--min-duration` and `--max-depth`.
 fn counted_only(run_info: &RunInfo, profile: &Profile) -> Option<String> {
-    let mut folded: Vec<_> = profile.folded().iter().map(|(probe, calls)| (*calls, *probe)).collect();
-    if folded.is_empty() {
+    let mut elided: Vec<_> = profile.elided().iter().map(|(probe, calls)| (*calls, *probe)).collect();
+    if elided.is_empty() {
         return None;
     }
-    folded.sort_unstable_by_key(|(calls, probe)| (std::cmp::Reverse(*calls), *probe));
-    let calls: u64 = folded.iter().map(|(calls, _)| calls).sum();
+    elided.sort_unstable_by_key(|(calls, probe)| (std::cmp::Reverse(*calls), *probe));
+    let calls: u64 = elided.iter().map(|(calls, _)| calls).sum();
     let recording = &run_info.recording;
     let short = (recording.min_duration > 0).then(|| format!("shorter than {}", duration(recording.min_duration)));
     let deep = recording.max_depth.map(|depth| format!("in {depth} others or more"));
     let why: Vec<String> = short.into_iter().chain(deep).collect();
-    let mut named: Vec<String> = folded
+    let mut named: Vec<String> = elided
         .iter()
         .take(NAMED)
         .map(|(calls, probe)| format!("{} {calls}", name(run_info, &What::Call(*probe))))
         .collect();
-    if folded.len() > NAMED {
+    if elided.len() > NAMED {
         named.push("…".to_owned());
     }
     let why = if why.is_empty() { String::new() } else { format!(" {}", why.join(" or ")) };

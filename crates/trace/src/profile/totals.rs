@@ -14,7 +14,7 @@ pub struct Totals {
     /// Number of calls or openings, including calls that were only counted.
     pub calls: u64,
     /// Number of calls that were only counted.
-    pub folded: u64,
+    pub elided: u64,
     /// Total time in nanoseconds, from entry to exit. Recursive calls are not counted twice.
     pub total: u64,
     /// Self time in nanoseconds, without callees.
@@ -33,7 +33,7 @@ impl Profile {
         let nothing = |what: What| Totals {
             what,
             calls: 0,
-            folded: 0,
+            elided: 0,
             total: 0,
             self_time: 0,
             samples: (0, 0),
@@ -58,16 +58,16 @@ impl Profile {
         for (totals, estimated) in all.iter_mut().zip(estimated) {
             totals.estimated = estimated * 2 > totals.self_time;
         }
-        let mut folded: Vec<(ProbeId, u64)> = self.folded.iter().map(|(probe, calls)| (*probe, *calls)).collect();
-        folded.sort_unstable();
-        for (probe, calls) in folded {
+        let mut elided: Vec<(ProbeId, u64)> = self.elided.iter().map(|(probe, calls)| (*probe, *calls)).collect();
+        elided.sort_unstable();
+        for (probe, calls) in elided {
             let what = What::Call(probe);
             let at = known.get(&what).copied().unwrap_or_else(|| {
                 all.push(nothing(what));
                 all.len() - 1
             });
             all[at].calls += calls;
-            all[at].folded += calls;
+            all[at].elided += calls;
         }
         all
     }

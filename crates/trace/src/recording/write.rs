@@ -247,10 +247,10 @@ impl<W: Write> Writer<W> {
             }
             EventKind::MemoryGrow(pages) => self.number(op::MEMORY_GROW, (*pages).into()),
             EventKind::Elided(ProbeId(id), calls) => {
-                self.number(op::FOLDED, (*id).into());
+                self.number(op::ELIDED, (*id).into());
                 calls.encode(&mut self.block);
             }
-            EventKind::ClockGap(nanos) => self.number(op::DRIFT, *nanos),
+            EventKind::ClockGap(nanos) => self.number(op::CLOCK_GAP, *nanos),
             EventKind::Manual(manual) => match &**manual {
                 Manual::SpanEnter(name) => self.text(op::SPAN_ENTER, name),
                 Manual::SpanExit => self.block.push(op::SPAN_EXIT),

@@ -1,5 +1,7 @@
 //! A cursor for debug information: little-endian numbers of fixed and of variable width.
 
+use crate::leb;
+
 /// The reason why a part of the debug information cannot be relocated, with its offset in the section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unsupported {
@@ -71,27 +73,25 @@ impl<'a> Cursor<'a> {
 
     /// Reads an unsigned LEB128, padded or not.
     pub(super) fn uleb(&mut self) -> Result<u64> {
-        let (mut value, mut shift) = (0u64, 0);
-        loop {
-            let byte = self.u8()?;
-            let bits = u64::from(byte & 0x7f);
-            match shift {
-                0..63 => value |= bits << shift,
-                63 if bits <= 1 => value |= bits << shift,
-                _ if bits == 0 => {}
-                _ => return self.fail("a number of more than 64 bits"),
+        let bytes = self.leb()?;
+        if leb::fits(bytes) { Ok(leb::value(bytes)) } else { self.fail("a number of more than 64 bits") }
+    }
+
+    /// The bytes of a LEB128, signed or unsigned.
+    fn leb(&mut self) -> Result<&'a [u8]> {
+        let rest = self.data.get(self.at..).unwrap_or_default();
+        match rest.iter().position(|byte| *byte < 0x80) {
+            Some(last) => self.bytes(last as u64 + 1),
+            None => {
+                self.at = self.data.len().max(self.at);
+                self.fail("the data ends too early")
             }
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-            shift = (shift + 7).min(64);
         }
     }
 
     /// Skips a LEB128, signed or unsigned.
     pub(super) fn skip_leb(&mut self) -> Result<()> {
-        while self.u8()? & 0x80 != 0 {}
-        Ok(())
+        self.leb().map(|_| ())
     }
 
     /// Reads bytes up to a zero, which is skipped.

@@ -3,8 +3,8 @@
 
 use super::abbrev::{Abbrevs, Encoding, Step, dw};
 use super::cursor::Cursor;
+use super::headers::Header;
 use super::sections::{Name, Sections};
-use super::units::Header;
 use crate::relocate::patch::Patches;
 use wasmtrace_abi::text::printable;
 

@@ -1,0 +1,20 @@
+//! The compiled image of a module.
+
+#![expect(unsafe_code, reason = "reads the image")]
+
+/// The map from machine code to offsets in the module, in the format that `wasmtime_environ::lookup_file_pos`
+/// reads.
+pub(crate) fn address_map(module: &wasmtime::Module) -> Option<&[u8]> {
+    let image = module.image_range();
+    let length = image.end.addr() - image.start.addr();
+    // SAFETY: the image stays mapped while the module, which is borrowed, exists, and is never written.
+    let image = unsafe { std::slice::from_raw_parts(image.start, length) };
+    section(image)
+}
+
+/// The section of a compiled image that maps addresses.
+fn section(image: &[u8]) -> Option<&[u8]> {
+    use wasmtime_environ::object::{Object, ObjectSection};
+    let elf = wasmtime_environ::object::File::parse(image).ok()?;
+    elf.section_by_name(wasmtime_environ::obj::ELF_WASMTIME_ADDRMAP)?.data().ok()
+}
