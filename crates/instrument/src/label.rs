@@ -8,8 +8,10 @@
 //! 4. DWARF (`DW_AT_linkage_name`, else `DW_AT_name` with its namespaces)
 //! 5. its index: `func[17]`
 //!
-//! File and line come from DWARF, independently of the name's source. Without DWARF they come from the source map: those of
-//! the function's first segment, which is near its declaration unless it belongs to an inlined function. A debug file
+//! File and line come from DWARF, independently of the name's source: from the function's entry if its name does not
+//! contradict the function's, otherwise from the first row of the line table in its body. Without DWARF they come from the
+//! source map: those of the function's first segment. Rows and segments are near the declaration unless they belong to an
+//! inlined function. A debug file
 //! ([`crate::sidecar`]) provides names and DWARF that the module lacks. In a module with a [`Manifest`], names, files and
 //! lines of hooked functions come from the Manifest: they were read when the module was instrumented.
 
@@ -24,6 +26,8 @@ use wasmtrace_abi::hook::{OBSERVE_API, OBSERVE_OLD, ProbeId};
 use wasmtrace_abi::label::{Label, Source};
 use wasmtrace_abi::manifest::{Manifest, Probes};
 
+#[cfg(feature = "dwarf-labels")]
+mod claims;
 #[cfg(feature = "dwarf-labels")]
 mod dwarf;
 pub mod lines;
@@ -77,11 +81,14 @@ pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
     let mut debug: HashMap<FuncIdx, Subprogram> = HashMap::new();
     #[cfg(feature = "dwarf-labels")]
     if manifest.is_none() {
-        debug = dwarf::subprograms(module, module, &mut warnings);
+        debug = dwarf::subprograms(module, module, &names, &mut warnings);
         if let Some(file) = &sidecars.debug_file {
-            for (func, subprogram) in dwarf::subprograms(module, file, &mut warnings) {
+            for (func, subprogram) in dwarf::subprograms(module, file, &names, &mut warnings) {
                 debug.entry(func).or_insert(subprogram);
             }
+        }
+        for symbols in [Some(module), sidecars.debug_file.as_ref()].into_iter().flatten() {
+            add_first_lines(module, symbols, &mut debug);
         }
     }
     let mut places = HashMap::new();
@@ -94,7 +101,7 @@ pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
     let labels = (0..module.func_count())
         .map(FuncIdx)
         .map(|func| {
-            let Subprogram { name: dwarf_name, file, line, language } = debug.remove(&func).unwrap_or_default();
+            let Subprogram { name: dwarf_name, file, line, language, .. } = debug.remove(&func).unwrap_or_default();
             // An empty name is useless, so the next source is used.
             let from_names = names.get(func.0 as usize).copied().flatten().filter(|n| !n.is_empty());
             let from_export = exports.get(&func).copied().filter(|n| !n.is_empty());
@@ -125,6 +132,24 @@ pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
         }
     }
     labels
+}
+
+/// Gives each function without a file that of the first row of the line table in its body.
+#[cfg(feature = "dwarf-labels")]
+fn add_first_lines(module: &Module<'_>, symbols: &Module<'_>, debug: &mut HashMap<FuncIdx, Subprogram>) {
+    let Some(start) = module.code_start() else { return };
+    let has_file = |func: &FuncIdx| debug.get(func).is_some_and(|subprogram| subprogram.file.is_some());
+    let funcs: Vec<FuncIdx> = module.defined_funcs().filter(|func| !has_file(func)).collect();
+    let range = |func: &FuncIdx| {
+        let body = module.body(*func);
+        (body.start - start) as u64..(body.end - start) as u64
+    };
+    let ranges: Vec<_> = funcs.iter().map(range).collect();
+    for (func, line) in funcs.into_iter().zip(dwarf::first_lines(symbols, &ranges)) {
+        let Some((file, line)) = line else { continue };
+        let subprogram = debug.entry(func).or_default();
+        (subprogram.file, subprogram.line) = (Some(file), Some(line));
+    }
 }
 
 /// The functions that the hooks of a module may report, for a host that runs it.

@@ -7,7 +7,7 @@
 //!
 //! | kind | matched text |
 //! |---|---|
-//! | `fn` (default) | the demangled name, with and without its arguments |
+//! | `fn` (default) | the demangled name, with and without its arguments; of a thunk, also the name of its function |
 //! | `raw` | the name in the module, possibly mangled |
 //! | `file` | the path of the source file, or a suffix of it that begins after a `/` |
 //! | `crate` | the first segment of a Rust or C++ path, the package of a Go name |
@@ -15,7 +15,7 @@
 //! | `import` | `module.name` or `name` of an imported function (only with [`Rules::imports`]) |
 //! | `idx` | its index in the input: `12`, `30..40` (without 40), `30..=40` |
 //! | `lang` | `rust`, `c`, `c++`, `go`, `zig`, `assemblyscript` |
-//! | `group` | `@user`, `@std`, `@alloc`, `@exports`, `@imports`, `@tiny`, `@leaf` (the kind is optional) |
+//! | `group` | `@app`, `@user`, `@std`, `@alloc`, `@exports`, `@imports`, `@tiny`, `@leaf` (the kind is optional) |
 //!
 //! In a pattern, `*` matches anything without `::`, `.` and `/`, and `**` matches everything. All other characters are
 //! literal, since names contain `{`, `[` and `?`. `=name` is an exact name, `/re/` a regular expression that may match
@@ -28,11 +28,13 @@ use std::collections::BTreeMap;
 
 use crate::label::{Labels, is_manual_api};
 use crate::module::{FuncIdx, FuncImport, Module};
-use wasmtrace_abi::demangle::without_arguments;
+use wasmtrace_abi::demangle::{qualified, without_arguments};
 use wasmtrace_abi::hook::is_hook_import;
 use wasmtrace_abi::label::Label;
 
 mod groups;
+mod origin;
+mod package;
 mod rules;
 mod size;
 
@@ -40,6 +42,7 @@ pub use groups::Group;
 pub use rules::{Preset, Rule, Rules};
 pub use size::{Size, sizes};
 
+use origin::Origins;
 use rules::Test;
 
 /// The selection: which functions are hooked, and the reason for each.
@@ -153,6 +156,7 @@ struct Candidate<'s> {
     exports: &'s [&'s str],
     import: Option<&'s FuncImport<'s>>,
     size: Option<Size>,
+    origins: &'s Origins,
 }
 
 impl Candidate<'_> {
@@ -163,17 +167,20 @@ impl Candidate<'_> {
 
     fn passes(&self, test: &Test) -> bool {
         match test {
-            Test::Name(p) => p.matches(self.demangled()) || p.matches(without_arguments(self.demangled())),
+            Test::Name(p) => {
+                let name = self.demangled();
+                p.matches(name) || p.matches(without_arguments(name)) || p.matches(qualified(name))
+            }
             Test::Raw(p) => p.matches(&self.label.name),
             Test::File(p) => self.label.file.as_deref().is_some_and(|f| p.matches(f)),
-            Test::Crate(p) => groups::package(self.demangled()).is_some_and(|c| p.matches(c)),
+            Test::Crate(p) => package::package(self.demangled()).is_some_and(|c| p.matches(c)),
             Test::Import(p) => self.import.is_some_and(|i| p.matches(i.name) || p.matches(&self.label.name)),
             Test::Export(p) => self.exports.iter().any(|e| p.matches(e)),
             Test::Index(range) => range.contains(&self.func.0),
-            Test::Lang(p) => groups::language(self.label).is_some_and(|l| p.matches(l)),
+            Test::Lang(p) => origin::language(self.label).is_some_and(|l| p.matches(l)),
             Test::Group(Group::Exports) => !self.exports.is_empty(),
             Test::Group(Group::Imports) => self.import.is_some(),
-            Test::Group(group) => group.contains(self.label, || self.demangled(), self.size),
+            Test::Group(group) => group.contains(self.label, self.demangled(), self.origins, self.size),
         }
     }
 }
@@ -187,6 +194,11 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
     let needs_size = rules.min_size.is_some()
         || rules.rules.iter().any(|r| matches!(r.test, Test::Group(Group::Tiny | Group::Leaf)));
     let sizes = if needs_size { sizes(module) } else { Vec::new() };
+    let needs_origins = |rule: &Rule| matches!(rule.test, Test::Group(group) if group.needs_origins());
+    let origins = match rules.rules.iter().any(needs_origins) {
+        true => Origins::of(module, labels),
+        false => Origins::default(),
+    };
     let start = rules.rules.first().is_none_or(|r| !r.include);
 
     let mut plan = Plan { first_defined: module.imported_funcs().len() as u32, ..Default::default() };
@@ -210,6 +222,7 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
             exports: &exports[func.0 as usize],
             import,
             size: (func.0 as usize).checked_sub(first).and_then(|position| sizes.get(position).copied()),
+            origins: &origins,
         };
         let (hooked, reason) = decide(&candidate, rules, start, &mut matched);
         match import {

@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 use gimli::{AttributeValue, DebugInfoOffset, DwarfSections, LittleEndian, UnitOffset, constants as dw};
 
+use crate::label::claims::Claims;
 use crate::label::subprogram::Subprogram;
 use crate::module::{FuncIdx, Module, id};
 
+mod rows;
 mod units;
 
+pub(crate) use rows::{first_lines, lines};
 use units::{Slice, Unit, Units};
 
 type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
@@ -46,10 +49,12 @@ const LONGEST_PATH: usize = 4 << 10;
 const LEAST_ENTRY: usize = 4;
 
 /// The subprogram that the debug information in `symbols` has for each function of `module`. Usually both are the same
-/// module.
+/// module. `names` are the functions' names from other sources: if several subprograms claim a function, its name decides,
+/// and if the name contradicts all of them, none does (see [`claims`](super::claims)).
 pub(crate) fn subprograms(
     module: &Module<'_>,
     symbols: &Module<'_>,
+    names: &[Option<&str>],
     warnings: &mut Vec<Warning>,
 ) -> HashMap<FuncIdx, Subprogram> {
     let Some(code) = module.section(id::CODE) else { return HashMap::new() };
@@ -75,7 +80,7 @@ pub(crate) fn subprograms(
     }
 
     let starts: Vec<u64> = module.defined_funcs().map(|f| module.body(f).start as u64).collect();
-    let mut found = HashMap::new();
+    let mut claims = Claims::new(names);
     // Functions may share names too. All names together must not be longer than the module; otherwise the input is
     // malicious.
     let mut room = symbols.bytes().len() + (1 << 20);
@@ -87,13 +92,14 @@ pub(crate) fn subprograms(
     for (address, offset) in with_code {
         let at = code.contents.start as u64 + address;
         let Some(func) = body_at(module, &starts, at) else { continue };
-        found.entry(func).or_insert_with(|| {
-            let mut subprogram = resolve(&entries, offset, &mut interned);
-            let name = subprogram.name.take_if(|name| name.len() > room);
-            room -= subprogram.name.as_ref().map_or(0, |name| name.len());
-            left_out += usize::from(name.is_some());
-            subprogram
-        });
+        if !claims.wants(func) {
+            continue;
+        }
+        let mut subprogram = resolve(&entries, offset, &mut interned);
+        let name = subprogram.name.take_if(|name| name.len() > room);
+        room -= subprogram.name.as_ref().map_or(0, |name| name.len());
+        left_out += usize::from(name.is_some());
+        claims.add(func, subprogram);
     }
     if left_out > 0 {
         warnings.push(Warning::new(
@@ -101,57 +107,7 @@ pub(crate) fn subprograms(
             format!("{left_out} functions have no name: their names in the debug information are longer than the module in total"),
         ));
     }
-    found
-}
-
-/// The file and line (from 1) of each address, as far as line tables have them. Addresses must ascend.
-pub(crate) fn lines(symbols: &Module<'_>, wanted: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
-    let mut found = vec![None; wanted.len()];
-    if symbols.custom(".debug_info").is_none() || wanted.is_empty() {
-        return found;
-    }
-    let sections = load(symbols);
-    let dwarf = dwarf(&sections);
-    let (headers, _) = headers(&dwarf);
-    let units = Units::new(&sections, &headers);
-    let headers: Vec<_> = headers.into_iter().enumerate().collect();
-    let read = |(place, header)| unit_lines(&dwarf, units.unit(place, header), wanted);
-    for (at, line) in crate::parallel::map(headers, read).into_iter().flatten() {
-        found[at] = found[at].take().or(Some(line));
-    }
-    found
-}
-
-/// The positions in `wanted` that a unit's line table covers, with their lines.
-fn unit_lines<'a>(dwarf: &Dwarf<'a>, unit: gimli::Result<Unit<'a>>, wanted: &[u64]) -> Vec<(usize, (Arc<str>, u32))> {
-    let mut found = Vec::new();
-    let Ok(unit) = unit else { return found };
-    let Some(program) = unit.line_program.clone() else { return found };
-    let mut files: HashMap<u64, Option<Arc<str>>> = HashMap::new();
-    let mut rows = program.rows();
-    // The start of the sequence, and the previous row: address, file, line.
-    let (mut start, mut before) = (None, None);
-    while let Ok(Some((_, row))) = rows.next_row() {
-        let address = row.address();
-        let start_of_this = *start.get_or_insert(address);
-        if let Some((from, file, line)) = before.replace((address, row.file_index(), row.line()))
-            && let Some(line) = line.and_then(|line| u32::try_from(line.get()).ok())
-            && is_alive(start_of_this)
-            && from < address
-        {
-            let first = wanted.partition_point(|wanted| *wanted < from);
-            let count = wanted[first..].partition_point(|wanted| *wanted < address);
-            for at in first..first + count {
-                if let Some(path) = files.entry(file).or_insert_with(|| file_path(dwarf, &unit, file)) {
-                    found.push((at, (path.clone(), line)));
-                }
-            }
-        }
-        if row.end_sequence() {
-            (start, before) = (None, None);
-        }
-    }
-    found
+    claims.settle()
 }
 
 /// Whether an address is not a tombstone. Linkers write 0 or the highest addresses for removed code (tool-conventions,
@@ -348,7 +304,7 @@ fn resolve(
     offset: DebugInfoOffset,
     interned: &mut HashMap<String, Arc<str>>,
 ) -> Subprogram {
-    let mut subprogram = Subprogram { name: None, file: None, line: None, language: entries[&offset].language };
+    let mut subprogram = Subprogram { language: entries[&offset].language, ..Default::default() };
     let mut plain = None;
     let mut next = Some(offset);
     for _ in 0..MAX_CHAIN {
@@ -357,6 +313,9 @@ fn resolve(
             subprogram.name = entry.linkage_name.map(|n| n.to_string_lossy().as_ref().into());
         }
         plain = plain.or_else(|| qualified_name(entries, here));
+        if subprogram.short_name.is_none() {
+            subprogram.short_name = entry.name.map(|name| name.to_string_lossy().into_owned());
+        }
         // File and line come from the same entry: the outermost that has them.
         if subprogram.file.is_none() && entry.file.is_some() {
             subprogram.file =

@@ -5,7 +5,10 @@ use std::sync::Arc;
 /// The debug information of one function.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subprogram {
+    /// `DW_AT_linkage_name`, or the name with its namespaces.
     pub(crate) name: Option<Arc<str>>,
+    /// `DW_AT_name`: the name as in the source, without namespaces.
+    pub(crate) short_name: Option<String>,
     pub(crate) file: Option<Arc<str>>,
     pub(crate) line: Option<u32>,
     pub(crate) language: Option<&'static str>,

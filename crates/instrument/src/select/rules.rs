@@ -19,7 +19,7 @@ pub struct Rules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
     /// For hosts where each event is expensive (about 400 ns with the Observe SDK). Selects the program's own functions
-    /// except tiny ones, and all exports. Excludes the language's standard library and the allocator.
+    /// except tiny ones, and all exports. Excludes libraries, other packages and the allocator.
     Hosted,
 }
 
@@ -35,7 +35,7 @@ impl Preset {
     /// The rules of the preset, in order.
     pub fn rules(self) -> &'static [&'static str] {
         match self {
-            Preset::Hosted => &["-@std", "-@alloc", "-@tiny", "+@exports"],
+            Preset::Hosted => &["-**", "+@app", "-@tiny", "+@exports", "+@imports"],
         }
     }
 }

@@ -1,0 +1,119 @@
+//! Files and lines from DWARF's line tables.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::units::{Unit, Units};
+use super::{Dwarf, dwarf, file_path, headers, is_alive, load};
+use crate::module::Module;
+
+/// The file and line (from 1) of each address, as far as line tables have them. Addresses must ascend.
+pub(crate) fn lines(symbols: &Module<'_>, wanted: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
+    let mut found = vec![None; wanted.len()];
+    if symbols.custom(".debug_info").is_none() || wanted.is_empty() {
+        return found;
+    }
+    for (at, line) in in_each_unit(symbols, |dwarf, unit| unit_lines(dwarf, unit, wanted)) {
+        found[at] = found[at].take().or(Some(line));
+    }
+    found
+}
+
+/// The positions in `wanted` that a unit's line table covers, with their lines.
+fn unit_lines<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, wanted: &[u64]) -> Vec<(usize, (Arc<str>, u32))> {
+    let mut found = Vec::new();
+    let Some(program) = unit.line_program.clone() else { return found };
+    let mut files: HashMap<u64, Option<Arc<str>>> = HashMap::new();
+    let mut rows = program.rows();
+    // The start of the sequence, and the previous row: address, file, line.
+    let (mut start, mut before) = (None, None);
+    while let Ok(Some((_, row))) = rows.next_row() {
+        let address = row.address();
+        let start_of_this = *start.get_or_insert(address);
+        if let Some((from, file, line)) = before.replace((address, row.file_index(), row.line()))
+            && let Some(line) = line.and_then(|line| u32::try_from(line.get()).ok())
+            && is_alive(start_of_this)
+            && from < address
+        {
+            let first = wanted.partition_point(|wanted| *wanted < from);
+            let count = wanted[first..].partition_point(|wanted| *wanted < address);
+            for at in first..first + count {
+                if let Some(path) = files.entry(file).or_insert_with(|| file_path(dwarf, unit, file)) {
+                    found.push((at, (path.clone(), line)));
+                }
+            }
+        }
+        if row.end_sequence() {
+            (start, before) = (None, None);
+        }
+    }
+    found
+}
+
+/// The file and line (from 1) of the first row in each range of addresses. Ranges must ascend and not overlap.
+///
+/// Compilers write such a row for the place where a function begins. With line tables only, it is the one thing that tells
+/// the function's file.
+pub(crate) fn first_lines(symbols: &Module<'_>, ranges: &[Range<u64>]) -> Vec<Option<(Arc<str>, u32)>> {
+    let mut found: Vec<Option<FirstRow>> = vec![None; ranges.len()];
+    if symbols.custom(".debug_info").is_none() || ranges.is_empty() {
+        return vec![None; ranges.len()];
+    }
+    for (at, row) in in_each_unit(symbols, |dwarf, unit| unit_first_rows(dwarf, unit, ranges)) {
+        if found[at].as_ref().is_none_or(|first| row.address < first.address) {
+            found[at] = Some(row);
+        }
+    }
+    found.into_iter().map(|row| row.map(|row| (row.file, row.line))).collect()
+}
+
+#[derive(Debug, Clone)]
+struct FirstRow {
+    address: u64,
+    file: Arc<str>,
+    line: u32,
+}
+
+fn unit_first_rows<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, ranges: &[Range<u64>]) -> Vec<(usize, FirstRow)> {
+    let Some(program) = unit.line_program.clone() else { return Vec::new() };
+    let mut files: HashMap<u64, Option<Arc<str>>> = HashMap::new();
+    let mut found: HashMap<usize, FirstRow> = HashMap::new();
+    let mut rows = program.rows();
+    let mut start = None;
+    while let Ok(Some((_, row))) = rows.next_row() {
+        let address = row.address();
+        let start_of_this = *start.get_or_insert(address);
+        if row.end_sequence() {
+            start = None;
+            continue;
+        }
+        let at = ranges.partition_point(|range| range.end <= address);
+        let is_first = ranges.get(at).is_some_and(|range| range.contains(&address))
+            && found.get(&at).is_none_or(|first| address < first.address);
+        let line = row.line().and_then(|line| u32::try_from(line.get()).ok());
+        let (true, true, Some(line)) = (is_first, is_alive(start_of_this), line) else { continue };
+        let file = row.file_index();
+        if let Some(file) = files.entry(file).or_insert_with(|| file_path(dwarf, unit, file)) {
+            found.insert(at, FirstRow { address, file: file.clone(), line });
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// What `read` finds in all units, in parallel.
+fn in_each_unit<'a, T: Send>(
+    symbols: &Module<'a>,
+    read: impl for<'d> Fn(&Dwarf<'d>, &Unit<'d>) -> Vec<T> + Sync + Send,
+) -> impl Iterator<Item = T> {
+    let sections = load(symbols);
+    let dwarf = dwarf(&sections);
+    let (headers, _) = headers(&dwarf);
+    let units = Units::new(&sections, &headers);
+    let headers: Vec<_> = headers.into_iter().enumerate().collect();
+    let read = |(place, header)| match units.unit(place, header) {
+        Ok(unit) => read(&dwarf, &unit),
+        Err(_) => Vec::new(),
+    };
+    crate::parallel::map(headers, read).into_iter().flatten()
+}
