@@ -16,17 +16,16 @@ const LONGEST: usize = 16 * 1024;
 /// also a valid C++ name, which would keep its hash and its `$LT$`. A name that a linker has demangled already, entirely
 /// or halfway, gets the form that its mangled name would have. Any other name is returned unchanged.
 pub fn demangle(name: &str) -> Cow<'_, str> {
-    if name.len() > LONGEST {
-        return Cow::Borrowed(name);
-    }
+    let is_long = name.len() > LONGEST;
     // A leading `_` or `R` that starts no mangled name falls through.
-    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+    if !is_long && let Ok(rust) = rustc_demangle::try_demangle(name) {
         return rust_text(&rust).map_or(Cow::Borrowed(name), Cow::Owned);
     }
     // Emscripten's first compiler put another `_` in front of all names.
     let itanium = name.strip_prefix('_').filter(|rest| rest.starts_with("_Z")).unwrap_or(name);
     if itanium.starts_with("_Z") {
-        return cpp_text(itanium).map_or(Cow::Borrowed(name), Cow::Owned);
+        let text = if is_long { None } else { cpp_text(itanium) };
+        return text.map_or(Cow::Borrowed(name), Cow::Owned);
     }
     if let Some(half) = half::rust(name) {
         return half;
@@ -193,6 +192,15 @@ mod tests {
             }
         }
         assert!(same > 200);
+    }
+
+    #[test]
+    fn deep_and_long_texts_end() {
+        for text in ["'lambda'(", "virtual thunk to ", "(*", "f<", "a::", "operator ", "void ", ") (", "::friend "] {
+            let long = text.repeat(100_000);
+            assert!(demangle(&long).len() <= 2 * long.len());
+            assert!(demangle(&format!("{long}(int)")).len() <= 2 * long.len() + 10);
+        }
     }
 
     #[test]

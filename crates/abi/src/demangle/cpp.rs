@@ -43,17 +43,30 @@ const PURPOSES: [&str; 16] = [
     "transaction clone for ",
 ];
 
+/// Whether a text is a demangled name of a C++ function.
+pub(super) fn is_function(text: &str) -> bool {
+    split(text).is_some() || unwrapped(text).is_some()
+}
+
 /// Splits a demangled name. `None` if it has neither parameters nor words in front: then it is no such name, or there is
 /// nothing to split.
 pub(super) fn split(text: &str) -> Option<Function<'_>> {
-    if let Some(purpose) = PURPOSES.into_iter().find(|purpose| text.starts_with(purpose)) {
-        let (purpose, named) = text.split_at(purpose.len());
-        // What a thunk calls may be another thunk, by a covariant return type.
-        return Some(match split(named) {
-            Some(function) => Function { purpose: &text[..purpose.len() + function.purpose.len()], ..function },
-            None => Function { purpose, path: variable(named), parameters: "", clone: "" },
-        });
+    // What a thunk calls may be another thunk, by a covariant return type.
+    let mut named = text;
+    while let Some(rest) = PURPOSES.iter().find_map(|purpose| named.strip_prefix(purpose)) {
+        named = rest;
     }
+    let purpose = &text[..text.len() - named.len()];
+    let function = function(named);
+    if purpose.is_empty() {
+        return function;
+    }
+    let variable = || Function { purpose: "", path: variable(named), parameters: "", clone: "" };
+    Some(Function { purpose, ..function.unwrap_or_else(variable) })
+}
+
+/// Splits a demangled name without words in front.
+fn function(text: &str) -> Option<Function<'_>> {
     if !text.ends_with([')', ']', '}', '&', '>']) && !text.contains(") ") && !ends_with_number(text) {
         return None; // the fast way out for most names
     }
@@ -88,7 +101,7 @@ fn unwrapped_once(text: &str) -> Option<String> {
             Token::Operator { is_conversion: true } => return None,
             Token::Space => start = scan.at,
             Token::Group(b'(', from) if from == start => {
-                let inside = pointee(&text[from + 1..scan.at - 1]);
+                let inside = text[from + 1..scan.at].strip_suffix(')').and_then(pointee);
                 let Some(inside) =
                     inside.filter(|_| ["(", "[", " ["].iter().any(|next| text[scan.at..].starts_with(next)))
                 else {

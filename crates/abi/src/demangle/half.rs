@@ -5,22 +5,40 @@
 
 use std::borrow::Cow;
 
+use super::cpp;
+
 /// The name of a Rust function without hashes and escapes, if `name` has any.
 pub(super) fn rust(name: &str) -> Option<Cow<'_, str>> {
-    // LLVM writes a suffix as ` (.cold)`.
-    let (path, clone) = match name.split_once(" (.") {
-        Some((path, clone)) => (path, clone.strip_suffix(')')?),
-        None => (name, ""),
-    };
-    let is_escaped = ["$LT$", "$u20$", "$u7b$", "$RF$", "$BP$"].iter().any(|escape| path.contains(escape));
-    let text = match (is_escaped.then(|| decoded(path)).flatten(), without_hash(path), without_disambiguators(path)) {
+    let (path, suffix) = suffix(name);
+    let is_cut = path.len() < name.len();
+    let text = match (decoded(path), without_hash(path), without_disambiguators(path)) {
         (Some(decoded), ..) => Cow::Owned(decoded),
         (None, Some(plain), _) => Cow::Borrowed(plain),
         (None, None, Some(plain)) => Cow::Owned(plain),
+        // A v0 name is whole but for its suffix.
+        (None, None, None) if is_cut && name.ends_with(')') && path.contains("::") && !cpp::is_function(name) => {
+            Cow::Borrowed(path)
+        }
         (None, None, None) => return None,
     };
     // The number of the compilation unit that a local symbol was promoted from says nothing.
-    Some(if clone.is_empty() || clone.starts_with("llvm.") { text } else { format!("{text}.{clone}").into() })
+    Some(match suffix.is_empty() || suffix.starts_with(".llvm.") {
+        true => text,
+        false => format!("{text}{suffix}").into(),
+    })
+}
+
+/// Splits off the suffix of a copy or of a part of a function: `.cold`, which LLVM writes as ` (.cold)`, or `.126`.
+fn suffix(name: &str) -> (&str, &str) {
+    if let Some((path, suffix)) = name.rsplit_once(" (").filter(|(path, _)| !path.ends_with(')'))
+        && let Some(suffix) = suffix.strip_suffix(')').filter(|suffix| suffix.starts_with('.'))
+    {
+        return (path, suffix);
+    }
+    match name.rsplit_once("::h").map(|(_, hash)| hash.find('.').map_or(0, |dot| hash.len() - dot)) {
+        Some(length) => name.split_at(name.len() - length),
+        None => (name, ""),
+    }
 }
 
 /// The path without the hashes of crates that the v0 scheme has: `core[846817f741e54dfd]::fmt::write`.
@@ -43,7 +61,21 @@ fn without_disambiguators(path: &str) -> Option<String> {
         }
     }
     out.push_str(rest);
-    (out.len() < path.len()).then_some(out)
+    (out.len() < path.len()).then(|| without_types(&out))
+}
+
+/// The path without the types of numbers that the long form of a v0 name has: `[u8; 4usize]`.
+fn without_types(path: &str) -> String {
+    const TYPES: [&str; 12] = ["usize", "isize", "u128", "i128", "u16", "i16", "u32", "i32", "u64", "i64", "u8", "i8"];
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut out = String::with_capacity(path.len());
+    for word in path.split_inclusive(|c: char| !is_word(c)) {
+        let (word, end) = word.split_at(word.trim_end_matches(|c| !is_word(c)).len());
+        let number = TYPES.iter().find_map(|ty| word.strip_suffix(ty)).unwrap_or_default();
+        let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        out.extend([if is_number { number } else { word }, end]);
+    }
+    out
 }
 
 /// The path before `::h` and 16 hexadecimal digits.
@@ -54,8 +86,18 @@ fn without_hash(path: &str) -> Option<&str> {
     (is_hash && !path.is_empty()).then_some(path)
 }
 
-/// Mangles the path again, so that the crate that knows the escapes decodes them.
+/// The path without escapes such as `$LT$` and `$u20$`, if it has any. It is mangled again, so that the crate that knows
+/// the escapes decodes them.
 fn decoded(path: &str) -> Option<String> {
+    const ESCAPES: [&str; 9] = ["$SP$", "$BP$", "$RF$", "$LT$", "$GT$", "$LP$", "$RP$", "$C$", "$u"];
+    let is_hex = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_escape = |escape: &&str| match *escape {
+        "$u" => path.split("$u").skip(1).any(|rest| rest.split_once('$').is_some_and(|(digits, _)| is_hex(digits))),
+        escape => path.contains(escape),
+    };
+    if !path.contains("::") || !ESCAPES.iter().any(|escape| is_escape(&escape)) {
+        return None;
+    }
     let parts: String = path.split("::").map(|part| format!("{}{part}", part.len())).collect();
     let mangled = format!("_ZN{parts}E");
     super::rust_text(&rustc_demangle::try_demangle(&mangled).ok()?)
@@ -76,18 +118,30 @@ pub(super) fn clones(llvm: &str) -> String {
 
 /// LLVM's names of lambdas and unnamed types, `'lambda0'(auto)`, as cpp_demangle writes them: `{lambda(auto:1)#2}`.
 pub(super) fn lambdas(text: &str) -> Cow<'_, str> {
+    lambdas_in(text, 0)
+}
+
+/// Maximum number of lambdas that are in each other's parameters. More are left as they are.
+const MOST_NESTED: u32 = 32;
+
+/// Maximum number of quotes that begin nothing, since each takes time in proportion to the text.
+const MOST_TRIES: usize = 64;
+
+fn lambdas_in(text: &str, nested: u32) -> Cow<'_, str> {
     const MARKS: [&str; 2] = ["'lambda", "'unnamed"];
-    if !MARKS.iter().any(|mark| text.contains(mark)) {
+    if nested > MOST_NESTED || !MARKS.iter().any(|mark| text.contains(mark)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find('\'') {
+    let mut tries = 0;
+    while let Some(at) = rest.find('\'').filter(|_| tries < MOST_TRIES) {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        let Some((read, written)) = lambda(rest) else {
+        let Some((read, written)) = lambda(rest, nested) else {
             out.push('\'');
             rest = &rest[1..];
+            tries += 1;
             continue;
         };
         out.push_str(&written);
@@ -98,7 +152,7 @@ pub(super) fn lambdas(text: &str) -> Cow<'_, str> {
 }
 
 /// One lambda or unnamed type at the beginning of the text: how many bytes it takes, and how it is written.
-fn lambda(text: &str) -> Option<(usize, String)> {
+fn lambda(text: &str, nested: u32) -> Option<(usize, String)> {
     let (is_lambda, after) = match text.strip_prefix("'lambda") {
         Some(after) => (true, after),
         None => (false, text.strip_prefix("'unnamed")?),
@@ -118,7 +172,7 @@ fn lambda(text: &str) -> Option<(usize, String)> {
     let parameters = after.strip_prefix('(')?.get(..end.checked_sub(1)?)?;
     let mut written = String::from("{lambda(");
     let mut generic = 0;
-    for (i, part) in lambdas(parameters).split("auto").enumerate() {
+    for (i, part) in lambdas_in(parameters, nested + 1).split("auto").enumerate() {
         if i > 0 {
             generic += 1;
             written.push_str(&format!("auto:{generic}"));
@@ -142,7 +196,10 @@ mod tests {
         assert_eq!(right(&format!("<a::B as c::D>::f::{hash}")), "<a::B as c::D>::f");
         assert_eq!(right(&format!("app::f::{hash} (.llvm.123)")), "app::f");
         assert_eq!(right(&format!("app::f::{hash} (.cold)")), "app::f.cold");
-        let v0 = "<automerge[3b5bd8e0c1d2aabb]::X<[u8; 4]> as core[46817f741e54dfd]::fmt::Debug>::fmt";
+        assert_eq!(right(&format!("kinds::gr$uf6$$udf$e::{hash}")), "kinds::größe");
+        assert_eq!(right(&format!("app::f::{hash}.126")), "app::f.126");
+        assert_eq!(right("<app::T>::f::{closure#0} (.llvm.123)"), "<app::T>::f::{closure#0}");
+        let v0 = "<automerge[3b5bd8e0c1d2aabb]::X<[u8; 4usize]> as core[46817f741e54dfd]::fmt::Debug>::fmt";
         assert_eq!(right(v0), "<automerge::X<[u8; 4]> as core::fmt::Debug>::fmt");
         for other in [
             "main.f[go.shape.int]",

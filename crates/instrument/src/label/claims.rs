@@ -20,6 +20,9 @@ const MOST_CLAIMS: usize = 64;
 /// Claims are refuted unless more than this many names differ for each one that agrees.
 const MOST_RENAMED: usize = 10;
 
+/// The length in bytes from which on a name inside of another one is no accident.
+const LEAST_TELLING: usize = 3;
+
 /// The claims on each function.
 pub(crate) struct Claims<'n> {
     names: &'n [Option<&'n str>],
@@ -58,14 +61,11 @@ impl<'n> Claims<'n> {
                 continue;
             };
             let name = Name::of(name);
-            match claims
-                .iter()
-                .map(|claim| name.agrees(claim))
-                .enumerate()
-                .max_by_key(|(at, how)| (*how, usize::MAX - at))
-            {
-                Some((_, Agreement::None)) | None => differ.push((func, claims)),
-                Some((best, _)) => {
+            // Of equal ones, that of the most code, and then the first.
+            let rank = |(at, claim): (usize, &Subprogram)| (name.agrees(claim), claim.length, usize::MAX - at, at);
+            match claims.iter().enumerate().map(rank).max() {
+                Some((Agreement::None, ..)) | None => differ.push((func, claims)),
+                Some((.., best)) => {
                     agree += 1;
                     settled.extend(claims.into_iter().nth(best).map(|claim| (func, claim)));
                 }
@@ -117,7 +117,12 @@ impl<'n> Name<'n> {
         }
         let own = last_segment(qualified(&self.demangled));
         let same = own == last_segment(qualified(&demangled)) || short.is_some_and(|short| own == last_segment(short));
-        match same || short.is_some_and(|short| is_copy(self.raw, short)) {
+        // Other schemes of mangling: `meth_jl_Object_wait` of Java.
+        let contains = short.is_some_and(|short| {
+            let short = short.split('<').next().unwrap_or_default();
+            short.len() >= LEAST_TELLING && self.raw.contains(short)
+        });
+        match same || contains {
             true => Agreement::LastSegment,
             false => Agreement::None,
         }
@@ -179,7 +184,7 @@ mod tests {
             short_name: Some(short.to_owned()),
             file: Some("f".into()),
             line: Some(line),
-            language: None,
+            ..Default::default()
         }
     }
 

@@ -33,6 +33,8 @@ struct Entry<'a> {
     origin: Option<DebugInfoOffset>,
     /// The first address of a subprogram with code.
     address: Option<u64>,
+    /// The number of bytes of code after it.
+    length: u64,
     language: Option<&'static str>,
 }
 
@@ -225,6 +227,7 @@ fn read_entries<'a>(
             line: None,
             origin: None,
             address: None,
+            length: 0,
             language,
         };
         if die.tag() == dw::DW_TAG_subprogram {
@@ -252,6 +255,11 @@ fn read_entries<'a>(
                 _ => None,
             };
             entry.address = first_address(dwarf, unit, die);
+            entry.length = match (die.attr_value(dw::DW_AT_high_pc), entry.address) {
+                (Some(AttributeValue::Addr(end)), Some(start)) => end.saturating_sub(start),
+                (Some(length), _) => length.udata_value().unwrap_or(0),
+                (None, _) => 0,
+            };
         }
         if out.len() > bytes / LEAST_ENTRY {
             return Err("it has more entries than its size allows".to_owned());
@@ -304,7 +312,8 @@ fn resolve(
     offset: DebugInfoOffset,
     interned: &mut HashMap<String, Arc<str>>,
 ) -> Subprogram {
-    let mut subprogram = Subprogram { language: entries[&offset].language, ..Default::default() };
+    let first = &entries[&offset];
+    let mut subprogram = Subprogram { language: first.language, length: first.length, ..Default::default() };
     let mut plain = None;
     let mut next = Some(offset);
     for _ in 0..MAX_CHAIN {

@@ -11,5 +11,7 @@ pub(crate) struct Subprogram {
     pub(crate) short_name: Option<String>,
     pub(crate) file: Option<Arc<str>>,
     pub(crate) line: Option<u32>,
+    /// The number of bytes of code after its first address, if it says that.
+    pub(crate) length: u64,
     pub(crate) language: Option<&'static str>,
 }

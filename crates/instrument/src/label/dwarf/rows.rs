@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use gimli::{AttributeValue, constants as dw};
+
 use super::units::{Unit, Units};
 use super::{Dwarf, dwarf, file_path, headers, is_alive, load};
 use crate::module::Module;
@@ -78,7 +80,8 @@ struct FirstRow {
 fn unit_first_rows<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, ranges: &[Range<u64>]) -> Vec<(usize, FirstRow)> {
     let Some(program) = unit.line_program.clone() else { return Vec::new() };
     let mut files: HashMap<u64, Option<Arc<str>>> = HashMap::new();
-    let mut found: HashMap<usize, FirstRow> = HashMap::new();
+    // By range: the address, the index of the file and the line.
+    let mut found: HashMap<usize, (u64, u64, u32)> = HashMap::new();
     let mut rows = program.rows();
     let mut start = None;
     while let Ok(Some((_, row))) = rows.next_row() {
@@ -90,15 +93,63 @@ fn unit_first_rows<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, ranges: &[Range<u64>]
         }
         let at = ranges.partition_point(|range| range.end <= address);
         let is_first = ranges.get(at).is_some_and(|range| range.contains(&address))
-            && found.get(&at).is_none_or(|first| address < first.address);
+            && found.get(&at).is_none_or(|(first, ..)| address < *first);
         let line = row.line().and_then(|line| u32::try_from(line.get()).ok());
         let (true, true, Some(line)) = (is_first, is_alive(start_of_this), line) else { continue };
-        let file = row.file_index();
-        if let Some(file) = files.entry(file).or_insert_with(|| file_path(dwarf, unit, file)) {
-            found.insert(at, FirstRow { address, file: file.clone(), line });
+        found.insert(at, (address, row.file_index(), line));
+    }
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let inlined = inlined(dwarf, unit);
+    let rows = found.into_iter().filter_map(|(at, (address, file, line))| {
+        // What is inlined there belongs to another function; the call belongs to this one.
+        let before = inlined.partition_point(|call| call.range.begin <= address);
+        let call = before.checked_sub(1).map(|last| &inlined[last]).filter(|call| address < call.range.end);
+        let (file, line) = call.map_or((file, line), |call| (call.file, call.line));
+        let file = files.entry(file).or_insert_with(|| file_path(dwarf, unit, file)).clone()?;
+        Some((at, FirstRow { address, file, line }))
+    });
+    rows.collect()
+}
+
+/// A call that the compiler inlined into a function, and not into an inlined one.
+struct InlinedCall {
+    range: gimli::Range,
+    file: u64,
+    line: u32,
+}
+
+/// The inlined calls in a unit, by ascending address.
+fn inlined<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>) -> Vec<InlinedCall> {
+    let mut calls: Vec<InlinedCall> = Vec::new();
+    // Lists of ranges can be shared; compilers do not share them.
+    let most = unit.header.length_including_self();
+    // The depth of the inlined call that the cursor is in.
+    let mut within: Option<isize> = None;
+    let mut cursor = unit.entries();
+    while let Ok(Some(die)) = cursor.next_dfs() {
+        within = within.filter(|depth| die.depth() > *depth);
+        if within.is_some() || die.tag() != dw::DW_TAG_inlined_subroutine {
+            continue;
+        }
+        within = Some(die.depth());
+        let number = |name| match die.attr_value(name)? {
+            AttributeValue::FileIndex(index) => Some(index),
+            other => other.udata_value(),
+        };
+        let line = number(dw::DW_AT_call_line).and_then(|line| u32::try_from(line).ok());
+        let (Some(file), Some(line)) = (number(dw::DW_AT_call_file), line) else { continue };
+        let Ok(mut ranges) = dwarf.die_ranges(unit, die) else { continue };
+        while let Ok(Some(range)) = ranges.next() {
+            calls.push(InlinedCall { range, file, line });
+            if calls.len() > most {
+                return Vec::new();
+            }
         }
     }
-    found.into_iter().collect()
+    calls.sort_unstable_by_key(|call| call.range.begin);
+    calls
 }
 
 /// What `read` finds in all units, in parallel.
