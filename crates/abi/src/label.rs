@@ -50,6 +50,8 @@ pub struct Label {
     pub line: Option<u32>,
     /// The source of the name.
     pub source: Source,
+    /// The index of the function in the module before instrumentation, if it is known.
+    pub index: Option<u32>,
     /// The source language if DWARF names it: `rust`, `c`, `c++`, `go`, `zig`, …
     pub language: Option<&'static str>,
 }

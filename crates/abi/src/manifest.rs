@@ -220,7 +220,7 @@ fn read_manifest(r: &mut BinaryReader<'_>) -> Result<Manifest> {
                 (Some(string(r, file - 1)?), (line != 0).then_some(line))
             }
         };
-        Ok(Probe { id: ProbeId(previous), label: Label { name, file, line, source, language: None } })
+        Ok(Probe { id: ProbeId(previous), label: Label { name, file, line, source, index: None, language: None } })
     })?;
     let restore = match r.read_u8()? {
         0 => None,

@@ -1,5 +1,7 @@
 //! Finds the hooked functions and the injected functions of an instrumented module.
 
+use std::collections::{HashMap, HashSet};
+
 use wasmparser::Operator;
 
 use wasmtrace_abi::hook::is_hook_import;
@@ -28,21 +30,48 @@ fn manifest(module: &Module<'_>) -> Option<Manifest> {
 pub fn hooked(module: &Module<'_>) -> Option<Vec<FuncIdx>> {
     let manifest = manifest(module)?;
     let own = (module.imported_funcs().len() - manifest.hooks.imports().len()) as u32;
-    // A trampoline calls exactly one import that is not a hook: the import that it wraps.
-    let behind = |trampoline: FuncIdx| {
-        let operators = module.body_reader(trampoline).get_operators_reader().ok()?;
-        operators.into_iter().find_map(|operator| match operator {
-            Ok(Operator::Call { function_index }) if function_index < own => Some(FuncIdx(function_index)),
-            _ => None,
-        })
-    };
     let probes = manifest.probes.iter().map(|probe| (FuncIdx(probe.id.0), probe.label.source));
     let mut hooked: Vec<FuncIdx> = probes
         .filter(|(func, _)| module.is_defined(*func))
-        .filter_map(|(func, source)| if source == Source::Import { behind(func) } else { Some(func) })
+        .filter_map(|(func, source)| if source == Source::Import { wrapped(module, func, own) } else { Some(func) })
         .collect();
     hooked.sort_unstable();
     Some(hooked)
+}
+
+/// The index of each function in the module before instrumentation. Functions that instrumentation added have none, except
+/// a trampoline, which has the index of its import.
+///
+/// The indices of a module without a Manifest are its own.
+pub fn original_index(module: &Module<'_>) -> impl Fn(FuncIdx) -> Option<u32> + use<> {
+    let mut trampolines = HashMap::new();
+    let mut added = HashSet::new();
+    let mut hooks = 0;
+    let imported = module.imported_funcs().len() as u32;
+    if let Some(manifest) = manifest(module) {
+        hooks = manifest.hooks.imports().len() as u32;
+        added.extend(injected_functions(module));
+        let of_imports = manifest.probes.iter().filter(|probe| probe.label.source == Source::Import);
+        for trampoline in of_imports.map(|probe| FuncIdx(probe.id.0)).filter(|func| module.is_defined(*func)) {
+            trampolines.extend(wrapped(module, trampoline, imported - hooks).map(|import| (trampoline, import.0)));
+        }
+    }
+    move |func| match func.0 {
+        index if index < imported - hooks => Some(index),
+        index if index < imported => None,
+        _ if trampolines.contains_key(&func) => trampolines.get(&func).copied(),
+        _ if added.contains(&func) => None,
+        index => Some(index - hooks),
+    }
+}
+
+/// The import that a trampoline wraps: it calls exactly one import that is not a hook.
+fn wrapped(module: &Module<'_>, trampoline: FuncIdx, own: u32) -> Option<FuncIdx> {
+    let operators = module.body_reader(trampoline).get_operators_reader().ok()?;
+    operators.into_iter().find_map(|operator| match operator {
+        Ok(Operator::Call { function_index }) if function_index < own => Some(FuncIdx(function_index)),
+        _ => None,
+    })
 }
 
 /// The functions with a body that instrumentation added, ascending: trampolines of imported functions, and the

@@ -24,7 +24,7 @@ use crate::module::{FuncIdx, Module};
 use crate::sidecar::Sidecars;
 use wasmtrace_abi::hook::{OBSERVE_API, OBSERVE_OLD, ProbeId};
 use wasmtrace_abi::label::{Label, Source};
-use wasmtrace_abi::manifest::{Manifest, Probes};
+use wasmtrace_abi::manifest::{Manifest, Probe, Probes};
 
 #[cfg(feature = "dwarf-labels")]
 mod claims;
@@ -98,6 +98,7 @@ pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
         places = map.functions(module);
     }
 
+    let original = crate::injected::original_index(module);
     let labels = (0..module.func_count())
         .map(FuncIdx)
         .map(|func| {
@@ -122,13 +123,13 @@ pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
                 (None, Some((file, line))) => (Some(file), Some(line)),
                 (file, _) => (file, line),
             };
-            Label { name, file, line, source, language }
+            Label { name, file, line, source, index: original(func), language }
         })
         .collect();
     let mut labels = Labels { labels, warnings };
     for probe in manifest.iter().flat_map(|m| &m.probes) {
         if let Some(label) = labels.labels.get_mut(probe.id.0 as usize) {
-            *label = probe.label.clone();
+            *label = Label { index: label.index, ..probe.label.clone() };
         }
     }
     labels
@@ -155,10 +156,14 @@ fn add_first_lines(module: &Module<'_>, symbols: &Module<'_>, debug: &mut HashMa
 /// The functions that the hooks of a module may report, for a host that runs it.
 pub fn probes(module: &Module<'_>) -> Probes {
     match read_manifest(module, &mut Vec::new()) {
-        Some(manifest) => Probes {
-            input_sha256: Some(manifest.input_sha256),
-            labels: manifest.probes.into_iter().map(|p| (p.id, p.label)).collect(),
-        },
+        Some(manifest) => {
+            let original = crate::injected::original_index(module);
+            let label = |probe: Probe| Label { index: original(FuncIdx(probe.id.0)), ..probe.label };
+            Probes {
+                input_sha256: Some(manifest.input_sha256),
+                labels: manifest.probes.into_iter().map(|probe| (probe.id, label(probe))).collect(),
+            }
+        }
         None => {
             let labels = label(module).labels.into_iter();
             Probes { input_sha256: None, labels: (0..).map(ProbeId).zip(labels).collect() }

@@ -20,25 +20,26 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
 
-/// Returns the original module, byte for byte.
+/// Returns the original module, byte for byte. A module without hooks is returned as it is: it is the output for a
+/// selection without functions.
 ///
 /// The SHA-256 of the result is compared with the one in the Manifest. Then [`verify`](crate::verify::verify) checks the
 /// result against `hooked`.
 ///
 /// # Errors
-/// [`ErrorKind::Restore`] if the module has no Manifest, if the Manifest has no restoring data, or if another tool
+/// [`ErrorKind::Restore`] if the module has hooks and no Manifest, if the Manifest has no restoring data, or if another tool
 /// changed the module after instrumentation. The errors of [`parse`] if `hooked` is not a valid module.
 pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
     let module = parse(hooked)?;
     let Some(manifest) = module.manifest().transpose()? else {
-        let what = if crate::injected::is_hooked(&module) {
-            "its hooks were not written by this tool"
-        } else {
-            "the module is not hooked"
-        };
+        if !crate::injected::is_hooked(&module) {
+            return Ok(hooked.to_vec());
+        }
         return Err(Error::new(
             ErrorKind::Restore,
-            format!("nothing to strip: {what} (there is no `{MANIFEST_SECTION}` section)"),
+            format!(
+                "nothing to strip: its hooks were not written by this tool (there is no `{MANIFEST_SECTION}` section)"
+            ),
         ));
     };
     let Some(restore) = Restore::of(&module, &manifest).transpose()? else {

@@ -143,6 +143,12 @@ impl RunInfo {
         }
     }
 
+    /// The index of a function in the module before instrumentation. If that is not known: its index in the module that
+    /// ran.
+    pub fn index(&self, probe: ProbeId) -> u32 {
+        self.labels.get(&probe).and_then(|label| label.index).unwrap_or(probe.0)
+    }
+
     /// The path of the source file, truncated to [`LONGEST_NAME`] bytes.
     pub fn file(&self, what: &What) -> Option<String> {
         let file = self.label(what)?.file.as_deref()?;

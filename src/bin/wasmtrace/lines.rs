@@ -100,7 +100,7 @@ impl HotLines {
             json!({
                 "file": &*row.file,
                 "line": row.line,
-                "function": row.function.0,
+                "function": run_info.index(row.function),
                 "name": run_info.name(&What::Call(row.function)),
                 "samples": row.samples,
             })

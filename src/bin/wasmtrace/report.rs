@@ -191,7 +191,7 @@ fn named(run_info: &RunInfo, what: &What) -> Map<String, Value> {
     let mut row = Map::new();
     row.insert("name".to_owned(), run_info.name(what).into());
     match what {
-        What::Call(probe) => row.insert("function".to_owned(), probe.0.into()),
+        What::Call(probe) => row.insert("function".to_owned(), run_info.index(*probe).into()),
         What::Manual(_) => row.insert("manual".to_owned(), true.into()),
     };
     row

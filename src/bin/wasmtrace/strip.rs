@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::files;
 use crate::terminal::Global;
 
-/// Remove wasmtrace's hooks from a module: restores the original, byte for byte
+/// Remove wasmtrace's hooks from a module: restores the original, byte for byte. A module without hooks stays unchanged
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Instrumented module [default: standard input]
@@ -21,6 +21,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let hooked = files::read(args.input.as_deref())?;
     let original = wasmtrace::strip(&hooked).with_context(|| files::name(args.input.as_deref()))?;
+    if hooked == original {
+        global
+            .note(&format!("{}: the module has no hooks; it is written unchanged", files::name(args.input.as_deref())));
+    }
     global.say(&format!("{} → {} bytes", hooked.len(), original.len()));
     files::write(args.output.as_deref(), &original)?;
     Ok(0)

@@ -490,8 +490,14 @@ mod tests {
     use super::*;
 
     fn origin(name: &str, file: Option<&str>, language: Option<&'static str>) -> Origin {
-        let label =
-            Label { name: name.into(), file: file.map(Into::into), line: None, source: Source::Dwarf, language };
+        let label = Label {
+            name: name.into(),
+            file: file.map(Into::into),
+            line: None,
+            source: Source::Dwarf,
+            index: None,
+            language,
+        };
         Origins::default().origin(&label, &label.demangled())
     }
 

@@ -140,7 +140,7 @@ impl Pair<'_, '_> {
         let names = function_names(self.new, self.new.func_count(), &mut Vec::new());
         let label = |id: &ProbeId| {
             let name = names.get(id.0 as usize).copied().flatten().unwrap_or_default().into();
-            Label { name, file: None, line: None, source: Source::NameSection, language: None }
+            Label { name, file: None, line: None, source: Source::NameSection, index: None, language: None }
         };
         hooked.iter().map(|id| Probe { id: *id, label: label(id) }).collect()
     }

@@ -2,7 +2,10 @@
 //! UI and others.
 //!
 //! Begin and end events stream as they happen; times are microseconds with three decimals, so nanoseconds. Calls are
-//! duration events (`B`, `E`), which nest. Manual spans need not nest with calls (one that a helper opens outlives it),
+//! duration events (`B`, `E`), which nest. An end has the name and the arguments of its beginning, because speedscope and
+//! the Firefox Profiler match them by both. speedscope also sorts beginnings and ends by time, each alone. So
+//! a beginning and an end are at least 1 ns apart. Tags, and an end that is no return, are instant events (`i`) before the end.
+//! Manual spans need not nest with calls (one that a helper opens outlives it),
 //! so they are asynchronous events (`b`, `e`) with an id, which viewers show in a row of their own.
 
 use std::io::{self, Write};
@@ -18,6 +21,8 @@ pub struct Chrome<W: Write> {
     out: W,
     begun: bool,
     now: u64,
+    /// Whether the last event of a call was its beginning.
+    last_begins: Option<bool>,
     /// `"name":…,"args":{…}` of each function.
     encoded: Encoded,
 }
@@ -31,7 +36,14 @@ impl<W: Write> std::fmt::Debug for Chrome<W> {
 impl<W: Write> Chrome<W> {
     /// Creates a sink that writes to `out` in small pieces: wrap a file in a `BufWriter`.
     pub fn new(out: W) -> Self {
-        Chrome { out, begun: false, now: 0, encoded: Encoded::default() }
+        Chrome { out, begun: false, now: 0, last_begins: None, encoded: Encoded::default() }
+    }
+
+    /// The time at which the beginning or the end of a call is written.
+    fn next(&mut self, at: u64, begins: bool) -> u64 {
+        let is_other = self.last_begins.replace(begins).is_some_and(|last| last != begins);
+        self.now = at.max(self.now + u64::from(is_other));
+        self.now
     }
 
     fn separator(&mut self) -> io::Result<()> {
@@ -48,16 +60,17 @@ impl<W: Write> Chrome<W> {
 
 /// `"name":…,"args":{…}` of a function.
 fn encode(run_info: &RunInfo, what: &What) -> String {
-    let label = run_info.label(what);
-    let args = match what {
-        What::Call(probe) => json!({
-            "index": probe.0,
-            "file": run_info.file(what),
-            "line": label.and_then(|l| l.line),
-        }),
-        What::Manual(_) => json!({ "manual": true }),
-    };
-    format!("\"name\":{},\"args\":{}", string(&run_info.name(what)), json_line(&args))
+    let mut args = serde_json::Map::new();
+    match what {
+        What::Call(probe) => {
+            args.insert("index".to_owned(), run_info.index(*probe).into());
+            args.extend(run_info.file(what).map(|file| ("file".to_owned(), file.into())));
+            let line = run_info.label(what).and_then(|label| label.line);
+            args.extend(line.map(|line| ("line".to_owned(), line.into())));
+        }
+        What::Manual(_) => _ = args.insert("manual".to_owned(), true.into()),
+    }
+    format!("\"name\":{},\"args\":{}", string(&run_info.name(what)), json_line(&args.into()))
 }
 
 /// Nanoseconds, displayed as microseconds.
@@ -73,11 +86,10 @@ impl<W: Write> Sink for Chrome<W> {
     fn change(&mut self, run_info: &RunInfo, change: &Change<'_>) -> io::Result<()> {
         match change {
             Change::Opened { number, what, at } => {
-                self.now = *at;
                 self.separator()?;
                 match what {
                     What::Call(probe) => {
-                        let at = Micros(*at);
+                        let at = Micros(self.next(*at, true));
                         let name = self.encoded.of(*probe, || encode(run_info, what));
                         write!(self.out, "{{\"ph\":\"B\",\"pid\":1,\"tid\":1,\"ts\":{at},{name}}}")
                     }
@@ -89,18 +101,10 @@ impl<W: Write> Sink for Chrome<W> {
                 }
             }
             Change::Closed { span, .. } => {
-                self.now = span.end;
-                self.separator()?;
-                match &span.what {
-                    What::Call(_) => self.out.write_all(b"{\"ph\":\"E\",")?,
-                    // Viewers match the end of an asynchronous event by name, category and id.
-                    What::Manual(name) => {
-                        let name = string(&run_info.name(&What::Manual(name.clone())));
-                        let number = span.number;
-                        write!(self.out, "{{\"ph\":\"e\",\"cat\":\"manual\",\"id\":{number},\"name\":{name},")?;
-                    }
-                }
-                write!(self.out, "\"pid\":1,\"tid\":1,\"ts\":{}", Micros(span.end))?;
+                let at = match span.what {
+                    What::Call(_) => Micros(self.next(span.end, false)),
+                    What::Manual(_) => Micros(span.end),
+                };
                 let ended = match span.how {
                     SpanEnd::Returned => None,
                     SpanEnd::Unwound => Some("unwound"),
@@ -110,13 +114,38 @@ impl<W: Write> Sink for Chrome<W> {
                     SpanEnd::Interrupted => Some("interrupted"),
                     SpanEnd::Unfinished => Some("unfinished"),
                 };
-                if ended.is_some() || !span.tags.is_empty() {
-                    let tags: serde_json::Map<_, _> =
-                        span.tags.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
-                    let args = json_line(&json!({ "ended": ended, "tags": tags }));
-                    write!(self.out, ",\"args\":{args}")?;
+                let mut more = serde_json::Map::new();
+                more.extend(ended.map(|ended| ("ended".to_owned(), ended.into())));
+                if !span.tags.is_empty() {
+                    let tags = span.tags.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
+                    more.insert("tags".to_owned(), serde_json::Value::Object(tags.collect()));
                 }
-                self.out.write_all(b"}")
+                match &span.what {
+                    What::Call(probe) => {
+                        if !more.is_empty() {
+                            let args = json_line(&more.into());
+                            self.separator()?;
+                            let name = string(ended.unwrap_or("tags"));
+                            write!(self.out, "{{\"ph\":\"i\",\"s\":\"t\",\"pid\":1,\"tid\":1,\"ts\":{at},")?;
+                            write!(self.out, "\"name\":{name},\"args\":{args}}}")?;
+                        }
+                        self.separator()?;
+                        let name = self.encoded.of(*probe, || encode(run_info, &span.what));
+                        write!(self.out, "{{\"ph\":\"E\",\"pid\":1,\"tid\":1,\"ts\":{at},{name}}}")
+                    }
+                    // Viewers match the end of an asynchronous event by name, category and id.
+                    What::Manual(name) => {
+                        let name = string(&run_info.name(&What::Manual(name.clone())));
+                        let number = span.number;
+                        self.separator()?;
+                        write!(self.out, "{{\"ph\":\"e\",\"cat\":\"manual\",\"id\":{number},\"name\":{name},")?;
+                        write!(self.out, "\"pid\":1,\"tid\":1,\"ts\":{at}")?;
+                        if !more.is_empty() {
+                            write!(self.out, ",\"args\":{}", json_line(&more.into()))?;
+                        }
+                        self.out.write_all(b"}")
+                    }
+                }
             }
             Change::Noted { at, note, .. } => {
                 let (name, args) = match note {

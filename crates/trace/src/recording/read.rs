@@ -223,7 +223,7 @@ fn header(r: &mut BinaryReader<'_>) -> Result<Header> {
     let max_depth = depth.checked_sub(1).map(|depth| u32::try_from(depth).unwrap_or(u32::MAX));
     let length = r.read_var_u32()? as usize;
     let at = r.original_position();
-    let manifest = Manifest::decode(r.read_bytes(length)?, at)?;
+    let mut manifest = Manifest::decode(r.read_bytes(length)?, at)?;
     if manifest.restore.is_some() {
         return Err(damaged(at, "the recording is damaged: its Manifest has restoring data"));
     }
@@ -232,6 +232,11 @@ fn header(r: &mut BinaryReader<'_>) -> Result<Header> {
         1 | 2 => (false, Some("the recording was made by an earlier version".to_owned())),
         _ => (r.read_u8()? != 0, Some(text(r)?).filter(|text| !text.is_empty())),
     };
+    if version >= 4 {
+        for probe in &mut manifest.probes {
+            probe.label.index = r.read_var_u64()?.checked_sub(1).and_then(|index| u32::try_from(index).ok());
+        }
+    }
     Ok(Header {
         program,
         began,
