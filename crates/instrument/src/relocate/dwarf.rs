@@ -123,6 +123,8 @@ struct Report {
     left_out: List,
     /// Whether units are among it. Readers compute the indexes of all units themselves then.
     units_are_left_out: bool,
+    /// Units with ranges that cannot be relocated.
+    emptied: List,
     /// Units whose entries are in a separate file.
     skeletons: List,
 }
@@ -151,7 +153,8 @@ impl Report {
     fn warnings(&self) -> Vec<Warning> {
         let left_out = self.left_out.warning("debug information that cannot be relocated is dropped");
         let skeletons = "split DWARF describes the original, so the links to it are cut";
-        left_out.into_iter().chain(self.skeletons.warning(skeletons)).collect()
+        let emptied = self.emptied.warning("ranges of debug information that cannot be relocated cover nothing now");
+        left_out.into_iter().chain(emptied).chain(self.skeletons.warning(skeletons)).collect()
     }
 }
 
@@ -210,6 +213,12 @@ fn relocate_sections(
     for (header, relocated) in headers.iter().zip(relocated) {
         match relocated {
             Ok(unit) => {
+                if let Some(first) = unit.emptied.first() {
+                    let more = unit.emptied.len() - 1;
+                    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    let unit = || dropped::name(sections, header);
+                    report.emptied.push(|| format!("in the unit {}: {} at {:#x}{more}", unit(), first.what, first.at));
+                }
                 if unit.is_skeleton {
                     report.skeletons.push(|| dropped::name(sections, header));
                 }

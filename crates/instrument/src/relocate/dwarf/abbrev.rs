@@ -23,6 +23,7 @@ pub(super) mod dw {
     pub(crate) const TAGS_OF_TYPES: [u64; 9] = [0x0f, 0x10, 0x16, 0x1f, 0x26, 0x35, 0x37, 0x42, 0x47];
 
     pub(crate) const AT_NAME: u64 = 0x03;
+    pub(crate) const AT_PRODUCER: u64 = 0x25;
     pub(crate) const AT_STMT_LIST: u64 = 0x10;
     pub(crate) const AT_LOW_PC: u64 = 0x11;
     pub(crate) const AT_HIGH_PC: u64 = 0x12;
@@ -211,7 +212,7 @@ fn is_looked_at(tag: u64, attribute: u64, form: u64) -> bool {
         _ if takes_location(attribute) && matches!(form, dw::FORM_DATA4 | dw::FORM_DATA8) => true,
         dw::AT_LOCATION | dw::AT_TYPE if matches!(tag, dw::TAG_VARIABLE | dw::TAG_TEMPLATE_VALUE) => true,
         dw::AT_TYPE => dw::TAGS_OF_TYPES.contains(&tag),
-        dw::AT_NAME => matches!(tag, dw::TAG_COMPILE_UNIT | 0x3c | 0x4a),
+        dw::AT_NAME | dw::AT_PRODUCER => matches!(tag, dw::TAG_COMPILE_UNIT | 0x3c | 0x4a),
         _ => false,
     }
 }

@@ -37,28 +37,38 @@ pub(super) fn empty(sections: &Sections<'_>, header: &Header, abbrevs: u64, patc
     Some(())
 }
 
-/// The name of a unit for a warning: from its first entry, if that can be read, and its position.
+/// The name of a unit for a warning: name and producer from its first entry, if that can be read, and its position.
 pub(super) fn name(sections: &Sections<'_>, header: &Header) -> String {
     let place = format!("at {:#x} of {}", header.start, header.section.as_str());
-    match own_name(sections, header) {
-        Some(name) => format!("{} ({place})", printable(&name)),
-        None => place,
+    let Described { name, producer } = described(sections, header).unwrap_or_default();
+    let by = producer.map_or_else(String::new, |producer| format!(", by {}", printable(&producer)));
+    match name {
+        Some(name) => format!("{} ({place}{by})", printable(&name)),
+        None => format!("{place}{by}"),
     }
 }
 
-fn own_name(sections: &Sections<'_>, header: &Header) -> Option<String> {
+/// What the first entry of a unit says about it.
+#[derive(Default)]
+struct Described {
+    name: Option<String>,
+    producer: Option<String>,
+}
+
+fn described(sections: &Sections<'_>, header: &Header) -> Option<Described> {
     let rest = header.rest.as_ref().ok()?;
     let abbrevs =
         Abbrevs::read(sections.get(Name::Abbrev), usize::try_from(rest.abbrevs).ok()?, rest.encoding).0.ok()?;
     let data = &sections.get(header.section)[..header.end];
     let mut cursor = Cursor::new(data, rest.entries);
     let abbrev = abbrevs.get(cursor.uleb().ok()?)?;
-    let mut name = None;
+    let (mut name, mut producer) = (None, None);
     let mut str_offsets = None;
     for step in &abbrev.steps {
         let step = step.resolved(abbrev.tag, &mut cursor).ok()?;
         match step {
             Step::Look { attribute: dw::AT_NAME, form } => name = Some((form, cursor.at)),
+            Step::Look { attribute: dw::AT_PRODUCER, form } => producer = Some((form, cursor.at)),
             Step::Look { attribute: dw::AT_STR_OFFSETS_BASE, .. } => {
                 str_offsets = Some(cursor.clone().number(header.offset_size).ok()?);
             }
@@ -66,9 +76,11 @@ fn own_name(sections: &Sections<'_>, header: &Header) -> Option<String> {
         }
         step.skip(&mut cursor, rest.encoding).ok()?;
     }
-    let (form, at) = name?;
-    let text = text(sections, &mut Cursor::new(data, at), form, rest.encoding, str_offsets)?;
-    Some(String::from_utf8_lossy(text).into_owned())
+    let read = |(form, at)| {
+        let text = text(sections, &mut Cursor::new(data, at), form, rest.encoding, str_offsets)?;
+        Some(String::from_utf8_lossy(text).into_owned())
+    };
+    Some(Described { name: name.and_then(read), producer: producer.and_then(read) })
 }
 
 fn text<'a>(

@@ -4,7 +4,7 @@
 
 use super::cursor::{Cursor, Result, Unsupported};
 use super::sections::Name;
-use super::units::{Kind, Unit};
+use super::units::{Kind, OUTSIDE, Unit};
 use crate::relocate::addresses::highest;
 
 impl Unit<'_> {
@@ -119,7 +119,9 @@ impl Unit<'_> {
                     let top = highest(size);
                     if base.checked_add(first.value.max(second.value)).is_none_or(|most| most > top) {
                         if base == 0 || !self.is_tombstone(base) {
-                            return cursor.fail("a range that exceeds the address space");
+                            self.empty(first.at, OUTSIDE);
+                            self.write_leb(name, &first, 0);
+                            self.write_leb(name, &second, 0);
                         }
                     } else if let Some((from, to)) = self.offsets(base, first.value, second.value, kind) {
                         // A range before its base would need a negative offset; nothing moves before it.
@@ -176,8 +178,10 @@ impl Unit<'_> {
         if self.is_tombstone(from) {
             return Ok(());
         }
-        let Some(to) = from.checked_add(length.value) else {
-            return cursor.fail("a range that exceeds the address space");
+        let Some(to) = from.checked_add(length.value).filter(|to| *to <= highest(self.encoding.address_size)) else {
+            self.empty(length.at, OUTSIDE);
+            self.write_leb(name, &length, 0);
+            return Ok(());
         };
         if kind == Kind::Ranges {
             self.note_code(from, to);

@@ -43,6 +43,8 @@ pub(super) struct Relocated {
     pub(super) code: Vec<(u64, u64)>,
     /// Whether the entries of this unit are in a separate file.
     pub(super) is_skeleton: bool,
+    /// Ranges that cannot be relocated. They cover nothing now.
+    pub(super) emptied: Vec<Unsupported>,
 }
 
 /// A unit being walked.
@@ -79,6 +81,9 @@ struct Constant {
     width: u8,
     value: u64,
 }
+
+/// The reason for emptying a range.
+pub(super) const OUTSIDE: &str = "a range that exceeds the address space";
 
 /// Maximum number of attributes for each byte of a unit. (Compilers write about one, and some that take no bytes.)
 const STEPS_PER_BYTE: usize = 64;
@@ -394,8 +399,10 @@ impl<'c> Unit<'c> {
         if self.is_tombstone(low) {
             return Ok(());
         }
-        let Some(end) = low.checked_add(value) else {
-            return Err(Unsupported { at, what: "a length that exceeds the address space" });
+        let Some(end) = low.checked_add(value).filter(|end| *end <= highest(self.encoding.address_size)) else {
+            self.empty(at, OUTSIDE);
+            self.write_constant(constant, 0);
+            return Ok(());
         };
         if tag == dw::TAG_SUBPROGRAM || tag == dw::TAG_COMPILE_UNIT {
             self.note_code(low, end);
@@ -407,17 +414,26 @@ impl<'c> Unit<'c> {
             _ => u32::from(width) * 8,
         };
         if bits < 64 && longer >> bits != 0 {
-            return Err(Unsupported { at, what: "a length that has no room to grow" });
-        }
-        if longer == value {
-            return Ok(());
-        }
-        if matches!(form, dw::FORM_UDATA | dw::FORM_SDATA) {
-            self.out.entries.leb(at, usize::from(width), longer);
-        } else {
-            self.out.entries.fixed(at, width, longer);
+            self.empty(at, "a length that has no room to grow");
+            self.write_constant(constant, 0);
+        } else if longer != value {
+            self.write_constant(constant, longer);
         }
         Ok(())
+    }
+
+    fn write_constant(&mut self, constant: &Constant, value: u64) {
+        let Constant { at, form, width, .. } = *constant;
+        match form {
+            dw::FORM_UDATA | dw::FORM_SDATA => self.out.entries.leb(at, usize::from(width), value),
+            _ => self.out.entries.fixed(at, width, value),
+        }
+    }
+
+    /// Notes that a range covers nothing now. Linkers leave ranges behind that are impossible, and readers skip an empty
+    /// range. So the rest of the unit is kept.
+    pub(super) fn empty(&mut self, at: usize, what: &'static str) {
+        self.out.emptied.push(Unsupported { at, what });
     }
 
     /// Updates a field of the unit if it changes.
