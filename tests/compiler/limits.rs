@@ -321,6 +321,7 @@ fn recording(functions: u32, name: &str, events: impl Iterator<Item = EventKind>
         file: Some(name.into()),
         line: Some(1),
         source: Source::NameSection,
+        index: Some(7),
         language: None,
     };
     let probes = (0..functions).map(|id| Probe { id: ProbeId(id), label: label.clone() }).collect();

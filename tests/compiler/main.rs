@@ -12,6 +12,7 @@ mod injection;
 mod large;
 mod limits;
 mod misplaced;
+mod needed_features;
 mod nesting;
 mod random;
 mod rewriting;

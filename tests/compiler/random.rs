@@ -27,6 +27,8 @@ use testing::keep;
 use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::{features, module};
 
+use crate::needed_features::assert_least;
+
 const BUDGET: Duration = Duration::from_secs(3);
 
 /// Theorem: a module of any make comes out plus hooks (`tests/theorems/hooked.rs`), valid with the features that it needs itself,
@@ -198,8 +200,9 @@ fn a_random_module_is_hooked_and_runs(u: &mut Unstructured<'_>, seen: &Seen) -> 
     keep::if_it_fails(&module.wasm, || {
         if compare_features {
             count(&seen.features, 1);
-            let added = features::added(&module.wasm, &hooked.out.wasm);
+            let added = features::added(&module::parse(&module.wasm).unwrap(), &module::parse(&hooked.out.wasm).unwrap());
             assert!(added.is_empty(), "{added:?}");
+            assert_least(&module.wasm);
         }
         if module.ends {
             assert_same_behaviour(&module.wasm, &hooked.out, second, &seen.runs);

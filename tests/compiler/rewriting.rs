@@ -2,7 +2,7 @@
 
 use testing::{hooked_with, instrument};
 use wasmtrace::hook::{HOOK_SETS, HookSet};
-use wasmtrace::module::FuncIdx;
+use wasmtrace::module::{FuncIdx, parse};
 use wasmtrace::rewrite::CloseOnExit;
 use wasmtrace::{ErrorKind, Options, features, injected, rewrite, strip, verify};
 
@@ -73,7 +73,7 @@ fn hooks_need_no_new_feature() {
     testing::for_each(testing::modules(), |case| {
         for options in every_way() {
             let Some(out) = hooked(&case.wasm, &options) else { continue };
-            let new = features::added(&case.wasm, &out.wasm);
+            let new = features::added(&parse(&case.wasm).unwrap(), &parse(&out.wasm).unwrap());
             assert!(new.is_empty(), "{new:?}");
         }
     });

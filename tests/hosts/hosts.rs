@@ -104,7 +104,8 @@ fn assert_seen_here_too(export: &str, host: &Host, out: &Rewritten, seen: &Seen)
 /// function records, and JavaScript cannot reach the buffer before that has returned.
 fn assert_cannot_be(node: &Node, original: &[u8], out: &Rewritten, why: &str) {
     let module = module::parse(original).unwrap();
-    let second_memory = !node.several_memories && features::needed(&out.wasm).contains(&"MULTI_MEMORY");
+    let second_memory =
+        !node.several_memories && features::needed(&module::parse(&out.wasm).unwrap()).contains(&"MULTI_MEMORY");
     let starts = module.start().is_some() && why.contains("start function");
     assert!(has_buffer(out) && (second_memory || starts), "V8 takes it without hooks, and not with them: {why}");
 }

@@ -16,6 +16,7 @@ pub fn header(clock: &str) -> Header {
         file: Some("a.c".into()),
         line: Some(3),
         source: Source::NameSection,
+        index: Some(7),
         language: None,
     };
     Header {

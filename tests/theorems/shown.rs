@@ -42,7 +42,7 @@ pub fn anything_is_shown_as_what_it_is(u: &mut Unstructured<'_>) -> arbitrary::R
         let name: String = text(u)?;
         let file = if u.arbitrary()? { Some(text(u)?.into()) } else { None };
         let line = file.is_some().then_some(7);
-        let label = Label { name: name.into(), file, line, source: Source::NameSection, language: None };
+        let label = Label { name: name.into(), file, line, source: Source::NameSection, index: None, language: None };
         labels.insert(ProbeId(id), label);
     }
     let run_info = RunInfo { program: text(u)?, labels, ..Default::default() };

@@ -64,6 +64,15 @@ pub fn label(module: &Module<'_>) -> Labels {
 
 /// Finds the label of every function like [`label`], using the module's sidecar files too.
 pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
+    label_from(module, sidecars, true)
+}
+
+/// Finds the names of functions like [`label`], without debug information.
+pub(crate) fn names(module: &Module<'_>) -> Labels {
+    label_from(module, &Sidecars::default(), false)
+}
+
+fn label_from(module: &Module<'_>, sidecars: &Sidecars<'_>, debug_info: bool) -> Labels {
     let mut warnings = Vec::new();
     let mut names = function_names(module, module.func_count(), &mut warnings);
     if let Some(file) = &sidecars.debug_file {
@@ -80,7 +89,7 @@ pub fn label_with(module: &Module<'_>, sidecars: &Sidecars<'_>) -> Labels {
     let manifest = read_manifest(module, &mut warnings);
     let mut debug: HashMap<FuncIdx, Subprogram> = HashMap::new();
     #[cfg(feature = "dwarf-labels")]
-    if manifest.is_none() {
+    if manifest.is_none() && debug_info {
         debug = dwarf::subprograms(module, module, &names, &mut warnings);
         if let Some(file) = &sidecars.debug_file {
             for (func, subprogram) in dwarf::subprograms(module, file, &names, &mut warnings) {

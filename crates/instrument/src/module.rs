@@ -11,6 +11,7 @@ use wasmparser::{BinaryReader, CompositeInnerType, FuncType, FunctionBody, SubTy
 pub(crate) mod names;
 pub(crate) mod order;
 mod parse;
+mod usage;
 mod walk;
 
 pub use parse::{ParseOptions, parse, parse_under, parse_with};
@@ -81,6 +82,8 @@ pub struct Module<'a> {
     bodies: Vec<Body>,
     /// The encoded sites of all bodies.
     sites: Vec<u8>,
+    /// What features may forbid in bodies; `None` if they were not validated.
+    usage: Option<usage::Usage>,
     memories: Vec<wasmparser::MemoryType>,
     imported_memories: u32,
     tables: u32,
@@ -228,6 +231,12 @@ impl<'a> Module<'a> {
         Sites::new(&self.sites[begin as usize..body.sites_end as usize], body.start)
     }
 
+    /// Functions whose bodies are valid under some features only if all bodies are. `None` if bodies were not validated.
+    pub(crate) fn bodies_for_features(&self) -> Option<Vec<FuncIdx>> {
+        let first = self.imports.len() as u32;
+        Some(self.usage.as_ref()?.bodies().into_iter().map(|position| FuncIdx(first + position)).collect())
+    }
+
     /// The size of a defined function.
     pub fn size(&self, func: FuncIdx) -> Size {
         self.bodies[self.position(func)].size
@@ -245,7 +254,8 @@ impl<'a> Module<'a> {
         self.reader_under(range, all_features())
     }
 
-    fn reader_under(&self, range: Range<usize>, features: WasmFeatures) -> BinaryReader<'a> {
+    /// A reader for a range of the file, with these features.
+    pub(crate) fn reader_under(&self, range: Range<usize>, features: WasmFeatures) -> BinaryReader<'a> {
         BinaryReader::new_features(&self.bytes[range.clone()], range.start, features)
     }
 

@@ -11,7 +11,7 @@
 use crate::warning::{Warned, Warning, WarningKind};
 use std::borrow::Cow;
 
-pub use crate::relocate::sourcemap::url::{file_of_url, url_of_file};
+pub use crate::relocate::sourcemap::url::{file_of_url, is_data, url_of_file};
 
 use crate::links::{DEBUG_FILE, LINK_LEFT_OUT, Link, Links, SOURCE_MAP, build_id, named_by};
 use crate::module::{Module, id, parse};

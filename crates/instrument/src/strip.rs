@@ -53,7 +53,8 @@ pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
         return Err(changed());
     }
     // The Manifest is untrusted input: a forged one could hold another program and the hash of that program.
-    crate::verify::verify(&original, hooked)
+    parse(&original)
+        .and_then(|original| crate::verify::verify_modules(&original, &module))
         .map_err(|e| Error::new(ErrorKind::Restore, "the Manifest does not belong to this module").caused_by(e))?;
     Ok(original)
 }

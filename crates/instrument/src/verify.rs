@@ -113,13 +113,19 @@ pub struct Verified {
 /// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) at the first difference, with an offset in `hooked`.
 /// The errors of [`parse`] if one of the two is not a valid module.
 pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
-    let old = parse(original)?;
+    verify_modules(&parse(original)?, &parse(hooked)?)
+}
+
+/// Like [`verify`], for modules that were parsed and validated.
+///
+/// # Errors
+/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) at the first difference, with an offset in `new`.
+pub fn verify_modules(old: &Module<'_>, new: &Module<'_>) -> Result<Verified> {
     let mut verified = Verified { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
-    if original == hooked {
+    if old.bytes() == new.bytes() {
         return Ok(verified);
     }
-    let new = parse(hooked)?;
-    let mut pair = recognize(&old, &new)?;
+    let mut pair = recognize(old, new)?;
     pair.imports()?;
     let buffer = pair.buffer()?;
     pair.find_exit_guard()?;
@@ -127,7 +133,7 @@ pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
     let hooked_trampolines = pair.find_trampolines(&mut shown)?;
     let mut hooked_funcs = Vec::new();
     let length = |module: &Module<'_>| module.section(id::CODE).map_or(0, |code| code.contents.len() as u32);
-    let mut offsets = OffsetMap::new((length(&old), length(&new)));
+    let mut offsets = OffsetMap::new((length(old), length(new)));
     for (func, body) in old.defined_funcs().zip(pair.bodies()) {
         let body = body?;
         verified.hooked += body.hooked as usize;
@@ -140,7 +146,7 @@ pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
     pair.exits_of(&hooked_funcs)?;
     let manifest = new.manifest().transpose()?;
     if let Some(manifest) = &manifest {
-        pair.manifest(manifest, original, &buffer, &hooked_funcs)?;
+        pair.manifest(manifest, &buffer, &hooked_funcs)?;
     }
     pair.types(&shown)?;
     pair.names(&hooked_funcs)?;
@@ -156,13 +162,14 @@ pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
         outer_labels: pair.code.labels().0 + shown.wrapper.map_or(0, Wrapper::labels),
         inner_labels: &shown.labels,
         probes,
+        demangle: false,
         hook_names: &crate::hooks::hook_names(pair.set, pair.from, pair.exit_guard.as_ref()),
     };
     pair.sections(&Expected {
         places: &shown.places,
-        dwarf: &dwarf::relocate(&old, &offsets).value,
+        dwarf: &dwarf::relocate(old, &offsets).value,
         naming: &naming,
-        restore: manifest.as_ref().and_then(|manifest| Restore::of(&new, manifest)).transpose()?.as_ref(),
+        restore: manifest.as_ref().and_then(|manifest| Restore::of(new, manifest)).transpose()?.as_ref(),
         rethrows: shown.wrapper == Some(Wrapper::TryTable),
     })?;
     Ok(verified)
@@ -180,7 +187,8 @@ fn recognize<'p, 'a>(old: &'p Module<'a>, new: &'p Module<'a>) -> Result<Pair<'p
         return Err(fail(8, "functions were lost"));
     }
     let code = HookCode::new(set, from, old.memories().len() as u32);
-    Ok(Pair { old, new, from, by, trampolines: Vec::new(), code, set, exit_guard: None, roles: Vec::new() })
+    let has_notes = old.sections().iter().any(notes::is_notes);
+    Ok(Pair { old, new, from, by, trampolines: Vec::new(), code, set, exit_guard: None, roles: Vec::new(), has_notes })
 }
 
 /// Whether the functions imported from index `from` on are the hooks of `set`.
@@ -253,20 +261,14 @@ impl Pair<'_, '_> {
     }
 
     /// Compares the Manifest with the findings.
-    fn manifest(
-        &self,
-        manifest: &Manifest,
-        original: &[u8],
-        buffer: &Option<BufferPlace>,
-        hooked: &[ProbeId],
-    ) -> Result<()> {
+    fn manifest(&self, manifest: &Manifest, buffer: &Option<BufferPlace>, hooked: &[ProbeId]) -> Result<()> {
         if !manifest.probes.iter().map(|p| p.id).eq(hooked.iter().copied()) {
             return Err(fail(8, "the Manifest lists functions other than the hooked ones"));
         }
         if manifest.hooks != self.set || manifest.buffer != *buffer {
             return Err(fail(8, "the Manifest names a hook set or buffer that the module does not have"));
         }
-        if manifest.input_sha256 != crate::hash::sha256(original) {
+        if manifest.input_sha256 != crate::hash::sha256(self.old.bytes()) {
             return Err(fail(8, "the Manifest names a different input"));
         }
         if manifest.build_id != build_id(self.old).unwrap_or_default() {

@@ -73,7 +73,7 @@ impl Guest {
         config.clock = hooks.clock;
         config.min_duration = args.min_duration.unwrap_or_default();
         config.sample = args.sample || !(args.no_sample || args.is_unhooked());
-        let sidecar = args.sidecar.find(Some(args.module()), &wasm, global)?.sidecar;
+        let sidecar = args.sidecar.find_for_labels(Some(args.module()), &wasm, global)?;
         let input = keeps_input.then(|| (wasm.clone(), sidecar.clone()));
         let labels = match args.is_unhooked() && args.sample {
             true => Some(labels(&wasm, &sidecar, global).with_context(|| name.clone())?),
@@ -98,7 +98,7 @@ impl Guest {
         let mut first_probe = module.func_count();
         for ((name, path), wasm) in args.preloads.iter().zip(preloads) {
             let context = || path.display().to_string();
-            let sidecar = SidecarArgs::default().find(Some(path), &wasm, global)?.sidecar;
+            let sidecar = SidecarArgs::default().find_for_labels(Some(path), &wasm, global)?;
             let Hooked { wasm, .. } = hooked(args, wasm, sidecar, &hooks, global).with_context(context)?;
             let module = parse_again(&wasm).with_context(context)?;
             let labels = label::probes(&module).labels;

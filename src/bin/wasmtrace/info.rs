@@ -28,13 +28,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let wasm = files::read(args.input.as_deref())?;
     let name = files::name(args.input.as_deref());
     let module = parse(&wasm).with_context(|| name.clone())?;
-    // Features are named after their proposals. FLOATS and GC_TYPES are no proposals but switches of the validator.
-    let features: Vec<String> = features::needed(&wasm)
-        .into_iter()
-        .filter(|f| !matches!(*f, "FLOATS" | "GC_TYPES"))
-        .map(|f| f.to_lowercase().replace('_', "-"))
-        .collect();
-    // After `features::needed`, which parses the module again: the labels need not be in memory at the same time.
+    // Features are named after their proposals.
+    let features: Vec<String> =
+        features::needed(&module).into_iter().map(|f| f.to_lowercase().replace('_', "-")).collect();
     let labels = label(&module);
     global.warn("", &labels.warnings);
     let injected_funcs = injected::injected_functions(&module);
@@ -44,8 +40,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let debug: Vec<&str> = debug_sections(&module);
     let dwarf = wasmtrace::label::dwarf_versions(&module);
     let build_id = links::build_id(&module).map(hex);
-    let source_map = links::named_by(&module, SOURCE_MAP).map(short);
-    let debug_file = links::named_by(&module, DEBUG_FILE).map(short);
+    let source_map = links::named_by(&module, SOURCE_MAP).map(crate::sidecar::short);
+    let debug_file = links::named_by(&module, DEBUG_FILE).map(crate::sidecar::short);
     let hooks = hooks(&module);
     // wasmtrace relocates or drops the debug sections that it knows.
     let is_ours = hooks.as_ref().is_some_and(|hooks| hooks["by"] == "wasmtrace");
@@ -128,12 +124,6 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     }
     out.flush()?;
     Ok(0)
-}
-
-/// The first 80 characters of a URL: a `data:` URL may hold a whole file.
-fn short(url: &str) -> String {
-    let short: String = url.chars().take(80).collect();
-    if short.len() < url.len() { short + "…" } else { short }
 }
 
 fn kind(module: &Module<'_>) -> &'static str {

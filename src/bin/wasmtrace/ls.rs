@@ -39,8 +39,8 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let wasm = files::read(args.input.as_deref())?;
     let name = files::name(args.input.as_deref());
     let module = parse(&wasm).with_context(|| name.clone())?;
-    let found = args.sidecar.find(args.input.as_deref(), &wasm, global)?;
-    let beside = found.sidecar.read(&module)?;
+    let sidecar = args.sidecar.find_for_labels(args.input.as_deref(), &wasm, global)?;
+    let beside = sidecar.read(&module)?;
     let labels = label_with(&module, &beside);
     let rules = args.select.rules()?;
     let plan = select(&module, &labels, &rules);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use wasmtrace::links::{DEBUG_FILE, SOURCE_MAP, is_hooked_by_us, named_in};
-use wasmtrace::sidecar::{SidecarFile, SidecarFiles, file_of_url, url_of_file};
+use wasmtrace::sidecar::{SidecarFile, SidecarFiles, file_of_url, is_data, url_of_file};
 
 use crate::files;
 use crate::terminal::Global;
@@ -29,6 +29,8 @@ pub(crate) struct Found {
     pub(crate) sidecar: SidecarFiles,
     source_map: Option<PathBuf>,
     debug_file: Option<PathBuf>,
+    /// Warnings about links to files that were not found.
+    missing: Vec<String>,
 }
 
 impl SidecarArgs {
@@ -43,12 +45,23 @@ impl SidecarArgs {
     /// If a given file cannot be read.
     pub(crate) fn find(&self, input: Option<&Path>, wasm: &[u8], global: &Global) -> Result<Found> {
         let mut found = Found::default();
-        let named = |section| if is_hooked_by_us(wasm) { None } else { beside(input, named_in(wasm, section)?) };
+        let mut missing = Vec::new();
+        let mut named = |section, what: &str, option: &str| {
+            let url = named_in(wasm, section).filter(|url| !is_hooked_by_us(wasm) && !is_data(url))?;
+            let path = beside(input, url);
+            if path.is_none() {
+                let url = short(url);
+                missing.push(format!(
+                    "the {what} {url} is not available: labels lack what it says; give it with {option}"
+                ));
+            }
+            path
+        };
         if let Some(path) = &self.source_map {
             let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
             found.sidecar.source_map = Some(SidecarFile { bytes, ..Default::default() });
             found.source_map = Some(path.clone());
-        } else if let Some(path) = named(SOURCE_MAP) {
+        } else if let Some(path) = named(SOURCE_MAP, "source map", "--source-map") {
             match std::fs::read(&path) {
                 Ok(bytes) => {
                     global.say(&format!("reading the source map {}, which the module names", path.display()));
@@ -62,7 +75,7 @@ impl SidecarArgs {
             let bytes = files::read(Some(path))?;
             found.sidecar.debug_file = Some(SidecarFile { bytes, ..Default::default() });
             found.debug_file = Some(path.clone());
-        } else if let Some(path) = named(DEBUG_FILE) {
+        } else if let Some(path) = named(DEBUG_FILE, "debug file", "--debug-file") {
             match std::fs::read(&path) {
                 Ok(bytes) => {
                     global.note(&format!("reading debug information from {}, which the module names", path.display()));
@@ -72,15 +85,36 @@ impl SidecarArgs {
                 Err(e) => global.warn("", &[format!("{}: {e}", path.display())]),
             }
         }
+        found.missing = missing;
         Ok(found)
+    }
+
+    /// Like [`SidecarArgs::find`], and warns about files that a module links to and that are not there. `instrument` has
+    /// warnings of its own for these.
+    pub(crate) fn find_for_labels(&self, input: Option<&Path>, wasm: &[u8], global: &Global) -> Result<SidecarFiles> {
+        let found = self.find(input, wasm, global)?;
+        global.warn("", &found.missing);
+        Ok(found.sidecar)
     }
 }
 
-/// The regular file that a URL names relative to the input. `None` for anything else: reading a pipe might never end.
+/// The regular file that a URL names relative to the input, otherwise the file next to the input with the last name in the
+/// URL: links often lead to where the module was built. `None` for anything else: reading a pipe might never end.
 fn beside(input: Option<&Path>, url: &str) -> Option<PathBuf> {
     let folder = input.filter(|input| *input != Path::new("-"))?.parent()?;
-    let path = folder.join(file_of_url(url)?);
-    path.is_file().then_some(path)
+    let named = file_of_url(url).map(|file| folder.join(file)).filter(|path| path.is_file());
+    let last = || {
+        let path = url.split(['?', '#']).next()?;
+        let name = file_of_url(path.rsplit(['/', '\\']).next()?)?;
+        Some(folder.join(name)).filter(|path| path.is_file())
+    };
+    named.or_else(last)
+}
+
+/// The first 80 characters of a URL: a `data:` URL may hold a whole file.
+pub(crate) fn short(url: &str) -> String {
+    let short: String = url.chars().take(80).collect();
+    if short.len() < url.len() { short + "…" } else { short }
 }
 
 /// Paths of the sidecar files of an output.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
+use wasmtrace::module::parse;
 use wasmtrace::{features, verify};
 
 use crate::files;
@@ -41,12 +42,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
     let original = files::read(Some(&args.original))?;
     let hooked = files::read(Some(&args.hooked))?;
-    wasmtrace::module::parse(&original).with_context(|| files::name(Some(&args.original)))?;
-    let checked = verify::verify(&original, &hooked).with_context(|| files::name(Some(&args.hooked)))?;
-    // No hook set may require features that the original does not need.
-    if let Some(new) = features::added(&original, &hooked).first() {
-        bail!("the instrumented module needs the feature {new}, which the original does not");
-    }
+    let checked = check(args, &original, &hooked)?;
     let run_too = same_run(args, &original, &hooked)?;
     if args.json {
         files::print_json(&json!({
@@ -67,6 +63,18 @@ pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
         checked.functions
     )?;
     Ok(0)
+}
+
+fn check(args: &Args, original: &[u8], hooked: &[u8]) -> Result<verify::Verified> {
+    let context = || files::name(Some(&args.hooked));
+    let old = parse(original).with_context(|| files::name(Some(&args.original)))?;
+    let new = parse(hooked).with_context(context)?;
+    let checked = verify::verify_modules(&old, &new).with_context(context)?;
+    // No hook set may require features that the original does not need.
+    match features::added(&old, &new).first() {
+        Some(new) => bail!("the instrumented module needs the feature {new}, which the original does not"),
+        None => Ok(checked),
+    }
 }
 
 #[cfg(not(feature = "full"))]

@@ -66,6 +66,7 @@ pub fn parse_with<'a>(bytes: &'a [u8], options: &ParseOptions) -> Result<Module<
         exports: Vec::new(),
         bodies: Vec::new(),
         sites: Vec::new(),
+        usage: options.validate.then(Default::default),
         memories: Vec::new(),
         imported_memories: 0,
         tables: 0,
@@ -131,6 +132,7 @@ impl<'a> Module<'a> {
         let walked = crate::parallel::map(runs, |run| -> Result<Walked> {
             let mut walker = Walker::default();
             for position in run {
+                walker.walked.usage.body = position as u32;
                 let func = FuncIdx(first.index + position as u32);
                 let body = FunctionBody::new(self.reader_under(self.body(func), options.features));
                 match options.validate {
@@ -146,7 +148,10 @@ impl<'a> Module<'a> {
         });
         let mut bodies = self.bodies.iter_mut();
         for walked in walked {
-            let Walked { sites, bodies: found } = walked?;
+            let Walked { sites, bodies: found, usage } = walked?;
+            if let Some(all) = &mut self.usage {
+                all.merge(usage);
+            }
             let before = self.sites.len() as u32;
             self.sites.extend_from_slice(&sites);
             for (found, body) in found.into_iter().zip(bodies.by_ref()) {

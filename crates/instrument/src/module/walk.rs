@@ -16,6 +16,8 @@ pub(super) struct Walked {
     /// The sites of all bodies: distance, kind and additional data of each, in unsigned LEB128.
     pub(super) sites: Vec<u8>,
     pub(super) bodies: Vec<Found>,
+    /// What features may forbid in them. Only validation notes it.
+    pub(super) usage: Usage,
 }
 
 /// The results for one body.
@@ -44,6 +46,7 @@ macro_rules! note {
         $notes.reference($at, $func);
     };
     ($notes:ident $at:ident visit_call_indirect) => {
+        $notes.has_more = true;
         $notes.size.has_call = true;
     };
     ($notes:ident $at:ident visit_call_ref) => {
@@ -55,6 +58,7 @@ macro_rules! note {
     };
     ($notes:ident $at:ident visit_return_call_indirect) => {
         $notes.site($at, Site::IndirectTailCall($notes.opened));
+        $notes.has_more = true;
         $notes.size.has_call = true;
     };
     ($notes:ident $at:ident visit_return_call_ref) => {
@@ -88,9 +92,25 @@ macro_rules! note {
         $notes.site($at, Site::Unreachable);
     };
     ($notes:ident $at:ident visit_memory_grow $memory:ident) => {
+        $notes.has_more = true;
         if $memory == 0 {
             $notes.site($at, Site::MemoryGrow);
         }
+    };
+    ($notes:ident $at:ident visit_memory_size) => {
+        $notes.has_more = true;
+    };
+    ($notes:ident $at:ident visit_memory_fill) => {
+        $notes.has_more = true;
+    };
+    ($notes:ident $at:ident visit_memory_copy) => {
+        $notes.has_more = true;
+    };
+    ($notes:ident $at:ident visit_memory_init) => {
+        $notes.has_more = true;
+    };
+    ($notes:ident $at:ident visit_memory_discard) => {
+        $notes.has_more = true;
     };
     ($notes:ident $at:ident visit_block) => {
         $notes.open();
@@ -132,10 +152,19 @@ macro_rules! note {
     ($notes:ident $at:ident $visit:ident) => {};
 }
 
+/// Notes an operator that features may forbid.
+macro_rules! used {
+    ($notes:ident $operator:ident mvp) => {};
+    ($notes:ident $operator:ident $proposal:ident) => {
+        $notes.usage.note($operator);
+    };
+}
+
 mod frequent;
 mod notes;
 mod sites;
 
+use super::usage::{Operand, Reason, Usage};
 pub(crate) use notes::Exceptions;
 use notes::Notes;
 pub use notes::Size;
@@ -149,6 +178,9 @@ macro_rules! visits {
             {
                 let (notes, at) = (&mut *self.notes, self.at);
                 note!(notes at $visit $($($operand)*)?);
+                let operator = const { Reason::operator(stringify!($visit)) };
+                used!(notes operator $proposal);
+                $($(Operand::note(&$operand, operator, notes.usage);)*)?
             }
             self.inner.$visit($($($operand),*)?)
         }
@@ -159,6 +191,7 @@ impl<'a, V: VisitOperator<'a>> VisitOperator<'a> for Visitor<'_, '_, V> {
     type Output = V::Output;
 
     fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = V::Output>> {
+        self.notes.has_more = true;
         self.inner.simd_visitor()
     }
 
@@ -296,6 +329,10 @@ impl Walker {
     ) -> Result<()> {
         let mut validator = func.into_validator(std::mem::take(&mut self.allocations));
         let mut reader = body.get_binary_reader();
+        let (bytes, start) = (body.as_bytes(), body.range().start);
+        for locals in body.get_locals_reader()? {
+            self.walked.usage.local(locals?.1);
+        }
         validator.read_locals(&mut reader)?;
         reader.set_features(*validator.features());
         let mut notes = self.notes(body);
@@ -303,6 +340,9 @@ impl Walker {
             let at = reader.original_position();
             notes.size.operators += 1;
             reader.visit_operator(&mut Visitor { inner: validator.visitor(at), notes: &mut notes, at })??;
+            if std::mem::take(&mut notes.has_more) {
+                notes.usage.encoded(&bytes[at - start..reader.original_position() - start]);
+            }
         }
         let (size, exceptions) = (notes.size, notes.exceptions);
         reader.finish_expression(&validator.visitor(reader.original_position()))?;
@@ -348,6 +388,8 @@ impl Walker {
     fn notes(&mut self, body: &FunctionBody<'_>) -> Notes<'_> {
         Notes {
             sites: &mut self.walked.sites,
+            usage: &mut self.walked.usage,
+            has_more: false,
             last: body.range().start,
             depth: 0,
             opened: 0,

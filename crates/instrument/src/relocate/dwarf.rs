@@ -69,6 +69,12 @@ impl Dwarf {
     }
 }
 
+/// The changes that drop all debug sections of a module.
+pub(crate) fn dropped(module: &Module<'_>) -> Dwarf {
+    let debug = module.sections().iter().filter(|s| s.name.is_some_and(|name| name.starts_with(".debug_")));
+    Dwarf { changes: debug.map(|section| (section.whole.start, Change::Dropped)).collect() }
+}
+
 /// Relocates the debug sections of a module.
 pub(crate) fn relocate(module: &Module<'_>, offsets: &OffsetMap) -> Warned<Dwarf> {
     let mut dwarf = Dwarf::default();

@@ -4,6 +4,7 @@
 //! Hosts of the Observe ABI look up probe ids in this section. Instrumented modules therefore always have one, with
 //! every hooked function in it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use wasm_encoder::Encode;
@@ -11,6 +12,7 @@ use wasmparser::BinaryReader;
 
 use crate::mapping::FuncMap;
 use crate::module::{Module, Section};
+use wasmtrace_abi::demangle::demangle;
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::label::Source;
 use wasmtrace_abi::manifest::Probe;
@@ -36,6 +38,8 @@ pub(crate) struct Naming<'c> {
     pub(crate) probes: &'c [Probe],
     /// Names of the functions that the instrumentation added.
     pub(crate) hook_names: &'c [(u32, String)],
+    /// Whether names are demangled.
+    pub(crate) demangle: bool,
 }
 
 /// Creates the data of the new `name` section. `section` is the module's own, if it has one.
@@ -45,15 +49,18 @@ pub(crate) fn relocate(module: &Module<'_>, naming: &Naming<'_>, section: Option
     let last_own = naming.func_map.place(naming.func_count);
     let last = naming.hook_names.iter().map(|(func, _)| *func).chain(naming.probes.last().map(|p| p.id.0));
     let mut functions = vec![None; last.fold(last_own, u32::max) as usize + 1];
+    let shown = |name| if naming.demangle { demangle(name) } else { Cow::Borrowed(name) };
     for (func, name) in (0..).zip(old) {
-        functions[naming.func_map.place(func) as usize] = name;
+        functions[naming.func_map.place(func) as usize] = name.map(shown);
     }
     for (func, name) in naming.hook_names {
-        functions[*func as usize] = Some(name);
+        functions[*func as usize] = Some(Cow::Borrowed(&**name));
     }
     for probe in naming.probes {
         let name = &mut functions[probe.id.0 as usize];
-        *name = name.filter(|name| !name.is_empty()).or(Some(&probe.label.name));
+        if name.as_ref().is_none_or(|name| name.is_empty()) {
+            *name = Some(shown(&probe.label.name));
+        }
     }
     let functions = (0..).zip(functions).filter_map(|(func, name)| Some((func, name?))).collect::<Vec<_>>();
     let data = section.map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
@@ -202,12 +209,12 @@ fn at_end(reader: &BinaryReader<'_>) -> Result<()> {
     ))
 }
 
-fn write_functions(functions: &[(u32, &str)], out: &mut Vec<u8>) {
+fn write_functions(functions: &[(u32, impl AsRef<str>)], out: &mut Vec<u8>) {
     let mut contents = Vec::new();
     functions.len().encode(&mut contents);
     for (func, name) in functions {
         func.encode(&mut contents);
-        name.encode(&mut contents);
+        name.as_ref().encode(&mut contents);
     }
     write_subsection(FUNCTIONS, &contents, out);
 }

@@ -21,6 +21,11 @@ pub struct Options {
     /// Only affects [`HookSet::Observe`]. The output then uses exception handling, so the engine must support it. Use
     /// it for modules that run together.
     pub foreign_exceptions: bool,
+    /// Whether the `name` section holds demangled names, for hosts that show names as they are.
+    pub demangle: bool,
+    /// Whether debug information is relocated. If not, the output has none. For a module that only runs: nothing reads
+    /// the debug information of the output then.
+    pub debug_info: bool,
 }
 
 /// Whether a module has an exit guard, which exits all open calls before `proc_exit` and `unreachable`.
@@ -44,7 +49,14 @@ pub enum CloseOnExit {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { hooks: HookSet::Observe, restore: true, close_on_exit: CloseOnExit::Never, foreign_exceptions: false }
+        Options {
+            hooks: HookSet::Observe,
+            restore: true,
+            close_on_exit: CloseOnExit::Never,
+            foreign_exceptions: false,
+            demangle: false,
+            debug_info: true,
+        }
     }
 }
 

@@ -7,9 +7,11 @@ use super::pair::Pair;
 use crate::links::{DEBUG_FILE, SOURCE_MAP};
 use crate::module::names::function_names;
 use crate::module::{FuncIdx, Section};
-use crate::relocate::{encoded, names, producers};
+use crate::relocate::names::{self, Naming};
+use crate::relocate::{encoded, producers};
 use crate::restore::SectionChange;
 use crate::verify::failure::fail;
+use wasmtrace_abi::demangle::demangle;
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::label::{Label, Source};
@@ -69,9 +71,15 @@ impl Pair<'_, '_> {
             return Err(fail(at, format!("the section {name} is missing or misplaced")));
         };
         match name {
-            NAME => self.holds(section, &names::relocate(self.old, expected.naming, None)),
+            NAME => self.hold_names(section, expected.naming, None),
             _ => self.holds(section, &producers::only_us(self.version(section))),
         }
+    }
+
+    /// Checks that a `name` section follows from the original's: its names as they are, or all of them demangled.
+    pub(super) fn hold_names(&self, b: &Section<'_>, naming: &Naming<'_>, a: Option<&Section<'_>>) -> Result<()> {
+        let relocated = |demangle| names::relocate(self.old, &Naming { demangle, ..*naming }, a);
+        self.holds(b, &relocated(false)).or_else(|e| self.holds(b, &relocated(true)).map_err(|_| e))
     }
 
     /// Checks that the section has the contents `data` after its name.
@@ -99,7 +107,7 @@ impl Pair<'_, '_> {
     /// Checks that the Manifest has the original's names. Names from DWARF are not checked: they depend on the
     /// features with which the compiler was built.
     pub(super) fn labels(&self, manifest: &Manifest) -> Result<()> {
-        let labels = crate::label::label(self.old);
+        let labels = crate::label::names(self.old);
         for probe in &manifest.probes {
             // Trampolines are the last functions, in the order of their imports.
             let func = match self.trampolines.binary_search_by_key(&probe.id.0, |(_, trampoline)| *trampoline) {
@@ -125,7 +133,8 @@ impl Pair<'_, '_> {
         let at = self.new.custom("name").map_or(self.new.bytes().len(), |s| s.whole.start);
         let name = |func: u32| new.get(func as usize).copied().flatten();
         for (func, old) in (0..).zip(old) {
-            if old.is_some_and(|name| !name.is_empty()) && name(self.place(func)) != old {
+            let Some(old) = old.filter(|name| !name.is_empty()) else { continue };
+            if name(self.place(func)).is_none_or(|name| name != old && name != demangle(old)) {
                 return Err(fail(at, format!("function {func} lost its name")));
             }
         }

@@ -27,9 +27,12 @@ pub(super) struct Matched<'p, 'c, 'a> {
     pub(super) may_lack: bool,
     /// Whether the catch sites of this body have hooks.
     reports_catches: bool,
+    /// Whether tail calls have an exit hook before them.
+    leaves: bool,
     pub(super) hook_labels: Vec<u32>,
     pub(super) memory_grows: usize,
-    /// For each operator of the original: its offset from the start of the body, before and after.
+    /// For each operator of the original: its offset from the start of the body, before and after. Empty if no section
+    /// has notes on operators.
     pub(super) places: Vec<(u32, u32)>,
     pub(super) growths: Vec<Insertion>,
 }
@@ -58,6 +61,7 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
         let may_lack = hooked.is_none() && (pair.old.is_shared(func) || pair.may_be_too_large(new_func)?);
         let reports_catches =
             hooked.is_some_and(|hooked| hooked.frame.catches && !pair.code.caught(hooked.frame).is_empty());
+        let leaves = hooked.is_some_and(|hooked| !pair.code.leave(hooked.frame).is_empty());
         let mut hook_labels = Vec::new();
         if let Some(Hooked { frame, wrapper, .. }) = hooked
             && frame.id.is_none()
@@ -74,6 +78,7 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
             opened: 0,
             may_lack,
             reports_catches,
+            leaves,
             hook_labels,
             memory_grows: 0,
             places: Vec::new(),
@@ -140,10 +145,9 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
     /// Checks that the hooks before an operator are the required ones.
     pub(super) fn belong(&mut self, operator: &Operator<'_>, before: &Before<'_>) -> Result<()> {
         let (code, at) = (&self.pair.code, before.range.start);
-        let leaves = self.hooked.is_some_and(|hooked| !code.leave(hooked.frame).is_empty());
         let (mut must, mut may) = (None, None);
         if is_tail_call(operator) {
-            must = leaves.then_some((Hook::Leave, "a tail call has no exit hook before it"));
+            must = self.leaves.then_some((Hook::Leave, "a tail call has no exit hook before it"));
         } else if matches!(operator, Operator::Unreachable) && code.exits_all().is_some() {
             match self.may_lack {
                 true => may = Some(Hook::ExitAll),
@@ -184,7 +188,9 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
     /// Checks that the operator is the original one, except for its function index, or a branch instead of a `return`.
     pub(super) fn same(&mut self, old: &Operator<'_>, range: Range<usize>, before: &Before<'_>) -> Result<()> {
         let (new, at) = (&before.operator, before.range.start);
-        self.places.push(((range.start - self.starts.start) as u32, (at - self.starts.end) as u32));
+        if self.pair.has_notes {
+            self.places.push(((range.start - self.starts.start) as u32, (at - self.starts.end) as u32));
+        }
         let depth = self.labels.len() as u32 - 1;
         let is_return = matches!(old, Operator::Return);
         // A number starts after the first byte of its operator. A replaced `return` grows as a whole.

@@ -25,6 +25,8 @@ pub(super) struct Pair<'p, 'a> {
     pub(super) exit_guard: Option<ExitGuard>,
     /// The imported functions that have a trampoline for the exit guard.
     pub(super) roles: Vec<(u32, Role)>,
+    /// Whether a section has notes on operators.
+    pub(super) has_notes: bool,
 }
 
 impl Pair<'_, '_> {

@@ -11,7 +11,7 @@ use crate::links::BUILD_ID;
 use crate::module::order::stands_before_created;
 use crate::module::{Module, Section, id};
 use crate::relocate::dwarf::Change;
-use crate::relocate::{names, target_features};
+use crate::relocate::target_features;
 use crate::verify::failure::fail;
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
@@ -78,7 +78,7 @@ impl Pair<'_, '_> {
                 id::CUSTOM if a.name == Some(target_features::NAME) => self.features(a, b, expected.rethrows)?,
                 id::CUSTOM if a.name == Some(BUILD_ID) => self.build_id(a, b)?,
                 id::CUSTOM if a.name == Some(NAME) => {
-                    self.holds(b, &names::relocate(self.old, expected.naming, Some(a)))?;
+                    self.hold_names(b, expected.naming, Some(a))?;
                 }
                 id::CUSTOM if a.name == Some(PRODUCERS) => self.producers(a, b)?,
                 id::TABLE | id::GLOBAL | id::EXPORT | id::START | id::ELEMENT | id::DATA => self.entries(a, b)?,

@@ -1,6 +1,7 @@
 //! The properties of a body that are noted during a walk.
 
 use super::sites::{NEAR, Opened, Site};
+use crate::module::usage::Usage;
 
 /// The size of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +36,9 @@ pub(super) struct Notes<'n> {
     pub(super) opened: Opened,
     pub(super) size: Size,
     pub(super) exceptions: Exceptions,
+    pub(super) usage: &'n mut Usage,
+    /// Whether the bytes of the last operator say more about features than its operands do.
+    pub(super) has_more: bool,
 }
 
 impl Notes<'_> {

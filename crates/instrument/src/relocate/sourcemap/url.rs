@@ -33,7 +33,7 @@ pub(super) fn as_digit(six: u32) -> u8 {
 }
 
 /// Whether a URL contains its data.
-pub(crate) fn is_data(url: &str) -> bool {
+pub fn is_data(url: &str) -> bool {
     url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
 }
 
