@@ -18,7 +18,8 @@ pub(crate) fn assert_least(wasm: &[u8]) {
     assert!(is_valid(wasm, all), "{names:?} are not enough");
     for (name, feature) in names.iter().zip(&needed) {
         // A feature may be part of another one, which stays.
-        let without = needed.iter().filter(|other| !other.contains(*feature)).fold(WasmFeatures::empty(), |all, f| all | *f);
+        let without =
+            needed.iter().filter(|other| !other.contains(*feature)).fold(WasmFeatures::empty(), |all, f| all | *f);
         assert!(!is_valid(wasm, without), "{name} of {names:?} is not needed");
     }
 }
@@ -50,7 +51,10 @@ fn operands_need_features_too() {
         ("(memory 1) (memory 1) (func memory.size 1 drop)", &["MULTI_MEMORY"]),
         ("(memory 1) (func i32.const 0 i32.const 0 i32.const 0 memory.copy)", &["BULK_MEMORY"]),
         ("(memory 1) (func i32.const 0 v128.load drop)", &["SIMD"]),
-        ("(func (result v128) (f32x4.relaxed_min (v128.const i64x2 0 0) (v128.const i64x2 0 0)))", &["SIMD", "RELAXED_SIMD"]),
+        (
+            "(func (result v128) (f32x4.relaxed_min (v128.const i64x2 0 0) (v128.const i64x2 0 0)))",
+            &["SIMD", "RELAXED_SIMD"],
+        ),
         ("(func ref.null func drop)", &["REFERENCE_TYPES"]),
         ("(func f32.const 1 i32.trunc_sat_f32_s drop)", &["SATURATING_FLOAT_TO_INT"]),
         ("(global (mut i32) (i32.const 1)) (func i32.const 1 i32.extend8_s drop)", &["SIGN_EXTENSION"]),

@@ -200,7 +200,8 @@ fn a_random_module_is_hooked_and_runs(u: &mut Unstructured<'_>, seen: &Seen) -> 
     keep::if_it_fails(&module.wasm, || {
         if compare_features {
             count(&seen.features, 1);
-            let added = features::added(&module::parse(&module.wasm).unwrap(), &module::parse(&hooked.out.wasm).unwrap());
+            let added =
+                features::added(&module::parse(&module.wasm).unwrap(), &module::parse(&hooked.out.wasm).unwrap());
             assert!(added.is_empty(), "{added:?}");
             assert_least(&module.wasm);
         }

@@ -31,13 +31,19 @@ pub fn demangle(name: &str) -> Cow<'_, str> {
         return half;
     }
     let unwrapped = cpp::unwrapped(name);
-    let Some(function) = cpp::split(unwrapped.as_deref().unwrap_or(name)) else { return Cow::Borrowed(name) };
-    let clone = match function.clone {
+    let text = unwrapped.as_deref().unwrap_or(name);
+    let Some(function) = cpp::split(text) else { return Cow::Borrowed(name) };
+    let cpp::Function { purpose, path, parameters, clone } = function;
+    let is_whole = unwrapped.is_none() && purpose.len() + path.len() + parameters.len() + clone.len() == name.len();
+    if is_whole && !name.contains('\'') && !clone.starts_with(" (.") {
+        return Cow::Borrowed(name);
+    }
+    let clone = match clone {
         llvm if llvm.starts_with(" (.") => half::clones(llvm),
         gnu => gnu.to_owned(),
     };
-    let signature = half::lambdas(&format!("{}{}", function.path, function.parameters)).into_owned();
-    Cow::Owned(format!("{}{signature}{clone}", function.purpose))
+    let signature = half::lambdas(&format!("{path}{parameters}")).into_owned();
+    Cow::Owned(format!("{purpose}{signature}{clone}"))
 }
 
 /// The text of a Rust name without its hash. `None` if it is too long, or if an identifier decodes to characters that no

@@ -156,8 +156,11 @@ impl<'m> Erasure<'m> {
             self.is_closed = true;
             return self.hook(close, end);
         }
-        let hook = self.before.iter().find(|(_, bytes)| self.file[at..self.end].starts_with(bytes));
-        if let Some((hook, bytes)) = hook.filter(|_| !self.is_closed) {
+        let first = self.file[at];
+        let begins = |(_, bytes): &&(Hook, Vec<u8>)| bytes[0] == first && self.file[at..self.end].starts_with(bytes);
+        if !self.is_closed
+            && let Some((hook, bytes)) = self.before.iter().find(begins)
+        {
             return self.hook(*hook, at + bytes.len());
         }
         let operator = self.operators.read()?;

@@ -49,6 +49,7 @@ mod warning;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
 
+pub use hash::sha256;
 pub use relocate::describes_original;
 pub use strip::strip;
 pub use warning::{Warning, WarningKind};
@@ -101,7 +102,7 @@ pub fn instrument_with<W, E: From<Error>>(
     if injected::is_hooked(&module) {
         if !options.force {
             let message =
-                "the module is hooked already: run it unchanged, strip it, or instrument it again with `force`";
+                "the module is hooked already: run it unchanged, strip it, or instrument it again with --force";
             return Err(Error::new(ErrorKind::AlreadyHooked, message).into());
         }
         if module.custom(MANIFEST_SECTION).is_some() {

@@ -295,6 +295,15 @@ impl<'a> Module<'a> {
         reader.expect("validated: there is a count").into_iter().map(|e| e.expect("validated: an export")).collect()
     }
 
+    /// All imports.
+    #[doc(hidden)]
+    pub fn all_imports(&self) -> Vec<wasmparser::Import<'a>> {
+        let Some(section) = self.section(id::IMPORT) else { return Vec::new() };
+        let reader = wasmparser::ImportSectionReader::new(self.reader(section.contents.clone()));
+        let imports = reader.expect("validated: there is a count").into_imports();
+        imports.map(|import| import.expect("validated: an import")).collect()
+    }
+
     /// All types, each with the size of its recursion group.
     pub(crate) fn types(&self) -> impl ExactSizeIterator<Item = (&SubType, u32)> {
         self.types.iter().zip(self.group_sizes.iter().copied())

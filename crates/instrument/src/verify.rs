@@ -92,7 +92,7 @@ mod shown;
 
 use failure::fail;
 use matched::Matched;
-use operators::{Walk, add_locals, calls, catches, locals_of};
+use operators::{Walk, add_locals, calls, catches, is_plain, locals_of};
 use pair::Pair;
 use shown::{Body, Shown};
 
@@ -357,10 +357,14 @@ impl Pair<'_, '_> {
             let old_at = old.at();
             let (operator, old_end) = old.next()?;
             let hooks = body.hooks_before(&mut erased, old_at)?;
+            if body.is_plainly_same(behind.as_ref(), old_at..old_end, &hooks) {
+                continue;
+            }
             body.follow(behind.as_ref(), &hooks)?;
             body.belong(&operator, &hooks)?;
             body.same(&operator, old_at..old_end, &hooks)?;
-            behind = Some(operator);
+            // A plain operator has no effect on what follows it.
+            behind = Some(operator).filter(|_| !is_plain(self.old.bytes()[old_at]));
         }
         if erased.next()?.is_some() {
             return Err(fail(erased.at(), "a body has more operators than the original"));

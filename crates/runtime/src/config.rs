@@ -48,6 +48,18 @@ pub struct Config {
     /// Ends the guest. If set to a signal number, the guest ends at its next event, or is abandoned after 1 s. If set
     /// to the negative of a signal number, it is abandoned at once.
     pub interrupt: Arc<AtomicI32>,
+    /// Is called when all modules are compiled, before the guest begins.
+    pub on_compiled: Option<OnCompiled>,
+}
+
+/// A function that a run calls when compilation is over.
+#[derive(Clone)]
+pub struct OnCompiled(pub Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for OnCompiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnCompiled").finish_non_exhaustive()
+    }
 }
 
 /// Factor by which the stack is larger if a module has hooks. Hook calls spill all live values, so a frame grows with
@@ -116,6 +128,7 @@ impl Default for Config {
             sample: false,
             cache: None,
             interrupt: Arc::default(),
+            on_compiled: None,
         }
     }
 }

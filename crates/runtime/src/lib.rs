@@ -31,7 +31,7 @@ mod wasi;
 
 pub use cache::CodeCache;
 pub use clock::ClockMode;
-pub use config::{Config, DEFAULT_WASM_STACK, HOOKED_STACK, Invoke, Preload, Stdio};
+pub use config::{Config, DEFAULT_WASM_STACK, HOOKED_STACK, Invoke, OnCompiled, Preload, Stdio};
 pub use embed::{RecordedCalls, TracedModule};
 pub use run::{RunResult, run, run_batches};
 pub use store::TraceSlot;

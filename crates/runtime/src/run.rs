@@ -15,12 +15,12 @@ use crate::cache::CodeCache;
 use crate::call::{Unit, call};
 use crate::channel::channel;
 use crate::clock::Clock;
-use crate::config::{Config, HOOKED_STACK};
+use crate::config::{Config, HOOKED_STACK, OnCompiled};
 use crate::consume::{Consumed, consume, with_times};
 use crate::places::Places;
 use crate::producer::Settings;
 use crate::sampler::{Samples, signal};
-use crate::setup::{no_host_functions, setup};
+use crate::setup::{all_given, no_host_functions, setup};
 use crate::store::{self, Host, TraceSlot};
 use crate::{hooks, host_calls, wasi};
 
@@ -77,6 +77,16 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     let engine = engine(max_wasm_stack, config.cache.as_ref())?;
     let mut linker: Linker<Host> = Linker::new(&engine);
     wasi::add_to_linker(&mut linker, |host: &mut Host| &mut host.wasi).map_err(no_host_functions)?;
+    // The run gets a context of its own, because the clock of a context begins with it.
+    let (wasi, _) = wasi::context(config)?;
+    let mut store = Store::new(&engine, Host { wasi, trace: TraceSlot::default() });
+    let names = config.preloads.iter().map(|preload| preload.name.as_str());
+    let given: Vec<_> = names.zip(&preload_wasms).collect();
+    for (at, (_, preload)) in given.iter().enumerate() {
+        all_given(&linker, &mut store, &given[..at], preload)?;
+    }
+    all_given(&linker, &mut store, &given, &main_wasm)?;
+    drop(store);
     let compile = |parsed: &wasmtrace_instrument::module::Module<'_>, first_probe| -> Result<Unit> {
         let module =
             Module::from_binary(&engine, parsed.bytes()).map_err(|e| setup("the engine refuses the module", e))?;
@@ -100,6 +110,9 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     }
 
     let (wasi, captured) = wasi::context(config)?;
+    if let Some(OnCompiled(compiled)) = &config.on_compiled {
+        compiled();
+    }
     let clock = Arc::new(Clock::new());
     let min_duration = config.min_duration.as_nanos() as u64;
     let settings = Settings { mode: config.clock, min_duration, buffers: true, times: config.times };

@@ -1,6 +1,8 @@
-//! WASI preview 1 for the guest: wasmtime's implementation, except for `proc_exit`.
+//! WASI for the guest: preview 1 and the version before it (`wasi_unstable`), by wasmtime's implementation, except for
+//! `proc_exit`.
 
 use wasmtime::Linker;
+use wasmtime_wasi::p0;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe, SinkOutputStream};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
@@ -83,10 +85,14 @@ pub(super) fn add_to_linker<T: Send + 'static>(
     context: impl Fn(&mut T) -> &mut WasiP1Ctx + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
     p1::add_to_linker_sync(linker, context)?;
+    // The version before preview 1, which some structures are laid out differently in.
+    p0::add_to_linker_sync(linker, context)?;
     linker.allow_shadowing(true);
-    linker.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
-        Err(wasmtime::Error::new(ProcExit(code)))
-    })?;
+    for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
+        linker.func_wrap(module, "proc_exit", |code: i32| -> wasmtime::Result<()> {
+            Err(wasmtime::Error::new(ProcExit(code)))
+        })?;
+    }
     linker.allow_shadowing(false);
     Ok(())
 }

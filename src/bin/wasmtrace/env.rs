@@ -50,6 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     }
     let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
     let (names, values) = (width(|row| &row.name), width(|row| &row.value).min(60));
+    writeln!(out, "{:<names$}  {:<values$}  from", "setting", "value")?;
     for Row { name, value, from } in &rows {
         writeln!(out, "{name:<names$}  {:<values$}  {}", printable(value), printable(from))?;
     }

@@ -160,6 +160,14 @@ pub(crate) fn is_device(path: &Path) -> bool {
     path.metadata().is_ok_and(|m| !m.is_file()) || path.starts_with("/dev") || path.starts_with("/proc")
 }
 
+/// Whether two paths lead to one file, or to standard output.
+pub(crate) fn is_same(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => a == b,
+    }
+}
+
 /// Removes the temporary file's path from an error: the user did not choose it.
 fn without_path(e: std::io::Error) -> std::io::Error {
     let message = e.to_string();

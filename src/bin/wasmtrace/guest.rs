@@ -13,7 +13,7 @@ use wasmtrace::label::lines::{Described, SourceLine, source_lines};
 use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{Module, ParseOptions, parse, parse_with};
 use wasmtrace::otlp::settings::Target;
-use wasmtrace::runtime::{Config, Preload, RunResult, Stdio};
+use wasmtrace::runtime::{Config, OnCompiled, Preload, RunResult, Stdio};
 use wasmtrace::sidecar::SidecarFiles;
 use wasmtrace::trace::EventKind;
 use wasmtrace::trace::batch::{Batch, MarkKind};
@@ -24,6 +24,7 @@ use wasmtrace::trace::time_model::{Step, TimeModel};
 use crate::files;
 use crate::guest_args::{GuestArgs, config};
 use crate::hooking::{Hooked, Hooking, hooked, nanos};
+use crate::progress::Progress;
 use crate::sending::{self, Place, ResourceArgs};
 use crate::sidecar::SidecarArgs;
 use crate::terminal::Global;
@@ -40,6 +41,8 @@ pub(crate) struct Guest {
     filter: Filter,
     time_model: TimeModel,
     input: Option<Input>,
+    /// Whether progress is not shown.
+    quiet: bool,
 }
 
 /// The module before it was hooked: debug information describes this one.
@@ -80,7 +83,7 @@ impl Guest {
             false => None,
         };
         let Hooked { wasm: main, offsets } =
-            hooked(args, wasm, sidecar, &hooks, global).with_context(|| name.clone())?;
+            hooked(args, wasm, sidecar, &hooks, config.cache.as_ref(), global).with_context(|| name.clone())?;
         let input = input.map(|(wasm, sidecar)| Input { wasm, sidecar, offsets });
         let module = parse_again(&main).with_context(|| name.clone())?;
         if args.invoke.is_none()
@@ -99,7 +102,8 @@ impl Guest {
         for ((name, path), wasm) in args.preloads.iter().zip(preloads) {
             let context = || path.display().to_string();
             let sidecar = SidecarArgs::default().find_for_labels(Some(path), &wasm, global)?;
-            let Hooked { wasm, .. } = hooked(args, wasm, sidecar, &hooks, global).with_context(context)?;
+            let hooked = hooked(args, wasm, sidecar, &hooks, config.cache.as_ref(), global);
+            let Hooked { wasm, .. } = hooked.with_context(context)?;
             let module = parse_again(&wasm).with_context(context)?;
             let labels = label::probes(&module).labels;
             run_info.labels.extend(labels.into_iter().map(|(id, label)| (ProbeId(first_probe + id.0), label)));
@@ -119,7 +123,17 @@ impl Guest {
         let is_stamped =
             module.manifest().and_then(Result::ok).is_some_and(|manifest| manifest.hooks == HookSet::Buffer);
         run_info.recording.stamped = is_stamped && silent.is_empty() && filter.is_open();
-        Ok(Guest { name, main, config, run_info, silent, filter, time_model: TimeModel::new(), input })
+        Ok(Guest {
+            name,
+            main,
+            config,
+            run_info,
+            silent,
+            filter,
+            time_model: TimeModel::new(),
+            input,
+            quiet: global.quiet,
+        })
     }
 
     /// Sets the trace that the run belongs to, and passes it to the guest in environment variables. Variables given by
@@ -187,6 +201,10 @@ impl Guest {
         let passes = silent.is_empty() && filter.is_open();
         self.config.times = times == Times::OfEachEvent || !passes;
         let mut kept = Batch::default();
+        let size = format!("{:.1} MB", self.main.len() as f64 / 1e6);
+        let progress = Progress::begin(&format!("compiling {} ({size})", self.name), self.quiet);
+        let compiled = progress.clone();
+        self.config.on_compiled = Some(OnCompiled(Arc::new(move || compiled.end())));
         let outcome = wasmtrace::runtime::run_batches(&self.main, &self.config, |batch| {
             if passes {
                 return consume(run_info, batch);
@@ -206,7 +224,9 @@ impl Guest {
             });
             consume(run_info, &kept);
         })
-        .with_context(|| self.name.clone())?;
+        .with_context(|| self.name.clone());
+        progress.end();
+        let outcome = outcome?;
         kept.clear();
         filter.finish(&mut |event| kept.event(event.clone()));
         consume(run_info, &kept);

@@ -6,11 +6,12 @@ use anyhow::{Result, bail};
 use wasmtrace::hook::HookSet;
 use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::parse;
-use wasmtrace::runtime::ClockMode;
+use wasmtrace::runtime::{ClockMode, CodeCache};
 use wasmtrace::sidecar::SidecarFiles;
 use wasmtrace::{ErrorKind, Options, Warning, WarningKind, injected, rewrite};
 
 use crate::guest_args::{ClockArg, GuestArgs};
+use crate::hooked_modules::Entry;
 use crate::terminal::Global;
 
 /// The hook set to write, and the clock to run it with.
@@ -95,12 +96,14 @@ impl From<Vec<u8>> for Hooked {
     }
 }
 
-/// Inserts hooks into the module, unless it has hooks already or is to run without any.
+/// Inserts hooks into the module, unless it has hooks already or is to run without any. A module that was hooked before is
+/// taken from the cache.
 pub(crate) fn hooked(
     args: &GuestArgs,
     wasm: Vec<u8>,
     sidecar: SidecarFiles,
     hooks: &Hooking,
+    cache: Option<&CodeCache>,
     global: &Global,
 ) -> Result<Hooked> {
     let hooked_already = |wasm: Vec<u8>| args.select.refuse_of_hooked().map(|()| wasm.into());
@@ -109,19 +112,28 @@ pub(crate) fn hooked(
         return if is_hooked { hooked_already(wasm) } else { Ok(wasm.into()) };
     };
     let mut options = Options { select: args.select.rules()?, sidecar, ..Default::default() };
+    // Nothing strips this module or reads its debug information.
+    options.rewrite = rewrite::Options {
+        hooks: set,
+        restore: false,
+        debug_info: false,
+        foreign_exceptions: hooks.foreign_exceptions,
+        ..Default::default()
+    };
+    let kept = cache.and_then(|cache| Entry::of(&cache.folder, &wasm, &options));
+    if let Some(hooked) = kept.as_ref().and_then(Entry::load) {
+        return Ok(hooked);
+    }
+    let mut fell_back = false;
     let mut with = |set| {
-        options.rewrite = rewrite::Options {
-            hooks: set,
-            restore: false,
-            foreign_exceptions: hooks.foreign_exceptions,
-            ..Default::default()
-        };
+        options.rewrite.hooks = set;
         wasmtrace::instrument(&wasm, &options)
     };
     let rewritten = match with(set) {
         Err(e) if e.kind() == ErrorKind::AlreadyHooked => return hooked_already(wasm),
         Err(e) if hooks.by_default && matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::Limit) => {
             let rewritten = with(HookSet::Observe)?;
+            fell_back = true;
             global.warn(
                 "",
                 &[format!("falling back to --hooks observe, which calls the host at each event and is slow: {e}")],
@@ -134,5 +146,9 @@ pub(crate) fn hooked(
     let matters = |w: &Warning| !matches!(w.kind, WarningKind::StaleDebugInfo | WarningKind::Link);
     let warnings: Vec<Warning> = rewritten.warnings.into_iter().filter(matters).collect();
     global.warn("", &warnings);
-    Ok(Hooked { wasm: rewritten.wasm, offsets: Some(rewritten.offsets) })
+    let hooked = Hooked { wasm: rewritten.wasm, offsets: Some(rewritten.offsets) };
+    if let Some(entry) = kept.filter(|_| warnings.is_empty() && !fell_back) {
+        entry.store(&hooked);
+    }
+    Ok(hooked)
 }

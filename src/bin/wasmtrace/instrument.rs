@@ -1,10 +1,12 @@
 //! `wasmtrace instrument`
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use wasmtrace::hook::HookSet;
+use wasmtrace::hook::{HookSet, Manifest, Probe};
+use wasmtrace::label::hex;
 use wasmtrace::rewrite::{CloseOnExit, Rewritten, Unwritten};
 use wasmtrace::{Options, verify};
 
@@ -59,6 +61,18 @@ pub(crate) struct Args {
     /// Prove that each output is the input plus hooks before writing it
     #[arg(long)]
     verify: bool,
+    /// Write demangled names into the `name` section of the output, for hosts that show names as they are
+    #[arg(long)]
+    demangle: bool,
+    /// Write the hooked functions to FILE as JSON: the id that hooks report, name, file and line
+    #[arg(long, value_name = "FILE")]
+    names: Option<PathBuf>,
+    /// Fail if there is a warning, for example about a rule that matches no function
+    #[arg(long)]
+    strict: bool,
+    /// Fail if an output is larger than its input by more than this share (`10%`)
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    max_growth: Option<f64>,
     /// Write a JSON report of what was done to FILE
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -98,6 +112,30 @@ impl Hooks {
     }
 }
 
+/// Parses a share in percent, with or without the sign.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end().parse::<f64>();
+    number
+        .ok()
+        .filter(|percent| *percent >= 0.0 && percent.is_finite())
+        .ok_or_else(|| "expected a number like 10%".to_owned())
+}
+
+/// Refuses a report or a list of names that would replace another file of the command.
+fn refuse_shared_files(args: &Args) -> Result<()> {
+    let extra = [("--report", &args.report), ("--names", &args.names)];
+    let extra = || extra.iter().filter_map(|(option, path)| Some((*option, path.as_deref()?)));
+    let modules = args.inputs.iter().map(PathBuf::as_path).chain(args.output.as_deref());
+    let mut taken: Vec<&Path> = modules.collect();
+    for (option, path) in extra() {
+        if taken.iter().any(|other| files::is_same(other, path)) {
+            bail!("{option} {}: the command reads or writes this file already", path.display());
+        }
+        taken.push(path);
+    }
+    Ok(())
+}
+
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     // clap parses a value after a space as an input.
     let is_when =
@@ -109,6 +147,10 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     if args.inputs.len() > 1 && args.out_dir.is_none() {
         bail!("several inputs need --out-dir DIR");
     }
+    if args.inputs.len() > 1 && args.names.is_some() {
+        bail!("--names applies to one module: instrument the inputs one by one");
+    }
+    refuse_shared_files(args)?;
     if args.inputs.len() > 1 && args.sidecar.is_given() {
         bail!("--source-map and --debug-file apply to one module: instrument the inputs one by one");
     }
@@ -116,6 +158,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     options.no_validate = args.no_validate;
     options.rewrite.hooks = args.hooks.set().unwrap_or_default();
     options.rewrite.restore = !args.no_restore;
+    options.rewrite.demangle = args.demangle;
     options.rewrite.close_on_exit = match args.close_on_exit {
         When::Auto => CloseOnExit::WhereItExits,
         When::Always => CloseOnExit::Always,
@@ -141,6 +184,7 @@ fn each_input(args: &Args, options: &mut Options, global: &Global) -> Result<u8>
         if args.inputs.is_empty() { vec![None] } else { args.inputs.iter().map(|i| Some(i.as_path())).collect() };
     let mut outputs: Vec<(Option<PathBuf>, Content)> = Vec::new();
     let mut reports = Vec::new();
+    let mut names = None;
     for input in inputs {
         let path = output_path(args, input)?;
         let wasm = files::read(input)?;
@@ -155,6 +199,10 @@ fn each_input(args: &Args, options: &mut Options, global: &Global) -> Result<u8>
             outputs.push(output);
         }
         reports.push(one.report);
+        names = Some(one.names);
+    }
+    if args.strict {
+        global.refuse_warnings()?;
     }
     // No file appears before all inputs have succeeded.
     for (path, content) in outputs {
@@ -166,8 +214,12 @@ fn each_input(args: &Args, options: &mut Options, global: &Global) -> Result<u8>
             Content::Written { output, .. } => output.keep()?,
         }
     }
+    if let Some((path, names)) = args.names.as_ref().zip(names) {
+        files::write(Some(path), wasmtrace::export::json_text(&names).as_bytes())?;
+    }
     if let Some(path) = &args.report {
-        let report = json!({ "schema": "wasmtrace.instrument/1", "modules": reports });
+        let version = env!("CARGO_PKG_VERSION");
+        let report = json!({ "schema": "wasmtrace.instrument/2", "version": version, "modules": reports });
         files::write(Some(path), wasmtrace::export::json_text(&report).as_bytes())?;
     }
     Ok(0)
@@ -190,6 +242,7 @@ struct One {
     /// The module comes last: it contains links to the others.
     outputs: Vec<(Option<PathBuf>, Content)>,
     report: serde_json::Value,
+    names: serde_json::Value,
 }
 
 /// The contents of an output.
@@ -218,13 +271,14 @@ fn one(
     wasm: &[u8],
     global: &Global,
 ) -> Result<One> {
+    let began = Instant::now();
     let name = || files::name(input);
     let mut places = Places::default();
     let mut outputs = Vec::new();
-    let (hooked, warnings, selected) = match args.hooks.set() {
+    let (hooked, warnings, selection, manifest) = match args.hooks.set() {
         None => {
             wasmtrace::module::parse(wasm).with_context(name)?;
-            (Content::Bytes(wasm.to_vec()), Vec::new(), None)
+            (Content::Bytes(wasm.to_vec()), Vec::new(), None, None)
         }
         Some(_) => {
             // The links of a hooked module are to the hooked files.
@@ -244,7 +298,7 @@ fn one(
                 file.write(true, |out| module.write_to(out))?;
                 Ok(Content::Written { output: file, length: module.len() })
             };
-            let Rewritten { wasm: hooked, warnings, source_map, debug_file, selection, .. } =
+            let Rewritten { wasm: hooked, warnings, source_map, debug_file, selection, manifest, .. } =
                 wasmtrace::instrument_with(wasm, options, |module| Ok::<_, wasmtrace::Error>(write(module)))
                     .with_context(name)?;
             // A write error must not get the input's name as context.
@@ -255,12 +309,12 @@ fn one(
             };
             add(&mut places.source_map, source_map);
             add(&mut places.debug_file, debug_file);
-            (hooked, warnings, args.select.told(&options.select, &selection))
+            (hooked, warnings, Some(selection), manifest)
         }
     };
     let context = if args.inputs.len() > 1 { format!("{}: ", name()) } else { String::new() };
     global.warn(&context, &warnings);
-    if let Some(selected) = selected {
+    if let Some(selected) = selection.as_ref().and_then(|selection| args.select.told(&options.select, selection)) {
         global.note(&format!("{context}{selected}"));
     }
     let checked = match &hooked {
@@ -278,17 +332,10 @@ fn one(
         hooked.len(),
         checked.as_ref().map(|c| format!(", {} of {} functions hooked", c.hooked, c.functions)).unwrap_or_default(),
     ));
-    let report = json!({
-        "input": name(),
-        "input_bytes": wasm.len(),
-        "output_bytes": hooked.len(),
-        "functions": checked.as_ref().map(|c| c.functions),
-        "hooked": checked.as_ref().map(|c| c.hooked),
-        "memory_grows": checked.as_ref().map(|c| c.memory_grows),
-        "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "source_map": places.source_map.map(|path| path.display().to_string()),
-        "debug_file": places.debug_file.map(|path| path.display().to_string()),
-    });
+    let growth = (hooked.len() as f64 / wasm.len() as f64 - 1.0) * 100.0;
+    if let Some(most) = args.max_growth.filter(|most| growth > *most) {
+        bail!("{}: the output is {growth:.1} % larger than the input, more than the {most} % of --max-growth", name());
+    }
     let content = match hooked {
         Content::Bytes(hooked) if args.text => {
             let text = wasmprinter::print_bytes(&hooked)
@@ -297,6 +344,47 @@ fn one(
         }
         content => content,
     };
+    let output_sha256 = match &content {
+        Content::Bytes(bytes) => Some(hex(&wasmtrace::sha256(bytes))),
+        Content::Written { .. } => None,
+    };
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let report = json!({
+        "input": name(),
+        "input_bytes": wasm.len(),
+        "input_sha256": hex(&wasmtrace::sha256(wasm)),
+        "output": path(&output),
+        "output_bytes": content.len(),
+        "output_sha256": output_sha256,
+        "growth_percent": growth,
+        "hooks": args.hooks.set().map(HookSet::name),
+        "rules": selection.as_ref().map(|selection| args.select.report(&options.select, selection)),
+        "functions": checked.as_ref().map(|c| c.functions),
+        "hooked": checked.as_ref().map(|c| c.hooked),
+        "memory_grows": checked.as_ref().map(|c| c.memory_grows),
+        "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "source_map": path(&places.source_map),
+        "debug_file": path(&places.debug_file),
+        "seconds": began.elapsed().as_secs_f64(),
+    });
+    let names = names_of(&name(), manifest.as_ref());
     outputs.push((output, content));
-    Ok(One { outputs, report })
+    Ok(One { outputs, report, names })
+}
+
+/// The hooked functions, as `--names` writes them.
+fn names_of(module: &str, manifest: Option<&Manifest>) -> serde_json::Value {
+    let probes = manifest.map_or(&[][..], |manifest| &manifest.probes);
+    let function = |probe: &Probe| {
+        json!({
+            "id": probe.id.0,
+            "index": probe.label.index,
+            "name": probe.label.demangled(),
+            "raw_name": &*probe.label.name,
+            "file": probe.label.file.as_deref(),
+            "line": probe.label.line,
+        })
+    };
+    let functions: Vec<_> = probes.iter().map(function).collect();
+    json!({ "schema": "wasmtrace.names/1", "module": module, "functions": functions })
 }

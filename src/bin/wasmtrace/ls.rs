@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Fail if there is a warning, for example about a rule that matches no function
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     select: SelectArgs,
     #[command(flatten)]
@@ -58,6 +61,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         let warning = "cannot tell which functions are hooked: another tool wrote the hooks or changed the module afterwards; \
                        the list shows what `instrument --force` would select";
         global.warn("", &[warning.to_owned()]);
+    }
+    if args.strict {
+        global.refuse_warnings()?;
     }
     let is_hooked = |func| match &hooked {
         Some(hooked) => hooked.binary_search(&func).is_ok(),

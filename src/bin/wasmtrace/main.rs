@@ -35,6 +35,8 @@ mod verify;
 
 // Modules that need the engine or the network.
 #[cfg(feature = "full")]
+mod brief;
+#[cfg(feature = "full")]
 mod ending;
 #[cfg(feature = "full")]
 mod env;
@@ -45,9 +47,13 @@ mod guest;
 #[cfg(feature = "full")]
 mod guest_args;
 #[cfg(feature = "full")]
+mod hooked_modules;
+#[cfg(feature = "full")]
 mod hooking;
 #[cfg(feature = "full")]
 mod incremental;
+#[cfg(feature = "full")]
+mod progress;
 #[cfg(feature = "full")]
 mod push;
 #[cfg(feature = "full")]

@@ -79,7 +79,7 @@ fn default_output(module: &Path) -> PathBuf {
 
 /// Creates the file in place, so that it can be read while it is written. Replaces an existing file only if it is empty or a
 /// recording, so that a mistyped path does not destroy a module.
-fn create(path: &Path) -> Result<File> {
+pub(crate) fn create(path: &Path) -> Result<File> {
     if path == Path::new("-") {
         bail!("a recording cannot go to standard output, which the guest uses: give a file");
     }

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use wasmtrace::export::Destination;
 use wasmtrace::trace::recording::Footer;
 
+use crate::brief;
 use crate::ending::{leave, show};
 use crate::guest::{Guest, Times};
 use crate::guest_args::GuestArgs;
@@ -25,7 +26,10 @@ Examples:
   wasmtrace run --sink otlp:http://localhost:4318 app.wasm
   wasmtrace run --hooks none --sample app.wasm
   wasmtrace run --invoke fib lib.wasm 30
-  CARGO_TARGET_WASM32_WASIP1_RUNNER='wasmtrace run' cargo test --target wasm32-wasip1")]
+  CARGO_TARGET_WASM32_WASIP1_RUNNER='wasmtrace run' cargo test --target wasm32-wasip1
+
+As the runner of `cargo test`, it prints one line for each test binary and writes a recording next to it. With --sink \
+tree or --verbose, it prints the tree.")]
 pub(crate) struct Args {
     /// Destination of the trace, repeatable: NAME[:FILE or URL]
     #[arg(long = "sink", value_name = "SINK", long_help = sinks::help())]
@@ -67,10 +71,15 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
             bail!("--hooks none records samples but no calls: use --sink tree or --sink folded:FILE");
         }
     }
+    let is_brief =
+        args.sinks.is_empty() && !global.verbose && args.guest.has_calls() && brief::is_cargo_test(args.guest.module());
     let targets = if unhooked || !args.guest.has_calls() { Vec::new() } else { sending::targets(&args.sinks, global) };
-    let default = [if unhooked || !targets.is_empty() { Destination::None } else { Destination::Tree }];
+    let default = [if unhooked || is_brief || !targets.is_empty() { Destination::None } else { Destination::Tree }];
     let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
     let mut pipeline = Pipeline::new(Sinks::open(destinations, args.min_share)?);
+    if is_brief {
+        pipeline.add(Box::new(brief::Line));
+    }
     let told = match targets.is_empty() {
         false => Told::Sink,
         true if destinations.iter().any(|d| matches!(d, Destination::File(format, _) if format.has_trace_ids)) => {
@@ -89,11 +98,19 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         spool => spool?,
     };
     let interrupt = guest.interrupt();
+    let mut recording = is_brief.then(|| brief::Recording::begin(args.guest.module(), &guest.run_info, global));
     let shown = !pipeline.sinks().is_empty();
-    let times = if spool.is_some() || pipeline.wants_spans() { Times::OfEachEvent } else { Times::OfSamples };
+    let times = if spool.is_some() || recording.is_some() || pipeline.wants_spans() {
+        Times::OfEachEvent
+    } else {
+        Times::OfSamples
+    };
     let outcome = guest.run(times, |run_info, batch| {
         if let Some(spool) = &mut spool {
             spool.recorder().batch(batch);
+        }
+        if let Some(recording) = &mut recording {
+            recording.batch(batch);
         }
         if shown {
             pipeline.batch(run_info, batch);
@@ -108,6 +125,10 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         *not_sampled = not_sampled.take().or(outcome.not_sampled.clone());
         pipeline.finish(&guest.run_info, &outcome.ending, outcome.duration);
         failed = pipeline.sinks().report();
+    }
+    if let Some(recording) = recording {
+        let end = Footer { ending: outcome.ending.clone(), duration: outcome.duration };
+        failed |= recording.finish(end, global);
     }
     if let Some(spool) = spool {
         let end = Footer { ending: outcome.ending.clone(), duration: outcome.duration };

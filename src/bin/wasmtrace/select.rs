@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, FromArgMatches};
+use serde_json::{Value, json};
 use wasmtrace::select::{Preset, Reason, Rules, Summary};
 
 use crate::recordings;
@@ -164,6 +165,22 @@ impl SelectArgs {
             left_out.iter().map(|(reason, count)| format!("{count} by {}", why(reason))).collect();
         let left_out = if left_out.is_empty() { "nothing".to_owned() } else { left_out.join(", ") };
         Some(format!("{selected} of {functions} functions selected; excluded: {left_out}"))
+    }
+
+    /// The rules and how many functions each of them excluded, for a report.
+    pub(crate) fn report(&self, rules: &Rules, selection: &Summary) -> Value {
+        let excluded = |reason: Reason| selection.left_out.get(&reason).copied().unwrap_or(0);
+        let list: Vec<Value> = (0..)
+            .map_while(|place| Some((place, rules.text(place)?)))
+            .map(|(place, text)| json!({ "rule": text, "excluded": excluded(Reason::Rule(place)) }))
+            .collect();
+        json!({
+            "list": list,
+            "min_size": rules.min_size,
+            "imports": rules.imports,
+            "selected": selection.selected,
+            "selectable": selection.functions,
+        })
     }
 
     /// The rules of the command line, otherwise the presets in `WASMTRACE_PRESET` and the rules in `WASMTRACE_SELECT` (both

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use wasmtrace::export::{Destination, FORMATS, Format, Look, RunInfo, SINKS, Sink, Summary, Tree};
@@ -14,7 +15,7 @@ pub(crate) fn help() -> String {
     let sinks = SINKS.into_iter().chain(FORMATS.map(|format| (format.name, format.about)));
     let lines: Vec<String> = sinks.map(|(name, about)| format!("  {name:<10} {about}")).collect();
     format!(
-        "Destination of the trace, repeatable: NAME, NAME:FILE for a file, or NAME:URL for a server.\n\n{}",
+        "Destination of the trace, repeatable: NAME, NAME:FILE for a file (`-` is standard output), or NAME:URL for a server.\n\n{}",
         lines.join("\n")
     )
 }
@@ -46,6 +47,11 @@ impl Pipeline {
     /// A pipeline for events without times: calls are counted only.
     pub(crate) fn counting(sinks: Sinks) -> Self {
         Pipeline { tree: CallTree::counting(), sinks }
+    }
+
+    /// Adds a sink that is not given on the command line.
+    pub(crate) fn add(&mut self, sink: Box<dyn Sink>) {
+        self.sinks.add("standard error", sink);
     }
 
     /// Whether a sink needs the begin and end time of each call.
@@ -121,6 +127,9 @@ impl Sinks {
                     let look = Look { min_share: min_share / 100.0, color: colored(&err), ..Default::default() };
                     let tree = Tree::new(BufWriter::new(err), look);
                     sinks.add("the tree", Box::new(tree));
+                }
+                Destination::File(format, path) if path == Path::new("-") => {
+                    sinks.add("standard output", format_sink(*format, std::io::stdout())?);
                 }
                 Destination::File(format, path) => {
                     let file = File::create(path).with_context(|| path.display().to_string())?;

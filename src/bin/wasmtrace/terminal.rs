@@ -1,7 +1,10 @@
 //! Messages on standard error.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::io::Write;
+
+use anyhow::{Result, bail};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
@@ -14,6 +17,9 @@ pub(crate) struct Global {
     /// When to use colours; `auto` respects NO_COLOR
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
+    /// Number of warnings so far, printed or not.
+    #[arg(skip)]
+    warned: Cell<usize>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -30,6 +36,7 @@ impl Global {
     /// Prints warnings, one per line. Without `--verbose` only the first 20 are shown: a malicious module can cause any number.
     pub(crate) fn warn<W: Display>(&self, context: &str, warnings: &[W]) {
         const FIRST: usize = 20;
+        self.warned.set(self.warned.get() + warnings.len());
         if self.quiet {
             return;
         }
@@ -43,6 +50,15 @@ impl Global {
             let warning = format!("{context}{warning}");
             let warning = wasmtrace::label::printable(&warning);
             let _ = writeln!(anstream::stderr(), "wasmtrace: {YELLOW}warning{YELLOW:#}: {warning}");
+        }
+    }
+
+    /// Fails if there was a warning. The warnings say more.
+    pub(crate) fn refuse_warnings(&self) -> Result<()> {
+        match self.warned.get() {
+            0 => Ok(()),
+            1 => bail!("there was a warning, and --strict makes it an error"),
+            many => bail!("there were {many} warnings, and --strict makes them errors"),
         }
     }
 

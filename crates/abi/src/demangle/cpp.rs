@@ -80,6 +80,10 @@ fn function(text: &str) -> Option<Function<'_>> {
 /// int (&app::row<int>(int)) [3]::Local::m() const      app::row<int>(int)::Local::m() const
 /// ```
 pub(super) fn unwrapped(text: &str) -> Option<String> {
+    // The group around a declarator, and what follows it.
+    if !text.contains(")(") && !text.contains(")[") && !text.contains(") [") {
+        return None;
+    }
     let mut whole: Option<String> = None;
     for _ in 0..MOST_NESTED {
         match unwrapped_once(whole.as_deref().unwrap_or(text)) {

@@ -55,6 +55,52 @@ pub(crate) struct Insertion {
 }
 
 impl OffsetMap {
+    /// Encodes the map, for a cache of instrumented modules.
+    #[doc(hidden)]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut numbers = vec![self.lengths.0, self.lengths.1, self.bodies.len() as u32, self.edits.len() as u32];
+        for BodyMap { old, new_start, enter, edits } in &self.bodies {
+            numbers.extend([old.start, old.end, *new_start, enter.unwrap_or(u32::MAX), edits.end]);
+        }
+        for Edit { at, total, inserted } in &self.edits {
+            numbers.extend([*at, *total << 1 | u32::from(*inserted)]);
+        }
+        numbers.into_iter().flat_map(u32::to_le_bytes).collect()
+    }
+
+    /// Decodes a map; `None` if the bytes are no map.
+    #[doc(hidden)]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (numbers, rest) = bytes.as_chunks();
+        let mut numbers = numbers.iter().map(|number| u32::from_le_bytes(*number));
+        let mut next = || numbers.next();
+        let lengths = (next()?, next()?);
+        let (bodies, edits) = (next()? as usize, next()? as usize);
+        if !rest.is_empty() || bytes.len() / 4 != 4 + 5 * bodies + 2 * edits {
+            return None;
+        }
+        let mut map = OffsetMap::new(lengths);
+        let mut begin = 0;
+        for _ in 0..bodies {
+            let (old, new_start, enter, end) = (next()?..next()?, next()?, next()?, next()?);
+            if end < begin || end as usize > edits {
+                return None;
+            }
+            map.bodies.push(BodyMap {
+                old,
+                new_start,
+                enter: Some(enter).filter(|at| *at != u32::MAX),
+                edits: begin..end,
+            });
+            begin = end;
+        }
+        for _ in 0..edits {
+            let (at, total) = (next()?, next()?);
+            map.edits.push(Edit { at, total: total >> 1, inserted: total & 1 == 1 });
+        }
+        Some(map)
+    }
+
     /// A map without bodies. `lengths` is the length of the code section contents before and after, in bytes.
     pub(crate) fn new(lengths: (u32, u32)) -> Self {
         OffsetMap { lengths, ..Default::default() }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use wasmparser::Operator;
 
 use super::failure::fail;
-use super::operators::{Label, catches_behind, is_tail_call, opens_a_label};
+use super::operators::{Label, catches_behind, is_plain, is_tail_call, opens_a_label};
 use super::pair::Pair;
 use crate::erase::{Erasure, Hook, Hooked, Piece};
 use crate::mapping::Insertion;
@@ -111,6 +111,30 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
         }
     }
 
+    /// Whether an operator is the original one, and neither it nor the one `behind` it concerns labels or hooks. Most do not,
+    /// and nothing else has to be checked.
+    pub(super) fn is_plainly_same(
+        &mut self,
+        behind: Option<&Operator<'_>>,
+        range: Range<usize>,
+        before: &Before<'_>,
+    ) -> bool {
+        let old = &self.pair.old.bytes()[range.clone()];
+        let is_same = behind.is_none()
+            && before.hooks.is_empty()
+            && is_plain(old[0])
+            && *old == self.pair.new.bytes()[before.range.clone()];
+        if is_same && self.pair.has_notes {
+            self.place(&range, before);
+        }
+        is_same
+    }
+
+    fn place(&mut self, range: &Range<usize>, before: &Before<'_>) {
+        let (old, new) = (range.start - self.starts.start, before.range.start - self.starts.end);
+        self.places.push((old as u32, new as u32));
+    }
+
     /// Updates the labels for the operator `behind`, which precedes `before`. Checks that the body reports each
     /// possible catch, and no other.
     pub(super) fn follow(&mut self, behind: Option<&Operator<'_>>, before: &Before<'_>) -> Result<()> {
@@ -189,7 +213,7 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
     pub(super) fn same(&mut self, old: &Operator<'_>, range: Range<usize>, before: &Before<'_>) -> Result<()> {
         let (new, at) = (&before.operator, before.range.start);
         if self.pair.has_notes {
-            self.places.push(((range.start - self.starts.start) as u32, (at - self.starts.end) as u32));
+            self.place(&range, before);
         }
         let depth = self.labels.len() as u32 - 1;
         let is_return = matches!(old, Operator::Return);

@@ -92,6 +92,12 @@ pub(super) fn calls(module: &Module<'_>, func: FuncIdx) -> Result<bool> {
     Ok(false)
 }
 
+/// Whether an operator with that first byte opens and closes no label, calls nothing, refers to no function and leaves the
+/// function only by a branch (core specification, binary format, "Instructions"). No hook belongs to such an operator.
+pub(super) fn is_plain(opcode: u8) -> bool {
+    matches!(opcode, 0x01 | 0x0c..=0x0e | 0x1a..=0x1c | 0x20..=0x3f | 0x41..=0xd1 | 0xfb..=0xfe)
+}
+
 pub(super) fn opens_a_label(operator: &Operator<'_>) -> bool {
     use Operator::{Block, If, Loop, Try, TryTable};
     matches!(operator, Block { .. } | Loop { .. } | If { .. } | Try { .. } | TryTable { .. })
