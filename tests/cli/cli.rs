@@ -293,7 +293,7 @@ fn control_characters_of_a_module_never_come_through() {
         &["ls", "hooked.wasm"],
         &["verify", "hostile.wat", "hooked.wasm"],
         &["verify", escape, "shape.wat"],
-        &["strip", escape],
+        &["strip", escape, "-o", "stripped.wasm"],
         &["strip", "-v", "hooked.wasm", "-o", "\x1b[1m.wasm"],
         &["run", "hostile.wat"],
         &["run", escape],

@@ -106,7 +106,7 @@ fn every_verb_and_every_format_says_names_as_text() {
         &["verify", MODULE, HOOKED],
         &["verify", HOOKED, MODULE],
         &["strip", "-v", HOOKED, "-o", "\u{1b}back.wasm"],
-        &["strip", MODULE],
+        &["strip", MODULE, "-o", "\u{1b}same.wasm"],
         &["instrument", HOOKED],
         &["run", "--min-share", "0", MODULE],
         &["run", "--min-share", "0", "--hooks", "observe", MODULE],

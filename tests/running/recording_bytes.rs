@@ -191,14 +191,23 @@ fn headers_say_whether_there_is_a_depth() {
         let mut bytes = Vec::new();
         drop(Writer::new(&mut bytes, &said).unwrap());
         // Version, program, beginning, clock, resolution, least duration, depth, length of the Manifest.
-        let before = [&[3][..], &text("app.wasm"), &number(1_700_000_000_000_000_000), &text("coarse")].concat();
+        let before = [&[4][..], &text("app.wasm"), &number(1_700_000_000_000_000_000), &text("coarse")].concat();
         let behind = [number(200_000), number(10_000), vec![last]].concat();
         let contents = [before, behind].concat();
         assert!(bytes[17..].starts_with(&contents));
         // Trace, run, parent, flags, state; then how many attributes, each with key and value; whether events are stamped, and
-        // why there are no samples.
+        // why there are no samples; the index of each function, plus one.
         let ids = [&(5u128 << 100).to_be_bytes()[..], &7u64.to_be_bytes(), &9u64.to_be_bytes(), &[1]].concat();
-        let behind = [ids, text("a=1"), vec![1], text("service.name"), text("shop"), vec![0, 0]].concat();
+        let behind = [
+            ids,
+            text("a=1"),
+            vec![1],
+            text("service.name"),
+            text("shop"),
+            vec![0, 0],
+            vec![8; said.manifest.probes.len()],
+        ]
+        .concat();
         assert!(bytes.ends_with(&behind));
         assert_eq!(bytes[..8], *b"\x89WTRACE\n");
         assert_eq!(Reader::open(&bytes[..]).unwrap().header(), &said);

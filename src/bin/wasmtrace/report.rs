@@ -131,7 +131,7 @@ fn head(run_info: &RunInfo, end: &Footer, pipeline: &Pipeline) -> Value {
         "module_sha256": run_info.hash.map(|hash| hex(&hash)),
         "began_unix_nanos": run_info.began,
         "duration_nanos": pipeline.last().max(end.duration),
-        "ending": ending(&end.ending),
+        "ending": ending(run_info, &end.ending),
         "recording": {
             "clock": run_info.recording.clock,
             "resolution_nanos": run_info.recording.resolution,
@@ -157,12 +157,14 @@ fn head(run_info: &RunInfo, end: &Footer, pipeline: &Pipeline) -> Value {
     })
 }
 
-fn ending(ending: &RunOutcome) -> Value {
+fn ending(run_info: &RunInfo, ending: &RunOutcome) -> Value {
     let mut value = match ending {
         RunOutcome::Returned => json!({ "kind": "returned" }),
         RunOutcome::Exited(code) => json!({ "kind": "exited", "code": code }),
         RunOutcome::Trapped(trap) => {
-            json!({ "kind": "trapped", "trap": trap.code, "message": trap.message, "frames": trap.frames })
+            let frames: Vec<u32> =
+                trap.frames.iter().map(|frame| run_info.index(wasmtrace::hook::ProbeId(*frame))).collect();
+            json!({ "kind": "trapped", "trap": trap.code, "message": trap.message, "frames": frames })
         }
         RunOutcome::Interrupted(signal) => json!({ "kind": "interrupted", "signal": signal }),
         RunOutcome::Unknown => json!({ "kind": "unknown" }),

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::cpp;
+use super::mangled::rust_text;
 
 /// The name of a Rust function without hashes and escapes, if `name` has any.
 pub(super) fn rust(name: &str) -> Option<Cow<'_, str>> {
@@ -100,7 +101,7 @@ fn decoded(path: &str) -> Option<String> {
     }
     let parts: String = path.split("::").map(|part| format!("{}{part}", part.len())).collect();
     let mangled = format!("_ZN{parts}E");
-    super::rust_text(&rustc_demangle::try_demangle(&mangled).ok()?)
+    rust_text(&rustc_demangle::try_demangle(&mangled).ok()?)
 }
 
 /// LLVM's suffix ` (.part.0.cold)` as cpp_demangle writes it: ` [clone .part.0] [clone .cold]`.

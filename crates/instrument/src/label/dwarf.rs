@@ -8,7 +8,7 @@ use crate::warning::{Warning, WarningKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use gimli::{AttributeValue, DebugInfoOffset, DwarfSections, LittleEndian, UnitOffset, constants as dw};
+use gimli::{AttributeValue, DebugInfoOffset, UnitOffset, constants as dw};
 
 use crate::label::claims::Claims;
 use crate::label::subprogram::Subprogram;
@@ -18,9 +18,7 @@ mod rows;
 mod units;
 
 pub(crate) use rows::{first_lines, lines};
-use units::{Slice, Unit, Units};
-
-type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
+use units::{Dwarf, Slice, Unit, Units, dwarf, file_path, headers, is_alive, load};
 
 /// An entry with a name or an address: a subprogram or a scope around one.
 struct Entry<'a> {
@@ -43,9 +41,6 @@ const MAX_CHAIN: usize = 64;
 
 /// Maximum length of a name in bytes. Longer names are damaged or malicious: many entries may share one.
 const LONGEST_NAME: usize = 16 << 10;
-
-/// Maximum length of a path in bytes.
-const LONGEST_PATH: usize = 4 << 10;
 
 /// Average minimum size in bytes of an entry with attributes.
 const LEAST_ENTRY: usize = 4;
@@ -112,43 +107,12 @@ pub(crate) fn subprograms(
     claims.settle()
 }
 
-/// Whether an address is not a tombstone. Linkers write 0 or the highest addresses for removed code (tool-conventions,
-/// "DWARF for WebAssembly"; LLVM writes -1 and -2).
-fn is_alive(address: u64) -> bool {
-    address != 0 && address < 0xffff_fffe
-}
-
 /// The DWARF versions of the units, ascending.
 pub(crate) fn versions(module: &Module<'_>) -> Vec<u16> {
     let sections = load(module);
     let headers = headers(&dwarf(&sections)).0;
     let versions: std::collections::BTreeSet<u16> = headers.iter().map(|h| h.version()).collect();
     versions.into_iter().collect()
-}
-
-fn load<'a>(module: &Module<'a>) -> DwarfSections<Slice<'a>> {
-    DwarfSections::load(|section| -> Result<_, gimli::Error> {
-        let data = module.custom(section.name()).map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
-        Ok(Slice::new(data, LittleEndian))
-    })
-    .expect("loading a slice cannot fail")
-}
-
-fn dwarf<'a>(sections: &'a DwarfSections<Slice<'a>>) -> Dwarf<'a> {
-    sections.borrow(|section| *section)
-}
-
-/// The unit headers up to the first damaged one, after which the next cannot be found.
-fn headers<'a>(dwarf: &Dwarf<'a>) -> (Vec<gimli::UnitHeader<Slice<'a>>>, Option<String>) {
-    let mut headers = Vec::new();
-    let mut units = dwarf.units();
-    loop {
-        match units.next() {
-            Ok(Some(header)) => headers.push(header),
-            Ok(None) => return (headers, None),
-            Err(e) => return (headers, Some(e.to_string())),
-        }
-    }
 }
 
 /// The function whose body contains the offset; the size field of at most 5 bytes counts as part of it.
@@ -287,24 +251,6 @@ fn first_address<'a>(
         }
     }
     None
-}
-
-/// The path of a file in the unit's line program: its directory, unless that is the compilation directory, and its
-/// name.
-fn file_path<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, index: u64) -> Option<Arc<str>> {
-    let header = unit.line_program.as_ref()?.header();
-    let file = header.file(index)?;
-    let text = |value| dwarf.attr_string(unit, value).ok().filter(|text| text.len() <= LONGEST_PATH);
-    let name = text(file.path_name())?.to_string_lossy();
-    let name = name.trim_start_matches("./");
-    let directory = (file.directory_index() != 0).then(|| file.directory(header)).flatten();
-    let directory = directory.and_then(text);
-    Some(match directory {
-        Some(directory) if !name.starts_with('/') => {
-            format!("{}/{name}", directory.to_string_lossy().trim_end_matches('/')).trim_start_matches("./").into()
-        }
-        _ => name.into(),
-    })
 }
 
 fn resolve(

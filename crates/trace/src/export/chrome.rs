@@ -39,6 +39,12 @@ impl<W: Write> Chrome<W> {
         Chrome { out, begun: false, now: 0, last_begins: None, encoded: Encoded::default() }
     }
 
+    /// The time at which an event is written: times never go back.
+    fn later(&mut self, at: u64) -> u64 {
+        self.now = self.now.max(at);
+        self.now
+    }
+
     /// The time at which the beginning or the end of a call is written.
     fn next(&mut self, at: u64, begins: bool) -> u64 {
         let is_other = self.last_begins.replace(begins).is_some_and(|last| last != begins);
@@ -96,14 +102,15 @@ impl<W: Write> Sink for Chrome<W> {
                     What::Manual(_) => {
                         let name = encode(run_info, what);
                         write!(self.out, "{{\"ph\":\"b\",\"cat\":\"manual\",\"id\":{number},")?;
-                        write!(self.out, "\"pid\":1,\"tid\":1,\"ts\":{},{name}}}", Micros(*at))
+                        let at = Micros(self.later(*at));
+                        write!(self.out, "\"pid\":1,\"tid\":1,\"ts\":{at},{name}}}")
                     }
                 }
             }
             Change::Closed { span, .. } => {
                 let at = match span.what {
                     What::Call(_) => Micros(self.next(span.end, false)),
-                    What::Manual(_) => Micros(span.end),
+                    What::Manual(_) => Micros(self.later(span.end)),
                 };
                 let ended = match span.how {
                     SpanEnd::Returned => None,
@@ -155,7 +162,7 @@ impl<W: Write> Sink for Chrome<W> {
                     Note::Tags(_) => return Ok(()), // they are written with their span
                     Note::Elided(..) | Note::ClockGap(_) => return Ok(()), // they have no place on a time line
                 };
-                let ts = *at as f64 / 1000.0;
+                let ts = self.later(*at) as f64 / 1000.0;
                 self.event(json!({ "ph": "i", "s": "t", "pid": 1, "tid": 1, "ts": ts, "name": name, "args": args }))
             }
         }

@@ -110,7 +110,7 @@ pub fn about(run_info: &RunInfo, what: &What) -> (String, Vec<Attribute>) {
     let mut list = Vec::new();
     if let What::Call(probe) = what {
         list.push(attribute("code.function.name", without_arguments(&name)));
-        list.push(attribute("wasm.function.index", probe.0));
+        list.push(attribute("wasm.function.index", run_info.index(*probe)));
     }
     if let Some(label) = run_info.label(what) {
         list.extend(run_info.file(what).map(|file| attribute("code.file.path", file)));

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use gimli::{AttributeValue, constants as dw};
 
-use super::units::{Unit, Units};
-use super::{Dwarf, dwarf, file_path, headers, is_alive, load};
+use super::units::{Dwarf, Unit, Units, dwarf, file_path, headers, is_alive, load};
 use crate::module::Module;
 
 /// The file and line (from 1) of each address, as far as line tables have them. Addresses must ascend.

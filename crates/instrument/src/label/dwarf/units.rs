@@ -8,15 +8,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::module::Module;
 use gimli::{
     Abbreviations, AttributeValue, DebugAbbrev, DebugLine, DwarfSections, EndianSlice, Error, LittleEndian, Reader,
     Section, constants as dw,
 };
 
 pub(super) type Slice<'a> = EndianSlice<'a, LittleEndian>;
+pub(super) type Dwarf<'a> = gimli::Dwarf<Slice<'a>>;
 pub(super) type Unit<'a> = gimli::Unit<Slice<'a>>;
 
-type Header<'a> = gimli::UnitHeader<Slice<'a>>;
+pub(super) type Header<'a> = gimli::UnitHeader<Slice<'a>>;
+
+/// Maximum length of a path in bytes.
+const LONGEST_PATH: usize = 4 << 10;
 
 /// Maximum number of attributes of an abbreviation. Compilers write about 20.
 const MOST_ATTRIBUTES: usize = 200;
@@ -116,4 +121,53 @@ fn most_attributes(table: &[u8]) -> Option<usize> {
         }
         most = most.max(count);
     }
+}
+
+/// Whether an address is not a tombstone. Linkers write 0 or the highest addresses for removed code (tool-conventions,
+/// "DWARF for WebAssembly"; LLVM writes -1 and -2).
+pub(super) fn is_alive(address: u64) -> bool {
+    address != 0 && address < 0xffff_fffe
+}
+
+pub(super) fn load<'a>(module: &Module<'a>) -> DwarfSections<Slice<'a>> {
+    DwarfSections::load(|section| -> Result<_, gimli::Error> {
+        let data = module.custom(section.name()).map_or(&[][..], |s| &module.bytes()[s.data.clone()]);
+        Ok(Slice::new(data, LittleEndian))
+    })
+    .expect("loading a slice cannot fail")
+}
+
+pub(super) fn dwarf<'a>(sections: &'a DwarfSections<Slice<'a>>) -> Dwarf<'a> {
+    sections.borrow(|section| *section)
+}
+
+/// The unit headers up to the first damaged one, after which the next cannot be found.
+pub(super) fn headers<'a>(dwarf: &Dwarf<'a>) -> (Vec<gimli::UnitHeader<Slice<'a>>>, Option<String>) {
+    let mut headers = Vec::new();
+    let mut units = dwarf.units();
+    loop {
+        match units.next() {
+            Ok(Some(header)) => headers.push(header),
+            Ok(None) => return (headers, None),
+            Err(e) => return (headers, Some(e.to_string())),
+        }
+    }
+}
+
+/// The path of a file in the unit's line program: its directory, unless that is the compilation directory, and its
+/// name.
+pub(super) fn file_path<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, index: u64) -> Option<Arc<str>> {
+    let header = unit.line_program.as_ref()?.header();
+    let file = header.file(index)?;
+    let text = |value| dwarf.attr_string(unit, value).ok().filter(|text| text.len() <= LONGEST_PATH);
+    let name = text(file.path_name())?.to_string_lossy();
+    let name = name.trim_start_matches("./");
+    let directory = (file.directory_index() != 0).then(|| file.directory(header)).flatten();
+    let directory = directory.and_then(text);
+    Some(match directory {
+        Some(directory) if !name.starts_with('/') => {
+            format!("{}/{name}", directory.to_string_lossy().trim_end_matches('/')).trim_start_matches("./").into()
+        }
+        _ => name.into(),
+    })
 }
