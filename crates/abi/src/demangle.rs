@@ -5,6 +5,7 @@ use std::borrow::Cow;
 mod cpp;
 mod half;
 mod mangled;
+mod scan;
 
 use mangled::{LONGEST, cpp_text, rust_text};
 

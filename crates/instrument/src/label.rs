@@ -158,7 +158,8 @@ fn add_first_lines(module: &Module<'_>, symbols: &Module<'_>, debug: &mut HashMa
     for (func, line) in funcs.into_iter().zip(dwarf::first_lines(symbols, &ranges)) {
         let Some((file, line)) = line else { continue };
         let subprogram = debug.entry(func).or_default();
-        (subprogram.file, subprogram.line) = (Some(file), Some(line));
+        // A call that the compiler made has no line.
+        (subprogram.file, subprogram.line) = (Some(file), Some(line).filter(|line| *line > 0));
     }
 }
 

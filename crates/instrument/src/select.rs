@@ -33,6 +33,7 @@ use wasmtrace_abi::hook::is_hook_import;
 use wasmtrace_abi::label::Label;
 
 mod groups;
+mod libraries;
 mod origin;
 mod package;
 mod rules;

@@ -23,7 +23,8 @@ use wasmtrace::trace::time_model::{Step, TimeModel};
 
 use crate::files;
 use crate::guest_args::{GuestArgs, config};
-use crate::hooking::{Hooked, Hooking, hooked, nanos};
+use crate::hooked_modules::Hooked;
+use crate::hooking::{Hooking, hooked, nanos};
 use crate::progress::Progress;
 use crate::sending::{self, Place, ResourceArgs};
 use crate::sidecar::SidecarArgs;

@@ -13,8 +13,6 @@ use wasmtrace::mapping::OffsetMap;
 use wasmtrace::sidecar::SidecarFiles;
 use wasmtrace::{Options, sha256};
 
-use crate::hooking::Hooked;
-
 /// Smaller modules are hooked again: that takes milliseconds.
 const LEAST_BYTES: usize = 256 << 10;
 
@@ -22,6 +20,20 @@ const LEAST_BYTES: usize = 256 << 10;
 const MOST_BYTES: u64 = 512 << 20;
 
 const MAGIC: &[u8; 8] = b"\x89WTHOOK1";
+
+/// A module to run.
+pub(crate) struct Hooked {
+    pub(crate) wasm: Vec<u8>,
+    /// From the input's code offsets to those of `wasm`, if it was hooked here.
+    pub(crate) offsets: Option<OffsetMap>,
+}
+
+impl From<Vec<u8>> for Hooked {
+    /// A module that runs unchanged.
+    fn from(wasm: Vec<u8>) -> Self {
+        Hooked { wasm, offsets: None }
+    }
+}
 
 /// The entry for one module with certain options.
 pub(crate) struct Entry(PathBuf);

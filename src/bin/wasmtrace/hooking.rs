@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use wasmtrace::hook::HookSet;
-use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::parse;
 use wasmtrace::runtime::{ClockMode, CodeCache};
 use wasmtrace::sidecar::SidecarFiles;
 use wasmtrace::{ErrorKind, Options, Warning, WarningKind, injected, rewrite};
 
 use crate::guest_args::{ClockArg, GuestArgs};
-use crate::hooked_modules::Entry;
+use crate::hooked_modules::{Entry, Hooked};
 use crate::terminal::Global;
 
 /// The hook set to write, and the clock to run it with.
@@ -80,20 +79,6 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 
 fn has_two_cores() -> bool {
     std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
-}
-
-/// A module to run.
-pub(crate) struct Hooked {
-    pub(crate) wasm: Vec<u8>,
-    /// From the input's code offsets to those of `wasm`, if it was hooked here.
-    pub(crate) offsets: Option<OffsetMap>,
-}
-
-impl From<Vec<u8>> for Hooked {
-    /// A module that runs unchanged.
-    fn from(wasm: Vec<u8>) -> Self {
-        Hooked { wasm, offsets: None }
-    }
 }
 
 /// Inserts hooks into the module, unless it has hooks already or is to run without any. A module that was hooked before is

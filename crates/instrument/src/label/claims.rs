@@ -181,7 +181,7 @@ mod tests {
     fn claim(name: &str, short: &str, line: u32) -> Subprogram {
         Subprogram {
             name: Some(name.into()),
-            short_name: Some(short.to_owned()),
+            short_name: Some(short.into()),
             file: Some("f".into()),
             line: Some(line),
             ..Default::default()

@@ -269,12 +269,11 @@ fn resolve(
         }
         plain = plain.or_else(|| qualified_name(entries, here));
         if subprogram.short_name.is_none() {
-            subprogram.short_name = entry.name.map(|name| name.to_string_lossy().into_owned());
+            subprogram.short_name = entry.name.map(|name| shared(interned, &name.to_string_lossy()));
         }
         // File and line come from the same entry: the outermost that has them.
         if subprogram.file.is_none() && entry.file.is_some() {
-            subprogram.file =
-                entry.file.as_ref().map(|f| interned.entry(f.to_string()).or_insert_with(|| f.clone()).clone());
+            subprogram.file = entry.file.as_ref().map(|file| shared(interned, file));
             subprogram.line = entry.line;
         } else if subprogram.line.is_none() {
             subprogram.line = entry.line;
@@ -283,6 +282,15 @@ fn resolve(
     }
     subprogram.name = subprogram.name.or_else(|| plain.map(Into::into));
     subprogram
+}
+
+/// A text of which there may be many: functions may share names and files.
+fn shared(interned: &mut HashMap<String, Arc<str>>, text: &str) -> Arc<str> {
+    interned.get(text).cloned().unwrap_or_else(|| {
+        let shared: Arc<str> = text.into();
+        interned.insert(text.to_owned(), shared.clone());
+        shared
+    })
 }
 
 /// The qualified name: `namespace::Type::name`.

@@ -8,7 +8,7 @@ pub(crate) struct Subprogram {
     /// `DW_AT_linkage_name`, or the name with its namespaces.
     pub(crate) name: Option<Arc<str>>,
     /// `DW_AT_name`: the name as in the source, without namespaces.
-    pub(crate) short_name: Option<String>,
+    pub(crate) short_name: Option<Arc<str>>,
     pub(crate) file: Option<Arc<str>>,
     pub(crate) line: Option<u32>,
     /// The number of bytes of code after its first address, if it says that.

@@ -25,6 +25,7 @@ mod cursor;
 mod dropped;
 mod frames;
 mod headers;
+mod lengths;
 mod lines;
 mod lists;
 mod pointers;

@@ -1,0 +1,136 @@
+//! Names in the libraries of languages.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+/// First segments of the standard packages of Go.
+pub(super) const GO_STD: [&str; 48] = [
+    "abi",
+    "archive",
+    "bufio",
+    "bytes",
+    "cmp",
+    "compress",
+    "container",
+    "context",
+    "crypto",
+    "database",
+    "debug",
+    "device",
+    "embed",
+    "encoding",
+    "errors",
+    "expvar",
+    "flag",
+    "fmt",
+    "go",
+    "hash",
+    "html",
+    "image",
+    "index",
+    "internal",
+    "io",
+    "iter",
+    "log",
+    "maps",
+    "math",
+    "mime",
+    "net",
+    "os",
+    "path",
+    "reflect",
+    "regexp",
+    "runtime",
+    "slices",
+    "sort",
+    "strconv",
+    "strings",
+    "sync",
+    "syscall",
+    "testing",
+    "text",
+    "time",
+    "unicode",
+    "unique",
+    "unsafe",
+];
+
+/// First segments of the names in Zig's `std` and of its start code.
+pub(super) const ZIG_STD: [&str; 62] = [
+    "Io",
+    "Options",
+    "Progress",
+    "Random",
+    "SemanticVersion",
+    "Target",
+    "Thread",
+    "Treap",
+    "Uri",
+    "array_hash_map",
+    "array_list",
+    "ascii",
+    "atomic",
+    "base64",
+    "bit_set",
+    "buf_map",
+    "buf_set",
+    "builtin",
+    "c",
+    "coff",
+    "compress",
+    "crypto",
+    "debug",
+    "deque",
+    "dwarf",
+    "elf",
+    "enums",
+    "fmt",
+    "fs",
+    "hash",
+    "hash_map",
+    "heap",
+    "http",
+    "io",
+    "json",
+    "leb128",
+    "linked_list",
+    "log",
+    "math",
+    "mem",
+    "meta",
+    "multi_array_list",
+    "net",
+    "os",
+    "pdb",
+    "posix",
+    "priority_queue",
+    "process",
+    "rand",
+    "segmented_list",
+    "simd",
+    "sort",
+    "start",
+    "static_string_map",
+    "tar",
+    "testing",
+    "time",
+    "unicode",
+    "valgrind",
+    "wasm",
+    "zig",
+    "zip",
+];
+
+/// Functions of the C library. The list is that of wasi-libc (`llvm-nm --defined-only libc.a`): global names, and names of
+/// static functions that few programs use for something else.
+pub(super) static LIBC: LazyLock<HashSet<&str>> = LazyLock::new(|| include_str!("libc.txt").lines().collect());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_sorted() {
+        assert!(GO_STD.is_sorted() && ZIG_STD.is_sorted() && include_str!("libc.txt").lines().is_sorted());
+    }
+}
