@@ -39,7 +39,7 @@ pub use wasmparser;
 pub use wasmtrace_abi::error::{self, Error, ErrorKind, Result};
 pub use wasmtrace_instrument::{
     Options, Warning, WarningKind, describes_original, features, injected, inserted, instrument, instrument_with,
-    links, mapping, module, rewrite, select, sha256, sidecar, strip, verify,
+    links, mapping, module, resumption, rewrite, select, sha256, sidecar, strip, verify,
 };
 #[cfg(feature = "otlp")]
 pub use wasmtrace_otlp as otlp;
@@ -59,6 +59,7 @@ pub mod hook {
 pub mod label {
     pub use wasmtrace_abi::demangle;
     pub use wasmtrace_abi::label::{Label, Source};
+    pub use wasmtrace_abi::resumption::Resumption;
     pub use wasmtrace_abi::text::{hex, printable};
     pub use wasmtrace_instrument::label::*;
 }

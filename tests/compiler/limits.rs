@@ -345,6 +345,7 @@ fn recording(functions: u32, name: &str, events: impl Iterator<Item = EventKind>
         resource: Vec::new(),
         stamped: false,
         not_sampled: None,
+        resumption: None,
     };
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
     for (at, kind) in events.enumerate() {

@@ -196,7 +196,7 @@ fn headers_say_whether_there_is_a_depth() {
         let contents = [before, behind].concat();
         assert!(bytes[17..].starts_with(&contents));
         // Trace, run, parent, flags, state; then how many attributes, each with key and value; whether events are stamped, and
-        // why there are no samples; the index of each function, plus one.
+        // why there are no samples; how functions wait; the index of each function, plus one.
         let ids = [&(5u128 << 100).to_be_bytes()[..], &7u64.to_be_bytes(), &9u64.to_be_bytes(), &[1]].concat();
         let behind = [
             ids,

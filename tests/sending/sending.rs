@@ -474,9 +474,9 @@ fn an_old_recording_is_sent_in_a_trace_of_its_own() {
     // Magic, then the header's block: kind, length, checksum; in version 1 it ends before ids, flags, two empty lists, and what
     // says of samples.
     let end = 17 + u32::from_le_bytes(bytes[9..13].try_into().unwrap()) as usize;
-    // And an index for each function, of one byte each.
+    // Then how functions wait, and an index for each function, of one byte each.
     let functions = wasmtrace::trace::recording::Reader::open(&bytes[..]).unwrap().header().manifest.probes.len();
-    let more = 16 + 8 + 8 + 1 + 1 + 1 + 1 + 1 + functions;
+    let more = 16 + 8 + 8 + 1 + 1 + 1 + 1 + 1 + 1 + functions;
     bytes.drain(end - more..end);
     let length = (end - more - 17) as u32;
     bytes[9..13].copy_from_slice(&length.to_le_bytes());

@@ -38,6 +38,7 @@ pub fn header(clock: &str) -> Header {
         resource: vec![("service.name".to_owned(), "shop".to_owned())],
         stamped: false,
         not_sampled: None,
+        resumption: Some(wasmtrace::label::Resumption::Go),
     }
 }
 

@@ -13,5 +13,6 @@ pub mod error;
 pub mod hook;
 pub mod label;
 pub mod manifest;
+pub mod resumption;
 pub mod text;
 pub mod vectors;

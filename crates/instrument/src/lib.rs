@@ -39,6 +39,7 @@ pub mod module;
 mod parallel;
 mod relocate;
 mod restore;
+mod resumption;
 pub mod rewrite;
 pub mod select;
 pub mod sidecar;
@@ -51,6 +52,7 @@ use wasmtrace_abi::manifest::MANIFEST_SECTION;
 
 pub use hash::sha256;
 pub use relocate::describes_original;
+pub use resumption::resumption;
 pub use strip::strip;
 pub use warning::{Warning, WarningKind};
 

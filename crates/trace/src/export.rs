@@ -13,6 +13,7 @@ use crate::span_builder::{Anomalies, Change, What};
 use wasmtrace_abi::hook::{HookSet, ProbeId};
 use wasmtrace_abi::label::Label;
 use wasmtrace_abi::manifest::{Manifest, Probe, Probes};
+use wasmtrace_abi::resumption::Resumption;
 
 // Used by the crate `wasmtrace-otlp`: files contain spans only; logs, metrics and protobuf are for the network.
 #[doc(hidden)]
@@ -82,6 +83,8 @@ pub struct Recording {
     pub stamped: bool,
     /// The reason why the guest was not sampled, if it was not.
     pub not_sampled: Option<String>,
+    /// Whether a call in the source may be several calls here.
+    pub resumption: Option<Resumption>,
 }
 
 impl Default for Recording {
@@ -93,6 +96,7 @@ impl Default for Recording {
             max_depth: None,
             stamped: false,
             not_sampled: None,
+            resumption: None,
         }
     }
 }
@@ -159,7 +163,8 @@ impl RunInfo {
     pub fn header(&self) -> Header {
         let probes = self.labels.iter().map(|(id, label)| Probe { id: *id, label: label.clone() }).collect();
         let input_sha256 = self.hash.unwrap_or_default();
-        let Recording { clock, resolution, min_duration, max_depth, stamped, not_sampled } = self.recording.clone();
+        let Recording { clock, resolution, min_duration, max_depth, stamped, not_sampled, resumption } =
+            self.recording.clone();
         Header {
             program: self.program.clone(),
             began: self.began,
@@ -179,6 +184,7 @@ impl RunInfo {
             resource: self.resource.clone(),
             stamped,
             not_sampled,
+            resumption,
         }
     }
 
@@ -205,6 +211,7 @@ impl From<&Header> for RunInfo {
             resource,
             stamped,
             not_sampled,
+            resumption,
         } = header;
         RunInfo {
             program: program.clone(),
@@ -218,6 +225,7 @@ impl From<&Header> for RunInfo {
                 max_depth: *max_depth,
                 stamped: *stamped,
                 not_sampled: not_sampled.clone(),
+                resumption: *resumption,
             },
             context: context.clone(),
             resource: resource.clone(),

@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use super::context::Context;
 use crate::event::RunOutcome;
 use wasmtrace_abi::manifest::Manifest;
+use wasmtrace_abi::resumption::Resumption;
 
 mod growing;
 mod read;
@@ -122,6 +123,8 @@ pub struct Header {
     pub stamped: bool,
     /// The reason why there are no samples, if there are none.
     pub not_sampled: Option<String>,
+    /// Whether a call in the source may be several calls here.
+    pub resumption: Option<Resumption>,
 }
 
 /// The results of a run that are known after its last event.

@@ -259,6 +259,7 @@ fn run_info(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, 
         recording.clock = hooks.clock.name().to_owned();
         recording.resolution = hooks.clock.resolution();
     }
+    recording.resumption = wasmtrace::resumption(module);
     RunInfo { recording, ..RunInfo::of(&program, label::probes(module)) }
 }
 

@@ -139,6 +139,7 @@ fn head(run_info: &RunInfo, end: &Footer, pipeline: &Pipeline) -> Value {
             "max_depth": run_info.recording.max_depth,
             "stamped": run_info.recording.stamped,
             "not_sampled": run_info.recording.not_sampled,
+            "resumption": run_info.recording.resumption.map(Resumption::as_str),
             "drifts": { "count": clock_gaps, "sum_nanos": gap_sum, "most_nanos": gap_most },
         },
         "times": {

@@ -8,6 +8,7 @@ use crate::event::RunOutcome;
 use crate::profile::Profile;
 use crate::span_builder::What;
 use wasmtrace_abi::demangle::without_arguments;
+use wasmtrace_abi::resumption::Resumption;
 use wasmtrace_abi::text::printable;
 
 /// Options of a text table.
@@ -178,6 +179,13 @@ pub(super) fn footnotes(
     let profile = summary.profile;
     if let Some(text) = counted_only(run_info, profile) {
         writeln!(out, "{dim}{text}{reset}")?;
+    }
+    if let Some(resumption) = run_info.recording.resumption {
+        let by = match resumption {
+            Resumption::Go => "Go",
+            Resumption::Asyncify => "Asyncify",
+        };
+        writeln!(out, "{dim}calls: a function that waits counts again each time it goes on ({by}){reset}")?;
     }
     let (grows, pages) = profile.memory_grows();
     if grows > 0 {

@@ -12,6 +12,7 @@ use crate::lines::Lines;
 use crate::time_model::TimeModel;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::manifest::Manifest;
+use wasmtrace_abi::resumption::Resumption;
 
 mod events;
 
@@ -232,7 +233,9 @@ fn header(r: &mut BinaryReader<'_>) -> Result<Header> {
         1 | 2 => (false, Some("the recording was made by an earlier version".to_owned())),
         _ => (r.read_u8()? != 0, Some(text(r)?).filter(|text| !text.is_empty())),
     };
+    let mut resumption = None;
     if version >= 4 {
+        resumption = Resumption::from_byte(r.read_u8()?);
         for probe in &mut manifest.probes {
             probe.label.index = r.read_var_u64()?.checked_sub(1).and_then(|index| u32::try_from(index).ok());
         }
@@ -249,6 +252,7 @@ fn header(r: &mut BinaryReader<'_>) -> Result<Header> {
         resource,
         stamped,
         not_sampled,
+        resumption,
     })
 }
 

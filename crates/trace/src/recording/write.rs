@@ -63,6 +63,7 @@ impl<W: Write> Writer<W> {
         }
         block.push(u8::from(header.stamped));
         cut(header.not_sampled.as_deref().unwrap_or_default()).encode(&mut block);
+        block.push(header.resumption.map_or(0, |resumption| resumption as u8));
         for probe in &header.manifest.probes {
             probe.label.index.map_or(0, |index| u64::from(index) + 1).encode(&mut block);
         }
