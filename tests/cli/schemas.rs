@@ -328,7 +328,7 @@ fn every_output_is_valid_under_its_schema_and_every_schema_is_exact() {
             if !value.is_some_and(Value::is_object) || !refused.insert((id, path.clone())) {
                 return;
             }
-            let mut refuses = |what: &str, change: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+            let refuses = |what: &str, change: &dyn Fn(&mut serde_json::Map<String, Value>)| {
                 let mut changed = output.clone();
                 change(changed.pointer_mut(pointer).unwrap().as_object_mut().unwrap());
                 assert!(!validator.is_valid(&changed), "{id} accepts {what} at {pointer:?} of {command}");

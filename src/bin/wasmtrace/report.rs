@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use wasmtrace::export::{Flat, Look, RunInfo, Sink, Sort, Tree, hex};
+use wasmtrace::label::Resumption;
 use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::profile::{Node, Totals};
 use wasmtrace::trace::recording::Footer;

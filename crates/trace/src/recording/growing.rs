@@ -104,6 +104,7 @@ mod tests {
             resource: Vec::new(),
             stamped: false,
             not_sampled: None,
+            resumption: None,
         }
     }
 
