@@ -161,6 +161,7 @@ fn the_readme_is_true() {
 fn links_lead_somewhere() {
     let link = Regex::new(r"\]\(([^)#\s]+)[^)]*\)").unwrap();
     let docs = std::fs::read_dir(Path::new(ROOT).join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     let documents: Vec<PathBuf> = docs.chain([Path::new(ROOT).join("README.md")]).collect();
     let mut missing = Vec::new();
     for document in &documents {

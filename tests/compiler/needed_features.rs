@@ -67,6 +67,9 @@ fn operands_need_features_too() {
         assert_eq!(found, expected, "{text}");
         assert_least(&wasm);
     }
+    // A function that only an export declares.
+    let exported = wat::parse_str("(module (func $f (export \"f\")) (func ref.func $f drop))").unwrap();
+    assert_eq!(features::needed(&module::parse(&exported).unwrap()), ["REFERENCE_TYPES"]);
     // The index of the table takes two bytes.
     let plain = wat::parse_str("(module (table 1 funcref) (func i32.const 0 call_indirect))").unwrap();
     let at = plain.windows(3).position(|bytes| bytes == [0x11, 0, 0]).unwrap();
@@ -78,4 +81,27 @@ fn operands_need_features_too() {
     assert_eq!(features::needed(&module::parse(&plain).unwrap()), [""; 0]);
     assert_eq!(features::needed(&module::parse(&padded).unwrap()), ["REFERENCE_TYPES"]);
     assert_least(&padded);
+
+    // One body needs the one feature, another body the other: both have a padded index.
+    let bodies: [&[u8]; 2] = [&[0, 0x41, 0, 0x11, 0, 0x80, 0, 0x0b], &[0, 0x3f, 0x80, 0, 0x1a, 0x0b]];
+    let code = [&[2][..], &[8], bodies[0], &[6], bodies[1]].concat();
+    let head = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x03\x02\0\0\x04\x04\x01\x70\0\x01\x05\x03\x01\0\x01\x0a";
+    let both = [&head[..], &[code.len() as u8], &code].concat();
+    assert_eq!(features::needed(&module::parse(&both).unwrap()), ["REFERENCE_TYPES", "MULTI_MEMORY"]);
+    assert_least(&both);
+    // A load with the index of the first memory, and one with an offset in six bytes.
+    for (operands, feature) in
+        [(&[0x42, 0, 0][..], "MULTI_MEMORY"), (&[2, 0x80, 0x80, 0x80, 0x80, 0x80, 0], "MEMORY64")]
+    {
+        let body = [&[0, 0x41, 0, 0x28], operands, &[0x1a, 0x0b]].concat();
+        let code = [&[1, body.len() as u8][..], &body].concat();
+        let module = [
+            &b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x05\x03\x01\0\x01\x0a"[..],
+            &[code.len() as u8],
+            &code,
+        ]
+        .concat();
+        assert_eq!(features::needed(&module::parse(&module).unwrap()), [feature]);
+        assert_least(&module);
+    }
 }

@@ -204,11 +204,11 @@ fn headers_say_whether_there_is_a_depth() {
             vec![1],
             text("service.name"),
             text("shop"),
-            vec![0, 0],
+            vec![0, 0, 1],
             vec![8; said.manifest.probes.len()],
         ]
         .concat();
-        assert!(bytes.ends_with(&behind));
+        assert_eq!(bytes[bytes.len() - behind.len()..], behind);
         assert_eq!(bytes[..8], *b"\x89WTRACE\n");
         assert_eq!(Reader::open(&bytes[..]).unwrap().header(), &said);
     }

@@ -15,6 +15,12 @@ use mangled::{LONGEST, cpp_text, rust_text};
 /// also a valid C++ name, which would keep its hash and its `$LT$`. A name that a linker has demangled already, entirely
 /// or halfway, gets the form that its mangled name would have. Any other name is returned unchanged.
 pub fn demangle(name: &str) -> Cow<'_, str> {
+    if let Some(rest) = name.strip_prefix(cpp::MERGED) {
+        return match demangle(rest) {
+            Cow::Borrowed(_) => Cow::Borrowed(name),
+            Cow::Owned(rest) => Cow::Owned(format!("{}{rest}", cpp::MERGED)),
+        };
+    }
     let is_long = name.len() > LONGEST;
     // A leading `_` or `R` that starts no mangled name falls through.
     if !is_long && let Ok(rust) = rustc_demangle::try_demangle(name) {
@@ -63,7 +69,8 @@ pub fn is_cpp(name: &str) -> bool {
 /// `main.(*T).M` is kept.
 pub fn without_arguments(name: &str) -> &str {
     match cpp::split(name) {
-        Some(function) => &name[..function.purpose.len() + function.path.len()],
+        // The path is a part of the name.
+        Some(function) => &name[..function.path.as_ptr().addr() - name.as_ptr().addr() + function.path.len()],
         None => name,
     }
 }

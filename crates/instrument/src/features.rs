@@ -94,8 +94,10 @@ fn outside_of_bodies(
             }
             // Debug information and names are not validated.
             Payload::CustomSection(_) => {}
-            // Exports need a feature only if they are mutable globals. Some modules export every function.
-            Payload::ExportSection(_) if features.contains(WasmFeatures::MUTABLE_GLOBAL) => {}
+            // Exports need a feature only if they are mutable globals, and matter to a body only if it makes references to
+            // functions. Some modules export every function.
+            Payload::ExportSection(_)
+                if features.contains(WasmFeatures::MUTABLE_GLOBAL) && !module.refers_to_functions() => {}
             payload => match validator.payload(&payload)? {
                 ValidPayload::Ok | ValidPayload::End(_) => {}
                 ValidPayload::Parser(_) | ValidPayload::Func(..) => unreachable!("a module has neither here"),

@@ -90,13 +90,16 @@ fn label_from(module: &Module<'_>, sidecars: &Sidecars<'_>, debug_info: bool) ->
     let mut debug: HashMap<FuncIdx, Subprogram> = HashMap::new();
     #[cfg(feature = "dwarf-labels")]
     if manifest.is_none() && debug_info {
-        debug = dwarf::subprograms(module, module, &names, &mut warnings);
-        if let Some(file) = &sidecars.debug_file {
-            for (func, subprogram) in dwarf::subprograms(module, file, &names, &mut warnings) {
+        let all = [Some(module), sidecars.debug_file.as_ref()].into_iter().flatten();
+        let mut tables = Vec::new();
+        for symbols in all {
+            let found = dwarf::subprograms(module, symbols, &names, &mut warnings);
+            for (func, subprogram) in found.subprograms {
                 debug.entry(func).or_insert(subprogram);
             }
+            tables.extend(found.stale.is_none().then_some(symbols));
         }
-        for symbols in [Some(module), sidecars.debug_file.as_ref()].into_iter().flatten() {
+        for symbols in tables {
             add_first_lines(module, symbols, &mut debug);
         }
     }

@@ -237,6 +237,11 @@ impl<'a> Module<'a> {
         Some(self.usage.as_ref()?.bodies().into_iter().map(|position| FuncIdx(first + position)).collect())
     }
 
+    /// Whether a body contains `ref.func`.
+    pub(crate) fn refers_to_functions(&self) -> bool {
+        self.usage.as_ref().is_none_or(usage::Usage::refers_to_functions)
+    }
+
     /// The size of a defined function.
     pub fn size(&self, func: FuncIdx) -> Size {
         self.bodies[self.position(func)].size

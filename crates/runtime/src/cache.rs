@@ -16,7 +16,8 @@ use super::setup::setup;
 /// The location and size limit of the cache for machine code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeCache {
-    /// The directory; created if it does not exist.
+    /// The directory; created if it does not exist. Machine code goes to a directory `machine-code` in it, where
+    /// other files are deleted.
     pub folder: PathBuf,
     /// Approximate size limit in bytes. It is checked once an hour.
     pub most: u64,
@@ -31,6 +32,8 @@ impl CodeCache {
     pub(super) fn open(&self) -> Result<wasmtime::Cache> {
         let mut config = wasmtime::CacheConfig::new();
         let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
+        // wasmtime deletes all files in its directory that it does not know.
+        let folder = folder.join("machine-code");
         config
             .with_directory(folder)
             .with_files_total_size_soft_limit(self.most)

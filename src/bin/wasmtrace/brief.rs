@@ -17,6 +17,7 @@ use crate::terminal::{Global, one_line};
 
 /// Whether `cargo test` runs this module: it sets variables for the tests of a package, whose files are in `deps`.
 pub(crate) fn is_cargo_test(module: &Path) -> bool {
+    let module = module.canonicalize().unwrap_or_else(|_| module.to_owned());
     let folder = module.parent().and_then(Path::file_name);
     std::env::var_os("CARGO_MANIFEST_DIR").is_some() && folder.is_some_and(|folder| folder == "deps")
 }

@@ -21,6 +21,9 @@ const MOST_BYTES: u64 = 512 << 20;
 
 const MAGIC: &[u8; 8] = b"\x89WTHOOK1";
 
+/// The length of what is before the contents: magic number, SHA-256 of the contents, length of the module.
+const HEAD: usize = 8 + 32 + 8;
+
 /// A module to run.
 pub(crate) struct Hooked {
     pub(crate) wasm: Vec<u8>,
@@ -59,13 +62,22 @@ impl Entry {
         let mut bytes = std::fs::read(&self.0).ok()?;
         // The modules that were used last are kept longest.
         let _ = File::options().append(true).open(&self.0).and_then(|file| file.set_modified(SystemTime::now()));
-        let rest = bytes.strip_prefix(MAGIC)?;
-        let (length, rest) = rest.split_at_checked(8)?;
-        let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
+        let Some((length, rest)) = self.checked(&bytes) else {
+            let _ = std::fs::remove_file(&self.0);
+            return None;
+        };
         let offsets = OffsetMap::from_bytes(rest.get(length..)?)?;
-        bytes.truncate(MAGIC.len() + 8 + length);
-        bytes.drain(..MAGIC.len() + 8);
+        bytes.truncate(HEAD + length);
+        bytes.drain(..HEAD);
         Some(Hooked { wasm: bytes, offsets: Some(offsets) })
+    }
+
+    /// The length of the module in an entry, and the contents after the head. `None` if the entry is damaged.
+    fn checked<'e>(&self, entry: &'e [u8]) -> Option<(usize, &'e [u8])> {
+        let (head, contents) = entry.split_at_checked(HEAD)?;
+        let (hash, length) = head.strip_prefix(MAGIC)?.split_at(32);
+        let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
+        (*hash == sha256(contents) && length <= contents.len()).then_some((length, contents))
     }
 
     /// Keeps a hooked module. If that fails, the next run hooks it again.
@@ -77,10 +89,11 @@ impl Entry {
         let (Some(offsets), Some(folder)) = (offsets, self.0.parent()) else { return Ok(()) };
         std::fs::create_dir_all(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let contents = [wasm.as_slice(), &offsets.to_bytes()].concat();
         file.write_all(MAGIC)?;
+        file.write_all(&sha256(&contents))?;
         file.write_all(&(wasm.len() as u64).to_le_bytes())?;
-        file.write_all(wasm)?;
-        file.write_all(&offsets.to_bytes())?;
+        file.write_all(&contents)?;
         file.persist(&self.0)?;
         shrink(folder, MOST_BYTES)
     }
@@ -135,6 +148,14 @@ mod tests {
         for length in 0..whole.len() {
             std::fs::write(&entry.0, &whole[..length]).unwrap();
             assert!(entry.load().is_none(), "{length}");
+            // The next run makes it anew.
+            assert!(!entry.0.exists());
+        }
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&entry.0, &damaged).unwrap();
+            assert!(entry.load().is_none(), "{at}");
         }
     }
 }

@@ -356,7 +356,7 @@ fn one(
         "output": path(&output),
         "output_bytes": content.len(),
         "output_sha256": output_sha256,
-        "growth_percent": growth,
+        "growth_percent": (growth * 10.0).round() / 10.0,
         "hooks": args.hooks.set().map(HookSet::name),
         "rules": selection.as_ref().map(|selection| args.select.report(&options.select, selection)),
         "functions": checked.as_ref().map(|c| c.functions),

@@ -25,8 +25,12 @@ pub(super) struct Function<'t> {
     pub(super) clone: &'t str,
 }
 
+/// What Binaryen writes in front of the name of a function that it has made of several similar ones.
+pub(super) const MERGED: &str = "byn$mgfn-shared$";
+
 /// What the demanglers of LLVM and GNU write in front of the name of what a special symbol belongs to.
-const PURPOSES: [&str; 16] = [
+const PURPOSES: [&str; 17] = [
+    MERGED,
     "reference temporary for ",
     "non-virtual thunk to ",
     "virtual thunk to ",
@@ -93,7 +97,7 @@ pub(super) fn unwrapped(text: &str) -> Option<String> {
             None => break,
         }
     }
-    whole
+    whole.filter(|whole| whole.contains('<'))
 }
 
 /// Maximum number of nested declarators, such as functions that return pointers to functions.
@@ -222,8 +226,8 @@ fn declarator(text: &str) -> Option<Function<'_>> {
     let (from, _) = group?;
     let (path, parameters) = (&text[start..from], &text[from..end]);
     let is_name = |c: char| c.is_alphabetic() || matches!(c, '_' | '$' | '(' | '\'' | '{' | '~' | '<');
-    // Go writes a method's receiver as `.(*T)`.
-    if !path.starts_with(is_name) || path.ends_with(['.', ':']) {
+    // Go writes a method's receiver as `.(*T)`. Only a template has its return type in front.
+    if !path.starts_with(is_name) || path.ends_with(['.', ':']) || start > 0 && !path.contains('<') {
         return None;
     }
     Some(Function { purpose: "", path, parameters, clone: text[end..].split(" requires ").next().unwrap_or("") })

@@ -36,7 +36,7 @@ fn suffix(name: &str) -> (&str, &str) {
     {
         return (path, suffix);
     }
-    match name.rsplit_once("::h").map(|(_, hash)| hash.find('.').map_or(0, |dot| hash.len() - dot)) {
+    match name.rsplit_once("::h").map(|(_, hash)| hash.find(['.', '_']).map_or(0, |dot| hash.len() - dot)) {
         Some(length) => name.split_at(name.len() - length),
         None => (name, ""),
     }
@@ -51,7 +51,7 @@ fn without_disambiguators(path: &str) -> Option<String> {
         let digits = after.bytes().take_while(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b)).count();
         let is_crate = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
         match after[digits..].strip_prefix(']') {
-            Some(behind) if is_crate && (FEWEST..=16).contains(&digits) => {
+            Some(behind) if is_crate && (FEWEST..=16).contains(&digits) && behind.starts_with("::") => {
                 out.push_str(before);
                 rest = behind;
             }
@@ -90,7 +90,8 @@ fn without_hash(path: &str) -> Option<&str> {
 /// The path without escapes such as `$LT$` and `$u20$`, if it has any. It is mangled again, so that the crate that knows
 /// the escapes decodes them.
 fn decoded(path: &str) -> Option<String> {
-    const ESCAPES: [&str; 9] = ["$SP$", "$BP$", "$RF$", "$LT$", "$GT$", "$LP$", "$RP$", "$C$", "$u"];
+    // Others may be parts of names in Java: `Outer$C$Inner`.
+    const ESCAPES: [&str; 5] = ["$BP$", "$RF$", "$LT$", "$GT$", "$u"];
     let is_hex = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
     let is_escape = |escape: &&str| match *escape {
         "$u" => path.split("$u").skip(1).any(|rest| rest.split_once('$').is_some_and(|(digits, _)| is_hex(digits))),
@@ -108,7 +109,8 @@ fn decoded(path: &str) -> Option<String> {
 pub(super) fn clones(llvm: &str) -> String {
     let suffix = llvm.trim_start_matches(" (").trim_end_matches(')');
     let mut text = String::new();
-    for part in suffix.split('.').skip(1) {
+    // The number of the compilation unit that a local symbol was promoted from says nothing.
+    for part in suffix.split('.').skip(1).take_while(|part| *part != "llvm") {
         match part.bytes().all(|b| b.is_ascii_digit()) && text.ends_with(']') {
             true => text.insert_str(text.len() - 1, &format!(".{part}")),
             false => text.push_str(&format!(" [clone .{part}]")),

@@ -45,7 +45,12 @@ fn itanium(name: &str) -> Option<String> {
     symbol.structured_demangle(&mut text, &options).ok()?;
     // As LLVM writes it, so that both linkers that demangle and those that do not give one label. cpp_demangle also leaves
     // the commas of empty parameter packs: `f<int, >(int, )`.
-    Some(text.0.replace(", >", ">").replace(", )", ")").replace("> >", ">>"))
+    let text = text.0.replace(", >", ">").replace(", )", ")").replace("> >", ">>");
+    // The number of the compilation unit that a local symbol was promoted from says nothing.
+    Some(match text.rsplit_once(" [clone .llvm.") {
+        Some((front, _)) => front.to_owned(),
+        None => text,
+    })
 }
 
 /// The text for a constructor that is a template. Of all templates, constructors alone have no return type in their mangled

@@ -6,7 +6,10 @@
 //!
 //! - Of several claims, one with the same name counts.
 //! - If the names of all claims are others, no claim counts. No place is better than another function's.
-//! - Some tools rename all functions, and then names prove nothing. So names only refute claims if they confirm some.
+//! - If most names contradict their claims, the debug information is stale: its addresses are those of other code. Then only
+//!   names lead to subprograms.
+//! - Some tools rename all functions, and then names prove nothing. So names only refute claims if debug information knows
+//!   some of them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,9 +19,6 @@ use wasmtrace_abi::demangle::{demangle, qualified};
 
 /// The number of claims on one function that are read. Linkers fold few functions into one.
 const MOST_CLAIMS: usize = 64;
-
-/// Claims are refuted unless more than this many names differ for each one that agrees.
-const MOST_RENAMED: usize = 10;
 
 /// The length in bytes from which on a name inside of another one is no accident.
 const LEAST_TELLING: usize = 3;
@@ -48,16 +48,18 @@ impl<'n> Claims<'n> {
         self.names.get(func.0 as usize).copied().flatten().filter(|name| !name.is_empty())
     }
 
-    /// The claim that counts, for each function that has one.
-    pub(crate) fn settle(self) -> HashMap<FuncIdx, Subprogram> {
-        let mut settled = HashMap::new();
+    /// The claim that counts, for each function that has one. `described` returns the subprograms by name; it is called only
+    /// if most names differ.
+    pub(crate) fn settle(self, described: impl FnOnce() -> Described) -> Settled {
+        let mut settled = Settled::default();
         let mut differ = Vec::new();
+        let mut unnamed = Vec::new();
         let mut agree = 0;
         let names = self.names;
         for (func, claims) in self.claims {
             let name = names.get(func.0 as usize).copied().flatten().filter(|name| !name.is_empty());
             let Some(name) = name else {
-                settled.extend(claims.into_iter().next().map(|first| (func, first)));
+                unnamed.extend(claims.into_iter().next().map(|first| (func, first)));
                 continue;
             };
             let name = Name::of(name);
@@ -67,17 +69,86 @@ impl<'n> Claims<'n> {
                 Some((Agreement::None, ..)) | None => differ.push((func, claims)),
                 Some((.., best)) => {
                     agree += 1;
-                    settled.extend(claims.into_iter().nth(best).map(|claim| (func, claim)));
+                    settled.subprograms.extend(claims.into_iter().nth(best).map(|claim| (func, claim)));
                 }
             }
         }
-        // Claims without a name claim nothing that could be wrong.
-        let refuted = agree > 0 && differ.len() / MOST_RENAMED <= agree;
-        for (func, claims) in differ {
-            let claim = claims.into_iter().find(|claim| !refuted || claim.name.is_none());
-            settled.extend(claim.map(|claim| (func, claim)));
+        // Reading all names takes time, and few contradictions need none.
+        let described = if differ.len() <= agree { Described::default() } else { described() };
+        let knows = |(func, _): &&(FuncIdx, Vec<Subprogram>)| {
+            self.names[func.0 as usize].is_some_and(|name| described.knows(name))
+        };
+        if agree == 0 && !differ.iter().any(|claim| knows(&claim)) {
+            // Some tools rename all functions, and then names prove nothing.
+            unnamed.extend(differ.into_iter().filter_map(|(func, claims)| Some((func, claims.into_iter().next()?))));
+        } else if differ.len() > agree {
+            settled.stale = Some(Stale { differ: differ.len(), claimed: differ.len() + agree });
+            for (func, name) in (0..).map(FuncIdx).zip(names) {
+                let named = name.and_then(|name| described.of(name));
+                if let (Some(named), false) = (named, settled.subprograms.contains_key(&func)) {
+                    settled.subprograms.insert(func, named.clone());
+                }
+            }
+            return settled;
+        } else {
+            // Claims without a name claim nothing that could be wrong.
+            let nameless = |(func, claims): (FuncIdx, Vec<Subprogram>)| {
+                Some((func, claims.into_iter().find(|claim| claim.name.is_none())?))
+            };
+            unnamed.extend(differ.into_iter().filter_map(nameless));
         }
+        settled.subprograms.extend(unnamed);
         settled
+    }
+}
+
+/// What is known about functions from their claims.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    pub(crate) subprograms: HashMap<FuncIdx, Subprogram>,
+    /// If most names contradict the claims: addresses in the debug information are those of other code.
+    pub(crate) stale: Option<Stale>,
+}
+
+/// The numbers of functions whose names contradict their claims, and of all claimed functions with names.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stale {
+    pub(crate) differ: usize,
+    pub(crate) claimed: usize,
+}
+
+/// The subprograms of debug information by name. `None` for a name that several files have.
+#[derive(Debug, Default)]
+pub(crate) struct Described(HashMap<String, Option<Subprogram>>);
+
+impl Described {
+    /// Adds a subprogram under its name and its qualified name. Returns the number of bytes that this takes.
+    pub(crate) fn add(&mut self, subprogram: &Subprogram) -> usize {
+        let Some(name) = subprogram.name.as_deref() else { return 0 };
+        let demangled = demangle(name);
+        let mut taken = 0;
+        for key in [name, qualified(&demangled)] {
+            match self.0.get_mut(key) {
+                None => {
+                    taken += key.len();
+                    self.0.insert(key.to_owned(), Some(subprogram.clone()));
+                }
+                Some(known) if known.as_ref().is_some_and(|known| known.file != subprogram.file) => *known = None,
+                // A declaration and a definition; the order of entries must not matter.
+                Some(Some(known)) if subprogram.line < known.line => *known = subprogram.clone(),
+                Some(_) => {}
+            }
+        }
+        taken
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.0.contains_key(name) || self.0.contains_key(qualified(&demangle(name)))
+    }
+
+    fn of(&self, name: &str) -> Option<&Subprogram> {
+        let found = self.0.get(name).or_else(|| self.0.get(qualified(&demangle(name))))?;
+        found.as_ref()
     }
 }
 
@@ -120,7 +191,7 @@ impl<'n> Name<'n> {
         // Other schemes of mangling: `meth_jl_Object_wait` of Java.
         let contains = short.is_some_and(|short| {
             let short = short.split('<').next().unwrap_or_default();
-            short.len() >= LEAST_TELLING && self.raw.contains(short)
+            short.len() >= LEAST_TELLING && has_word(self.raw, short)
         });
         match same || contains {
             true => Agreement::LastSegment,
@@ -133,6 +204,16 @@ impl<'n> Name<'n> {
 fn is_copy(copy: &str, name: &str) -> bool {
     let Some(suffix) = copy.strip_prefix(name).filter(|_| !name.is_empty()) else { return false };
     suffix.starts_with('.') || suffix.strip_prefix('_').is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whether a mangled name contains a word: between characters that are no letters, or behind its length.
+fn has_word(name: &str, word: &str) -> bool {
+    name.match_indices(word).any(|(at, _)| {
+        let (before, after) = (&name[..at], &name[at + word.len()..]);
+        let is_apart = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+        before.ends_with(&word.len().to_string())
+            || is_apart(before.chars().next_back()) && is_apart(after.chars().next())
+    })
 }
 
 /// Whether a name is one that compilers give to `main`.
@@ -195,7 +276,12 @@ mod tests {
                 all.add(FuncIdx(*func), claim.clone());
             }
         }
-        let settled = all.settle();
+        let described = || {
+            let mut described = Described::default();
+            claims.iter().for_each(|(_, claim)| _ = described.add(claim));
+            described
+        };
+        let settled = all.settle(described).subprograms;
         (0..names.len() as u32).map(|func| settled.get(&FuncIdx(func))?.line).collect()
     }
 
@@ -206,6 +292,14 @@ mod tests {
             [(0, claim("work", "work", 1)), (1, claim("increment", "increment", 2)), (2, claim("other", "other", 3))];
         assert_eq!(settled(&names, &claims), [Some(1), None, Some(3)]);
         assert_eq!(settled(&[Some("a"), Some("b"), None], &claims), [Some(1), Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn of_stale_debug_information_only_names_count() {
+        let names = [Some("a"), Some("b"), Some("c"), None];
+        let claims =
+            [(0, claim("b", "b", 1)), (1, claim("c", "c", 2)), (2, claim("d", "d", 3)), (3, claim("e", "e", 4))];
+        assert_eq!(settled(&names, &claims), [None, Some(1), Some(2), None]);
     }
 
     #[test]
@@ -233,9 +327,12 @@ mod tests {
         ] {
             assert_ne!(Name::of(name).agrees(&claim(linkage, short, 1)), Agreement::None, "{name} {linkage}");
         }
-        for (name, linkage, short) in
-            [("dlmalloc", "increment", "increment"), ("f", "f2", "f2"), ("a::f()", "a::g()", "g")]
-        {
+        for (name, linkage, short) in [
+            ("dlmalloc", "increment", "increment"),
+            ("mainGtU", "main", "main"),
+            ("f", "f2", "f2"),
+            ("a::f()", "a::g()", "g"),
+        ] {
             assert_eq!(Name::of(name).agrees(&claim(linkage, short, 1)), Agreement::None, "{name} {linkage}");
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use gimli::{AttributeValue, DebugInfoOffset, UnitOffset, constants as dw};
 
-use crate::label::claims::Claims;
+use crate::label::claims::{Claims, Described, Settled, Stale};
 use crate::label::subprogram::Subprogram;
 use crate::module::{FuncIdx, Module, id};
 
@@ -53,10 +53,10 @@ pub(crate) fn subprograms(
     symbols: &Module<'_>,
     names: &[Option<&str>],
     warnings: &mut Vec<Warning>,
-) -> HashMap<FuncIdx, Subprogram> {
-    let Some(code) = module.section(id::CODE) else { return HashMap::new() };
+) -> Settled {
+    let Some(code) = module.section(id::CODE) else { return Settled::default() };
     if symbols.custom(".debug_info").is_none() {
-        return HashMap::new();
+        return Settled::default();
     }
     let sections = load(symbols);
     let dwarf = dwarf(&sections);
@@ -104,7 +104,17 @@ pub(crate) fn subprograms(
             format!("{left_out} functions have no name: their names in the debug information are longer than the module in total"),
         ));
     }
-    claims.settle()
+    let settled = claims.settle(|| described(&entries, &mut interned, room));
+    if let Some(Stale { differ, claimed }) = settled.stale {
+        warnings.push(Warning::new(
+            WarningKind::Label,
+            format!(
+                "the debug information is of other code: {differ} of the {claimed} functions at its addresses have other \
+                 names. Files and lines are found by name"
+            ),
+        ));
+    }
+    settled
 }
 
 /// The DWARF versions of the units, ascending.
@@ -251,6 +261,32 @@ fn first_address<'a>(
         }
     }
     None
+}
+
+/// The subprograms that have a file, by name. Their names take at most `room` bytes.
+fn described(
+    entries: &HashMap<DebugInfoOffset, Entry<'_>>,
+    interned: &mut HashMap<String, Arc<str>>,
+    room: usize,
+) -> Described {
+    let mut described = Described::default();
+    let mut room = room;
+    let mut offsets: Vec<DebugInfoOffset> = entries.keys().copied().collect();
+    offsets.sort_unstable_by_key(|offset| offset.0);
+    for offset in offsets {
+        let entry = &entries[&offset];
+        if entry.file.is_none() && entry.origin.is_none() {
+            continue;
+        }
+        let subprogram = resolve(entries, offset, interned);
+        if subprogram.file.is_some() {
+            room = room.saturating_sub(described.add(&subprogram));
+        }
+        if room == 0 {
+            break;
+        }
+    }
+    described
 }
 
 fn resolve(

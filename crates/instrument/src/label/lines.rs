@@ -46,7 +46,8 @@ pub fn source_lines(described: &Described<'_>, wanted: impl Iterator<Item = (Pro
         wanted.filter_map(|(id, offset)| Some((address(offset)?, id, offset))).collect();
     wanted.sort_unstable();
     let mut addresses: Vec<u64> = wanted.iter().map(|(address, ..)| *address).collect();
-    let by_dwarf = dwarf_lines(sidecars.debug_file.as_ref().unwrap_or(module), &addresses);
+    let symbols = sidecars.debug_file.as_ref().unwrap_or(module);
+    let by_dwarf = dwarf_lines(module, symbols, &addresses);
     addresses.iter_mut().for_each(|address| *address += start as u64);
     let by_map = sidecars.source_map.as_ref().map(|map| map.lines(&addresses));
     let rows = wanted.into_iter().zip(by_dwarf).enumerate();
@@ -57,12 +58,19 @@ pub fn source_lines(described: &Described<'_>, wanted: impl Iterator<Item = (Pro
     rows.collect()
 }
 
-fn dwarf_lines(symbols: &Module<'_>, addresses: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
+/// Lines from DWARF, unless its addresses are those of other code.
+fn dwarf_lines(module: &Module<'_>, symbols: &Module<'_>, addresses: &[u64]) -> Vec<Option<(Arc<str>, u32)>> {
     #[cfg(feature = "dwarf-labels")]
-    return super::dwarf::lines(symbols, addresses);
+    {
+        let names = crate::module::names::function_names(module, module.func_count(), &mut Vec::new());
+        match super::dwarf::subprograms(module, symbols, &names, &mut Vec::new()).stale {
+            None => super::dwarf::lines(symbols, addresses),
+            Some(_) => vec![None; addresses.len()],
+        }
+    }
     #[cfg(not(feature = "dwarf-labels"))]
     {
-        let _ = symbols;
+        let _ = (module, symbols);
         vec![None; addresses.len()]
     }
 }

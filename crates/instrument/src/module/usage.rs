@@ -45,9 +45,11 @@ impl Reason {
 }
 
 /// The index of a memory or table that is not one byte that is zero.
-const INDEX: Reason = Reason::general(1);
+const INDEX: Reason = Reason::operator("index");
 /// Another memory than the first.
 const MEMORY: Reason = Reason::general(2);
+/// An offset that may be of 64 bits.
+const OFFSET: Reason = Reason::general(1);
 const LOCAL: Reason = Reason::operator("local");
 const SIMD: Reason = Reason::general(4);
 const RELAXED_SIMD: Reason = Reason::general(5);
@@ -100,16 +102,46 @@ impl Usage {
         ty.note(LOCAL, self);
     }
 
+    /// Whether a body contains `ref.func`.
+    pub(super) fn refers_to_functions(&self) -> bool {
+        self.found.contains_key(&Reason::operator("visit_ref_func"))
+    }
+
+    /// Whether the bytes of an operator without an index need no look: neither a load or a store with unusual operands, nor an
+    /// atomic operator.
+    #[inline(always)]
+    pub(super) fn is_usual(operator: &[u8]) -> bool {
+        match operator[0] {
+            0x28..=0x3e => operator[1] & 0xc0 == 0 && operator.len() <= 7,
+            0xfe => false,
+            _ => true,
+        }
+    }
+
     /// Notes what the bytes of an operator say beside its operands: the index of a memory or table may be padded, and
     /// operators on vectors have a visitor of their own.
     pub(super) fn encoded(&mut self, operator: &[u8]) {
         match operator {
             [0xfd, rest @ ..] => self.simd(rest),
+            [0x28..=0x3e, operands @ ..] | [0xfe, _, operands @ ..] => self.access(operands),
             // Two indices: of `memory.copy`.
             [0xfc, _, 0, 0] | [0xfc, _, 0] => {}
-            [0xfc, ..] => self.note(INDEX),
+            [0xfc, number, ..] => self.note(INDEX.with(256 + u32::from(*number))),
             [.., before, 0] if before & 0x80 == 0 => {}
-            _ => self.note(INDEX),
+            [opcode, ..] => self.note(INDEX.with(u32::from(*opcode))),
+            [] => {}
+        }
+    }
+
+    /// Notes what is unusual about the operands of a load or a store: alignment and offset.
+    fn access(&mut self, operands: &[u8]) {
+        // A bit beside the alignment says that the index of a memory follows.
+        if operands.first().is_some_and(|flags| flags & 0xc0 != 0) {
+            self.note(MEMORY);
+        }
+        // An offset of more than five bytes.
+        if operands.len() > 6 {
+            self.note(OFFSET);
         }
     }
 
@@ -125,9 +157,9 @@ impl Usage {
             }
         }
         self.note(if number >= 0x100 { RELAXED_SIMD } else { SIMD });
-        // Loads and stores: a bit beside the alignment says that the index of a memory follows.
-        if matches!(number, 0..=11 | 84..=93) && operands.first().is_some_and(|flags| flags & 0x40 != 0) {
-            self.note(MEMORY);
+        // Loads and stores; the number of a lane may follow.
+        if matches!(number, 0..=11 | 84..=93) {
+            self.access(operands);
         }
     }
 }

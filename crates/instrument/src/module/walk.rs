@@ -340,8 +340,9 @@ impl Walker {
             let at = reader.original_position();
             notes.size.operators += 1;
             reader.visit_operator(&mut Visitor { inner: validator.visitor(at), notes: &mut notes, at })??;
-            if std::mem::take(&mut notes.has_more) {
-                notes.usage.encoded(&bytes[at - start..reader.original_position() - start]);
+            let operator = &bytes[at - start..reader.original_position() - start];
+            if std::mem::take(&mut notes.has_more) || !Usage::is_usual(operator) {
+                notes.usage.encoded(operator);
             }
         }
         let (size, exceptions) = (notes.size, notes.exceptions);

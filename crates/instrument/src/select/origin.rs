@@ -64,6 +64,9 @@ impl Origins {
         if name.contains("::") && package.is_some_and(|package| is_std_package(package, label)) {
             return Origin::Std;
         }
+        if STD_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            return Origin::Std;
+        }
         if let Some(file) = label.file.as_deref() {
             return of_file(file);
         }
@@ -83,27 +86,6 @@ impl Origins {
     }
 
     fn is_std_name(&self, label: &Label, name: &str, package: Option<&str>) -> bool {
-        const PREFIXES: [&str; 16] = [
-            "~lib/", // AssemblyScript
-            "compiler_rt.",
-            "tinygo_",
-            "interface:", // TinyGo's dispatch
-            "emscripten_",
-            "_emscripten_",
-            "legalstub$",
-            "legalfunc$",
-            "dynCall_",
-            "java.",
-            "javax.",
-            "jdk.",
-            "org.teavm.",
-            "kotlin.",
-            "dart:",
-            "moonbitlang/core/",
-        ];
-        if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-            return true;
-        }
         // Go's standard packages have no dot in their first path segment; a program's own have a domain or are `main`.
         let first = package.map(|package| package.split('/').next().unwrap_or(package));
         let dotted = first.filter(|_| !name.contains("::"));
@@ -126,6 +108,26 @@ impl Origins {
         LIBC.contains(name)
     }
 }
+
+/// Beginnings of names that only libraries have.
+const STD_PREFIXES: [&str; 16] = [
+    "~lib/", // AssemblyScript
+    "compiler_rt.",
+    "tinygo_",
+    "interface:", // TinyGo's dispatch
+    "emscripten_",
+    "_emscripten_",
+    "legalstub$",
+    "legalfunc$",
+    "dynCall_",
+    "java.",
+    "javax.",
+    "jdk.",
+    "org.teavm.",
+    "kotlin.",
+    "dart:",
+    "moonbitlang/core/",
+];
 
 /// Crates and namespaces that belong to a language's library whatever file they are in.
 fn is_std_package(package: &str, label: &Label) -> bool {
@@ -151,7 +153,7 @@ fn is_std_package(package: &str, label: &Label) -> bool {
 
 /// The origin of a source file by its path.
 fn of_file(file: &str) -> Origin {
-    const STD: [&str; 41] = [
+    const STD: [&str; 42] = [
         "rustc",
         "rust/deps",
         "library/std",
@@ -193,6 +195,7 @@ fn of_file(file: &str) -> Origin {
         "tinygo/lib",
         "~lib",
         "src/lib/std",
+        "org/teavm",
     ];
     const DEPENDENCIES: [&str; 13] = [
         "registry/src",
