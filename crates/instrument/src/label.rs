@@ -87,6 +87,8 @@ fn label_from(module: &Module<'_>, sidecars: &Sidecars<'_>, debug_info: bool) ->
         exports.entry(*func).or_insert(name);
     }
     let manifest = read_manifest(module, &mut warnings);
+    #[cfg(not(feature = "dwarf-labels"))]
+    let _ = debug_info;
     let mut debug: HashMap<FuncIdx, Subprogram> = HashMap::new();
     #[cfg(feature = "dwarf-labels")]
     if manifest.is_none() && debug_info {

@@ -14,15 +14,21 @@ const EACH: Duration = Duration::from_secs(1);
 
 /// Shows on standard error what takes long, with the seconds so far, until it is dropped or ended.
 #[derive(Clone)]
-pub(crate) struct Progress(Arc<Mutex<Option<(Sender<()>, JoinHandle<()>)>>>);
+pub(crate) struct Progress(Arc<Mutex<Option<Shown>>>);
+
+/// The thread that shows it. It ends when the sender is dropped.
+struct Shown {
+    sender: Sender<()>,
+    thread: JoinHandle<()>,
+}
 
 impl Progress {
     /// Starts to show `what`, if standard error is a terminal.
     pub(crate) fn begin(what: &str, quiet: bool) -> Progress {
         let shows = !quiet && std::io::stderr().is_terminal();
         let what = printable(what).into_owned();
-        let thread = shows.then(|| {
-            let (end, ended) = channel::<()>();
+        let shown = shows.then(|| {
+            let (sender, ended) = channel::<()>();
             let thread = std::thread::spawn(move || {
                 let began = Instant::now();
                 let mut wait = SILENT;
@@ -35,16 +41,16 @@ impl Progress {
                     let _ = write!(std::io::stderr(), "\r\x1b[K");
                 }
             });
-            (end, thread)
+            Shown { sender, thread }
         });
-        Progress(Arc::new(Mutex::new(thread)))
+        Progress(Arc::new(Mutex::new(shown)))
     }
 
     /// Ends it, and removes its line from the terminal.
     pub(crate) fn end(&self) {
-        let thread = self.0.lock().ok().and_then(|mut thread| thread.take());
-        if let Some((end, thread)) = thread {
-            drop(end);
+        let shown = self.0.lock().ok().and_then(|mut shown| shown.take());
+        if let Some(Shown { sender, thread }) = shown {
+            drop(sender);
             let _ = thread.join();
         }
     }

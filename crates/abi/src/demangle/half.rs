@@ -97,7 +97,7 @@ fn decoded(path: &str) -> Option<String> {
         "$u" => path.split("$u").skip(1).any(|rest| rest.split_once('$').is_some_and(|(digits, _)| is_hex(digits))),
         escape => path.contains(escape),
     };
-    if !path.contains("::") || !ESCAPES.iter().any(|escape| is_escape(&escape)) {
+    if !path.contains("::") || !ESCAPES.iter().any(is_escape) {
         return None;
     }
     let parts: String = path.split("::").map(|part| format!("{}{part}", part.len())).collect();

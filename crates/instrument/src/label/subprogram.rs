@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 /// The debug information of one function.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(not(feature = "dwarf-labels"), allow(dead_code, reason = "DWARF alone sets and compares the rest"))]
 pub(crate) struct Subprogram {
     /// `DW_AT_linkage_name`, or the name with its namespaces.
     pub(crate) name: Option<Arc<str>>,

@@ -241,11 +241,9 @@ fn rust_crates(data: &[u8]) -> impl Iterator<Item = String> {
         let path = std::str::from_utf8(&rest[..rest.len().min(256)])
             .unwrap_or_else(|e| std::str::from_utf8(&rest[..e.valid_up_to()]).expect("valid up to there"));
         let folder = path.split('/').nth(1)?;
-        let (name, version) = folder.split_once(|c: char| c == '-').and_then(|_| {
-            let dash =
-                folder.match_indices('-').find(|(at, _)| folder[at + 1..].starts_with(|c: char| c.is_ascii_digit()))?.0;
-            Some((&folder[..dash], &folder[dash + 1..]))
-        })?;
+        let starts_version = |at: &usize| folder[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+        let dash = folder.match_indices('-').map(|(at, _)| at).find(starts_version)?;
+        let (name, version) = (&folder[..dash], &folder[dash + 1..]);
         version.contains('.').then(|| name.replace('-', "_"))
     })
 }

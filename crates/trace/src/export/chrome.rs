@@ -137,7 +137,7 @@ impl<W: Write> Sink for Chrome<W> {
                             write!(self.out, "\"name\":{name},\"args\":{args}}}")?;
                         }
                         self.separator()?;
-                        let name = self.encoded.of(*probe, || encode(run_info, &span.what));
+                        let name = self.encoded.of(*probe, || encode(run_info, span.what));
                         write!(self.out, "{{\"ph\":\"E\",\"pid\":1,\"tid\":1,\"ts\":{at},{name}}}")
                     }
                     // Viewers match the end of an asynchronous event by name, category and id.
