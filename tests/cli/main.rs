@@ -1,5 +1,6 @@
 //! The command line, and the commands of the README. The `.trycmd` files beside this file are commands with their output.
 
 mod cli;
+mod manners;
 mod readme;
 mod schemas;

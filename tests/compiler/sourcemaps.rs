@@ -473,6 +473,43 @@ fn labels_have_files_and_lines_of_the_map() {
     }
 }
 
+/// ECMA-426: sources in the `ignoreList` are no code of a person. (The second name of the member is the older one.)
+#[test]
+fn segments_in_ignored_sources_give_no_label() {
+    let wasm = wat::parse_str("(module (func (export \"f\") i32.const 1 drop i32.const 1 drop))").unwrap();
+    let body = parse(&wasm).unwrap().body(FuncIdx(0)).start;
+    let digits = |n: usize| -> String {
+        let mut rest = n << 1;
+        let mut text = String::new();
+        loop {
+            let digit = rest & 31;
+            rest >>= 5;
+            let digit = if rest > 0 { digit | 32 } else { digit };
+            text.push(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[digit] as char);
+            if rest == 0 {
+                return text;
+            }
+        }
+    };
+    // The first operator is in the first source, the next one in line 7 of the second.
+    let mappings = format!("{}AAA,GCMA", digits(body + 1));
+    for (member, place) in [
+        (r#""ignoreList":[0]"#, Some(("app.ts", 7))),
+        (r#""x_google_ignoreList":[0]"#, Some(("app.ts", 7))),
+        (r#""ignoreList":[0,1]"#, None),
+        (r#""ignoreList":[1]"#, Some(("__ignore__", 1))),
+        (r#""ignoreList":"nonsense""#, Some(("__ignore__", 1))),
+    ] {
+        let map = format!(r#"{{"version":3,"sources":["__ignore__","app.ts"],"mappings":"{mappings}",{member}}}"#);
+        let parsed = parse(&wasm).unwrap();
+        let options = with(&Options::default(), map.as_bytes());
+        let sidecars = options.sidecar.read(&parsed).unwrap();
+        let labels = label::label_with(&parsed, &sidecars);
+        let label = &labels[FuncIdx(0)];
+        assert_eq!(label.file.as_deref().zip(label.line), place, "{member}");
+    }
+}
+
 /// However damaged a map is, the module is hooked as it is without one; what comes of the map is a map, or a warning.
 #[test]
 fn a_damaged_map_does_no_harm() {

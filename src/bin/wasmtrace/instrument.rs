@@ -204,7 +204,9 @@ fn each_input(args: &Args, options: &mut Options, global: &Global) -> Result<u8>
     if args.strict {
         global.refuse_warnings()?;
     }
-    // No file appears before all inputs have succeeded.
+    // No file appears before all inputs have succeeded, and before there is a place for each.
+    let place = |path: &Option<PathBuf>| path.as_deref().map(|path| files::Output::create(Some(path))).transpose();
+    let (names_file, report_file) = (place(&args.names)?, place(&args.report)?);
     for (path, content) in outputs {
         match content {
             Content::Bytes(bytes) => {
@@ -214,13 +216,15 @@ fn each_input(args: &Args, options: &mut Options, global: &Global) -> Result<u8>
             Content::Written { output, .. } => output.keep()?,
         }
     }
-    if let Some((path, names)) = args.names.as_ref().zip(names) {
-        files::write(Some(path), wasmtrace::export::json_text(&names).as_bytes())?;
+    if let Some((file, names)) = names_file.zip(names) {
+        file.write(false, |out| out.write_all(wasmtrace::export::json_text(&names).as_bytes()))?;
+        file.keep()?;
     }
-    if let Some(path) = &args.report {
+    if let Some(file) = report_file {
         let version = env!("CARGO_PKG_VERSION");
         let report = json!({ "schema": "wasmtrace.instrument/2", "version": version, "modules": reports });
-        files::write(Some(path), wasmtrace::export::json_text(&report).as_bytes())?;
+        file.write(false, |out| out.write_all(wasmtrace::export::json_text(&report).as_bytes()))?;
+        file.keep()?;
     }
     Ok(0)
 }
