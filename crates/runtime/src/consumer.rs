@@ -185,7 +185,7 @@ impl<'m> Consumer<'m> {
         match size {
             4 => {
                 let end = Stamp {
-                    over: written.over,
+                    over: written.over.min(now),
                     called: now,
                     returned: now,
                     host: 0,
@@ -347,7 +347,7 @@ impl<'m> Consumer<'m> {
         let first = words + u64::from((from - handed_over) / size);
         match size {
             4 => {
-                let end = Stamp { over: written, called: now, returned: now, host: 0, before_event: false };
+                let end = Stamp { over: written.min(now), called: now, returned: now, host: 0, before_event: false };
                 self.read_words(from, cursor, first, end, batch);
             }
             _ => self.read_with_clock(from, cursor, first, now, batch),

@@ -130,6 +130,8 @@ impl Blocks {
             self.last_pair = returned;
         }
         if self.stamps {
+            // The thread that watches for idle time reads another clock a moment later.
+            let over = over.min(called);
             self.stamp = Some((words, Stamp { over, called, returned, host: 0, before_event: true }));
         }
     }
