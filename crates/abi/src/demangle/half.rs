@@ -36,10 +36,17 @@ fn suffix(name: &str) -> (&str, &str) {
     {
         return (path, suffix);
     }
-    match name.rsplit_once("::h").map(|(_, hash)| hash.find(['.', '_']).map_or(0, |dot| hash.len() - dot)) {
-        Some(length) => name.split_at(name.len() - length),
-        None => (name, ""),
+    match name.rsplit_once("::h") {
+        Some((_, rest)) if rest.get(..16).is_some_and(is_hash) && rest[16..].starts_with(['.', '_']) => {
+            name.split_at(name.len() - (rest.len() - 16))
+        }
+        _ => (name, ""),
     }
+}
+
+/// Whether `digits` can be the hash at the end of a legacy name, behind its `h`.
+fn is_hash(digits: &str) -> bool {
+    digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit))
 }
 
 /// The path without the hashes of crates that the v0 scheme has: `core[846817f741e54dfd]::fmt::write`.
@@ -82,9 +89,7 @@ fn without_types(path: &str) -> String {
 /// The path before `::h` and 16 hexadecimal digits.
 fn without_hash(path: &str) -> Option<&str> {
     let (path, hash) = path.rsplit_once("::h")?;
-    let is_hash =
-        hash.len() == 16 && hash.bytes().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit));
-    (is_hash && !path.is_empty()).then_some(path)
+    (is_hash(hash) && !path.is_empty()).then_some(path)
 }
 
 /// The path without escapes such as `$LT$` and `$u20$`, if it has any. It is mangled again, so that the crate that knows
@@ -204,6 +209,9 @@ mod tests {
         assert_eq!(right("<app::T>::f::{closure#0} (.llvm.123)"), "<app::T>::f::{closure#0}");
         let v0 = "<automerge[3b5bd8e0c1d2aabb]::X<[u8; 4usize]> as core[46817f741e54dfd]::fmt::Debug>::fmt";
         assert_eq!(right(v0), "<automerge::X<[u8; 4]> as core::fmt::Debug>::fmt");
+        let behind =
+            "core[46817f741e54dfd]::hash::sort_by::<app[3b5bd8e0c1d2aabb]::hydrate::Map_<app[3b5bd8e0c1d2aabb]::A>>";
+        assert_eq!(right(behind), "core::hash::sort_by::<app::hydrate::Map_<app::A>>");
         for other in [
             "main.f[go.shape.int]",
             "f[abi:cxx11](int)",
