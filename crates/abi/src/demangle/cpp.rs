@@ -73,7 +73,8 @@ pub(super) fn split(text: &str) -> Option<Function<'_>> {
 
 /// Splits a demangled name without words in front.
 fn function(text: &str) -> Option<Function<'_>> {
-    if !text.ends_with([')', ']', '}', '&', '>']) && !text.contains(") ") && !ends_with_number(text) {
+    let is_qualified = || text.contains(')') && text.contains(") ");
+    if !text.ends_with([')', ']', '}', '&', '>']) && !is_qualified() && !ends_with_number(text) {
         return None; // the fast way out for most names
     }
     declarator(text)
@@ -87,7 +88,7 @@ fn function(text: &str) -> Option<Function<'_>> {
 /// ```
 pub(super) fn unwrapped(text: &str) -> Option<String> {
     // The group around a declarator, and what follows it.
-    if !text.contains(")(") && !text.contains(")[") && !text.contains(") [") {
+    if !text.contains(')') || !text.contains(")(") && !text.contains(")[") && !text.contains(") [") {
         return None;
     }
     let mut whole: Option<String> = None;

@@ -31,12 +31,15 @@ pub(super) fn rust(name: &str) -> Option<Cow<'_, str>> {
 
 /// Splits off the suffix of a copy or of a part of a function: `.cold`, which LLVM writes as ` (.cold)`, or `.126`.
 fn suffix(name: &str) -> (&str, &str) {
-    if let Some((path, suffix)) = name.rsplit_once(" (").filter(|(path, _)| !path.ends_with(')'))
+    const LONGEST: usize = 256;
+    let begin = (name.len().saturating_sub(LONGEST)..).find(|at| name.is_char_boundary(*at)).unwrap_or_default();
+    let tail = &name[begin..];
+    if let Some((path, suffix)) = tail.rsplit_once(" (").filter(|(path, _)| !path.ends_with(')'))
         && let Some(suffix) = suffix.strip_suffix(')').filter(|suffix| suffix.starts_with('.'))
     {
-        return (path, suffix);
+        return (&name[..begin + path.len()], suffix);
     }
-    match name.rsplit_once("::h") {
+    match tail.rsplit_once("::h") {
         Some((_, rest)) if rest.get(..16).is_some_and(is_hash) && rest[16..].starts_with(['.', '_']) => {
             name.split_at(name.len() - (rest.len() - 16))
         }
@@ -88,8 +91,8 @@ fn without_types(path: &str) -> String {
 
 /// The path before `::h` and 16 hexadecimal digits.
 fn without_hash(path: &str) -> Option<&str> {
-    let (path, hash) = path.rsplit_once("::h")?;
-    (is_hash(hash) && !path.is_empty()).then_some(path)
+    let (path, hash) = path.split_at_checked(path.len().checked_sub("::h".len() + 16)?)?;
+    (hash.strip_prefix("::h").is_some_and(is_hash) && !path.is_empty()).then_some(path)
 }
 
 /// The path without escapes such as `$LT$` and `$u20$`, if it has any. It is mangled again, so that the crate that knows
@@ -102,7 +105,7 @@ fn decoded(path: &str) -> Option<String> {
         "$u" => path.split("$u").skip(1).any(|rest| rest.split_once('$').is_some_and(|(digits, _)| is_hex(digits))),
         escape => path.contains(escape),
     };
-    if !path.contains("::") || !ESCAPES.iter().any(is_escape) {
+    if !path.contains('$') || !path.contains("::") || !ESCAPES.iter().any(is_escape) {
         return None;
     }
     let parts: String = path.split("::").map(|part| format!("{}{part}", part.len())).collect();
