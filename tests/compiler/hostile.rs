@@ -368,7 +368,7 @@ fn a_buffer_that_is_also_something_else_is_refused() {
             true => assert!(ran.is_ok(), "{memory}: {ran:?}"),
             false => {
                 let error = ran.unwrap_err().to_string();
-                // What nobody gives is missed first.
+                // Missing imports are reported before anything else.
                 let missing = memory.contains("import") && error.contains("imports `m` from `other`");
                 assert!(missing || error.contains("not used by the hooks alone"), "{memory}: {error}");
             }

@@ -104,12 +104,12 @@ impl Seen {
     }
 }
 
-/// What becomes of a buffer whose events were taken.
+/// State of a buffer after its events were taken.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Then {
-    /// There is room for as many as there is room for at all.
+    /// The whole buffer is free for new events.
     Open,
-    /// It is as new: the next event asks for room.
+    /// As in a new instance: the next event asks the host for room.
     Closed,
 }
 
