@@ -118,8 +118,8 @@ mod tests {
         );
     }
 
-    /// Theorem: of a name that LLVM has demangled, the own path is found. The table has a row for each kind of name that clang
-    /// and g++ give to the functions of a test program, with the path that LLVM's own parser finds.
+    /// Theorem: the function's own path is found in each name that LLVM has demangled. The table has a row for each kind
+    /// of name that clang and g++ give to the functions of a test program, with the path that LLVM's own parser finds.
     #[test]
     fn demangled_names_give_the_path_and_the_label_of_mangled_ones() {
         let rows = include_str!("demangle/names.tsv").lines().skip(1);

@@ -1,4 +1,4 @@
-//! Functions that leave and are entered again in the middle.
+//! Functions that return in order to wait, and are called again to continue.
 
 /// Why one call of a function in the source may be several calls of the WebAssembly function: to wait, the function returns,
 /// and it is called again to go on.

@@ -1,10 +1,10 @@
-//! Recognizes modules whose functions are entered again in the middle.
+//! Recognizes modules whose functions return in order to wait, and are called again to continue.
 
 use crate::module::Module;
 use wasmtrace_abi::resumption::Resumption;
 
-/// How functions of the module wait, if they do that by returning. The events of such a module are true, but a call in the
-/// source is a call for each time that it goes on.
+/// How functions of the module wait, if they do so by returning. The events of such a module are correct, but one call in
+/// the source is several calls in the module: one for each time that it continues.
 ///
 /// Go's linker writes a section `go:buildid` (formerly `go.buildid`). Asyncify exports the functions that change its state
 /// (Binaryen, `src/passes/Asyncify.cpp`).

@@ -32,7 +32,7 @@ impl CodeCache {
     pub(super) fn open(&self) -> Result<wasmtime::Cache> {
         let mut config = wasmtime::CacheConfig::new();
         let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
-        // wasmtime deletes all files in its directory that it does not know.
+        // wasmtime deletes all files in its cache directory that it did not create.
         let folder = folder.join("machine-code");
         config
             .with_directory(folder)

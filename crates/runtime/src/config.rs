@@ -48,7 +48,7 @@ pub struct Config {
     /// Ends the guest. If set to a signal number, the guest ends at its next event, or is abandoned after 1 s. If set
     /// to the negative of a signal number, it is abandoned at once.
     pub interrupt: Arc<AtomicI32>,
-    /// Is called when all modules are compiled, before the guest begins.
+    /// Called when all modules are compiled, before the guest starts.
     pub on_compiled: Option<OnCompiled>,
 }
 

@@ -19,10 +19,10 @@ pub(crate) fn not_linked(e: wasmtime::Error) -> Error {
 const MOST_NAMED: usize = 10;
 
 /// Checks that each import is available: from the host, or from one of the preloaded modules, given with its name. This
-/// takes no time, compilation may take minutes.
+/// is done before compilation, which may take minutes.
 ///
 /// # Errors
-/// [`ErrorKind::Run`] with the names of imports that are not.
+/// [`ErrorKind::Run`] with the names of imports that are not available.
 pub(crate) fn all_given<T: 'static>(
     linker: &Linker<T>,
     mut store: impl AsContextMut<Data = T>,

@@ -85,7 +85,7 @@ pub(super) fn add_to_linker<T: Send + 'static>(
     context: impl Fn(&mut T) -> &mut WasiP1Ctx + Copy + Send + Sync + 'static,
 ) -> wasmtime::Result<()> {
     p1::add_to_linker_sync(linker, context)?;
-    // The version before preview 1, which some structures are laid out differently in.
+    // The version before preview 1. Some of its structures have another layout.
     p0::add_to_linker_sync(linker, context)?;
     linker.allow_shadowing(true);
     for module in ["wasi_snapshot_preview1", "wasi_unstable"] {

@@ -27,8 +27,8 @@ pub use write::Writer;
 /// The first bytes of a recording. The first byte is not text, and the last one detects converted line breaks.
 pub const MAGIC: [u8; 8] = *b"\x89WTRACE\n";
 
-/// Version of the format that is written. Version 3 has no indices of functions; version 2 has no stamps, samples and lines; version 1 ends its header after
-/// the Manifest.
+/// Version of the format that is written. Version 3 has no function indices. Version 2 has no stamps, samples and lines.
+/// In version 1, the header ends after the Manifest.
 const VERSION: u32 = 4;
 const OLDEST_VERSION: u32 = 1;
 

@@ -1,5 +1,4 @@
-//! What `run` prints as the runner of `cargo test`: one line, and a recording for those who want more. A tree would bury the
-//! output of the tests.
+//! Output of `run` as the runner of `cargo test`: one line and a recording. A tree would bury the output of the tests.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,7 +28,7 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Begins the recording. If that fails, there is a warning and none.
+    /// Begins the recording. If that fails, prints a warning and returns `None`.
     pub(crate) fn begin(module: &Path, run_info: &RunInfo, global: &Global) -> Recording {
         let path = module.with_extension(EXTENSION);
         let begun = record::create(&path).and_then(|file| Ok(Recorder::new(file, run_info)?));

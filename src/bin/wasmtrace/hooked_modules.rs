@@ -148,7 +148,7 @@ mod tests {
         for length in 0..whole.len() {
             std::fs::write(&entry.0, &whole[..length]).unwrap();
             assert!(entry.load().is_none(), "{length}");
-            // The next run makes it anew.
+            // The next run creates it again.
             assert!(!entry.0.exists());
         }
         for at in 0..whole.len() {

@@ -204,7 +204,7 @@ fn each_input(args: &Args, options: &mut Options, global: &Global) -> Result<u8>
     if args.strict {
         global.refuse_warnings()?;
     }
-    // No file appears before all inputs have succeeded, and before there is a place for each.
+    // No file is written before all inputs have succeeded and every output path is known to be usable.
     let place = |path: &Option<PathBuf>| path.as_deref().map(|path| files::Output::create(Some(path))).transpose();
     let (names_file, report_file) = (place(&args.names)?, place(&args.report)?);
     for (path, content) in outputs {

@@ -12,7 +12,7 @@ use wasmtrace::label::printable;
 const SILENT: Duration = Duration::from_secs(1);
 const EACH: Duration = Duration::from_secs(1);
 
-/// Shows on standard error what takes long, with the seconds so far, until it is dropped or ended.
+/// Shows a long operation and its seconds so far on standard error, until it is dropped or ended.
 #[derive(Clone)]
 pub(crate) struct Progress(Arc<Mutex<Option<Shown>>>);
 
@@ -46,7 +46,7 @@ impl Progress {
         Progress(Arc::new(Mutex::new(shown)))
     }
 
-    /// Ends it, and removes its line from the terminal.
+    /// Ends the progress and removes its line from the terminal.
     pub(crate) fn end(&self) {
         let shown = self.0.lock().ok().and_then(|mut shown| shown.take());
         if let Some(Shown { sender, thread }) = shown {
@@ -58,7 +58,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // Clones end it together: the run holds one until it is over.
+        // The clones share one line: ending one ends all. The run holds a clone until it is over.
         if Arc::strong_count(&self.0) == 1 {
             self.end();
         }

@@ -53,7 +53,7 @@ impl Global {
         }
     }
 
-    /// Fails if there was a warning. The warnings say more.
+    /// Fails if there was a warning. The warnings were printed before.
     pub(crate) fn refuse_warnings(&self) -> Result<()> {
         match self.warned.get() {
             0 => Ok(()),

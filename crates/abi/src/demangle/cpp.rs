@@ -1,7 +1,7 @@
 //! Finds the parts of a demangled C++ function name.
 //!
 //! Linkers write demangled names into the `name` section: `wasm-ld` does by default. LLVM's demangler and GNU's put the
-//! return type of a template in front of the name, and call a thunk or a guard by words:
+//! return type of a template in front of the name, and describe thunks and guards in words:
 //!
 //! ```text
 //! void app::Op::apply<int>(int) const         path app::Op::apply<int>
@@ -25,10 +25,10 @@ pub(super) struct Function<'t> {
     pub(super) clone: &'t str,
 }
 
-/// What Binaryen writes in front of the name of a function that it has made of several similar ones.
+/// Prefix that Binaryen gives to the name of a function into which it has merged several similar ones.
 pub(super) const MERGED: &str = "byn$mgfn-shared$";
 
-/// What the demanglers of LLVM and GNU write in front of the name of what a special symbol belongs to.
+/// Phrases that the demanglers of LLVM and GNU put in front of the name that a special symbol belongs to.
 const PURPOSES: [&str; 17] = [
     MERGED,
     "reference temporary for ",
@@ -54,10 +54,10 @@ pub(super) fn is_function(text: &str) -> bool {
     split(text).is_some() || unwrapped(text).is_some()
 }
 
-/// Splits a demangled name. `None` if it has neither parameters nor words in front: then it is no such name, or there is
-/// nothing to split.
+/// Splits a demangled name. `None` if it has neither parameters nor a phrase in front: it is not a C++ function name, or
+/// there is nothing to split.
 pub(super) fn split(text: &str) -> Option<Function<'_>> {
-    // What a thunk calls may be another thunk, by a covariant return type.
+    // With covariant return types, a thunk may call another thunk.
     let mut named = text;
     while let Some(rest) = PURPOSES.iter().find_map(|purpose| named.strip_prefix(purpose)) {
         named = rest;

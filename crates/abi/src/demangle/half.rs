@@ -8,6 +8,10 @@ use std::borrow::Cow;
 use super::cpp;
 use super::mangled::rust_text;
 
+/// Suffix of a local symbol that link-time optimization has made global. The number behind it stands for the original
+/// compilation unit, so labels leave both out.
+pub(super) const PROMOTED: &str = ".llvm.";
+
 /// The name of a Rust function without hashes and escapes, if `name` has any.
 pub(super) fn rust(name: &str) -> Option<Cow<'_, str>> {
     let (path, suffix) = suffix(name);
@@ -22,8 +26,7 @@ pub(super) fn rust(name: &str) -> Option<Cow<'_, str>> {
         }
         (None, None, None) => return None,
     };
-    // The number of the compilation unit that a local symbol was promoted from says nothing.
-    Some(match suffix.is_empty() || suffix.starts_with(".llvm.") {
+    Some(match suffix.is_empty() || suffix.starts_with(PROMOTED) {
         true => text,
         false => format!("{text}{suffix}").into(),
     })
@@ -116,9 +119,9 @@ fn decoded(path: &str) -> Option<String> {
 /// LLVM's suffix ` (.part.0.cold)` as cpp_demangle writes it: ` [clone .part.0] [clone .cold]`.
 pub(super) fn clones(llvm: &str) -> String {
     let suffix = llvm.trim_start_matches(" (").trim_end_matches(')');
+    let suffix = suffix.split_once(PROMOTED).map_or(suffix, |(front, _)| front);
     let mut text = String::new();
-    // The number of the compilation unit that a local symbol was promoted from says nothing.
-    for part in suffix.split('.').skip(1).take_while(|part| *part != "llvm") {
+    for part in suffix.split('.').skip(1) {
         match part.bytes().all(|b| b.is_ascii_digit()) && text.ends_with(']') {
             true => text.insert_str(text.len() - 1, &format!(".{part}")),
             false => text.push_str(&format!(" [clone .{part}]")),
@@ -135,7 +138,7 @@ pub(super) fn lambdas(text: &str) -> Cow<'_, str> {
 /// Maximum number of lambdas that are in each other's parameters. More are left as they are.
 const MOST_NESTED: u32 = 32;
 
-/// Maximum number of quotes that begin nothing, since each takes time in proportion to the text.
+/// Maximum number of quotes that begin no lambda and no unnamed type. The search for each is linear in the text.
 const MOST_TRIES: usize = 64;
 
 fn lambdas_in(text: &str, nested: u32) -> Cow<'_, str> {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::cpp;
+use super::half::PROMOTED;
 
 /// Maximum length of a demangled name in bytes. Mangled names compress repetition, so a short one can expand to a huge one;
 /// real names are far shorter.
@@ -24,7 +25,7 @@ pub(super) fn cpp_text(name: &str) -> Option<String> {
             _ => text,
         });
     };
-    // A thunk is `{virtual override thunk({offset(-8)}, app::A::g())}`; everybody else calls it in words.
+    // A thunk is `{virtual override thunk({offset(-8)}, app::A::g())}`; all other demanglers describe it in words.
     let mut target = thunk;
     while let Some((_, rest)) = target.strip_prefix('{').and_then(|offset| offset.split_once("}, ")) {
         target = rest;
@@ -43,11 +44,10 @@ fn itanium(name: &str) -> Option<String> {
     let options = cpp_demangle::DemangleOptions::default().no_return_type();
     let mut text = Bounded(String::new());
     symbol.structured_demangle(&mut text, &options).ok()?;
-    // As LLVM writes it, so that both linkers that demangle and those that do not give one label. cpp_demangle also leaves
+    // As LLVM writes it, so that a label is the same whether or not the linker has demangled it. cpp_demangle also leaves
     // the commas of empty parameter packs: `f<int, >(int, )`.
     let text = text.0.replace(", >", ">").replace(", )", ")").replace("> >", ">>");
-    // The number of the compilation unit that a local symbol was promoted from says nothing.
-    Some(match text.rsplit_once(" [clone .llvm.") {
+    Some(match text.rsplit_once(&format!(" [clone {PROMOTED}")) {
         Some((front, _)) => front.to_owned(),
         None => text,
     })

@@ -20,7 +20,7 @@ use wasmtrace_abi::demangle::{demangle, qualified};
 /// The number of claims on one function that are read. Linkers fold few functions into one.
 const MOST_CLAIMS: usize = 64;
 
-/// The length in bytes from which on a name inside of another one is no accident.
+/// Minimum length in bytes of a name for which it counts as a match if another name contains it.
 const LEAST_TELLING: usize = 3;
 
 /// The claims on each function.
@@ -63,7 +63,7 @@ impl<'n> Claims<'n> {
                 continue;
             };
             let name = Name::of(name);
-            // Of equal ones, that of the most code, and then the first.
+            // Among equal claims, the one that covers the most code counts, then the first.
             let rank = |(at, claim): (usize, &Subprogram)| (name.agrees(claim), claim.length, usize::MAX - at, at);
             match claims.iter().enumerate().map(rank).max() {
                 Some((Agreement::None, ..)) | None => differ.push((func, claims)),
@@ -73,7 +73,7 @@ impl<'n> Claims<'n> {
                 }
             }
         }
-        // Reading all names takes time, and few contradictions need none.
+        // Reading all names takes time. A few contradictions do not justify it.
         let described = if differ.len() <= agree { Described::default() } else { described() };
         let knows = |(func, _): &&(FuncIdx, Vec<Subprogram>)| {
             self.names[func.0 as usize].is_some_and(|name| described.knows(name))
@@ -91,7 +91,7 @@ impl<'n> Claims<'n> {
             }
             return settled;
         } else {
-            // Claims without a name claim nothing that could be wrong.
+            // A claim without a name cannot contradict the function's name.
             let nameless = |(func, claims): (FuncIdx, Vec<Subprogram>)| {
                 Some((func, claims.into_iter().find(|claim| claim.name.is_none())?))
             };
@@ -106,7 +106,7 @@ impl<'n> Claims<'n> {
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
     pub(crate) subprograms: HashMap<FuncIdx, Subprogram>,
-    /// If most names contradict the claims: addresses in the debug information are those of other code.
+    /// Whether most names contradict the claims. Then the addresses in the debug information are those of other code.
     pub(crate) stale: Option<Stale>,
 }
 
@@ -156,7 +156,7 @@ impl Described {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Agreement {
     None,
-    /// Only the last segment is the same, without template arguments. Demanglers write all else in several ways.
+    /// Only the last segment is the same, without template arguments. Demanglers differ in how they write the rest.
     LastSegment,
     Same,
 }

@@ -320,7 +320,7 @@ fn resolve(
     subprogram
 }
 
-/// A text of which there may be many: functions may share names and files.
+/// A shared text: many functions have the same file, and some the same name.
 fn shared(interned: &mut HashMap<String, Arc<str>>, text: &str) -> Arc<str> {
     interned.get(text).cloned().unwrap_or_else(|| {
         let shared: Arc<str> = text.into();

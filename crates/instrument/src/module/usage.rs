@@ -107,8 +107,8 @@ impl Usage {
         self.found.contains_key(&Reason::operator("visit_ref_func"))
     }
 
-    /// Whether the bytes of an operator without an index need no look: neither a load or a store with unusual operands, nor an
-    /// atomic operator.
+    /// Whether the bytes of an operator without an index need no further check: it is neither a load or store with unusual
+    /// operands, nor an atomic operator.
     #[inline(always)]
     pub(super) fn is_usual(operator: &[u8]) -> bool {
         match operator[0] {
@@ -118,8 +118,8 @@ impl Usage {
         }
     }
 
-    /// Notes what the bytes of an operator say beside its operands: the index of a memory or table may be padded, and
-    /// operators on vectors have a visitor of their own.
+    /// Notes what only the bytes of an operator show: the index of a memory or table may be padded, and vector operators
+    /// have a separate visitor.
     pub(super) fn encoded(&mut self, operator: &[u8]) {
         match operator {
             [0xfd, rest @ ..] => self.simd(rest),

@@ -23,7 +23,7 @@ pub(super) enum Origin {
     App,
 }
 
-/// What a module says about the origins of its functions as a whole.
+/// Facts about a whole module that help to find the origins of its functions.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     /// Crates and Go modules that the program depends on.

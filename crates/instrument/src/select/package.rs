@@ -25,8 +25,8 @@ pub(super) struct Path<'n> {
 }
 
 impl<'n> Path<'n> {
-    /// Of a Rust function in an implementation, `<Type as Trait>::f`, the type or the trait is the owner. An implementation
-    /// is in the crate of one of both (the orphan rule): if the type is a language's own, in that of the trait.
+    /// The owner of a Rust function in an implementation, `<Type as Trait>::f`: the type or the trait. By the orphan rule, one
+    /// of them is in the same crate as the implementation. If the type belongs to the language, that is the trait.
     pub(super) fn of(name: &'n str) -> Self {
         let Some(inside) = name.strip_prefix('<').and_then(inside) else { return Path { owner: name } };
         let (ty, of_trait) = match split_at_word(inside, " as ") {

@@ -32,7 +32,7 @@ pub(super) struct Matched<'p, 'c, 'a> {
     pub(super) hook_labels: Vec<u32>,
     pub(super) memory_grows: usize,
     /// For each operator of the original: its offset from the start of the body, before and after. Empty if no section
-    /// has notes on operators.
+    /// refers to operators by their offsets.
     pub(super) places: Vec<(u32, u32)>,
     pub(super) growths: Vec<Insertion>,
 }

@@ -25,7 +25,7 @@ pub(super) struct Pair<'p, 'a> {
     pub(super) exit_guard: Option<ExitGuard>,
     /// The imported functions that have a trampoline for the exit guard.
     pub(super) roles: Vec<(u32, Role)>,
-    /// Whether a section has notes on operators.
+    /// Whether a section refers to operators by their offsets.
     pub(super) has_notes: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the walk over all bodies has shown, for the checks of other sections.
+//! Facts about bodies that the checks of other sections need.
 
 use std::collections::{BTreeSet, HashMap};
 

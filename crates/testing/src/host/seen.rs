@@ -1,4 +1,4 @@
-//! What the hooks of an instance see, called or through a buffer.
+//! The events that the hooks of an instance report, by calls or through a buffer.
 
 use wasmtime::{AsContextMut, Caller, Extern, Func, ImportType, Store, Trap as TrapCode};
 use wasmtrace::hook::{BufferPlace, OBSERVE, ProbeId, RECORDER};
@@ -10,7 +10,7 @@ use super::Guest;
 /// those without events too, but with them it reports other addresses for the first operator of a body.)
 const MOST_EVENTS: usize = 4 << 20;
 
-/// What the hooks of one instance have seen.
+/// The events that the hooks of one instance have reported.
 pub(super) struct Seen {
     pub(super) events: Vec<Event>,
     pub(super) place: Option<BufferPlace>,

@@ -4,7 +4,7 @@ use wasmtime::{AnyRef, Func, Rooted, Store, Val, ValType};
 
 use super::Guest;
 
-/// A value by its bits; a reference by as much of it as two modules can have in common.
+/// A value as its bits. A reference as the part of it that is comparable between two modules.
 pub(super) fn show(store: &mut Store<Guest>, value: &Val) -> String {
     match value {
         Val::F32(bits) => format!("f32 {bits:#010x}"),
@@ -20,7 +20,7 @@ pub(super) fn show(store: &mut Store<Guest>, value: &Val) -> String {
 
 fn signature(store: &Store<Guest>, func: &Func) -> String {
     let ty = func.ty(store);
-    // Types of the module's own have other numbers in another module.
+    // The same type may have another index in another module.
     let one = |ty: ValType| if ty.is_ref() { "ref".to_owned() } else { ty.to_string() };
     format!(
         "a function {:?} -> {:?}",
@@ -39,7 +39,7 @@ fn show_any(store: &mut Store<Guest>, any: &Rooted<AnyRef>) -> String {
     match any.as_struct(&*store).unwrap() {
         Some(fields) => {
             let fields: Vec<Val> = fields.fields(&mut *store).unwrap().collect();
-            // Not into references, which may lead back here.
+            // Nested references are not followed: they may form a cycle.
             let numbers = fields.iter().filter(|field| field.ref_().is_none());
             format!("a struct of {} with {numbers:?}", fields.len(), numbers = numbers.collect::<Vec<_>>())
         }

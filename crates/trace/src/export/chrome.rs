@@ -4,7 +4,7 @@
 //! Begin and end events stream as they happen; times are microseconds with three decimals, so nanoseconds. Calls are
 //! duration events (`B`, `E`), which nest. An end has the name and the arguments of its beginning, because speedscope and
 //! the Firefox Profiler match them by both. speedscope also sorts beginnings and ends by time, each alone. So
-//! a beginning and an end are at least 1 ns apart. Tags, and an end that is no return, are instant events (`i`) before the end.
+//! a beginning and an end are at least 1 ns apart. Tags, and ends other than returns, are instant events (`i`) before the end.
 //! Manual spans need not nest with calls (one that a helper opens outlives it),
 //! so they are asynchronous events (`b`, `e`) with an id, which viewers show in a row of their own.
 

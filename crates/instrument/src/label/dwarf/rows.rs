@@ -102,7 +102,7 @@ fn unit_first_rows<'a>(dwarf: &Dwarf<'a>, unit: &Unit<'a>, ranges: &[Range<u64>]
     }
     let inlined = inlined(dwarf, unit);
     let rows = found.into_iter().filter_map(|(at, (address, file, line))| {
-        // What is inlined there belongs to another function; the call belongs to this one.
+        // Inlined code belongs to another function; the place of the call belongs to this one.
         let before = inlined.partition_point(|call| call.range.begin <= address);
         let call = before.checked_sub(1).map(|last| &inlined[last]).filter(|call| address < call.range.end);
         let (file, line) = call.map_or((file, line), |call| (call.file, call.line));

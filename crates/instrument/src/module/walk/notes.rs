@@ -37,7 +37,7 @@ pub(super) struct Notes<'n> {
     pub(super) size: Size,
     pub(super) exceptions: Exceptions,
     pub(super) usage: &'n mut Usage,
-    /// Whether the bytes of the last operator say more about features than its operands do.
+    /// Whether the bytes of the last operator show more about features than its operands do.
     pub(super) has_more: bool,
 }
 
