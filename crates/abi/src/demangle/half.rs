@@ -6,11 +6,7 @@
 use std::borrow::Cow;
 
 use super::cpp;
-use super::mangled::rust_text;
-
-/// Suffix of a local symbol that link-time optimization has made global. The number behind it stands for the original
-/// compilation unit, so labels leave both out.
-pub(super) const PROMOTED: &str = ".llvm.";
+use super::mangled::{PROMOTED, rust_text};
 
 /// The name of a Rust function without hashes and escapes, if `name` has any.
 pub(super) fn rust(name: &str) -> Option<Cow<'_, str>> {

@@ -3,7 +3,10 @@
 use std::fmt::{self, Write};
 
 use super::cpp;
-use super::half::PROMOTED;
+
+/// Suffix of a local symbol that link-time optimization has made global. The number behind it stands for the original
+/// compilation unit, so labels leave both out.
+pub(super) const PROMOTED: &str = ".llvm.";
 
 /// Maximum length of a demangled name in bytes. Mangled names compress repetition, so a short one can expand to a huge one;
 /// real names are far shorter.
