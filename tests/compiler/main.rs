@@ -19,6 +19,8 @@ mod rewriting;
 mod second_opinion;
 mod selection;
 mod snapshots;
+mod sourcemap_labels;
+mod sourcemap_links;
 mod sourcemaps;
 #[path = "../theorems/mod.rs"]
 mod theorems;

@@ -8,30 +8,27 @@
 //! The reader is one of its own, over `serde_json`; where Node is there, its reader is asked too. Control: with the map left
 //! alone, the same comparison fails.
 
-use testing::readers;
-
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use testing::instrument;
+use testing::readers::{code_start, every_way, operators};
 use wasmtrace::hook::HookSet;
 use wasmtrace::links::{BUILD_ID, SOURCE_MAP, named_by};
 use wasmtrace::module::{FuncIdx, Module, parse};
 use wasmtrace::rewrite::Rewritten;
 use wasmtrace::sidecar::{SidecarFile, SidecarFiles};
-use wasmtrace::{ErrorKind, Options, WarningKind, label, strip, verify};
-
-use readers::{code_start, every_way, operators};
+use wasmtrace::{Options, strip};
 
 /// A module, and its map.
-struct Mapped {
-    name: String,
-    wasm: Vec<u8>,
-    map: Vec<u8>,
+pub(super) struct Mapped {
+    pub(super) name: String,
+    pub(super) wasm: Vec<u8>,
+    pub(super) map: Vec<u8>,
 }
 
 /// What compilers wrote.
-fn from_compilers() -> Vec<Mapped> {
+pub(super) fn from_compilers() -> Vec<Mapped> {
     let read = |folder: &str, name: &str| {
         let path = testing::corpus().join(folder).join(format!("{name}.wasm"));
         let map = std::fs::read(path.with_added_extension("map")).unwrap();
@@ -42,7 +39,7 @@ fn from_compilers() -> Vec<Mapped> {
 
 /// The same, and what those maps may look like elsewhere: cut into the sections of an indexed map, with members that nobody
 /// knows, with escapes, behind the line that keeps a browser from running it.
-fn every_map() -> Vec<Mapped> {
+pub(super) fn every_map() -> Vec<Mapped> {
     let mut maps = from_compilers();
     let more: Vec<Mapped> = maps
         .iter()
@@ -83,7 +80,7 @@ fn segments(mappings: &str) -> Vec<Segment> {
 }
 
 /// The inverse of [`segments`].
-fn mappings(segments: &[Segment]) -> String {
+pub(super) fn mappings(segments: &[Segment]) -> String {
     let mut sums = [0; 5];
     let numbers = |segment: &Segment| {
         let mut text = String::new();
@@ -174,7 +171,7 @@ impl Reader {
     }
 }
 
-fn with(options: &Options, map: &[u8]) -> Options {
+pub(super) fn with(options: &Options, map: &[u8]) -> Options {
     let source_map =
         Some(SidecarFile { bytes: map.to_vec(), new_url: Some("new.map".to_owned()), ..Default::default() });
     Options { sidecar: SidecarFiles { source_map, ..Default::default() }, ..options.clone() }
@@ -196,7 +193,7 @@ fn for_each_output(maps: Vec<Mapped>, test: impl Fn(&Mapped, &Module<'_>, &Modul
 }
 
 /// How many instructions a map says something of, and of how many the new map says something else.
-fn differences(
+pub(super) fn differences(
     original: &Module<'_>,
     hooked: &Module<'_>,
     out: &Rewritten,
@@ -346,168 +343,6 @@ fn other_lines_are_left_alone() {
     let out = instrument(&wasm, &with(&Options::default(), map.as_bytes())).unwrap();
     let new = String::from_utf8(out.source_map.unwrap()).unwrap();
     assert!(new.ends_with(";;AAAA,C;E\"}") && new != map, "{new}");
-}
-
-/// The module with the URL of its source map replaced, or added.
-fn with_url(wasm: &[u8], url: &str) -> Vec<u8> {
-    let module = parse(wasm).unwrap();
-    let mut out = wasm[..8].to_vec();
-    for section in module.sections().iter().filter(|section| section.name != Some(SOURCE_MAP)) {
-        out.extend_from_slice(&wasm[section.whole.clone()]);
-    }
-    let mut contents = Vec::new();
-    wasm_encoder::Encode::encode(SOURCE_MAP, &mut contents);
-    wasm_encoder::Encode::encode(url, &mut contents);
-    out.push(0);
-    wasm_encoder::Encode::encode(&contents[..], &mut out);
-    out
-}
-
-fn data_url(map: &[u8]) -> String {
-    let percent: String = map.iter().map(|byte| format!("%{byte:02x}")).collect();
-    format!("data:application/json;charset=utf-8,{percent}")
-}
-
-fn of_data_url(url: &str) -> Vec<u8> {
-    let (_, data) = url.split_once(',').unwrap();
-    let mut bytes = data.bytes();
-    let mut found = Vec::new();
-    while let Some(byte) = bytes.next() {
-        let mut digit = || (bytes.next().unwrap() as char).to_digit(16).unwrap() as u8;
-        found.push(if byte == b'%' { digit() * 16 + digit() } else { byte });
-    }
-    found
-}
-
-/// A module that holds its map itself needs nobody beside it, and the check knows that map.
-#[test]
-fn a_map_in_the_module_is_carried_in_the_module() {
-    for mapped in from_compilers() {
-        let wasm = with_url(&mapped.wasm, &data_url(&mapped.map));
-        let original = parse(&wasm).unwrap();
-        for options in every_way() {
-            let out = instrument(&wasm, &options).unwrap();
-            assert_eq!(out.warnings, []);
-            assert!(out.source_map.is_none());
-            let hooked = parse(&out.wasm).unwrap();
-            let url = named_by(&hooked, SOURCE_MAP).unwrap();
-            let (known, different) = differences(&original, &hooked, &out, &mapped.map, &of_data_url(url));
-            assert!(known > 500 && different == 0, "{different} of {known}");
-            assert!(strip(&out.wasm).unwrap() == wasm);
-            verify::verify(&wasm, &out.wasm).unwrap();
-            let stale = with_url(&out.wasm, &data_url(&mapped.map));
-            let e = verify::verify(&wasm, &stale).unwrap_err();
-            assert!(e.kind() == ErrorKind::Verify && e.to_string().contains("does not follow the code"), "{e}");
-        }
-    }
-}
-
-/// A link to a map that was not given, or that is no map, is left out rather than left to lie; the warning names it.
-#[test]
-fn a_link_without_its_map_is_left_out() {
-    let mapped = &from_compilers()[0];
-    let corrupt = Options {
-        sidecar: SidecarFiles {
-            source_map: Some(SidecarFile {
-                bytes: b"{}".to_vec(),
-                new_url: Some("x".to_owned()),
-                ..Default::default()
-            }),
-            ..Default::default()
-        },
-        ..Default::default()
-    };
-    let mut nowhere = with(&Options::default(), &mapped.map);
-    nowhere.sidecar.source_map.as_mut().unwrap().new_url = None;
-    let longer = String::from_utf8(mapped.map.clone()).unwrap().replace("\"mappings\":\"", "\"mappings\":\"ggggC,");
-    for (url, options, says) in [
-        ("https://example.org/a.map", Options::default(), "is not available"),
-        ("a.map\u{1b}[31m", Options::default(), "a.map\\u{1b}[31m is not available"),
-        ("a.map", corrupt, "its version is not 3"),
-        ("a.map", with(&Options::default(), longer.as_bytes()), "it refers to offsets outside of the module"),
-        ("a.map", nowhere, "is not written to a file"),
-        ("data:application/json;base64,e30=", Options::default(), "its version is not 3"),
-        ("data:application/json;base64,e", Options::default(), "its data is damaged"),
-    ] {
-        let wasm = with_url(&mapped.wasm, url);
-        let out = instrument(&wasm, &options).unwrap();
-        assert!(parse(&out.wasm).unwrap().custom(SOURCE_MAP).is_none(), "{url}");
-        let [warning] = &out.warnings[..] else { panic!("{:?}", out.warnings) };
-        assert!(
-            warning.message.contains(says) && matches!(warning.kind, WarningKind::Link | WarningKind::Sidecar),
-            "{warning}"
-        );
-        assert!(warning.message.contains(&url[..5]) && !warning.message.contains('\u{1b}'), "{warning}");
-        assert!(out.source_map.is_none() && strip(&out.wasm).unwrap() == wasm);
-    }
-    // How long the URL becomes would depend on where the code stands, and that on the URL.
-    let url = data_url(&mapped.map);
-    let (section, rest) = (with_url(&mapped.wasm, &url), &mapped.wasm[8..]);
-    let section = &section[parse(&section).unwrap().custom(SOURCE_MAP).unwrap().whole.clone()];
-    let in_front = [&mapped.wasm[..8], section, rest].concat();
-    let out = instrument(&in_front, &Options::default()).unwrap();
-    assert!(out.warnings[0].kind == WarningKind::Link && strip(&out.wasm).unwrap() == in_front, "{:?}", out.warnings);
-}
-
-/// Labels have the line of a function's first segment, where DWARF says nothing.
-#[test]
-fn labels_have_files_and_lines_of_the_map() {
-    for mapped in every_map() {
-        let options = with(&Options::default(), &mapped.map);
-        let module = parse(&mapped.wasm).unwrap();
-        let beside = options.sidecar.read(&module).unwrap();
-        let labels = label::label_with(&module, &beside);
-        let of = |name: &str| {
-            let label = labels.iter().find(|(_, label)| *label.name == *name).unwrap().1;
-            (label.file.as_deref().unwrap_or_default().to_owned(), label.line.unwrap_or_default())
-        };
-        if mapped.name.starts_with("as_sieve") {
-            assert_eq!(of("sieve/Tree#depth"), ("as_sieve_map/sieve.ts".to_owned(), 31));
-        } else {
-            // The line that it opens with.
-            assert_eq!(of("fib"), ("program.c".to_owned(), 5));
-        }
-        let probes = instrument(&mapped.wasm, &options).unwrap().manifest.unwrap().probes;
-        let with_line = probes.iter().filter(|probe| probe.label.file.is_some() && probe.label.line.is_some()).count();
-        assert!(with_line > probes.len() / 2, "{with_line} of {}", probes.len());
-    }
-}
-
-/// ECMA-426: sources in the `ignoreList` are no code of a person. (The second name of the member is the older one.)
-#[test]
-fn segments_in_ignored_sources_give_no_label() {
-    let wasm = wat::parse_str("(module (func (export \"f\") i32.const 1 drop i32.const 1 drop))").unwrap();
-    let body = parse(&wasm).unwrap().body(FuncIdx(0)).start;
-    let digits = |n: usize| -> String {
-        let mut rest = n << 1;
-        let mut text = String::new();
-        loop {
-            let digit = rest & 31;
-            rest >>= 5;
-            let digit = if rest > 0 { digit | 32 } else { digit };
-            text.push(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[digit] as char);
-            if rest == 0 {
-                return text;
-            }
-        }
-    };
-    // The first operator is in the first source, the next one in line 7 of the second.
-    let mappings = format!("{}AAA,GCMA", digits(body + 1));
-    for (member, place) in [
-        (r#""ignoreList":[0]"#, Some(("app.ts", 7))),
-        (r#""x_google_ignoreList":[0]"#, Some(("app.ts", 7))),
-        (r#""ignoreList":[0,1]"#, None),
-        (r#""ignoreList":[1]"#, Some(("__ignore__", 1))),
-        (r#""ignoreList":"nonsense""#, Some(("__ignore__", 1))),
-    ] {
-        let map = format!(r#"{{"version":3,"sources":["__ignore__","app.ts"],"mappings":"{mappings}",{member}}}"#);
-        let parsed = parse(&wasm).unwrap();
-        let options = with(&Options::default(), map.as_bytes());
-        let sidecars = options.sidecar.read(&parsed).unwrap();
-        let labels = label::label_with(&parsed, &sidecars);
-        let label = &labels[FuncIdx(0)];
-        assert_eq!(label.file.as_deref().zip(label.line), place, "{member}");
-    }
 }
 
 /// However damaged a map is, the module is hooked as it is without one; what comes of the map is a map, or a warning.
