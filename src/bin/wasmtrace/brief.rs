@@ -28,7 +28,7 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Begins the recording. If that fails, prints a warning and returns `None`.
+    /// Begins the recording. If that fails, prints a warning and records nothing.
     pub(crate) fn begin(module: &Path, run_info: &RunInfo, global: &Global) -> Recording {
         let path = module.with_extension(EXTENSION);
         let begun = record::create(&path).and_then(|file| Ok(Recorder::new(file, run_info)?));

@@ -198,8 +198,8 @@ fn each_input(args: &Args, options: &mut Options, global: &Global) -> Result<u8>
             }
             outputs.push(output);
         }
-        reports.push(one.report);
-        names = Some(one.names);
+        reports.extend(one.report);
+        names = one.names;
     }
     if args.strict {
         global.refuse_warnings()?;
@@ -245,8 +245,10 @@ fn output_path(args: &Args, input: Option<&Path>) -> Result<Option<PathBuf>> {
 struct One {
     /// The module comes last: it contains links to the others.
     outputs: Vec<(Option<PathBuf>, Content)>,
-    report: serde_json::Value,
-    names: serde_json::Value,
+    /// For `--report`.
+    report: Option<serde_json::Value>,
+    /// For `--names`.
+    names: Option<serde_json::Value>,
 }
 
 /// The contents of an output.
@@ -348,30 +350,32 @@ fn one(
         }
         content => content,
     };
-    let output_sha256 = match &content {
-        Content::Bytes(bytes) => Some(hex(&wasmtrace::sha256(bytes))),
-        Content::Written { .. } => None,
-    };
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    let report = json!({
-        "input": name(),
-        "input_bytes": wasm.len(),
-        "input_sha256": hex(&wasmtrace::sha256(wasm)),
-        "output": path(&output),
-        "output_bytes": content.len(),
-        "output_sha256": output_sha256,
-        "growth_percent": (growth * 10.0).round() / 10.0,
-        "hooks": args.hooks.set().map(HookSet::name),
-        "rules": selection.as_ref().map(|selection| args.select.report(&options.select, selection)),
-        "functions": checked.as_ref().map(|c| c.functions),
-        "hooked": checked.as_ref().map(|c| c.hooked),
-        "memory_grows": checked.as_ref().map(|c| c.memory_grows),
-        "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "source_map": path(&places.source_map),
-        "debug_file": path(&places.debug_file),
-        "seconds": began.elapsed().as_secs_f64(),
+    let report = args.report.is_some().then(|| {
+        let output_sha256 = match &content {
+            Content::Bytes(bytes) => Some(hex(&wasmtrace::sha256(bytes))),
+            Content::Written { .. } => None,
+        };
+        json!({
+            "input": name(),
+            "input_bytes": wasm.len(),
+            "input_sha256": hex(&wasmtrace::sha256(wasm)),
+            "output": path(&output),
+            "output_bytes": content.len(),
+            "output_sha256": output_sha256,
+            "growth_percent": (growth * 10.0).round() / 10.0,
+            "hooks": args.hooks.set().map(HookSet::name),
+            "rules": selection.as_ref().map(|selection| args.select.report(&options.select, selection)),
+            "functions": checked.as_ref().map(|c| c.functions),
+            "hooked": checked.as_ref().map(|c| c.hooked),
+            "memory_grows": checked.as_ref().map(|c| c.memory_grows),
+            "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "source_map": path(&places.source_map),
+            "debug_file": path(&places.debug_file),
+            "seconds": began.elapsed().as_secs_f64(),
+        })
     });
-    let names = names_of(&name(), manifest.as_ref());
+    let names = args.names.is_some().then(|| names_of(&name(), manifest.as_ref()));
     outputs.push((output, content));
     Ok(One { outputs, report, names })
 }
