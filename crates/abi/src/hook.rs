@@ -19,6 +19,11 @@ pub enum HookSet {
     /// call are only counted. Imports `flush-counted` instead of `flush-words`, so that a host without support for
     /// counters rejects the module.
     Threshold,
+    /// For the core modules of a component. The hooks call functions of a *hook module*, which the compiler adds to the
+    /// component and which reports to the host. Imports `enter`, `exit`, `quiet-enter` and `quiet-exit`, each
+    /// `(i32) -> ()`, from `wasmtrace:hooks`. A function that the component model calls while the instance must not be
+    /// left (`realloc`, `post-return`) calls the `quiet` pair: until its exit, the hook module does not call the host.
+    Component,
 }
 
 /// A function that a hook set imports. Its type is `() -> ()` or `(i32) -> ()`.
@@ -41,11 +46,13 @@ pub const OBSERVE_API: &str = "dylibso:observe/api";
 pub const OBSERVE_OLD: &str = "dylibso_observe";
 /// Import module of the functions that the hook sets with a buffer import.
 pub const RECORDER: &str = "wasmtrace:recorder";
+/// Import module of the functions that the core modules of a component import from their hook module.
+pub const HOOKS: &str = "wasmtrace:hooks";
 /// Former name of `flush-words`, from the time when each event had a second word for its time. Such modules must be
 /// instrumented again.
 pub const FLUSH_OF_OLD: &str = "flush";
 
-/// All hook sets.
+/// The hook sets for modules. [`HookSet::Component`] is only for modules within a component.
 pub const HOOK_SETS: [HookSet; 3] = [HookSet::Observe, HookSet::Buffer, HookSet::Threshold];
 
 impl HookSet {
@@ -55,12 +62,18 @@ impl HookSet {
             HookSet::Observe => "observe",
             HookSet::Buffer => "buffer",
             HookSet::Threshold => "threshold",
+            HookSet::Component => "component",
         }
     }
 
     /// The hook set with that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        HOOK_SETS.into_iter().find(|set| set.name() == name)
+        HookSet::all().find(|set| set.name() == name)
+    }
+
+    /// All hook sets: those for modules, and [`HookSet::Component`].
+    pub fn all() -> impl Iterator<Item = HookSet> {
+        HOOK_SETS.into_iter().chain([HookSet::Component])
     }
 
     /// The imports of the hook set, in the order in which they are appended to the module's imports.
@@ -79,12 +92,18 @@ impl HookSet {
                 HookImport { module: RECORDER, name: "flush-counted", takes_i32: false },
                 HookImport { module: RECORDER, name: "memory-grow", takes_i32: true },
             ],
+            HookSet::Component => &[
+                HookImport { module: HOOKS, name: "enter", takes_i32: true },
+                HookImport { module: HOOKS, name: "exit", takes_i32: true },
+                HookImport { module: HOOKS, name: "quiet-enter", takes_i32: true },
+                HookImport { module: HOOKS, name: "quiet-exit", takes_i32: true },
+            ],
         }
     }
 
     /// Whether the guest records events into a [buffer](crate::buffer) instead of calling the host.
     pub fn has_buffer(self) -> bool {
-        self != HookSet::Observe
+        matches!(self, HookSet::Buffer | HookSet::Threshold)
     }
 }
 
@@ -93,6 +112,7 @@ pub fn is_hook_import(module: &str, name: &str) -> bool {
     match module {
         OBSERVE => matches!(name, "enter" | "exit" | "memory-grow"),
         OBSERVE_OLD => matches!(name, "instrument_enter" | "instrument_exit" | "instrument_memory_grow"),
+        HOOKS => matches!(name, "enter" | "exit" | "quiet-enter" | "quiet-exit"),
         RECORDER => matches!(name, "flush-words" | "flush-counted" | "flush" | "memory-grow"),
         _ => false,
     }

@@ -8,6 +8,7 @@
 //! - [`error`]: the error type of all crates
 
 pub mod buffer;
+pub mod component;
 pub mod demangle;
 pub mod error;
 pub mod hook;

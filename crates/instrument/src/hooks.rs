@@ -20,7 +20,10 @@ use roles::Role;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HookCode {
     write: Write,
-    memory_grow: u32,
+    /// The import that is told of `memory.grow`, if the hook set has one.
+    memory_grow: Option<u32>,
+    /// Whether some functions report by the `quiet` pair.
+    quiets: bool,
     /// The function that exits all open calls, if the module has an exit guard.
     exit_guard: Option<u32>,
 }
@@ -40,14 +43,15 @@ enum Write {
 impl HookCode {
     /// The hooks of `set`. Its imports start at function `first`; `memory` is the index of its buffer, if it has one.
     pub(crate) fn new(set: HookSet, first: u32, memory: u32) -> Self {
-        if set.has_buffer() {
-            let threshold = set == HookSet::Threshold;
-            let write = Write::Buffer(Buffer { memory, flush: first, threshold });
-            HookCode { write, memory_grow: first + 1, exit_guard: None }
-        } else {
-            let write = Write::Calls { enter: first, exit: first + 1, leave: first + 1 };
-            HookCode { write, memory_grow: first + 2, exit_guard: None }
-        }
+        let calls = Write::Calls { enter: first, exit: first + 1, leave: first + 1 };
+        let buffer = |threshold| Write::Buffer(Buffer { memory, flush: first, threshold });
+        let (write, memory_grow) = match set {
+            HookSet::Buffer => (buffer(false), Some(first + 1)),
+            HookSet::Threshold => (buffer(true), Some(first + 1)),
+            HookSet::Component => (calls, None),
+            _ => (calls, Some(first + 2)),
+        };
+        HookCode { write, memory_grow, quiets: set == HookSet::Component, exit_guard: None }
     }
 
     /// The hooks of a module with an exit guard (see [`crate::hooks::exit_guard`]). They call the guard's functions,
@@ -90,6 +94,11 @@ impl HookCode {
             }
         }
         (before, behind)
+    }
+
+    /// Whether the hook set has the `quiet` pair.
+    pub(crate) fn has_quiet_functions(&self) -> bool {
+        self.quiets
     }
 
     /// Whether a function that catches exceptions reports its catches ([`HookCode::caught`]). Otherwise, each function
@@ -165,11 +174,18 @@ impl HookCode {
     }
 
     /// The hook before `memory.grow`: `local.tee scratch; call $memory-grow; local.get scratch`. Reports the requested
-    /// number of pages and leaves it on the operand stack.
+    /// number of pages and leaves it on the operand stack. Empty if the hook set does not report growth.
     pub(crate) fn memory_grow(&self, scratch: u32) -> Vec<u8> {
         let mut code = Vec::new();
-        InstructionSink::new(&mut code).local_tee(scratch).call(self.memory_grow).local_get(scratch);
+        if let Some(memory_grow) = self.memory_grow {
+            InstructionSink::new(&mut code).local_tee(scratch).call(memory_grow).local_get(scratch);
+        }
         code
+    }
+
+    /// Whether the hook set reports `memory.grow`.
+    pub(crate) fn reports_growth(&self) -> bool {
+        self.memory_grow.is_some()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::hooks::HookCode;
 use crate::hooks::catch_sites::CatchSites;
 use crate::hooks::frame::Frame;
 use crate::module::{FuncIdx, Module};
-use wasmtrace_abi::hook::{HOOK_SETS, ProbeId};
+use wasmtrace_abi::hook::{HookSet, ProbeId};
 
 /// Finds hooks in the bodies of a module that was instrumented by this version of the compiler.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl<'m> Inserted<'m> {
     /// Prepares the search in `module`. If the module is not instrumented, the search finds nothing.
     pub fn new(module: &'m Module<'m>) -> Self {
         let imports = module.imported_funcs();
-        let code = HOOK_SETS.into_iter().find_map(|set| {
+        let code = HookSet::all().find_map(|set| {
             let first = imports.len().checked_sub(set.imports().len())?;
             let same =
                 imports[first..].iter().zip(set.imports()).all(|(i, h)| (i.module, i.name) == (h.module, h.name));
@@ -54,9 +54,11 @@ impl<'m> Inserted<'m> {
         let catches = code.reports_catches() && CatchSites::of(self.module, func).is_some();
         // The locals of the hooks are in the last group. That group can include their scratch local.
         let local = locals.saturating_sub(if code.reports_catches() { last } else { 0 });
-        let frame = |id| Frame { id, local, catches, is_leaf: false };
-        let frames = [frame(Some(ProbeId(func.0))), frame(None)];
-        let frame = frames.into_iter().find(|frame| {
+        let frame = |(id, quiet)| Frame { id, local, catches, is_leaf: false, quiet };
+        let ids = [Some(ProbeId(func.0)), None];
+        let quiet = code.has_quiet_functions().then_some(true);
+        let mut frames = [Some(false), quiet].into_iter().flatten().flat_map(|quiet| ids.map(|id| frame((id, quiet))));
+        let frame = frames.find(|frame| {
             let enter = code.enter(*frame);
             !enter.is_empty() && file[start..].starts_with(&enter)
         })?;

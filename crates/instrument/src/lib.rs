@@ -24,6 +24,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod component;
 mod erase;
 pub mod features;
 mod hash;

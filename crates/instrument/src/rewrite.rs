@@ -110,11 +110,15 @@ fn compile(
 ) -> Result<Rewritten<()>> {
     let (selection, mut warnings) = (plan.summary(), Vec::new());
     let plan = &without_shared(module, plan).tell(&mut warnings);
-    if plan.is_empty() {
+    if plan.is_empty() && options.quiet.is_empty() {
         return Ok(Rewritten { warnings, ..unchanged(module, selection, write) });
     }
     let layout = &lay_out(module, plan, options)?.tell(&mut warnings);
     let Measured { code, input_sha256 } = measure(module, plan, layout)?;
+    if let Some(func) = layout.quiet.iter().find(|func| code.left_out.contains_key(func)) {
+        let message = format!("function {} must report to the hooks, but has no room for them", func.0);
+        return Err(Error::new(ErrorKind::Limit, message));
+    }
     let manifest = Manifest {
         hooks: options.hooks,
         buffer: layout.buffer.clone(),
@@ -192,7 +196,11 @@ fn lay_out(module: &Module<'_>, plan: &Plan, options: &Options) -> Result<Warned
                        span-exit too, and call it)";
         warnings.push(Warning::new(WarningKind::Trace, message));
     }
-    if let Some(memory) = module.memories().first().filter(|_| !layout.memory_grow && uses_memory_grow(module)) {
+    if let Some(memory) = module
+        .memories()
+        .first()
+        .filter(|_| layout.code.reports_growth() && !layout.memory_grow && uses_memory_grow(module))
+    {
         let width = if memory.memory64 { "64-bit" } else { "other" };
         let message = format!("memory.grow of a {width} memory is not reported: the hook set has no event for it");
         warnings.push(Warning::new(WarningKind::NotHooked, message));

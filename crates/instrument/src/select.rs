@@ -13,6 +13,7 @@
 //! | `crate` | the first segment of a Rust or C++ path, the package of a Go name |
 //! | `export` | the names that the function is exported under |
 //! | `import` | `module.name` or `name` of an imported function (only with [`Rules::imports`]) |
+//! | `module` | the name of the module; in a component, of the core module |
 //! | `idx` | its index in the input: `12`, `30..40` (without 40), `30..=40` |
 //! | `lang` | `rust`, `c`, `c++`, `go`, `zig`, `assemblyscript` |
 //! | `group` | `@app`, `@user`, `@std`, `@alloc`, `@exports`, `@imports`, `@tiny`, `@leaf` (the kind is optional) |
@@ -27,7 +28,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::label::{Labels, is_manual_api};
-use crate::module::{FuncIdx, FuncImport, Module};
+use crate::module::{FuncIdx, FuncImport, Module, names};
 use wasmtrace_abi::demangle::{qualified, without_arguments};
 use wasmtrace_abi::hook::is_hook_import;
 use wasmtrace_abi::label::Label;
@@ -54,6 +55,8 @@ pub struct Plan {
     first_defined: u32,
     reasons: Vec<Reason>,
     import_reasons: BTreeMap<FuncIdx, Reason>,
+    /// The positions of the rules that match no function, counted from 0.
+    pub(crate) unmatched: Vec<usize>,
     /// One warning for each rule that matches no function.
     pub warnings: Vec<Warning>,
 }
@@ -158,6 +161,8 @@ struct Candidate<'s> {
     import: Option<&'s FuncImport<'s>>,
     size: Option<Size>,
     origins: &'s Origins,
+    /// The name of the module.
+    module: &'s str,
 }
 
 impl Candidate<'_> {
@@ -177,6 +182,7 @@ impl Candidate<'_> {
             Test::Crate(p) => package::package(self.demangled()).is_some_and(|c| p.matches(c)),
             Test::Import(p) => self.import.is_some_and(|i| p.matches(i.name) || p.matches(&self.label.name)),
             Test::Export(p) => self.exports.iter().any(|e| p.matches(e)),
+            Test::Module(p) => p.matches(self.module),
             Test::Index(range) => range.contains(&self.func.0),
             Test::Lang(p) => origin::language(self.label).is_some_and(|l| p.matches(l)),
             Test::Group(Group::Exports) => !self.exports.is_empty(),
@@ -188,6 +194,18 @@ impl Candidate<'_> {
 
 /// Applies the rules to every function that has a body in this module.
 pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
+    select_in(module, labels, rules, names::module_name(module).unwrap_or_default())
+}
+
+/// The warning that the rule at this position matches no function. Rules of presets may match nothing.
+pub(crate) fn unmatched_rule(rules: &Rules, place: usize) -> Option<Warning> {
+    let rule = rules.rules.get(place).filter(|rule| !rule.may_miss)?;
+    let message = format!("the selection rule `{}` matches no function", rule.text);
+    Some(Warning::new(WarningKind::Rule, message))
+}
+
+/// Applies the rules like [`select`], to a module of that name.
+pub(crate) fn select_in(module: &Module<'_>, labels: &Labels, rules: &Rules, name: &str) -> Plan {
     let mut exports: Vec<Vec<&str>> = vec![Vec::new(); module.func_count() as usize];
     for (name, func) in module.exports() {
         exports[func.0 as usize].push(name);
@@ -224,6 +242,7 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
             import,
             size: (func.0 as usize).checked_sub(first).and_then(|position| sizes.get(position).copied()),
             origins: &origins,
+            module: name,
         };
         let (hooked, reason) = decide(&candidate, rules, start, &mut matched);
         match import {
@@ -234,14 +253,8 @@ pub fn select(module: &Module<'_>, labels: &Labels, rules: &Rules) -> Plan {
             if import.is_some() { &mut plan.imports } else { &mut plan.hooked }.push(func);
         }
     }
-    for (rule, matched) in rules.rules.iter().zip(matched) {
-        if !matched && !rule.may_miss {
-            plan.warnings.push(Warning::new(
-                WarningKind::Rule,
-                format!("the selection rule `{}` matches no function", rule.text),
-            ));
-        }
-    }
+    plan.unmatched = (0..matched.len()).filter(|place| !matched[*place]).collect();
+    plan.warnings = plan.unmatched.iter().filter_map(|place| unmatched_rule(rules, *place)).collect();
     plan
 }
 

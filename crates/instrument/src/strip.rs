@@ -20,8 +20,8 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
 
-/// Returns the original module, byte for byte. A module without hooks is returned as it is: it is the output for a
-/// selection without functions.
+/// Returns the original module or component, byte for byte. One without hooks is returned as it is: it is the output for
+/// a selection without functions.
 ///
 /// The SHA-256 of the result is compared with the one in the Manifest. Then [`verify`](crate::verify::verify) checks the
 /// result against `hooked`.
@@ -30,10 +30,20 @@ use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
 /// [`ErrorKind::Restore`] if the module has hooks and no Manifest, if the Manifest has no restoring data, or if another tool
 /// changed the module after instrumentation. The errors of [`parse`] if `hooked` is not a valid module.
 pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
-    let module = parse(hooked)?;
+    if crate::component::is_component(hooked) {
+        return crate::component::strip(hooked);
+    }
+    restore(&parse(hooked)?)
+}
+
+/// Returns the original of a module, like [`strip`].
+///
+/// # Errors
+/// Those of [`strip`].
+pub(crate) fn restore(module: &Module<'_>) -> Result<Vec<u8>> {
     let Some(manifest) = module.manifest().transpose()? else {
-        if !crate::injected::is_hooked(&module) {
-            return Ok(hooked.to_vec());
+        if !crate::injected::is_hooked(module) {
+            return Ok(module.bytes().to_vec());
         }
         return Err(Error::new(
             ErrorKind::Restore,
@@ -42,19 +52,19 @@ pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
             ),
         ));
     };
-    let Some(restore) = Restore::of(&module, &manifest).transpose()? else {
+    let Some(restore) = Restore::of(module, &manifest).transpose()? else {
         return Err(Error::new(
             ErrorKind::Restore,
             "the module was instrumented without restoring data (--no-restore)",
         ));
     };
-    let original = restore_module(&module, &manifest, &restore).map_err(|e| changed().caused_by(e))?;
+    let original = restore_module(module, &manifest, &restore).map_err(|e| changed().caused_by(e))?;
     if crate::hash::sha256(&original) != manifest.input_sha256 {
         return Err(changed());
     }
     // The Manifest is untrusted input: a forged one could hold another program and the hash of that program.
     parse(&original)
-        .and_then(|original| crate::verify::verify_modules(&original, &module))
+        .and_then(|original| crate::verify::verify_modules(&original, module))
         .map_err(|e| Error::new(ErrorKind::Restore, "the Manifest does not belong to this module").caused_by(e))?;
     Ok(original)
 }
@@ -299,10 +309,13 @@ fn hooked(
 ) -> Result<Option<Hooked>> {
     let body = &module.bytes()[start..module.body(func).end - 1];
     let catches = code.reports_catches() && CatchSites::of(module, func).is_some();
-    let frame = Frame { id, local: declared, catches, is_leaf: false };
+    let frame = Frame { id, local: declared, catches, is_leaf: false, quiet: false };
+    let quiet = Frame { quiet: true, ..frame };
+    let is_quiet = code.has_quiet_functions() && body.starts_with(&code.enter(quiet));
+    let frame = if is_quiet { quiet } else { frame };
     let enter = code.enter(frame);
-    // A function without a probe has hooks too, if it catches exceptions.
-    if id.is_none() && !(catches && body.starts_with(&enter)) {
+    // A function without a probe has hooks too, if it catches exceptions or is quiet.
+    if id.is_none() && !(is_quiet || catches && body.starts_with(&enter)) {
         return Ok(None);
     }
     // A leaf function has its own form of exit hook.

@@ -76,7 +76,7 @@ use crate::relocate::dwarf::{self, Dwarf};
 use crate::relocate::names::Naming;
 use crate::restore::Restore;
 use wasmtrace_abi::error::Result;
-use wasmtrace_abi::hook::{HOOK_SETS, HookSet, ProbeId};
+use wasmtrace_abi::hook::{HookSet, ProbeId};
 use wasmtrace_abi::manifest::{BufferPlace, Manifest};
 
 mod appended;
@@ -105,6 +105,8 @@ pub struct Verified {
     pub hooked: usize,
     /// The number of `memory.grow` instructions that have a hook.
     pub memory_grows: usize,
+    /// The functions of the original that use the `quiet` pair.
+    pub(crate) quiet: Vec<FuncIdx>,
 }
 
 /// Proves that `hooked` is `original` plus hooks, and nothing else.
@@ -121,7 +123,7 @@ pub fn verify(original: &[u8], hooked: &[u8]) -> Result<Verified> {
 /// # Errors
 /// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) at the first difference, with an offset in `new`.
 pub fn verify_modules(old: &Module<'_>, new: &Module<'_>) -> Result<Verified> {
-    let mut verified = Verified { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0 };
+    let mut verified = Verified { functions: old.defined_funcs().len(), hooked: 0, memory_grows: 0, quiet: Vec::new() };
     if old.bytes() == new.bytes() {
         return Ok(verified);
     }
@@ -138,6 +140,7 @@ pub fn verify_modules(old: &Module<'_>, new: &Module<'_>) -> Result<Verified> {
         let body = body?;
         verified.hooked += body.hooked as usize;
         verified.memory_grows += body.memory_grows;
+        verified.quiet.extend(body.quiet.then_some(func));
         hooked_funcs.extend(body.hooked.then_some(ProbeId(func.0 + pair.by)));
         offsets.push(body.place.clone(), &body.growths);
         shown.add(func, body)?;
@@ -178,7 +181,7 @@ pub fn verify_modules(old: &Module<'_>, new: &Module<'_>) -> Result<Verified> {
 /// Finds the hook set of the instrumented module by its imports.
 fn recognize<'p, 'a>(old: &'p Module<'a>, new: &'p Module<'a>) -> Result<Pair<'p, 'a>> {
     let from = old.imported_funcs().len() as u32;
-    let Some(set) = HOOK_SETS.into_iter().find(|set| imports_hooks(new, from as usize, *set)) else {
+    let Some(set) = HookSet::all().find(|set| imports_hooks(new, from as usize, *set)) else {
         let at = new.section(id::IMPORT).map_or(8, |s| s.contents.start);
         return Err(fail(at, "the last imported functions are not the hooks of a known hook set"));
     };
@@ -303,9 +306,12 @@ impl Pair<'_, '_> {
         let local = self.old.func_type(func).params().len() as u32 + declared;
         let catches = self.code.reports_catches() && catches(self.old, func)?;
         // A function that is not hooked, but catches exceptions, may report its catches.
-        let ids = [Some(ProbeId(new_func.0))].into_iter().chain(catches.then_some(None));
+        // So may one that is quiet.
+        let quiets = self.code.has_quiet_functions();
+        let plain = [(Some(ProbeId(new_func.0)), false)].into_iter().chain(catches.then_some((None, false)));
+        let quiet = [Some(ProbeId(new_func.0)), None].map(|id| (id, true)).into_iter().filter(|_| quiets);
         let is_leaf = !catches && !calls(self.old, func)?;
-        let frames = ids.map(|id| Frame { id, local, catches, is_leaf });
+        let frames = plain.chain(quiet).map(|(id, quiet)| Frame { id, local, catches, is_leaf, quiet });
         let Some(frame) = frames.into_iter().find(|frame| walk.starts_with(&self.code.enter(*frame))) else {
             return self.body_in(func, None);
         };
@@ -384,6 +390,7 @@ impl Pair<'_, '_> {
         let too_many_locals = hooked.is_none() && u64::from(local + self.code.locals(true)) > MAX_LOCALS;
         Ok(Body {
             hooked: frame.is_some_and(|frame| frame.id.is_some()),
+            quiet: frame.is_some_and(|frame| frame.quiet),
             memory_grows: body.memory_grows,
             places: body.places,
             place,

@@ -1,7 +1,11 @@
 //! Describes a body that has hooks.
 
 use wasm_encoder::InstructionSink;
+use wasmtrace_abi::buffer::NOBODY;
 use wasmtrace_abi::hook::ProbeId;
+
+/// The distance from the imports `enter` and `exit` to `quiet-enter` and `quiet-exit`.
+const QUIET: u32 = 2;
 
 /// A body that has hooks.
 #[derive(Debug, Clone, Copy)]
@@ -15,12 +19,21 @@ pub(crate) struct Frame {
     pub(crate) catches: bool,
     /// Whether the function is a leaf function, as defined in [`wasmtrace_abi::buffer`].
     pub(crate) is_leaf: bool,
+    /// Whether the host must not be called until the function's exit (see [`HookSet::Component`]).
+    ///
+    /// [`HookSet::Component`]: wasmtrace_abi::hook::HookSet::Component
+    pub(crate) quiet: bool,
 }
 
 impl Frame {
-    /// Appends a call of a hook: `i32.const id; call func`. Appends nothing without an id.
+    /// Appends a call of a hook: `i32.const id; call func`. A quiet function calls `func + QUIET`, even if it is not
+    /// hooked. Without an id, other functions call nothing.
     pub(super) fn call(&self, func: u32, out: &mut Vec<u8>) {
-        if let Some(id) = self.id {
+        let (func, id) = match self.quiet {
+            true => (func + QUIET, self.id.or(Some(NOBODY))),
+            false => (func, self.id),
+        };
+        if let Some(id) = id {
             InstructionSink::new(out).i32_const(id.0 as i32).call(func);
         }
     }

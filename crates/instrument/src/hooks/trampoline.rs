@@ -25,7 +25,7 @@ pub(crate) struct Trampoline {
 impl Trampoline {
     /// The contents of the body, locals included. The check compares the output with these bytes.
     pub(crate) fn operators(&self, code: &HookCode, block_type: BlockType) -> Vec<u8> {
-        let frame = Frame { id: self.id, local: self.params, catches: false, is_leaf: false };
+        let frame = Frame { id: self.id, local: self.params, catches: false, is_leaf: false, quiet: false };
         let mut body = match code.locals(frame.catches) {
             0 => vec![0],
             locals => vec![1, locals as u8, 0x7f],

@@ -57,6 +57,8 @@ pub(crate) struct BodyPlan<'p> {
     pub(crate) hooked: Option<(Option<ProbeId>, BlockType)>,
     /// The places where the function may have caught an exception, if the hooks report that.
     pub(crate) catch_sites: Option<&'p CatchSites>,
+    /// Whether the hooks are the `quiet` pair.
+    pub(crate) quiet: bool,
     /// The wrapper of a hooked body.
     pub(crate) wrapper: Wrapper,
     /// Whether `memory.grow` of memory 0 has a hook.
@@ -121,6 +123,7 @@ pub(crate) fn rewrite(
         let bare = BodyPlan {
             hooked: None,
             catch_sites: None,
+            quiet: false,
             wrapper: Wrapper::Block,
             memory_grow: false,
             exit_guard: false,
@@ -149,7 +152,7 @@ fn write(
     let hook_local = locals as u32;
     let catches = plan.catch_sites.is_some();
     let is_leaf = !catches && is_leaf(module, func);
-    let frame = plan.hooked.map(|(id, _)| Frame { id, local: hook_local, catches, is_leaf });
+    let frame = plan.hooked.map(|(id, _)| Frame { id, local: hook_local, catches, is_leaf, quiet: plan.quiet });
     let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
     if locals + u64::from(hook_locals) > MAX_LOCALS {
         let bare = BodyPlan { hooked: None, catch_sites: None, ..*plan };

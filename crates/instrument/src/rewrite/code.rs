@@ -144,12 +144,14 @@ impl<'c, 'a> Code<'c, 'a> {
         let (module, layout, func) = (self.module, self.layout, self.func(position));
         let catch_sites = layout.catch_sites.get(&func);
         let id = self.plan.contains(func).then(|| ProbeId(layout.func_map.place(func.0)));
-        let has_hooks = id.is_some() || catch_sites.is_some();
+        let quiet = layout.quiet.contains(&func);
+        let has_hooks = id.is_some() || catch_sites.is_some() || quiet;
         let hooked = has_hooks.then(|| (id, layout.block_types[&module.type_index(func)]));
         let is_shared = module.is_shared(func);
         let plan = BodyPlan {
             hooked,
             catch_sites,
+            quiet,
             wrapper: layout.wrapper,
             memory_grow: layout.memory_grow && !is_shared,
             exit_guard: !is_shared,

@@ -1,6 +1,6 @@
 //! Decides which indices move and what is appended, before any body is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasm_encoder::{BlockType, Encode};
 use wasmtrace_abi::buffer;
@@ -32,6 +32,8 @@ pub(super) struct Layout {
     pub(super) wrapper: Wrapper,
     /// The functions that report caught exceptions, hooked or not. Empty if the hook set has no event for them.
     pub(super) catch_sites: BTreeMap<FuncIdx, CatchSites>,
+    /// The functions whose hooks are the `quiet` pair. They have these hooks even if they are not selected.
+    pub(super) quiet: BTreeSet<FuncIdx>,
     /// Whether `memory.grow` is hooked. This requires a memory 0 with 32-bit addresses.
     pub(super) memory_grow: bool,
     /// The block type for the results of each hooked function, by the function's type index.
@@ -147,9 +149,14 @@ impl Layout {
                 own => (own, BTreeMap::new()),
             },
         };
+        let quiet: BTreeSet<FuncIdx> = match code.has_quiet_functions() {
+            true => options.quiet.iter().copied().filter(|func| module.is_defined(*func)).collect(),
+            false => BTreeSet::new(),
+        };
         let mut block_types = BTreeMap::new();
         let throwing_imports = plan.imports().filter(|_| wrapper != Wrapper::Block);
-        for func in plan.iter().chain(catch_sites.keys().copied()).chain(throwing_imports) {
+        let with_blocks = plan.iter().chain(catch_sites.keys().copied()).chain(quiet.iter().copied());
+        for func in with_blocks.chain(throwing_imports) {
             block_types.entry(module.type_index(func)).or_insert_with(|| types.block(module.func_type(func).results()));
         }
         limit("types", types.before, types.new.len(), MAX_TYPES)?;
@@ -160,7 +167,8 @@ impl Layout {
             code,
             wrapper,
             catch_sites,
-            memory_grow: module.memories().first().is_some_and(|m| !m.memory64),
+            quiet,
+            memory_grow: code.reports_growth() && module.memories().first().is_some_and(|m| !m.memory64),
             block_types,
             appended,
             buffer,

@@ -3,7 +3,7 @@
 use wasmtrace_abi::hook::HookSet;
 
 use crate::hooks::roles;
-use crate::module::Module;
+use crate::module::{FuncIdx, Module};
 
 /// Options of a rewriting, apart from the selection of functions.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Options {
     /// Whether debug information is relocated. If not, the output has none. For a module that only runs: nothing reads
     /// the debug information of the output then.
     pub debug_info: bool,
+    /// The functions during which the host must not be called. Only affects [`HookSet::Component`].
+    pub quiet: Vec<FuncIdx>,
 }
 
 /// Whether a module has an exit guard, which exits all open calls before `proc_exit` and `unreachable`.
@@ -56,6 +58,7 @@ impl Default for Options {
             foreign_exceptions: false,
             demangle: false,
             debug_info: true,
+            quiet: Vec::new(),
         }
     }
 }

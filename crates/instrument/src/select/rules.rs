@@ -59,6 +59,7 @@ pub(super) enum Test {
     Crate(Pattern),
     Export(Pattern),
     Import(Pattern),
+    Module(Pattern),
     Index(std::ops::Range<u32>),
     Lang(Pattern),
     Group(Group),
@@ -154,9 +155,10 @@ impl Rule {
                 })?)
             }
             "import" => Test::Import(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
+            "module" => Test::Module(Pattern::parse(pattern, false).map_err(|e| bad(&e))?),
             _ => {
                 return Err(bad(&format!(
-                    "unknown kind `{kind}`; the kinds are fn, raw, file, crate, export, import, idx, lang, group"
+                    "unknown kind `{kind}`; the kinds are fn, raw, file, crate, export, import, module, idx, lang, group"
                 )));
             }
         };

@@ -26,8 +26,13 @@ impl Pair<'_, '_> {
         let range = self.new.body(trampoline);
         let body = &self.new.bytes()[range.clone()];
         let params = self.new.func_type(trampoline).params().len() as u32;
-        let enter =
-            self.code.enter(Frame { id: Some(ProbeId(trampoline.0)), local: params, catches: false, is_leaf: false });
+        let enter = self.code.enter(Frame {
+            id: Some(ProbeId(trampoline.0)),
+            local: params,
+            catches: false,
+            is_leaf: false,
+            quiet: false,
+        });
         let opening = Walk::new(self.new, trampoline)?.at() + enter.len();
         let (block_type, index) = self.block_type(trampoline, opening).unwrap_or((BlockType::Empty, None));
         let mut operators = self.new.body_reader(trampoline).get_operators_reader()?;

@@ -11,6 +11,8 @@ use wasmtrace_abi::error::Result;
 /// The facts about one pair of matching bodies.
 pub(super) struct Body {
     pub(super) hooked: bool,
+    /// Whether the body uses the `quiet` pair.
+    pub(super) quiet: bool,
     pub(super) memory_grows: usize,
     /// For each original operator: its offset from the start of the body, before and after.
     pub(super) places: Vec<(u32, u32)>,

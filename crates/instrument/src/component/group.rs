@@ -1,0 +1,192 @@
+//! The definitions that are inserted into a component whose core modules are hooked: the import of the recorder, a memory,
+//! and the hook module.
+//!
+//! ```wat
+//! (type $t (instance …))  (import "wasmtrace:recorder/buffer@0.1.0" (instance $r (type $t)))
+//! (alias export $r "attach" (func $attach))  (alias export $r "flush" (func $flush))
+//! (core module $buffer …)  (core module $hooks …)
+//! (core instance $b (instantiate $buffer))
+//! (alias core export $b "buffer" (core memory $m))
+//! (core func $a (canon lower (func $attach) (memory $m)))  (core func $f (canon lower (func $flush) (memory $m)))
+//! (core instance $host (export "attach" (func $a)) (export "flush" (func $f)))
+//! (core instance $h (instantiate $hooks (with "buffer" (instance $b)) (with "host" (instance $host))))
+//! (alias core export $h "0:enter" (core func …))  …
+//! (core instance (export "enter" …) (export "exit" …) (export "quiet-enter" …) (export "quiet-exit" …))  …
+//! ```
+//!
+//! The last line is repeated for each instance of a hooked module; that module gets it as the argument `wasmtrace:hooks`.
+//! In the set `observe` there is no buffer. A component that only passes the recorder on gets the first line.
+
+use wasm_encoder::{
+    Alias, CanonicalFunctionSection, CanonicalOption, ComponentAliasSection, ComponentExportKind,
+    ComponentImportSection, ComponentSection, ComponentTypeRef, ComponentTypeSection, ComponentValType, ExportKind,
+    InstanceSection, InstanceType, ModuleArg, PrimitiveValType, RawSection,
+};
+use wasmtrace_abi::component::{OBSERVE_INTERFACE, RECORDER_INTERFACE};
+use wasmtrace_abi::hook::HookSet;
+
+use super::hook_module::{buffer_module, hook_module};
+use super::spaces::Spaces;
+
+/// The functions of the hook module for one instance, as they are imported by hooked modules.
+pub(super) const FUNCTIONS: [&str; 4] = ["enter", "exit", "quiet-enter", "quiet-exit"];
+
+/// The names of the modules that a group adds.
+pub(super) const MODULES: [&str; 2] = ["wasmtrace:buffer", "wasmtrace:hooks"];
+
+/// The name of the buffer's memory within the component.
+pub(super) const BUFFER: &str = "buffer";
+/// The name by which the hook module imports the functions of the host.
+pub(super) const HOST: &str = "host";
+
+/// The group of new definitions of one component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    /// [`HookSet::Buffer`] or [`HookSet::Observe`].
+    pub(super) hooks: HookSet,
+    /// The numbers that are added to the ids of the hooked instances of this component, in order.
+    pub(super) first_probes: Vec<u32>,
+}
+
+impl Group {
+    fn has_buffer(&self) -> bool {
+        self.hooks == HookSet::Buffer
+    }
+
+    /// The interface that is imported.
+    pub(super) fn interface(&self) -> &'static str {
+        if self.has_buffer() { RECORDER_INTERFACE } else { OBSERVE_INTERFACE }
+    }
+
+    /// The functions of that interface.
+    fn host_functions(&self) -> [&'static str; 2] {
+        if self.has_buffer() { ["attach", "flush"] } else { ["enter", "exit"] }
+    }
+
+    /// The number of sections.
+    pub(super) fn sections(&self) -> usize {
+        match (self.first_probes.is_empty(), self.has_buffer()) {
+            (true, _) => 2,
+            (false, true) => 11,
+            (false, false) => 8,
+        }
+    }
+
+    /// The number of new definitions in each index space.
+    pub(super) fn added(&self) -> Spaces {
+        let (instances, buffers) = (self.first_probes.len() as u32, u32::from(self.has_buffer()));
+        let recorder = Spaces { types: 1, instances: 1, ..Default::default() };
+        if instances == 0 {
+            return recorder;
+        }
+        let own = FUNCTIONS.len() as u32;
+        Spaces {
+            funcs: 2,
+            modules: 1 + buffers,
+            core_instances: 2 + buffers + instances,
+            core_funcs: 2 + own * instances,
+            core_memories: buffers,
+            ..recorder
+        }
+    }
+
+    /// The core instance that the hooked instance at this position gets as its argument. `at` are the index spaces before
+    /// the group.
+    pub(super) fn hooks_of(&self, position: usize, at: Spaces) -> u32 {
+        at.core_instances + 2 + u32::from(self.has_buffer()) + position as u32
+    }
+
+    /// The sections of the group. `at` are the index spaces before it.
+    pub(super) fn encode(&self, at: Spaces) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut add = |section: &dyn ComponentSection| section.append_to_component(&mut out);
+        let mut types = ComponentTypeSection::new();
+        types.ty().instance(&self.interface_type());
+        add(&types);
+        let mut imports = ComponentImportSection::new();
+        imports.import(self.interface(), ComponentTypeRef::Instance(at.types));
+        add(&imports);
+        if self.first_probes.is_empty() {
+            return out;
+        }
+        let host = self.host_functions();
+        let mut aliases = ComponentAliasSection::new();
+        for name in host {
+            aliases.alias(Alias::InstanceExport { instance: at.instances, kind: ComponentExportKind::Func, name });
+        }
+        add(&aliases);
+        if self.has_buffer() {
+            add(&RawSection { id: 1, data: &buffer_module() });
+        }
+        add(&RawSection { id: 1, data: &hook_module(self) });
+        let mut options = Vec::new();
+        let mut instance = at.core_instances;
+        let (mut hook_module, mut args) = (at.modules, Vec::new());
+        if self.has_buffer() {
+            let mut instances = InstanceSection::new();
+            instances.instantiate(hook_module, std::iter::empty::<(&str, ModuleArg)>());
+            add(&instances);
+            let mut aliases = ComponentAliasSection::new();
+            aliases.alias(Alias::CoreInstanceExport { instance, kind: ExportKind::Memory, name: BUFFER });
+            add(&aliases);
+            options.push(CanonicalOption::Memory(at.core_memories));
+            args.push((BUFFER, ModuleArg::Instance(instance)));
+            hook_module += 1;
+            instance += 1;
+        }
+        let mut lowered = CanonicalFunctionSection::new();
+        for func in 0..2 {
+            lowered.lower(at.funcs + func, options.iter().copied());
+        }
+        add(&lowered);
+        let mut instances = InstanceSection::new();
+        let [first, second] = host;
+        let first_host = at.core_funcs;
+        instances.export_items([(first, ExportKind::Func, first_host), (second, ExportKind::Func, first_host + 1)]);
+        args.push((HOST, ModuleArg::Instance(instance)));
+        instances.instantiate(hook_module, args);
+        add(&instances);
+        let mut aliases = ComponentAliasSection::new();
+        for position in 0..self.first_probes.len() {
+            for name in FUNCTIONS {
+                let name = export_name(position, name);
+                aliases.alias(Alias::CoreInstanceExport {
+                    instance: instance + 1,
+                    kind: ExportKind::Func,
+                    name: &name,
+                });
+            }
+        }
+        add(&aliases);
+        let mut instances = InstanceSection::new();
+        for first in (at.core_funcs + 2..).step_by(FUNCTIONS.len()).take(self.first_probes.len()) {
+            let funcs = (0..).zip(FUNCTIONS).map(|(func, name)| (name, ExportKind::Func, first + func));
+            instances.export_items(funcs.collect::<Vec<_>>());
+        }
+        add(&instances);
+        out
+    }
+
+    /// The type of the interface that is imported: see [`wasmtrace_abi::component`].
+    fn interface_type(&self) -> InstanceType {
+        let mut ty = InstanceType::new();
+        let (first, param) = match self.has_buffer() {
+            true => {
+                ty.ty().defined_type().list(PrimitiveValType::U8);
+                (1, ComponentValType::Type(0))
+            }
+            false => (0, ComponentValType::Primitive(PrimitiveValType::U32)),
+        };
+        let params = if self.has_buffer() { ["buffer", "events"] } else { ["id", "id"] };
+        for ((func, name), param_name) in (first..).zip(self.host_functions()).zip(params) {
+            ty.ty().function().params([(param_name, param)]).result(None);
+            ty.export(name, ComponentTypeRef::Func(func));
+        }
+        ty
+    }
+}
+
+/// The name of a function of the hook module, for the hooked instance at that position.
+pub(super) fn export_name(position: usize, function: &str) -> String {
+    format!("{position}:{function}")
+}

@@ -1,0 +1,257 @@
+//! The hook module of a component, and the module of its buffer.
+//!
+//! The hook module has four functions for each hooked instance. In the set `buffer`, they write event words to the
+//! buffer (see [`wasmtrace_abi::component`]):
+//!
+//! ```wat
+//! (func $write (param $word i32) (local $s i32)           ;; inlined into `enter` and `exit`
+//!   (if (i32.ge_u (local.tee $s (load CURSOR)) (load LIMIT)) (then (local.set $s (call $make_room (local.get $s)))))
+//!   (store (local.get $s) (local.get $word))
+//!   (store CURSOR (i32.add (local.get $s) (i32.const 4))))
+//! (func $enter (param $id i32) (write ((id + first_probe) << 2 | ENTER)))
+//! (func $exit  (param $id i32) (write ((id + first_probe) << 2 | EXIT)))
+//! (func $quiet-enter (param $id i32)
+//!   (store QUIET (i32.add (load QUIET) (i32.const 1)))
+//!   (if (i32.ne (local.get $id) NOBODY) (then (call $enter (local.get $id)))))
+//! (func $quiet-exit …)                                    ;; in the opposite order
+//! ```
+//!
+//! `make_room` returns the offset of the next event. It calls the host unless a call is quiet: then it goes on in the
+//! block, in the spill area, or counts the event as lost.
+//!
+//! In the set `observe`, `enter` and `exit` call the host with the id, unless a call is quiet.
+
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, DataSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
+    GlobalSection, GlobalType, ImportSection, InstructionSink, MemArg, MemorySection, MemoryType, Module, NameMap,
+    NameSection, TypeSection, ValType,
+};
+use wasmtrace_abi::buffer::{BLOCK, CURSOR, Kind, LIMIT, NOBODY};
+use wasmtrace_abi::component::{ATTACHED, END, FIRST_BLOCK, LOST, OWNED, PAGES, QUIET, SIZE, SPILL, SPILLED};
+use wasmtrace_abi::hook::HookSet;
+
+use super::group::{BUFFER, FUNCTIONS, Group, HOST, MODULES, export_name};
+
+/// Number of blocks that a host which does not set OWNED gets at once. It loses at most as many events in a trap.
+const BLOCKS_AT_ONCE: u32 = 8;
+
+/// Size of an event in bytes.
+const EVENT: i32 = 4;
+
+fn memory_type() -> MemoryType {
+    let pages = u64::from(PAGES);
+    MemoryType { minimum: pages, maximum: Some(pages), memory64: false, shared: false, page_size_log2: None }
+}
+
+/// The module of the buffer: a memory in which CURSOR and END are set.
+pub(super) fn buffer_module() -> Vec<u8> {
+    let mut memories = MemorySection::new();
+    memories.memory(memory_type());
+    let mut exports = ExportSection::new();
+    exports.export(BUFFER, ExportKind::Memory, 0);
+    let mut data = DataSection::new();
+    for (offset, value) in [(CURSOR, FIRST_BLOCK), (END, FIRST_BLOCK + BLOCKS_AT_ONCE * BLOCK)] {
+        data.active(0, &ConstExpr::i32_const(offset as i32), value.to_le_bytes());
+    }
+    let mut names = NameSection::new();
+    names.module(MODULES[0]);
+    Module::new().section(&memories).section(&exports).section(&data).section(&names).clone().finish()
+}
+
+/// The types of functions in the hook module.
+#[repr(u32)]
+enum Type {
+    TakesOne = 0,
+    TakesTwo = 1,
+    MakesRoom = 2,
+}
+
+/// The hook module of a group.
+pub(super) fn hook_module(group: &Group) -> Vec<u8> {
+    let has_buffer = group.hooks == HookSet::Buffer;
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32], []);
+    types.ty().function([ValType::I32, ValType::I32], []);
+    types.ty().function([ValType::I32], [ValType::I32]);
+    let mut imports = ImportSection::new();
+    let mut globals = GlobalSection::new();
+    let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
+    let mut names = NameMap::new();
+    // The functions 0 and 1 are those of the host.
+    let host = if has_buffer { ["attach", "flush"] } else { ["enter", "exit"] };
+    let host_type = if has_buffer { Type::TakesTwo } else { Type::TakesOne } as u32;
+    for (func, name) in (0..).zip(host) {
+        imports.import(HOST, name, EntityType::Function(host_type));
+        names.append(func, &format!("wasmtrace.host.{name}"));
+    }
+    let mut next = 2;
+    if has_buffer {
+        imports.import(BUFFER, BUFFER, memory_type());
+        functions.function(Type::MakesRoom as u32);
+        code.function(&make_room());
+        names.append(next, "wasmtrace.make-room");
+        next += 1;
+    } else {
+        let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
+        globals.global(ty, &ConstExpr::i32_const(0));
+    }
+    let mut exports = ExportSection::new();
+    for (position, first_probe) in group.first_probes.iter().enumerate() {
+        let (enter, exit) = (next, next + 1);
+        let kinds = [(Kind::Enter, 0), (Kind::Exit, 1)];
+        let plain = kinds.map(|(kind, host)| match has_buffer {
+            true => write(*first_probe, kind),
+            false => call_host(*first_probe, host),
+        });
+        let quiet = [quiet_enter(enter, has_buffer), quiet_exit(exit, has_buffer)];
+        for (body, name) in plain.iter().chain(&quiet).zip(FUNCTIONS) {
+            functions.function(Type::TakesOne as u32);
+            code.function(body);
+            exports.export(&export_name(position, name), ExportKind::Func, next);
+            names.append(next, &format!("wasmtrace.{}", export_name(position, name)));
+            next += 1;
+        }
+    }
+    let mut name_section = NameSection::new();
+    name_section.module(MODULES[1]);
+    name_section.functions(&names);
+    let mut module = Module::new();
+    module.section(&types).section(&imports).section(&functions);
+    if !has_buffer {
+        module.section(&globals);
+    }
+    module.section(&exports).section(&code).section(&name_section);
+    module.finish()
+}
+
+fn function(locals: u32, write: impl FnOnce(&mut InstructionSink<'_>)) -> Function {
+    let mut function = Function::new((locals > 0).then_some((locals, ValType::I32)));
+    let mut code = function.instructions();
+    write(&mut code);
+    code.end();
+    function
+}
+
+fn at(offset: u32) -> MemArg {
+    MemArg { offset: offset.into(), align: 2, memory_index: 0 }
+}
+
+/// Loads a word at the start of the buffer.
+fn load(offset: u32, code: &mut InstructionSink<'_>) {
+    code.i32_const(0).i32_load(at(offset));
+}
+
+/// Stores a constant at the start of the buffer.
+fn store(offset: u32, value: u32, code: &mut InstructionSink<'_>) {
+    code.i32_const(0).i32_const(value as i32).i32_store(at(offset));
+}
+
+/// `enter` or `exit` of the set `buffer`.
+fn write(first_probe: u32, kind: Kind) -> Function {
+    let (id, s) = (0, 1);
+    function(1, |code| {
+        load(CURSOR, code);
+        code.local_tee(s);
+        load(LIMIT, code);
+        code.i32_ge_u().if_(BlockType::Empty).local_get(s).call(2).local_set(s).end();
+        code.local_get(s).local_get(id).i32_const(2).i32_shl();
+        code.i32_const((first_probe << 2 | kind as u32) as i32).i32_add().i32_store(at(0));
+        code.i32_const(0).local_get(s).i32_const(EVENT).i32_add().i32_store(at(CURSOR));
+    })
+}
+
+/// `enter` or `exit` of the set `observe`. The global counts quiet calls.
+fn call_host(first_probe: u32, host: u32) -> Function {
+    function(0, |code| {
+        code.global_get(0).i32_eqz().if_(BlockType::Empty);
+        code.local_get(0).i32_const(first_probe as i32).i32_add().call(host).end();
+    })
+}
+
+/// Adds to the number of quiet calls.
+fn count_quiet(by: i32, has_buffer: bool, code: &mut InstructionSink<'_>) {
+    match has_buffer {
+        true => {
+            code.i32_const(0);
+            load(QUIET, code);
+            code.i32_const(by).i32_add().i32_store(at(QUIET));
+        }
+        false => _ = code.global_get(0).i32_const(by).i32_add().global_set(0),
+    }
+}
+
+/// Calls `enter` or `exit`, if the quiet function is hooked.
+fn report(func: u32, code: &mut InstructionSink<'_>) {
+    code.local_get(0).i32_const(NOBODY.0 as i32).i32_ne().if_(BlockType::Empty).local_get(0).call(func).end();
+}
+
+fn quiet_enter(enter: u32, has_buffer: bool) -> Function {
+    function(0, |code| {
+        count_quiet(1, has_buffer, code);
+        report(enter, code);
+    })
+}
+
+fn quiet_exit(exit: u32, has_buffer: bool) -> Function {
+    function(0, |code| {
+        report(exit, code);
+        count_quiet(-1, has_buffer, code);
+    })
+}
+
+/// Returns where the event goes that found CURSOR (`s`) at LIMIT or later.
+fn make_room() -> Function {
+    let (s, attach, flush) = (0, 0, 1);
+    /// The offset in the spill area from which on events are lost. One event behind it is overwritten again and again.
+    const SPILL_END: u32 = SIZE - EVENT as u32;
+    function(0, |code| {
+        load(QUIET, code);
+        code.if_(BlockType::Empty);
+        {
+            // There is room before END.
+            code.local_get(s);
+            load(END, code);
+            code.i32_lt_u().if_(BlockType::Empty).local_get(s).return_().end();
+            // The block is full: go on in the spill area.
+            load(SPILLED, code);
+            code.i32_eqz().if_(BlockType::Empty);
+            code.i32_const(0).local_get(s).i32_store(at(SPILLED));
+            store(END, SPILL_END, code);
+            store(LIMIT, SPILL_END, code);
+            code.i32_const(SPILL as i32).return_().end();
+            // The spill area is full too.
+            code.i32_const(0);
+            load(LOST, code);
+            code.i32_const(1).i32_add().i32_store(at(LOST));
+            code.i32_const(SPILL_END as i32).return_();
+        }
+        code.end();
+        load(ATTACHED, code);
+        code.i32_eqz().if_(BlockType::Empty);
+        store(ATTACHED, 1, code);
+        code.i32_const(0).i32_const(SIZE as i32).call(attach).end();
+        load(OWNED, code);
+        code.if_(BlockType::Empty);
+        // The host moves CURSOR.
+        code.i32_const(0).i32_const(EVENT).call(flush);
+        load(CURSOR, code);
+        code.return_().end();
+        // The events in the blocks, then those in the spill area.
+        load(SPILLED, code);
+        code.if_(BlockType::Empty);
+        code.i32_const(FIRST_BLOCK as i32);
+        load(SPILLED, code);
+        code.i32_const(FIRST_BLOCK as i32).i32_sub().call(flush);
+        // After a lost event, CURSOR is behind the last event of the spill area.
+        code.i32_const(SPILL as i32).local_get(s).i32_const(SPILL_END as i32).local_get(s);
+        code.i32_const(SPILL_END as i32).i32_lt_u().select().i32_const(SPILL as i32).i32_sub().call(flush);
+        store(SPILLED, 0, code);
+        code.else_().local_get(s).i32_const(FIRST_BLOCK as i32).i32_gt_u().if_(BlockType::Empty);
+        code.i32_const(FIRST_BLOCK as i32).local_get(s).i32_const(FIRST_BLOCK as i32).i32_sub().call(flush);
+        code.end().end();
+        let end = FIRST_BLOCK + BLOCKS_AT_ONCE * BLOCK;
+        store(END, end, code);
+        store(LIMIT, end, code);
+        code.i32_const(FIRST_BLOCK as i32);
+    })
+}

@@ -1,0 +1,346 @@
+//! Decides which core modules of a component get hooks, which of their functions are quiet, and where each component
+//! gets its hook module.
+//!
+//! A hooked module has more imports, and a component that instantiates it imports the recorder. So neither may be visible
+//! as a value outside of the component that defines it: it is then left as it is.
+
+use std::collections::BTreeSet;
+
+use wasmparser::ExternalKind;
+
+use super::scan::{CoreFunc, CoreInstance, Nested, Scanned, Scope};
+use super::spaces::Spaces;
+use crate::Options;
+use crate::label::{Labels, label};
+use crate::module::{FuncIdx, Module, ParseOptions, names, parse_with};
+use crate::select::{self, Plan, select_in};
+use crate::warning::{Warning, WarningKind};
+use wasmtrace_abi::buffer::FUNCTIONS;
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_abi::hook::HookSet;
+use wasmtrace_abi::text::printable;
+
+/// Modules by which tools connect others. They contain nothing of the program.
+const CONNECTORS: [&str; 2] = ["wit-component:shim", "wit-component:fixups"];
+
+/// What happens to each module and component.
+#[derive(Debug)]
+pub(super) struct ComponentPlan<'a> {
+    /// One for each module of the scan.
+    pub(super) modules: Vec<PlannedModule<'a>>,
+    /// One for each component of the scan.
+    pub(super) scopes: Vec<PlannedScope>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// A core module, and the hooks that it gets.
+#[derive(Debug)]
+pub(super) struct PlannedModule<'a> {
+    pub(super) module: Module<'a>,
+    /// The name for people. Different from that of all other modules.
+    pub(super) name: String,
+    pub(super) labels: Labels,
+    pub(super) plan: Plan,
+    /// The functions that are called while the instance must not be left, ascending.
+    pub(super) quiet: Vec<FuncIdx>,
+    /// Whether the module gets hooks.
+    pub(super) is_hooked: bool,
+    /// The reason why the module must not get hooks.
+    pub(super) refused: Option<&'static str>,
+}
+
+/// A component, and what is inserted into it.
+#[derive(Debug, Default, Clone)]
+pub(super) struct PlannedScope {
+    /// The instances of hooked modules, in order.
+    pub(super) sites: Vec<Site>,
+    /// Where the recorder is imported; `None` if the component does not need it.
+    pub(super) insertion: Option<Insertion>,
+}
+
+/// An instance of a hooked module.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    /// The index of the core instance in the input.
+    pub(super) instance: u32,
+    /// The position of the module.
+    pub(super) module: usize,
+    /// The number that is added to the module's ids.
+    pub(super) first_probe: u32,
+    /// The name for people.
+    pub(super) name: String,
+}
+
+/// Where new definitions are inserted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Insertion {
+    /// The section before which they are inserted.
+    pub(super) section: usize,
+    /// The index spaces there.
+    pub(super) at: Spaces,
+}
+
+/// Decides what happens to each module and component.
+///
+/// # Errors
+/// Those of [`parse_with`] for a core module. [`ErrorKind::AlreadyHooked`] if a core module has hooks.
+/// [`ErrorKind::Limit`] if there are more functions than ids.
+pub(super) fn plan<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<ComponentPlan<'a>> {
+    let fixed = fixed(scanned);
+    let mut modules = modules(scanned, options)?;
+    let mut warnings = unmatched_rules(&modules, options);
+    for (at, module) in modules.iter_mut().enumerate() {
+        module.refused = fixed.contains(&Nested::Module(at)).then_some("it is passed on as a module");
+    }
+    let instantiated: Vec<Vec<usize>> = scanned.scopes.iter().map(instantiated_modules).collect();
+    for (at, own) in instantiated.iter().enumerate() {
+        for module in own.iter().filter(|_| fixed.contains(&Nested::Component(at))) {
+            modules[*module].refused.get_or_insert("its component is passed on as a component");
+        }
+    }
+    let quiet = quiet_functions(scanned, &modules);
+    refuse_without_quiet(&instantiated, &quiet, &mut modules);
+    for (own, quiet) in instantiated.iter().zip(&quiet) {
+        let is_selected = |at: &usize| modules[*at].refused.is_none() && !modules[*at].plan.is_empty();
+        if own.iter().any(is_selected) {
+            for (module, func) in quiet {
+                modules[*module].quiet.push(*func);
+            }
+        }
+    }
+    let is_instantiated: BTreeSet<usize> = instantiated.iter().flatten().copied().collect();
+    for (at, module) in modules.iter_mut().enumerate() {
+        module.quiet.sort_unstable();
+        module.quiet.dedup();
+        let has_hooks = !module.plan.is_empty() || !module.quiet.is_empty();
+        module.is_hooked = has_hooks && module.refused.is_none() && is_instantiated.contains(&at);
+        if let Some(refused) = module.refused.filter(|_| !module.plan.is_empty()) {
+            let message = format!("module `{}` is not hooked: {refused}", printable(&module.name));
+            warnings.push(Warning::new(WarningKind::NotHooked, message));
+        }
+    }
+    let scopes = scopes(scanned, &modules)?;
+    Ok(ComponentPlan { modules, scopes, warnings })
+}
+
+/// The modules and components that are visible as values: their types must not change.
+fn fixed(scanned: &Scanned<'_>) -> Vec<Nested> {
+    let components = |scope: &Scope<'_>| -> Vec<usize> {
+        scope.instantiated.iter().filter_map(|(_, component)| scope.components[*component as usize]).collect()
+    };
+    // The components that may run, or that somebody outside may see.
+    let mut reachable = vec![false; scanned.scopes.len()];
+    let mut todo = vec![0];
+    while let Some(at) = todo.pop() {
+        if !std::mem::replace(&mut reachable[at], true) {
+            let scope = &scanned.scopes[at];
+            todo.extend(components(scope));
+            todo.extend(scope.exported.iter().chain(&scope.passed).filter_map(|nested| match nested {
+                Nested::Component(component) => Some(*component),
+                Nested::Module(_) => None,
+            }));
+        }
+    }
+    // An export of a component that nobody instantiates is seen by nobody.
+    let exported = scanned.scopes.iter().zip(&reachable).filter(|(_, reachable)| **reachable);
+    let exported = exported.flat_map(|(scope, _)| &scope.exported);
+    let mut todo: Vec<Nested> =
+        exported.chain(scanned.scopes.iter().flat_map(|scope| &scope.passed)).copied().collect();
+    let mut fixed = Vec::new();
+    let mut seen = (vec![false; scanned.modules.len()], vec![false; scanned.scopes.len()]);
+    while let Some(nested) = todo.pop() {
+        let seen = match nested {
+            Nested::Module(at) => &mut seen.0[at],
+            Nested::Component(at) => &mut seen.1[at],
+        };
+        if std::mem::replace(seen, true) {
+            continue;
+        }
+        fixed.push(nested);
+        // A component whose imports are fixed has no recorder to pass on.
+        if let Nested::Component(at) = nested {
+            todo.extend(components(&scanned.scopes[at]).into_iter().map(Nested::Component));
+        }
+    }
+    fixed
+}
+
+/// Parses each module and finds its name.
+///
+/// # Errors
+/// Those of [`parse_with`].
+pub(super) fn named_modules<'a>(scanned: &Scanned<'a>, validate: bool) -> Result<Vec<(String, Module<'a>)>> {
+    let mut taken = BTreeSet::new();
+    let all = scanned.modules.iter().enumerate().map(|(at, core)| {
+        let module = parse_module(scanned, at, validate)?;
+        let name = names::module_name(&module).or(core.name).filter(|name| !name.is_empty());
+        Ok((unused(name.map_or_else(|| format!("module{at}"), str::to_owned), &mut taken), module))
+    });
+    all.collect()
+}
+
+/// Parses, labels and selects in each module.
+fn modules<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Vec<PlannedModule<'a>>> {
+    let all = named_modules(scanned, !options.no_validate)?.into_iter().zip(&scanned.modules);
+    let all = all.map(|((name, module), core)| {
+        if crate::injected::is_hooked(&module) {
+            let message = "a core module of this component is hooked already: instrument the original";
+            return Err(Error::at(ErrorKind::AlreadyHooked, core.range.start, message));
+        }
+        let labels = label(&module);
+        let plan = match CONNECTORS.contains(&name.as_str()) {
+            true => Plan::default(),
+            false => select_in(&module, &labels, &options.select, &name),
+        };
+        Ok(PlannedModule { module, name, labels, plan, quiet: Vec::new(), is_hooked: false, refused: None })
+    });
+    all.collect()
+}
+
+/// Parses a core module. Offsets in errors are those of the component.
+pub(super) fn parse_module<'a>(scanned: &Scanned<'a>, module: usize, validate: bool) -> Result<Module<'a>> {
+    let start = scanned.modules[module].range.start;
+    parse_with(scanned.module_bytes(module), &ParseOptions { validate, ..Default::default() }).map_err(|e| {
+        match e.offset() {
+            Some(offset) => Error::at(e.kind(), start + offset, e.message()),
+            None => e,
+        }
+    })
+}
+
+/// The name, or the name with a number if it is taken.
+fn unused(name: String, taken: &mut BTreeSet<String>) -> String {
+    let numbered = (2..).map(|number| format!("{name}#{number}"));
+    let free = std::iter::once(name.clone()).chain(numbered).find(|name| !taken.contains(name));
+    let free = free.expect("there are more numbers than names");
+    taken.insert(free.clone());
+    free
+}
+
+/// One warning for each rule that matches no function of any module.
+fn unmatched_rules(modules: &[PlannedModule<'_>], options: &Options) -> Vec<Warning> {
+    let mut all = modules.iter().filter(|module| !CONNECTORS.contains(&module.name.as_str()));
+    let Some(first) = all.next() else { return Vec::new() };
+    let mut unmatched: BTreeSet<usize> = first.plan.unmatched.iter().copied().collect();
+    all.for_each(|module| unmatched.retain(|rule| module.plan.unmatched.contains(rule)));
+    unmatched.into_iter().filter_map(|rule| select::unmatched_rule(&options.select, rule)).collect()
+}
+
+/// The modules of the core instances of a component, by position.
+fn instantiated_modules(scope: &Scope<'_>) -> Vec<usize> {
+    let module = |instance: &CoreInstance<'_>| match instance {
+        CoreInstance::Of { module, .. } => scope.modules[*module as usize],
+        CoreInstance::Exports(_) => None,
+    };
+    scope.core_instances.iter().filter_map(module).collect()
+}
+
+/// For each component, the functions that are called while an instance of it must not be left.
+fn quiet_functions(scanned: &Scanned<'_>, modules: &[PlannedModule<'_>]) -> Vec<Vec<(usize, FuncIdx)>> {
+    let modules: Vec<&Module<'_>> = modules.iter().map(|planned| &planned.module).collect();
+    scanned.scopes.iter().map(|scope| quiet_functions_of(scope, &modules)).collect()
+}
+
+/// The functions that are called while an instance of the component must not be left: their module, by position, and
+/// their index.
+pub(super) fn quiet_functions_of(scope: &Scope<'_>, modules: &[&Module<'_>]) -> Vec<(usize, FuncIdx)> {
+    scope.quiet.iter().filter_map(|func| defined(scope, modules, *func)).collect()
+}
+
+/// The module that defines a core function of a component, and the function in it. `None` if that is not known here: the
+/// host defines it, or an imported module.
+fn defined(scope: &Scope<'_>, modules: &[&Module<'_>], core_func: u32) -> Option<(usize, FuncIdx)> {
+    let CoreFunc::Export { instance, name } = *scope.core_funcs.get(core_func as usize)? else { return None };
+    let (mut instance, mut name) = (instance, name);
+    // Each step goes to an earlier definition, so this ends.
+    loop {
+        match &scope.core_instances[instance as usize] {
+            CoreInstance::Exports(exports) => {
+                let (_, _, index) =
+                    exports.iter().find(|(export, kind, _)| *export == name && *kind == ExternalKind::Func)?;
+                let CoreFunc::Export { instance: next, name: next_name } = scope.core_funcs.get(*index as usize)?
+                else {
+                    return None;
+                };
+                (instance, name) = (*next, next_name);
+            }
+            CoreInstance::Of { module, args } => {
+                let at = scope.modules[*module as usize]?;
+                let module = modules[at];
+                let (_, func) = module.exports().iter().find(|(export, _)| *export == name)?;
+                let Some(import) = module.imported_funcs().get(func.0 as usize) else { return Some((at, *func)) };
+                let (_, next) = args.iter().find(|(arg, _)| *arg == import.module)?;
+                (instance, name) = (*next, import.name);
+            }
+        }
+    }
+}
+
+/// If a quiet function cannot get hooks, no module of its component may have them: the hook module would call the host
+/// during that function.
+fn refuse_without_quiet(
+    instantiated: &[Vec<usize>],
+    quiet: &[Vec<(usize, FuncIdx)>],
+    modules: &mut [PlannedModule<'_>],
+) {
+    loop {
+        let mut changed = false;
+        for (own, quiet) in instantiated.iter().zip(quiet) {
+            if quiet.iter().any(|(module, _)| modules[*module].refused.is_some()) {
+                for module in own.iter().filter(|module| modules[**module].refused.is_none()).collect::<Vec<_>>() {
+                    modules[*module].refused = Some("a `realloc` or `post-return` of its component cannot be hooked");
+                    changed = true;
+                }
+            }
+        }
+        if !changed {
+            return;
+        }
+    }
+}
+
+/// The sites and the insertion of each component.
+fn scopes(scanned: &Scanned<'_>, modules: &[PlannedModule<'_>]) -> Result<Vec<PlannedScope>> {
+    let mut taken = BTreeSet::new();
+    let mut first_probe = 0u32;
+    let mut scopes = vec![PlannedScope::default(); scanned.scopes.len()];
+    for (scope, planned) in scanned.scopes.iter().zip(&mut scopes) {
+        for (instance, core) in scope.core_instances.iter().enumerate() {
+            let CoreInstance::Of { module, .. } = core else { continue };
+            let Some(module) = scope.modules[*module as usize].filter(|at| modules[*at].is_hooked) else { continue };
+            let name = unused(modules[module].name.clone(), &mut taken);
+            planned.sites.push(Site { instance: instance as u32, module, first_probe, name });
+            let ids = modules[module].module.func_count()
+                + HookSet::Component.imports().len() as u32
+                + modules[module].plan.imports().count() as u32;
+            first_probe = first_probe.checked_add(ids).filter(|next| *next < FUNCTIONS).ok_or_else(|| {
+                Error::new(ErrorKind::Limit, "the component has more functions than hooks can tell apart")
+            })?;
+        }
+    }
+    let mut needs: Vec<bool> = scopes.iter().map(|planned| !planned.sites.is_empty()).collect();
+    let instantiates = |scope: &Scope<'_>, needs: &[bool]| -> Option<u32> {
+        let needing = |(_, component): &&(u32, u32)| scope.components[*component as usize].is_some_and(|at| needs[at]);
+        scope.instantiated.iter().find(needing).map(|(instance, _)| *instance)
+    };
+    loop {
+        let more: Vec<usize> =
+            (0..needs.len()).filter(|at| !needs[*at] && instantiates(&scanned.scopes[*at], &needs).is_some()).collect();
+        if more.is_empty() {
+            break;
+        }
+        more.into_iter().for_each(|at| needs[at] = true);
+    }
+    for (scope, planned) in scanned.scopes.iter().zip(&mut scopes) {
+        let core = planned.sites.first().map(|site| site.instance);
+        let instance = instantiates(scope, &needs);
+        // The last section before which there are at most as many instances.
+        let section_of =
+            |is_before: &dyn Fn(&Spaces) -> bool| scope.sections.iter().rposition(|section| is_before(&section.before));
+        let core = core.and_then(|core| section_of(&|before| before.core_instances <= core));
+        let instance = instance.and_then(|instance| section_of(&|before| before.instances <= instance));
+        let section = core.into_iter().chain(instance).min();
+        planned.insertion = section.map(|section| Insertion { section, at: scope.sections[section].before });
+    }
+    Ok(scopes)
+}

@@ -1,0 +1,417 @@
+//! Parses and validates a component: its nested components and core modules, their sections, and what is known of the
+//! origin of each module, component, core instance and core function.
+//!
+//! The scan is a loop over the sections of the file, not a recursion over nested components.
+
+use std::ops::Range;
+
+use wasmparser::{
+    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    ComponentOuterAliasKind, Encoding, ExternalKind, Instance, Parser, Payload, Validator,
+};
+
+use super::spaces::{Spaces, kind_of};
+use crate::module::all_features;
+use wasmtrace_abi::component::{MANIFEST_SECTION, OBSERVE_INTERFACE, RECORDER_PACKAGE};
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+
+/// Maximum nesting depth of components. Those of composition tools have a depth of about 3.
+pub(super) const MAX_DEPTH: usize = 100;
+
+/// Size in bytes of the stack that validation needs for each level of nested types (measured in an unoptimized build: 3 KB).
+const STACK_OF_A_TYPE: usize = 8 << 10;
+
+/// Number of nested types that the stack of any thread has room for.
+const FEW_TYPES: usize = 64;
+
+/// Maximum number of types in one section that might be nested in each other.
+const MANY_TYPES: usize = 200_000;
+
+/// A component, with all components and core modules within it.
+#[derive(Debug)]
+pub(super) struct Scanned<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The root component, then the others in the order of the file.
+    pub(super) scopes: Vec<Scope<'a>>,
+    /// All core modules, in the order of the file.
+    pub(super) modules: Vec<CoreModule<'a>>,
+    /// The contents of the root component's Manifest, if it has one.
+    pub(super) manifest: Option<Range<usize>>,
+    /// The place of an import with a name that is reserved for the recorder.
+    pub(super) reserved: Option<usize>,
+}
+
+/// One component.
+#[derive(Debug, Default)]
+pub(super) struct Scope<'a> {
+    /// The component as offsets in the file.
+    pub(super) range: Range<usize>,
+    pub(super) sections: Vec<Section>,
+    /// For each module index, the module's position in [`Scanned::modules`] if it is defined in this file.
+    pub(super) modules: Vec<Option<usize>>,
+    /// For each component index, the component's position in [`Scanned::scopes`] if it is defined in this file.
+    pub(super) components: Vec<Option<usize>>,
+    pub(super) core_instances: Vec<CoreInstance<'a>>,
+    pub(super) core_funcs: Vec<CoreFunc<'a>>,
+    /// The core functions that are called while the instance must not be left: `realloc` and `post-return`.
+    pub(super) quiet: Vec<u32>,
+    /// The instances of components: their index, and the index of the component.
+    pub(super) instantiated: Vec<(u32, u32)>,
+    /// Definitions that leave the component, so that their types are fixed.
+    pub(super) exported: Vec<Nested>,
+    /// Definitions that are passed to a component.
+    pub(super) passed: Vec<Nested>,
+    spaces: Spaces,
+}
+
+/// A section of a component.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) id: u8,
+    /// The section with its header, as offsets in the file.
+    pub(super) whole: Range<usize>,
+    pub(super) contents: Range<usize>,
+    /// The core module or component that the section consists of.
+    pub(super) nested: Option<Nested>,
+    /// The index spaces before the section.
+    pub(super) before: Spaces,
+}
+
+/// A nested definition: its position in [`Scanned::modules`] or [`Scanned::scopes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nested {
+    Module(usize),
+    Component(usize),
+}
+
+/// A core module within a component.
+#[derive(Debug)]
+pub(super) struct CoreModule<'a> {
+    /// The module as offsets in the file.
+    pub(super) range: Range<usize>,
+    /// The name in the `component-name` section of the component that contains it.
+    pub(super) name: Option<&'a str>,
+}
+
+/// The origin of a core instance.
+#[derive(Debug)]
+pub(super) enum CoreInstance<'a> {
+    /// An instance of the module with this index. Each argument is a name and a core instance.
+    Of { module: u32, args: Vec<(&'a str, u32)> },
+    /// A list of items: their names, kinds and indices.
+    Exports(Vec<(&'a str, ExternalKind, u32)>),
+}
+
+/// The origin of a core function.
+#[derive(Debug)]
+pub(super) enum CoreFunc<'a> {
+    /// An export of a core instance.
+    Export { instance: u32, name: &'a str },
+    /// A lowered function, or one of the component model.
+    Canonical,
+}
+
+/// Whether the bytes begin like a component.
+pub(super) fn is_component(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm") && matches!(bytes.get(4..8), Some([_, _, 1, 0]))
+}
+
+/// Parses and validates a component. The bodies of core modules are not validated.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] with the offset of the first invalid byte. [`ErrorKind::Limit`] if components are nested too
+/// deep. [`ErrorKind::Unsupported`] for asynchronous functions.
+pub(super) fn scan(bytes: &[u8]) -> Result<Scanned<'_>> {
+    // The validator reads nested types by recursion, before it checks their depth.
+    let types = types_that_may_nest(bytes)?;
+    if types <= FEW_TYPES {
+        return scan_here(bytes);
+    }
+    std::thread::scope(|scope| {
+        let stack = (4 << 20) + types * STACK_OF_A_TYPE;
+        let thread = std::thread::Builder::new().stack_size(stack).spawn_scoped(scope, || scan_here(bytes));
+        let thread = thread
+            .map_err(|e| Error::new(ErrorKind::Limit, "no memory for the types of this component").caused_by(e))?;
+        thread.join().map_err(|_| Error::new(ErrorKind::Malformed, "the types of this component cannot be read"))?
+    })
+}
+
+/// An upper bound for the nesting depth of types, in the section with most of them. A nested type is a declaration of a type
+/// (0x01) whose first byte is that of a component or an instance (0x41 or 0x42).
+fn types_that_may_nest(bytes: &[u8]) -> Result<usize> {
+    let mut most = 0;
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Payload::ComponentTypeSection(types) = payload? {
+            let range = types.range();
+            let is_nested = |pair: &&[u8]| matches!(pair, [0x01, 0x41 | 0x42]);
+            let nested = bytes[range.clone()].windows(2).filter(is_nested).count();
+            if nested > MANY_TYPES {
+                return Err(Error::at(ErrorKind::Limit, range.start, "this section has too many nested types"));
+            }
+            most = most.max(nested);
+        }
+    }
+    Ok(most)
+}
+
+fn scan_here(bytes: &[u8]) -> Result<Scanned<'_>> {
+    let mut scanned = Scanned { bytes, scopes: Vec::new(), modules: Vec::new(), manifest: None, reserved: None };
+    let mut parser = Parser::new(0);
+    parser.set_features(all_features());
+    let mut validator = Validator::new_with_features(all_features());
+    // The components and modules that contain the current place, and where the next section begins.
+    let mut open: Vec<(Nested, usize)> = Vec::new();
+    let mut next = None;
+    for payload in parser.parse_all(bytes) {
+        let payload = payload?;
+        validator.payload(&payload)?;
+        match (&payload, open.last_mut()) {
+            (Payload::Version { encoding, range, .. }, _) => {
+                let nested = match encoding {
+                    Encoding::Component => Nested::Component(scanned.scopes.len()),
+                    Encoding::Module => Nested::Module(scanned.modules.len()),
+                };
+                if open.is_empty() && *encoding == Encoding::Module {
+                    return Err(Error::at(ErrorKind::Malformed, 4, "this is a module and not a component"));
+                }
+                let whole = next.take().unwrap_or(0..bytes.len());
+                match nested {
+                    Nested::Component(_) => {
+                        scanned.scopes.push(Scope { range: whole, ..Default::default() });
+                    }
+                    Nested::Module(_) => scanned.modules.push(CoreModule { range: whole, name: None }),
+                }
+                open.push((nested, range.end));
+                if open.len() > MAX_DEPTH {
+                    let message = format!("components are nested deeper than {MAX_DEPTH}");
+                    return Err(Error::at(ErrorKind::Limit, range.start, message));
+                }
+            }
+            (Payload::End(_), Some(_)) => {
+                let (closed, _) = open.pop().expect("there is one");
+                if let Some((Nested::Component(parent), _)) = open.last() {
+                    let scope = &mut scanned.scopes[*parent];
+                    match closed {
+                        Nested::Module(module) => scope.module(Some(module)),
+                        Nested::Component(component) => scope.component(Some(component)),
+                    }
+                }
+            }
+            (_, Some((Nested::Component(at), start))) => {
+                let at = *at;
+                if let Some((id, contents)) = payload.as_section() {
+                    let nested = match payload {
+                        Payload::ModuleSection { .. } => Some(Nested::Module(scanned.modules.len())),
+                        Payload::ComponentSection { .. } => Some(Nested::Component(scanned.scopes.len())),
+                        _ => None,
+                    };
+                    if nested.is_some() {
+                        next = Some(contents.clone());
+                    }
+                    let whole = *start..contents.end;
+                    *start = whole.end;
+                    let before = scanned.scopes[at].spaces;
+                    scanned.scopes[at].sections.push(Section { id, whole, contents, nested, before });
+                }
+                let outer: Vec<usize> =
+                    open.iter().map(|(Nested::Component(at) | Nested::Module(at), _)| *at).collect();
+                scanned.note(&outer, payload)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(scanned)
+}
+
+impl<'a> Scanned<'a> {
+    /// The bytes of a core module.
+    pub(super) fn module_bytes(&self, module: usize) -> &'a [u8] {
+        &self.bytes[self.modules[module].range.clone()]
+    }
+
+    /// Notes what a section defines. `outer` are the positions of the component and of those around it, outermost first.
+    fn note(&mut self, outer: &[usize], payload: Payload<'a>) -> Result<()> {
+        let at = *outer.last().expect("the section is in a component");
+        let scope = &mut self.scopes[at];
+        match payload {
+            Payload::ComponentTypeSection(types) => scope.spaces.types += types.count(),
+            Payload::CoreTypeSection(types) => scope.spaces.core_types += types.count(),
+            Payload::ComponentImportSection(imports) => {
+                for import in imports.into_iter_with_offsets() {
+                    let (offset, import) = import?;
+                    let name = import.name.name;
+                    if name.starts_with(RECORDER_PACKAGE) || name == OBSERVE_INTERFACE {
+                        self.reserved.get_or_insert(offset);
+                    }
+                    scope.add(kind_of(import.ty), None);
+                }
+            }
+            Payload::ComponentExportSection(exports) => {
+                for export in exports {
+                    let export = export?;
+                    let nested = scope.nested(export.kind, export.index);
+                    scope.exported.extend(nested);
+                    scope.add(export.kind, nested);
+                }
+            }
+            Payload::InstanceSection(instances) => {
+                for instance in instances {
+                    let instance = match instance? {
+                        Instance::Instantiate { module_index, args } => CoreInstance::Of {
+                            module: module_index,
+                            args: args.iter().map(|arg| (arg.name, arg.index)).collect(),
+                        },
+                        Instance::FromExports(exports) => {
+                            CoreInstance::Exports(exports.iter().map(|e| (e.name, e.kind, e.index)).collect())
+                        }
+                    };
+                    scope.core_instances.push(instance);
+                    scope.spaces.core_instances += 1;
+                }
+            }
+            Payload::ComponentInstanceSection(instances) => {
+                for instance in instances {
+                    match instance? {
+                        ComponentInstance::Instantiate { component_index, args } => {
+                            scope.instantiated.push((scope.spaces.instances, component_index));
+                            let passed = args.iter().filter_map(|arg| scope.nested(arg.kind, arg.index));
+                            scope.passed.extend(passed.collect::<Vec<_>>());
+                        }
+                        ComponentInstance::FromExports(exports) => {
+                            let passed = exports.iter().filter_map(|export| scope.nested(export.kind, export.index));
+                            scope.passed.extend(passed.collect::<Vec<_>>());
+                        }
+                    }
+                    scope.spaces.instances += 1;
+                }
+            }
+            Payload::ComponentAliasSection(aliases) => {
+                for alias in aliases {
+                    let alias = alias?;
+                    let mut nested = None;
+                    if let ComponentAlias::Outer { kind, count, index } = alias {
+                        let defined_in = outer[outer.len() - 1 - count as usize];
+                        nested = match kind {
+                            ComponentOuterAliasKind::CoreModule => {
+                                self.scopes[defined_in].nested(ComponentExternalKind::Module, index)
+                            }
+                            ComponentOuterAliasKind::Component => {
+                                self.scopes[defined_in].nested(ComponentExternalKind::Component, index)
+                            }
+                            _ => None,
+                        };
+                    }
+                    self.scopes[at].alias(&alias, nested);
+                }
+            }
+            Payload::ComponentCanonicalSection(functions) => {
+                for function in functions.into_iter_with_offsets() {
+                    let (offset, function) = function?;
+                    scope.canonical(offset, &function)?;
+                }
+            }
+            Payload::ComponentStartSection { start, .. } => scope.spaces.values += start.results,
+            Payload::CustomSection(custom) if custom.name() == "component-name" => {
+                self.name_modules(at, custom.data(), custom.data_offset());
+            }
+            Payload::CustomSection(custom) if at == 0 && custom.name() == MANIFEST_SECTION => {
+                self.manifest = Some(custom.data_offset()..custom.range().end);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads the names of core modules. Damaged names are ignored: they are for people only.
+    fn name_modules(&mut self, at: usize, data: &'a [u8], offset: usize) {
+        let names = wasmparser::ComponentNameSectionReader::new(wasmparser::BinaryReader::new(data, offset));
+        for names in names.into_iter().map_while(|names| names.ok()) {
+            let wasmparser::ComponentName::CoreModules(names) = names else { continue };
+            for naming in names.into_iter().map_while(|naming| naming.ok()) {
+                if let Some(Some(module)) = self.scopes[at].modules.get(naming.index as usize) {
+                    self.modules[*module].name = Some(naming.name);
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Scope<'a> {
+    fn module(&mut self, module: Option<usize>) {
+        self.modules.push(module);
+        self.spaces.modules += 1;
+    }
+
+    fn component(&mut self, component: Option<usize>) {
+        self.components.push(component);
+        self.spaces.components += 1;
+    }
+
+    /// The definition in this file that an index refers to.
+    fn nested(&self, kind: ComponentExternalKind, index: u32) -> Option<Nested> {
+        let index = index as usize;
+        match kind {
+            ComponentExternalKind::Module => self.modules[index].map(Nested::Module),
+            ComponentExternalKind::Component => self.components[index].map(Nested::Component),
+            _ => None,
+        }
+    }
+
+    /// Adds a definition of that kind.
+    fn add(&mut self, kind: ComponentExternalKind, nested: Option<Nested>) {
+        match (kind, nested) {
+            (ComponentExternalKind::Module, Some(Nested::Module(module))) => self.module(Some(module)),
+            (ComponentExternalKind::Module, _) => self.module(None),
+            (ComponentExternalKind::Component, Some(Nested::Component(component))) => self.component(Some(component)),
+            (ComponentExternalKind::Component, _) => self.component(None),
+            _ => *self.spaces.of(kind) += 1,
+        }
+    }
+
+    fn alias(&mut self, alias: &ComponentAlias<'a>, nested: Option<Nested>) {
+        match alias {
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } => {
+                self.add(ComponentExternalKind::Module, nested);
+            }
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, .. } => {
+                self.add(ComponentExternalKind::Component, nested);
+            }
+            ComponentAlias::InstanceExport { kind, .. } => self.add(*kind, None),
+            _ => *self.spaces.of_alias(alias) += 1,
+        }
+        if let ComponentAlias::CoreInstanceExport { kind: ExternalKind::Func, instance_index, name } = alias {
+            self.core_funcs.push(CoreFunc::Export { instance: *instance_index, name });
+        }
+    }
+
+    fn canonical(&mut self, offset: usize, function: &CanonicalFunction) -> Result<()> {
+        *self.spaces.of_canonical(function) += 1;
+        if !matches!(function, CanonicalFunction::Lift { .. }) {
+            self.core_funcs.push(CoreFunc::Canonical);
+        }
+        let (CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. }) = function else {
+            return match function {
+                CanonicalFunction::ResourceNew { .. }
+                | CanonicalFunction::ResourceDrop { .. }
+                | CanonicalFunction::ResourceRep { .. }
+                | CanonicalFunction::ContextGet { .. }
+                | CanonicalFunction::ContextSet { .. } => Ok(()),
+                _ => Err(asynchronous(offset)),
+            };
+        };
+        for option in options {
+            match option {
+                CanonicalOption::Realloc(func) | CanonicalOption::PostReturn(func) => self.quiet.push(*func),
+                CanonicalOption::Async | CanonicalOption::Callback(_) => return Err(asynchronous(offset)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn asynchronous(offset: usize) -> Error {
+    let message =
+        "asynchronous functions (WASI 0.3) are not supported yet: several tasks would write into one call stack";
+    Error::at(ErrorKind::Unsupported, offset, message)
+}
