@@ -254,12 +254,15 @@ fn a_handler_of_somebody_else_is_left_alone() {
     };
     extern "C" fn theirs(_: libc::c_int) {}
     set(theirs as *const () as usize);
-    let (samples, outcome) = samples(&hooked(&wat::parse_str(SPINS).unwrap()), &config("run"));
+    let wasm = hooked(&wat::parse_str(SPINS).unwrap());
+    // The thread that looks may get no core while the guest runs, so one run may have no sample.
+    let mut runs = std::iter::repeat_with(|| samples(&wasm, &config("run"))).take(50);
+    let (samples, outcome) = runs.find(|(samples, _)| !samples.is_empty()).expect("some run has samples");
     let kept = handler();
     set(libc::SIG_DFL);
     assert_eq!(outcome.not_sampled.as_deref(), Some("this process already has a handler for SIGPROF"));
     // Another thread looks how far the guest has come.
-    assert!(samples.iter().all(|sample| sample.place == Place::Seen) && !samples.is_empty());
+    assert!(samples.iter().all(|sample| sample.place == Place::Seen));
     assert!(kept == theirs as *const () as usize && outcome.ending == RunOutcome::Returned);
 }
 
