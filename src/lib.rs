@@ -38,8 +38,8 @@
 pub use wasmparser;
 pub use wasmtrace_abi::error::{self, Error, ErrorKind, Result};
 pub use wasmtrace_instrument::{
-    Options, Warning, WarningKind, describes_original, features, injected, inserted, instrument, instrument_with,
-    links, mapping, module, resumption, rewrite, select, sha256, sidecar, strip, verify,
+    Options, Warning, WarningKind, component, describes_original, features, injected, inserted, instrument,
+    instrument_with, links, mapping, module, resumption, rewrite, select, sha256, sidecar, strip, verify,
 };
 #[cfg(feature = "otlp")]
 pub use wasmtrace_otlp as otlp;
@@ -50,9 +50,9 @@ pub use wasmtrace_trace::export;
 
 /// The interface between an instrumented module and its host: imports, the buffer, and the Manifest.
 pub mod hook {
-    pub use wasmtrace_abi::buffer;
     pub use wasmtrace_abi::hook::*;
     pub use wasmtrace_abi::manifest::*;
+    pub use wasmtrace_abi::{buffer, component};
 }
 
 /// Names of functions and their source locations.

@@ -105,7 +105,7 @@ pub struct HookedInstance {
     pub module: u32,
     /// The number that the hook module adds to the ids of the module's hooks.
     pub first_probe: u32,
-    /// The name of the instance, which precedes the names of its functions. Empty if there is only one instance.
+    /// The name of the instance. It precedes the names of its functions, if there are several instances.
     pub name: String,
 }
 

@@ -14,7 +14,19 @@ use mangled::{LONGEST, cpp_text, rust_text};
 /// A mangled name is tried as Rust (v0 and legacy), then as C++ (Itanium). Rust comes first because a legacy Rust name is
 /// also a valid C++ name, which would keep its hash and its `$LT$`. A name that a linker has demangled already, entirely
 /// or halfway, gets the form that its mangled name would have. Any other name is returned unchanged.
+///
+/// In a component, the name of a core module and `!` may precede the name of its function.
 pub fn demangle(name: &str) -> Cow<'_, str> {
+    // After the `!` of an operator or a type there is no name.
+    if let Some((module, function)) = name.rsplit_once('!')
+        && function.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '<'))
+        && !module.is_empty()
+    {
+        return match demangle(function) {
+            Cow::Borrowed(_) => Cow::Borrowed(name),
+            Cow::Owned(function) => Cow::Owned(format!("{module}!{function}")),
+        };
+    }
     if let Some(rest) = name.strip_prefix(cpp::MERGED) {
         return match demangle(rest) {
             Cow::Borrowed(_) => Cow::Borrowed(name),
@@ -94,6 +106,15 @@ mod tests {
             "<Test + 'static as foo::Bar<Test>>::bar"
         );
         assert_eq!(demangle("_RNvC6_123foo3bar"), "123foo::bar");
+    }
+
+    #[test]
+    fn the_module_of_a_function_stays_before_its_name() {
+        assert_eq!(demangle("app!_RNvC6_123foo3bar"), "app!123foo::bar");
+        assert_eq!(demangle("m#2!_ZN3geo5Shape4areaEi"), "m#2!geo::Shape::area(int)");
+        assert_eq!(demangle("app!main"), "app!main");
+        assert_eq!(demangle("a::operator!(int)"), "a::operator!(int)");
+        assert_eq!(demangle("<a as b<!>>::f"), "<a as b<!>>::f");
     }
 
     #[test]

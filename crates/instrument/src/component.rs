@@ -210,11 +210,10 @@ fn rewrite_module(planned: &PlannedModule<'_>, options: &Options) -> Result<rewr
 fn instances(plan: &ComponentPlan<'_>) -> Vec<HookedInstance> {
     let sites: Vec<_> = plan.scopes.iter().flat_map(|scope| &scope.sites).collect();
     let position = |module: usize| plan.modules[..module].iter().filter(|planned| planned.is_hooked).count() as u32;
-    let name = |name: &str| if sites.len() > 1 { name.to_owned() } else { String::new() };
     let instance = sites.iter().map(|site| HookedInstance {
         module: position(site.module),
         first_probe: site.first_probe,
-        name: name(&site.name),
+        name: site.name.clone(),
     });
     instance.collect()
 }
@@ -302,10 +301,27 @@ pub fn probes(bytes: &[u8]) -> Result<Option<(ComponentManifest, Probes)>> {
         let Some(probes) = hooked.get(*module as usize) else { continue };
         for (id, label) in &probes.labels {
             let Some(id) = id.0.checked_add(*first_probe) else { continue };
-            let name = if name.is_empty() { label.name.clone() } else { format!("{name}!{}", label.name).into() };
+            let is_only = manifest.instances.len() == 1;
+            let name = if is_only { label.name.clone() } else { format!("{name}!{}", label.name).into() };
             labels.insert(ProbeId(id), Label { name, ..label.clone() });
         }
     }
     let probes = Probes { input_sha256: Some(manifest.input_sha256), labels };
     Ok(Some((manifest, probes)))
+}
+
+/// The Manifest of an instrumented component; `None` for a component without hooks.
+///
+/// A host that reads buffers by their address needs this check: it makes sure that only hook modules of this version call
+/// the recorder.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] if the component is not valid. [`ErrorKind::Restore`] if it calls the recorder in another way
+/// than hook modules of this version do.
+pub fn check_hooks(bytes: &[u8]) -> Result<Option<ComponentManifest>> {
+    let scanned = scan(bytes)?;
+    let manifest = read_manifest(&scanned)?;
+    let mut instances = manifest.as_ref().map_or(&[][..], |manifest| &manifest.instances);
+    scanned.scopes.iter().try_for_each(|scope| group::check(&scanned, scope, &mut instances))?;
+    Ok(manifest)
 }

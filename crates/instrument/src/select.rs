@@ -72,6 +72,19 @@ pub struct Summary {
     pub left_out: BTreeMap<Reason, usize>,
 }
 
+impl Summary {
+    /// The sum of several summaries, for the modules of a component.
+    pub fn of_all<'s>(summaries: impl Iterator<Item = &'s Summary>) -> Summary {
+        let mut all = Summary::default();
+        for Summary { functions, selected, left_out } in summaries {
+            all.functions += functions;
+            all.selected += selected;
+            left_out.iter().for_each(|(reason, count)| *all.left_out.entry(*reason).or_default() += count);
+        }
+        all
+    }
+}
+
 /// The reason why a function is hooked or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {

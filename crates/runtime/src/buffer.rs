@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "several threads look at a memory that wasmtime lends to one")]
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// The words of a guest's buffer.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +35,11 @@ impl Buffer {
     /// Whether the buffer is at address `base`.
     pub(super) fn is_at(&self, base: *const u8) -> bool {
         std::ptr::eq(self.base.as_ptr(), base)
+    }
+
+    /// Whether both are the same memory.
+    pub(super) fn is_same(&self, other: &Buffer) -> bool {
+        self.base == other.base
     }
 
     /// The size of the buffer in bytes.
@@ -71,5 +76,30 @@ impl Buffer {
         // SAFETY: the offset is within the memory and aligned, and the memory is alive (see `Buffer::new`). A
         // concurrent plain access of the guest to the same word is a machine instruction, which is atomic too.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset as usize).cast()) }
+    }
+}
+
+/// The buffer that the guest writes to. A component may have several, but only one is active at a time: the others have
+/// LIMIT 0, so the guest calls the host before it writes to them.
+#[derive(Debug, Default)]
+pub(super) struct ActiveBuffer {
+    base: AtomicPtr<u8>,
+    bytes: AtomicU32,
+}
+
+impl ActiveBuffer {
+    /// The active buffer, if the guest has one.
+    pub(super) fn get(&self) -> Option<Buffer> {
+        let base = NonNull::new(self.base.load(Ordering::Acquire))?;
+        // Buffers of one run have the same size, so it does not matter if another buffer becomes active here.
+        let bytes = self.bytes.load(Ordering::Acquire);
+        // SAFETY: `set` got both from a buffer, and the buffers of a run exist until its end.
+        Some(unsafe { Buffer::new(base, bytes) })
+    }
+
+    /// Makes another buffer the active one.
+    pub(super) fn set(&self, buffer: Buffer) {
+        self.bytes.store(buffer.bytes, Ordering::Release);
+        self.base.store(buffer.base.as_ptr(), Ordering::Release);
     }
 }

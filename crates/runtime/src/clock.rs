@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::buffer::Buffer;
+use super::buffer::{ActiveBuffer, Buffer};
 use wasmtrace_abi::buffer::{CLOCK, LIMIT, THRESHOLD, TICK};
 
 /// The clock that timestamps events of a module with a buffer.
@@ -118,7 +118,7 @@ const LONG_SILENCE: u64 = 100_000_000_000;
 #[derive(Debug)]
 pub(super) struct Ticker {
     pub(super) clock: Arc<Clock>,
-    pub(super) buffer: Buffer,
+    pub(super) buffer: Arc<ActiveBuffer>,
     pub(super) mode: ClockMode,
     /// Whether calls below a threshold are only counted.
     pub(super) threshold: bool,
@@ -142,7 +142,7 @@ pub(super) struct ClockThread {
 impl ClockThread {
     pub(super) fn start(
         clock: Arc<Clock>,
-        buffer: Buffer,
+        buffer: Arc<ActiveBuffer>,
         mode: ClockMode,
         threshold: bool,
         interrupt: Arc<AtomicI32>,
@@ -177,11 +177,16 @@ impl Drop for ClockThread {
 }
 
 impl Ticker {
+    /// The buffer that the guest writes to.
+    fn buffer(&self) -> Buffer {
+        self.buffer.get().expect("a clock starts with a buffer")
+    }
+
     /// Writes the current time to the buffer. The guest's thread does the same at each flush. If both write, the word
     /// may decrease slightly; the consumer corrects that.
     pub(super) fn write(&self) -> u64 {
         let now = self.clock.now();
-        self.buffer.store(CLOCK, ticks(now));
+        self.buffer().store(CLOCK, ticks(now));
         now
     }
 
@@ -189,7 +194,7 @@ impl Ticker {
     /// the limit was lowered since: then each event calls.
     pub(super) fn idle_since(&self, flushed: u64) -> Option<u64> {
         let lowered = self.lowered.load(Ordering::Relaxed);
-        (lowered > flushed && self.buffer.load(LIMIT) == 0).then_some(lowered)
+        (lowered > flushed && self.buffer().load(LIMIT) == 0).then_some(lowered)
     }
 
     /// Reduces the rate of flushes to what is needed to hand events over in time.
@@ -200,16 +205,16 @@ impl Ticker {
     /// The time since which each event would have called the host, if none has.
     pub(super) fn silent_since(&self) -> Option<u64> {
         let lowered = self.lowered.load(Ordering::Relaxed);
-        (self.buffer.load(LIMIT) == 0).then_some(lowered)
+        (self.buffer().load(LIMIT) == 0).then_some(lowered)
     }
 
     /// Nanoseconds by which times of events since the flush at `flushed` may lag.
     pub(super) fn lag(&self, flushed: u64, now: u64) -> u64 {
         if self.threshold || self.mode == ClockMode::Spin {
             // The other thread may have written a later time than `now`.
-            let lag = ticks(now).wrapping_sub(self.buffer.load(CLOCK));
+            let lag = ticks(now).wrapping_sub(self.buffer().load(CLOCK));
             if lag > u32::MAX / 2 { 0 } else { u64::from(lag) * TICK }
-        } else if self.buffer.load(LIMIT) == 0 {
+        } else if self.buffer().load(LIMIT) == 0 {
             // Each event since that time would have called.
             self.lowered.load(Ordering::Relaxed).saturating_sub(flushed)
         } else {
@@ -224,8 +229,8 @@ impl Ticker {
                 false => self.clock.now(),
             };
             let silent = now.saturating_sub(self.last_flush.load(Ordering::Relaxed));
-            if self.threshold && silent > LONG_SILENCE && self.buffer.load(THRESHOLD) != 0 {
-                self.buffer.store(THRESHOLD, 0); // until the next flush
+            if self.threshold && silent > LONG_SILENCE && self.buffer().load(THRESHOLD) != 0 {
+                self.buffer().store(THRESHOLD, 0); // until the next flush
             }
             match self.mode {
                 ClockMode::Coarse if self.rests.load(Ordering::Relaxed) => {
@@ -252,9 +257,9 @@ impl Ticker {
     fn lower_limit(&self, silent: bool) {
         let wanted = silent || self.interrupt.load(Ordering::Relaxed) != 0;
         // A store takes the cache line from the guest, so it is done only once.
-        if wanted && self.buffer.load(LIMIT) != 0 {
+        if wanted && self.buffer().load(LIMIT) != 0 {
             self.lowered.store(self.clock.now(), Ordering::Relaxed);
-            self.buffer.store(LIMIT, 0);
+            self.buffer().store(LIMIT, 0);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::buffer::Buffer;
 use super::clock::{Clock, ticks};
 use super::places::Places;
 use super::producer::foreign;
@@ -45,7 +46,7 @@ pub(super) struct Consumer<'m> {
     words: Vec<u32>,
     unwinder: Unwinder,
     /// Offset up to which the buffer was read before it was handed over.
-    peeked: Option<u32>,
+    peeked: Option<(Buffer, u32)>,
     /// Nanoseconds after which an event is read before it is handed over.
     long_past: u64,
 }
@@ -120,7 +121,8 @@ impl<'m> Consumer<'m> {
                 Item::Stamp(at, stamp) if at <= self.words_taken => batch.mark(MarkKind::Stamp(stamp)),
                 Item::Stamp(at, stamp) => self.stamps.push_back((at, stamp)),
                 Item::Host(sample) => batch.mark(MarkKind::Sample(sample)),
-                Item::Written(written) => self.read(written, now, batch),
+                Item::Written(written) => self.read(&written, now, None, batch),
+                Item::Copied(words, written) => self.read(&written, now, Some(&words), batch),
             }
         }
         self.collect();
@@ -148,7 +150,7 @@ impl<'m> Consumer<'m> {
         let weight = now.saturating_sub(std::mem::replace(&mut self.looked, now)).min(MOST_BETWEEN_LOOKS);
         let size = self.event_size();
         let words = words + u64::from((cursor - from) / size);
-        let entered = cursor > from && cursor.is_multiple_of(4) && is_entry(buffer, cursor - size);
+        let entered = cursor > from && cursor.is_multiple_of(4) && is_entry(&buffer, cursor - size);
         self.pending.push_back(RawSample { seen: true, words, entered, weight, ..Default::default() });
     }
 
@@ -174,13 +176,14 @@ impl<'m> Consumer<'m> {
         }
     }
 
-    /// Reads events that were handed over at `now`.
-    fn read(&mut self, written: Written, now: u64, batch: &mut Batch) {
+    /// Reads events that were handed over at `now`; `copied` if the buffer does not hold them any more.
+    fn read(&mut self, written: &Written, now: u64, copied: Option<&[u32]>, batch: &mut Batch) {
         // Samples of these events have been written by now.
         self.collect();
         let size = self.event_size();
         // Events that were read before they were handed over are skipped.
-        let from = self.peeked.take().map_or(written.from, |peeked| peeked.max(written.from)).min(written.to);
+        let peeked = self.peeked.take_if(|(buffer, _)| copied.is_none() && buffer.is_same(&written.buffer));
+        let from = peeked.map_or(written.from, |(_, peeked)| peeked.max(written.from)).min(written.to);
         let first = written.words + u64::from((from - written.from) / size);
         match size {
             4 => {
@@ -191,12 +194,15 @@ impl<'m> Consumer<'m> {
                     host: 0,
                     before_event: written.before_event,
                 };
-                self.read_words(from, written.to, first, end, batch);
+                match copied {
+                    Some(words) => self.take_words(words, first, end, batch),
+                    None => self.read_words(&written.buffer, (from, written.to), first, end, batch),
+                }
             }
-            _ => self.read_with_clock(from, written.to, first, now, batch),
+            _ => self.read_with_clock(&written.buffer, (from, written.to), first, now, batch),
         }
         if written.last {
-            self.shared.blocks_read.fetch_add(1, Ordering::AcqRel);
+            written.blocks_read.fetch_add(1, Ordering::AcqRel);
         }
     }
 
@@ -205,11 +211,16 @@ impl<'m> Consumer<'m> {
     }
 
     /// Reads words and the marks between them, up to the stamp `end`. `first` words came before.
-    fn read_words(&mut self, from: u32, to: u32, first: u64, end: Stamp, batch: &mut Batch) {
-        let Some(buffer) = self.shared.buffer.get() else { return };
+    fn read_words(&mut self, buffer: &Buffer, (from, to): (u32, u32), first: u64, end: Stamp, batch: &mut Batch) {
         let mut words = std::mem::take(&mut self.words);
         words.clear();
         buffer.load_words(from, to, &mut words);
+        self.take_words(&words, first, end, batch);
+        self.words = words;
+    }
+
+    /// Takes words and the marks between them, up to the stamp `end`. `first` words came before.
+    fn take_words(&mut self, words: &[u32], first: u64, end: Stamp, batch: &mut Batch) {
         // Words about exceptions are translated, and words that no hook writes are rejected. All others are copied.
         let plain = !self.unwinder.follow() && !words.iter().fold(false, |any, word| any | is_unusual(*word));
         let mut take = |some: &[u32], batch: &mut Batch| match plain {
@@ -264,12 +275,13 @@ impl<'m> Consumer<'m> {
         self.words_taken = behind;
         batch.mark(MarkKind::Stamp(end));
         self.last = self.last.max(end.over);
-        self.words = words;
     }
 
     /// Reads events with the timestamps of the clock word.
-    fn read_with_clock(&mut self, from: u32, to: u32, first: u64, now: u64, batch: &mut Batch) {
-        let Some(buffer) = self.shared.buffer.get().copied().filter(|_| from < to) else { return };
+    fn read_with_clock(&mut self, buffer: &Buffer, (from, to): (u32, u32), first: u64, now: u64, batch: &mut Batch) {
+        if from >= to {
+            return;
+        }
         let (now, now_word) = (now / TICK, ticks(now));
         let mut last_word = !buffer.load(from + 4);
         for (i, at) in (from..to & !7).step_by(8).enumerate() {
@@ -316,7 +328,7 @@ impl<'m> Consumer<'m> {
     /// Appends events that the guest has written but not handed over for a long time, because it is busy or waiting.
     /// With `all`, appends all remaining events at the end of the run.
     pub(super) fn peek(&mut self, batch: &mut Batch, all: bool) {
-        let Some(buffer) = self.shared.buffer.get().copied() else { return };
+        let Some(buffer) = self.shared.buffer.get() else { return };
         if self.shared.state.load(Ordering::Acquire) != OPEN || !self.ring.is_empty() {
             return;
         }
@@ -329,7 +341,8 @@ impl<'m> Consumer<'m> {
         if handed_over == MOVING || self.shared.from.load(Ordering::Acquire) != handed_over || !self.ring.is_empty() {
             return;
         }
-        let from = self.peeked.map_or(handed_over, |peeked| peeked.max(handed_over));
+        let peeked = self.peeked.filter(|(of, _)| of.is_same(&buffer));
+        let from = peeked.map_or(handed_over, |(_, peeked)| peeked.max(handed_over));
         // All of it is in one block, unless the guest is moving on or its cursor is invalid.
         if cursor <= from || cursor > buffer.len() || from / BLOCK != (cursor - size) / BLOCK {
             return;
@@ -348,11 +361,11 @@ impl<'m> Consumer<'m> {
         match size {
             4 => {
                 let end = Stamp { over: written.min(now), called: now, returned: now, host: 0, before_event: false };
-                self.read_words(from, cursor, first, end, batch);
+                self.read_words(&buffer, (from, cursor), first, end, batch);
             }
-            _ => self.read_with_clock(from, cursor, first, now, batch),
+            _ => self.read_with_clock(&buffer, (from, cursor), first, now, batch),
         }
-        self.peeked = Some(cursor);
+        self.peeked = Some((buffer, cursor));
     }
 
     /// Appends the current time, as the end of the run.

@@ -21,9 +21,12 @@ use wasmtrace_trace::calltree::{TIMED_EVENTS, TIMED_NANOS};
 use wasmtrace_trace::event::{EventKind, Manual, Misuse};
 
 mod blocks;
+mod component;
 mod host;
 
-use blocks::{Blocks, FLUSH_EVERY, FLUSH_LATER};
+pub(super) use component::begin_anew;
+
+use blocks::{Area, Blocks, FLUSH_EVERY, FLUSH_LATER};
 
 /// Maximum bytes of text in the ring. Few events have text, but it may be long.
 const TEXT: usize = 16 << 20;
@@ -163,11 +166,20 @@ impl Producer {
         counters: u32,
         threshold: bool,
     ) -> std::io::Result<()> {
-        let Settings { mode, min_duration, .. } = self.settings;
-        let thread = ClockThread::start(self.clock.clone(), buffer, mode, threshold, self.interrupt.clone())?;
-        let size = event_size(if threshold { HookSet::Threshold } else { HookSet::Buffer });
-        buffer.store(THRESHOLD, ticks_of(min_duration));
         buffer.store(CURSOR, first);
+        self.begin(Area::new(buffer, (first, end), false), counters, threshold)
+    }
+
+    fn begin(&mut self, area: Area, counters: u32, threshold: bool) -> std::io::Result<()> {
+        let (buffer, first) = (area.buffer, area.first);
+        let Settings { mode, min_duration, .. } = self.settings;
+        self.shared.buffer.set(buffer);
+        let active = self.shared.buffer.clone();
+        let thread = ClockThread::start(self.clock.clone(), active, mode, threshold, self.interrupt.clone())?;
+        let size = event_size(if threshold { HookSet::Threshold } else { HookSet::Buffer });
+        if threshold {
+            buffer.store(THRESHOLD, ticks_of(min_duration));
+        }
         for id in 0..if threshold { counters } else { 0 } {
             buffer.store(COUNTERS + 4 * id, 0); // of calls before anybody listened
         }
@@ -178,15 +190,11 @@ impl Producer {
         self.shared.from.store(first, Ordering::Release);
         self.shared.event_size.store(size, Ordering::Relaxed);
         self.shared.ticker.get_or_init(|| ticker.clone());
-        self.shared.buffer.get_or_init(|| buffer);
         self.blocks = Some(Blocks {
-            buffer,
+            area,
+            parked: Vec::new(),
             ticker,
             size,
-            first,
-            count: (end - first) / BLOCK,
-            begun: 1,
-            from: first,
             flushed: first,
             allowed: 1,
             stamps: !threshold,
@@ -206,7 +214,7 @@ impl Producer {
 
     /// The buffer given to [`Producer::begin_buffer`].
     pub(super) fn buffer(&self) -> Option<&Buffer> {
-        self.blocks.as_ref().map(|blocks| &blocks.buffer)
+        self.blocks.as_ref().map(|blocks| &blocks.area.buffer)
     }
 
     /// Whether [`Producer::begin_buffer`] may be called.
@@ -231,8 +239,8 @@ impl Producer {
         let cursor = blocks.cursor();
         let since = now.saturating_sub(blocks.last_flush);
         let over = blocks.ticker.idle_since(blocks.last_flush).unwrap_or(now);
-        if blocks.threshold != 0 && blocks.buffer.load(THRESHOLD) == 0 {
-            blocks.buffer.store(THRESHOLD, blocks.threshold); // it was suspended
+        if blocks.threshold != 0 && blocks.area.buffer.load(THRESHOLD) == 0 {
+            blocks.area.buffer.store(THRESHOLD, blocks.threshold); // it was suspended
         }
         let is_late = cursor > blocks.flushed && (blocks.paced || !blocks.stamps);
         let lag = if is_late { blocks.ticker.lag(blocks.last_flush, now) } else { 0 };
@@ -281,7 +289,7 @@ impl Producer {
         self.hand_over(now, idle.unwrap_or(now), false);
         if let Some(blocks) = &mut self.blocks {
             // The next event will call for its time, no matter how long the host takes.
-            blocks.buffer.store(LIMIT, 0);
+            blocks.area.buffer.store(LIMIT, 0);
         }
     }
 
@@ -291,8 +299,8 @@ impl Producer {
     fn mend_cursor(&mut self) {
         let Some(blocks) = &self.blocks else { return };
         let cursor = blocks.cursor();
-        if blocks.buffer.load(CURSOR) != cursor {
-            blocks.buffer.store(CURSOR, cursor);
+        if blocks.area.buffer.load(CURSOR) != cursor {
+            blocks.area.buffer.store(CURSOR, cursor);
             let now = self.clock.now();
             self.send(now, Item::Event(foreign()));
         }
@@ -303,7 +311,7 @@ impl Producer {
     fn hand_over(&mut self, now: u64, over: u64, before_event: bool) {
         self.send_stamp();
         let Some(blocks) = &mut self.blocks else { return };
-        let (from, cursor, end, size) = (blocks.from, blocks.cursor(), blocks.end(), blocks.size);
+        let (from, cursor, end, size) = (blocks.area.from, blocks.cursor(), blocks.end(), blocks.size);
         // Until the cursor has moved, the consumer must not read the buffer itself: its events are being handed over.
         self.shared.from.store(MOVING, Ordering::Release);
         blocks.last_handover = now;
@@ -311,10 +319,11 @@ impl Producer {
         let gap = if cursor > from && !blocks.stamps { size } else { 0 };
         let full = cursor + gap + size > end;
         let counters = blocks.counters;
-        let buffer = blocks.buffer;
+        let (buffer, blocks_read) = (blocks.area.buffer, blocks.area.blocks_read.clone());
         if full || cursor > from {
             let words = self.shared.handed_over.load(Ordering::Relaxed);
-            self.send(now, Item::Written(Written { from, to: cursor, last: full, over, before_event, words }));
+            let written = Written { buffer, blocks_read, from, to: cursor, last: full, over, before_event, words };
+            self.send(now, Item::Written(written));
             self.shared.handed_over.store(words + u64::from((cursor - from) / size), Ordering::Relaxed);
         }
         for id in 0..counters {
@@ -328,22 +337,24 @@ impl Producer {
             self.wait_for_block();
         }
         let Some(blocks) = &mut self.blocks else { return };
-        blocks.from = if full { blocks.next_block() } else { cursor + gap };
-        self.shared.end.store(blocks.end(), Ordering::Relaxed);
-        blocks.flushed = blocks.from;
-        buffer.store(CURSOR, blocks.from);
-        self.shared.from.store(blocks.from, Ordering::Release);
+        let area = &mut blocks.area;
+        area.from = if full { area.next_block() } else { cursor + gap };
+        let (from, end) = (area.from, area.end());
+        self.shared.end.store(end, Ordering::Relaxed);
+        blocks.flushed = from;
+        buffer.store(CURSOR, from);
+        self.shared.from.store(from, Ordering::Release);
     }
 
     /// Waits until the next block was read, and a little longer, so that the guest does not wait again at once.
     fn wait_for_block(&mut self) {
         let Some(blocks) = &self.blocks else { return };
-        let unread = |shared: &Shared| blocks.begun.saturating_sub(shared.blocks_read.load(Ordering::Acquire));
-        if unread(&self.shared) < u64::from(blocks.count) {
+        let area = &blocks.area;
+        if area.unread() < u64::from(area.count) {
             return;
         }
         let _wait = self.clock.wait();
-        while unread(&self.shared) > u64::from(blocks.count / 2) && !self.ring.is_abandoned() {
+        while area.unread() > u64::from(area.count / 2) && !self.ring.is_abandoned() {
             std::thread::sleep(FULL_BLOCKS);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::buffer::Buffer;
+use super::buffer::{ActiveBuffer, Buffer};
 use super::clock::{ClockThread, Ticker};
 use wasmtrace_abi::buffer::{CURSOR, Kind, meaning};
 
@@ -22,8 +22,6 @@ pub(crate) const MOVING: u32 = u32::MAX;
 pub(crate) struct Shared {
     /// Bytes of text in the ring.
     pub(crate) text: AtomicUsize,
-    /// Number of blocks that the consumer has read completely.
-    pub(crate) blocks_read: AtomicU64,
     /// Offset of the first event that was not handed over, and the number of words before it.
     pub(crate) from: AtomicU32,
     /// End of the block with that offset.
@@ -35,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) events: AtomicU64,
     /// [`OPEN`], [`CLOSING`] or [`CLOSED`].
     pub(crate) state: AtomicU8,
-    pub(crate) buffer: OnceLock<Buffer>,
+    pub(crate) buffer: Arc<ActiveBuffer>,
     pub(crate) ticker: OnceLock<Arc<Ticker>>,
     pub(crate) clock: Mutex<Option<ClockThread>>,
 }
@@ -71,7 +69,7 @@ impl Shared {
             let end = self.end.load(Ordering::Relaxed).max(from);
             let cursor = buffer.load(CURSOR).clamp(from, end) & !3;
             words += u64::from((cursor.max(from) - from) / size);
-            entered = cursor > from && is_entry(buffer, cursor - size);
+            entered = cursor > from && is_entry(&buffer, cursor - size);
         }
         Position { words, events: self.events.load(Ordering::Relaxed), entered }
     }

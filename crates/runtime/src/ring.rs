@@ -1,5 +1,9 @@
 //! Items of the ring from producer to consumer.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::buffer::Buffer;
 use wasmtrace_trace::batch::{Sample, Stamp};
 use wasmtrace_trace::event::EventKind;
 
@@ -12,11 +16,16 @@ pub(super) enum Item {
     /// A host call with its call path.
     Host(Sample),
     Written(Written),
+    /// Words that were copied from the buffer, because the guest will write there again.
+    Copied(Box<[u32]>, Written),
 }
 
 /// Events in the buffer that were handed over, to be read by the consumer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Written {
+    pub(super) buffer: Buffer,
+    /// The number of blocks of this buffer that the consumer has read completely.
+    pub(super) blocks_read: Arc<AtomicU64>,
     /// Start offset; `to` is the end.
     pub(super) from: u32,
     pub(super) to: u32,

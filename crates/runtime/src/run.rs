@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use wasmtime::{AsContextMut, Engine, Linker, Module, Store};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_instrument::component::is_component;
 use wasmtrace_instrument::injected::is_hooked;
 use wasmtrace_instrument::module::{ParseOptions, parse_with};
 use wasmtrace_trace::batch::Batch;
@@ -15,13 +18,16 @@ use crate::cache::CodeCache;
 use crate::call::{Unit, call};
 use crate::channel::channel;
 use crate::clock::Clock;
+use crate::component::run_component;
 use crate::config::{Config, HOOKED_STACK, OnCompiled};
 use crate::consume::{Consumed, consume, with_times};
+use crate::consumer::Consumer;
 use crate::places::Places;
 use crate::producer::Settings;
 use crate::sampler::{Samples, signal};
 use crate::setup::{all_given, no_host_functions, setup};
 use crate::store::{self, Host, TraceSlot};
+use crate::wasi::Captured;
 use crate::{hooks, host_calls, wasi};
 
 /// Stack size in bytes for wasmtime and WASI on the guest's thread, in addition to the guest's own stack.
@@ -53,7 +59,7 @@ pub struct RunResult {
     pub stderr: Vec<u8>,
 }
 
-/// Runs a module to its end. `consume_some` gets the events in order, one block at a time, while the guest runs. It is
+/// Runs a module or a component to its end. `consume_some` gets the events in order, one block at a time, while the guest runs. It is
 /// called at least four times a second, possibly without events. If it is slower than the guest, the guest waits.
 ///
 /// # Errors
@@ -68,6 +74,9 @@ pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> 
 /// # Errors
 /// Those of [`run`].
 pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch)) -> Result<RunResult> {
+    if is_component(wasm) {
+        return run_component(wasm, config, consume_some);
+    }
     // The engine validates the module.
     let parse = |wasm| parse_with(wasm, &ParseOptions { validate: false, ..Default::default() });
     let main_wasm = parse(wasm)?;
@@ -135,34 +144,62 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     });
     let invoke = config.invoke.clone();
     let guest_clock = clock.clone();
-    // Not a scoped thread: a guest that does not stop must be abandoned.
-    let guest = std::thread::Builder::new()
-        .name("guest".into())
-        .stack_size(max_wasm_stack.saturating_add(HOST_STACK))
-        .spawn(move || {
-            let mut store = Store::new(&engine, Host { wasi, trace: TraceSlot::default() });
-            let sampling = samples.as_ref().map(|(samples, _)| signal::start(samples)).transpose();
-            if let (Some((samples, firsts)), Ok(Some(_))) = (samples, &sampling) {
-                producer.sampled_by(samples);
-                host_calls::measure(&mut store, firsts, hooked);
-            }
-            let until_read = store::begin(&mut store.as_context_mut(), |host| &mut host.trace, producer)
-                .expect("nothing is recorded in a new store");
-            let cpu = thread_cpu();
-            let called = call(&mut store, linker, preloads, &main, invoke.as_ref());
-            let cpu = thread_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
-            store::end(&mut store.as_context_mut(), |host| &mut host.trace);
-            let end = guest_clock.now();
-            let not_sampled = sampling.map(drop).err();
-            drop(until_read);
-            (called, end, cpu, not_sampled)
-        })
-        .map_err(|e| Error::new(ErrorKind::Run, "cannot start a thread for the guest").caused_by(e))?;
+    let guest = guest_thread(max_wasm_stack, move || {
+        let mut store = Store::new(&engine, Host { wasi, trace: TraceSlot::default() });
+        let sampling = samples.as_ref().map(|(samples, _)| signal::start(samples)).transpose();
+        if let (Some((samples, firsts)), Ok(Some(_))) = (samples, &sampling) {
+            producer.sampled_by(samples);
+            host_calls::measure(&mut store, firsts, hooked);
+        }
+        let until_read = store::begin(&mut store.as_context_mut(), |host| &mut host.trace, producer)
+            .expect("nothing is recorded in a new store");
+        let cpu = thread_cpu();
+        let called = call(&mut store, linker, preloads, &main, invoke.as_ref());
+        let cpu = thread_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
+        store::end(&mut store.as_context_mut(), |host| &mut host.trace);
+        let end = guest_clock.now();
+        let not_sampled = sampling.map(drop).err();
+        drop(until_read);
+        GuestEnd { called, end, cpu, not_sampled }
+    })?;
+    let result = consume_until_end(guest, consumer, config, &clock, consume_some)?;
+    let reason = || Some(not_sampled.filter(|_| config.sample)?.to_owned());
+    Ok(RunResult { not_sampled: result.not_sampled.or_else(reason), ..result }.with_captured(&captured))
+}
 
+/// What the guest's thread returns.
+pub(crate) struct GuestEnd {
+    /// The outcome and the results of the call.
+    pub(crate) called: Result<(RunOutcome, Vec<String>)>,
+    /// The time of the end in nanoseconds.
+    pub(crate) end: u64,
+    pub(crate) cpu: Option<Duration>,
+    /// Why the guest was not sampled although it should be.
+    pub(crate) not_sampled: Option<String>,
+}
+
+/// Starts the guest's thread. It is not a scoped thread: a guest that does not stop must be abandoned.
+pub(crate) fn guest_thread(
+    max_wasm_stack: usize,
+    guest: impl FnOnce() -> GuestEnd + Send + 'static,
+) -> Result<JoinHandle<GuestEnd>> {
+    let thread = std::thread::Builder::new().name("guest".into()).stack_size(max_wasm_stack.saturating_add(HOST_STACK));
+    thread.spawn(guest).map_err(|e| Error::new(ErrorKind::Run, "cannot start a thread for the guest").caused_by(e))
+}
+
+/// Consumes events until the guest has ended. The result has no captured output.
+pub(crate) fn consume_until_end(
+    guest: JoinHandle<GuestEnd>,
+    consumer: Consumer<'_>,
+    config: &Config,
+    clock: &Clock,
+    consume_some: impl FnMut(&Batch),
+) -> Result<RunResult> {
     let Consumed { abandoned, last, samples_lost } = consume(consumer, &config.interrupt, consume_some);
-    let (called, end, guest_cpu, failed) = if abandoned {
+    let GuestEnd { called, end, cpu, not_sampled } = if abandoned {
         let signal = config.interrupt.load(Ordering::Relaxed).abs();
-        (Ok((RunOutcome::Interrupted(signal), Vec::new())), clock.now(), None, None)
+        let called = Ok((RunOutcome::Interrupted(signal), Vec::new()));
+        GuestEnd { called, end: clock.now(), cpu: None, not_sampled: None }
     } else {
         guest.join().map_err(|_| Error::new(ErrorKind::Run, "the guest's thread panicked in the engine"))?
     };
@@ -171,25 +208,34 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
         ending,
         duration: end.max(last),
         waited: clock.waited(),
-        guest_cpu,
-        not_sampled: failed.or_else(|| Some(not_sampled.filter(|_| config.sample)?.to_owned())),
+        guest_cpu: cpu,
+        not_sampled,
         samples_lost,
         results,
         abandoned,
-        stdout: captured.stdout.map(|p| p.contents().to_vec()).unwrap_or_default(),
-        stderr: captured.stderr.map(|p| p.contents().to_vec()).unwrap_or_default(),
+        stdout: Vec::new(),
+        stderr: Vec::new(),
     })
 }
 
+impl RunResult {
+    /// The result with the output that was captured.
+    pub(crate) fn with_captured(self, captured: &Captured) -> RunResult {
+        let contents =
+            |pipe: &Option<MemoryOutputPipe>| pipe.as_ref().map(|p| p.contents().to_vec()).unwrap_or_default();
+        RunResult { stdout: contents(&captured.stdout), stderr: contents(&captured.stderr), ..self }
+    }
+}
+
 /// CPU time of the calling thread.
-fn thread_cpu() -> Option<Duration> {
+pub(crate) fn thread_cpu() -> Option<Duration> {
     // The first number is nanoseconds on a CPU (proc(5)).
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
 }
 
 /// Creates an engine with all supported proposals enabled.
-fn engine(max_wasm_stack: usize, cache: Option<&CodeCache>) -> Result<Engine> {
+pub(crate) fn engine(max_wasm_stack: usize, cache: Option<&CodeCache>) -> Result<Engine> {
     let mut config = wasmtime::Config::new();
     config
         .max_wasm_stack(max_wasm_stack)

@@ -55,7 +55,15 @@ pub(super) fn producer<'c, T>(
     caller: &'c mut Caller<'_, T>,
     trace: impl Fn(&mut T) -> &mut TraceSlot,
 ) -> wasmtime::Result<Option<&'c mut Producer>> {
-    let data = caller.data_mut();
+    producer_of(caller.data_mut(), trace)
+}
+
+/// The producer of the store with this data, if a recording is on.
+#[inline]
+pub(super) fn producer_of<T>(
+    data: &mut T,
+    trace: impl Fn(&mut T) -> &mut TraceSlot,
+) -> wasmtime::Result<Option<&mut Producer>> {
     let store = address(data);
     trace(data).producer(store)
 }
@@ -84,6 +92,7 @@ pub(super) fn end<T>(store: &mut StoreContextMut<'_, T>, trace: impl Fn(&mut T) 
     let trace = trace(data);
     if let Ok(Some(producer)) = trace.producer(at) {
         producer.drain();
+        producer.drain_parked();
     }
     trace.producer = None;
 }

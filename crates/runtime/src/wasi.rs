@@ -32,7 +32,13 @@ pub(super) struct Captured {
 /// Maximum size of captured output in bytes. Further writes of the guest fail.
 const MAX_CAPTURED: usize = 256 << 20;
 
+/// The context of preview 1.
 pub(super) fn context(config: &Config) -> Result<(WasiP1Ctx, Captured)> {
+    builder(config).map(|(mut builder, captured)| (builder.build_p1(), captured))
+}
+
+/// A builder for a context of any version.
+pub(super) fn builder(config: &Config) -> Result<(WasiCtxBuilder, Captured)> {
     let mut builder = WasiCtxBuilder::new();
     // Blocking calls run on the guest's thread, without a thread pool.
     builder.allow_blocking_current_thread(true);
@@ -75,7 +81,7 @@ pub(super) fn context(config: &Config) -> Result<(WasiP1Ctx, Captured)> {
             captured = Captured { stdout: Some(stdout), stderr: Some(stderr) };
         }
     }
-    Ok((builder.build_p1(), captured))
+    Ok((builder, captured))
 }
 
 /// Defines WASI in the linker. `proc_exit` is implemented here: wasmtime-wasi rejects exit codes from 126 on, which

@@ -85,13 +85,25 @@ pub enum Misuse {
     NotUtf8 = 6,
     /// A word in the recorder's buffer that no hook writes.
     ForeignEvent = 7,
+    /// Events of a component found no room while the host could not be called.
+    LostEvents = 8,
 }
 
 impl Misuse {
     /// Decodes a violation from its number.
     pub fn from_number(number: u8) -> Option<Misuse> {
         use Misuse::*;
-        let all = [UnknownFormat, UnknownLevel, SharedMemory, NoMemory, OutOfBounds, TooLong, NotUtf8, ForeignEvent];
+        let all = [
+            UnknownFormat,
+            UnknownLevel,
+            SharedMemory,
+            NoMemory,
+            OutOfBounds,
+            TooLong,
+            NotUtf8,
+            ForeignEvent,
+            LostEvents,
+        ];
         all.into_iter().find(|m| *m as u8 == number)
     }
 
@@ -106,6 +118,7 @@ impl Misuse {
             Misuse::TooLong => "text that is too long: names and tags 1 KiB, lines 16 KiB",
             Misuse::NotUtf8 => "text that is not UTF-8",
             Misuse::ForeignEvent => "a word in the buffer that no hook writes",
+            Misuse::LostEvents => "too many calls in a `realloc` or `post-return`: some were lost",
         }
     }
 }

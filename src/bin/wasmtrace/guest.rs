@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use wasmtrace::component;
 use wasmtrace::export::{Recording, RunInfo, SAMPLES};
 use wasmtrace::hook::{HookSet, Manifest, ProbeId};
 use wasmtrace::label;
@@ -24,7 +25,7 @@ use wasmtrace::trace::time_model::{Step, TimeModel};
 use crate::files;
 use crate::guest_args::{GuestArgs, config};
 use crate::hooked_modules::Hooked;
-use crate::hooking::{Hooking, hooked, nanos};
+use crate::hooking::{Hooking, hooked, hooked_component, nanos};
 use crate::progress::Progress;
 use crate::sending::{self, Place, ResourceArgs};
 use crate::sidecar::SidecarArgs;
@@ -69,6 +70,9 @@ impl Guest {
         let mut config = config(args)?;
         let wasm = files::read(Some(args.module()))?;
         let name = files::name(Some(args.module()));
+        if component::is_component(&wasm) {
+            return Guest::of_component(args, config, wasm, name, global);
+        }
         let preloads = args.preloads.iter().map(|(_, path)| files::read(Some(path))).collect::<Result<Vec<_>>>()?;
         let mut hooks = Hooking::of(args)?;
         // An exception thrown by one module may unwind through another that does not use exceptions.
@@ -133,6 +137,48 @@ impl Guest {
             filter,
             time_model: TimeModel::new(),
             input,
+            quiet: global.quiet,
+        })
+    }
+
+    /// Hooks a component.
+    fn of_component(
+        args: &GuestArgs,
+        mut config: Config,
+        wasm: Vec<u8>,
+        name: String,
+        global: &Global,
+    ) -> Result<Guest> {
+        if !args.preloads.is_empty() {
+            bail!("--preload gives modules to a module: compose components instead");
+        }
+        if args.sidecar.is_given() {
+            bail!("--source-map and --debug-file belong to a module: a component has several");
+        }
+        if args.is_unhooked() && args.sample {
+            bail!("--hooks none --sample is not available for components");
+        }
+        let hooks = Hooking::of(args)?;
+        config.clock = hooks.clock;
+        config.sample = args.sample || !(args.no_sample || args.is_unhooked());
+        let hooked = hooked_component(args, wasm, &hooks, config.cache.as_ref(), global);
+        let main = hooked.with_context(|| name.clone())?;
+        let (manifest, probes) = component::probes(&main).with_context(|| name.clone())?.unzip();
+        let has_buffer = manifest.is_some_and(|manifest| manifest.hooks == HookSet::Buffer);
+        let mut recording = recording(args, has_buffer, &hooks);
+        recording.not_sampled = args.no_sample.then(|| "--no-sample".to_owned());
+        let filter = Filter::new(recording.min_duration, args.max_depth);
+        recording.stamped = has_buffer && filter.is_open();
+        let run_info = RunInfo { recording, ..RunInfo::of(&program(args), probes.unwrap_or_default()) };
+        Ok(Guest {
+            name,
+            main,
+            config,
+            run_info,
+            silent: HashSet::new(),
+            filter,
+            time_model: TimeModel::new(),
+            input: None,
             quiet: global.quiet,
         })
     }
@@ -251,16 +297,25 @@ fn parse_again(wasm: &[u8]) -> wasmtrace::Result<Module<'_>> {
 }
 
 fn run_info(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, hooks: &Hooking) -> RunInfo {
-    let program = args.module().file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy());
-    let buffer = manifest.is_some_and(|m| m.hooks.has_buffer());
+    let mut recording = recording(args, manifest.is_some_and(|m| m.hooks.has_buffer()), hooks);
+    recording.resumption = wasmtrace::resumption(module);
+    RunInfo { recording, ..RunInfo::of(&program(args), label::probes(module)) }
+}
+
+/// The name of the program in traces.
+fn program(args: &GuestArgs) -> String {
+    args.module().file_name().map_or_else(|| "-".into(), |n| n.to_string_lossy()).into_owned()
+}
+
+/// How the run is recorded.
+fn recording(args: &GuestArgs, has_buffer: bool, hooks: &Hooking) -> Recording {
     let mut recording =
         Recording { min_duration: args.min_duration.map_or(0, nanos), max_depth: args.max_depth, ..Default::default() };
-    if buffer {
+    if has_buffer {
         recording.clock = hooks.clock.name().to_owned();
         recording.resolution = hooks.clock.resolution();
     }
-    recording.resumption = wasmtrace::resumption(module);
-    RunInfo { recording, ..RunInfo::of(&program, label::probes(module)) }
+    recording
 }
 
 /// SIGINT and SIGTERM end the guest; what was recorded is still shown.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use wasmtrace::hook::HookSet;
+use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::parse;
 use wasmtrace::runtime::{ClockMode, CodeCache};
 use wasmtrace::sidecar::SidecarFiles;
-use wasmtrace::{ErrorKind, Options, Warning, WarningKind, injected, rewrite};
+use wasmtrace::{ErrorKind, Options, Warning, WarningKind, component, injected, rewrite};
 
 use crate::guest_args::{ClockArg, GuestArgs};
 use crate::hooked_modules::{Entry, Hooked};
@@ -75,6 +76,38 @@ impl Hooking {
 
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Inserts hooks into a component, unless it has hooks already or is to run without any.
+pub(crate) fn hooked_component(
+    args: &GuestArgs,
+    wasm: Vec<u8>,
+    hooks: &Hooking,
+    cache: Option<&CodeCache>,
+    global: &Global,
+) -> Result<Vec<u8>> {
+    let Some(set) = hooks.set else { return Ok(wasm) };
+    // Calls below a threshold are recorded and then dropped: a component has no set `threshold`.
+    let set = if set == HookSet::Observe { set } else { HookSet::Buffer };
+    let rewrite = rewrite::Options { hooks: set, restore: false, debug_info: false, ..Default::default() };
+    let options = Options { select: args.select.rules()?, rewrite, ..Default::default() };
+    let kept = cache.and_then(|cache| Entry::of(&cache.folder, &wasm, &options));
+    if let Some(hooked) = kept.as_ref().and_then(Entry::load) {
+        return Ok(hooked.wasm);
+    }
+    let hooked = match component::instrument(&wasm, &options) {
+        Err(e) if e.kind() == ErrorKind::AlreadyHooked => return args.select.refuse_of_hooked().map(|()| wasm),
+        hooked => hooked?,
+    };
+    let matters = |w: &Warning| !matches!(w.kind, WarningKind::StaleDebugInfo | WarningKind::Link);
+    let warnings: Vec<Warning> = hooked.warnings.into_iter().filter(matters).collect();
+    global.warn("", &warnings);
+    if let Some(entry) = kept.filter(|_| warnings.is_empty()) {
+        let hooked = Hooked { wasm: hooked.wasm, offsets: Some(OffsetMap::default()) };
+        entry.store(&hooked);
+        return Ok(hooked.wasm);
+    }
+    Ok(hooked.wasm)
 }
 
 fn has_two_cores() -> bool {

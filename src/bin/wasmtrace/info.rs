@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use wasmtrace::label::{Source, hex, label, printable};
 use wasmtrace::links::{DEBUG_FILE, SOURCE_MAP};
 use wasmtrace::module::{FuncIdx, Module, parse};
-use wasmtrace::{features, injected, links};
+use wasmtrace::{Options, component, features, injected, links};
 
 use crate::files;
 use crate::terminal::Global;
 
-/// Show properties of a module: features, names, debug information, hooks
+/// Show properties of a module or component: features, names, debug information, hooks
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Module to read, binary or text [default: standard input]
+    /// Module or component to read, binary or text [default: standard input]
     #[arg(value_name = "IN")]
     input: Option<PathBuf>,
     /// Print JSON
@@ -27,6 +27,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let wasm = files::read(args.input.as_deref())?;
     let name = files::name(args.input.as_deref());
+    if component::is_component(&wasm) {
+        return of_component(args, &name, &wasm);
+    }
     let module = parse(&wasm).with_context(|| name.clone())?;
     // Features are named after their proposals.
     let features: Vec<String> =
@@ -121,6 +124,87 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         let what =
             section.name.map_or_else(|| section_name(section.id).to_owned(), |n| format!("\"{}\"", printable(n)));
         writeln!(out, "section    {:>#10x} {:>10} bytes  {what}", section.whole.start, section.whole.len())?;
+    }
+    out.flush()?;
+    Ok(0)
+}
+
+/// Shows properties of a component: its core modules, and its hooks.
+fn of_component(args: &Args, name: &str, wasm: &[u8]) -> Result<u8> {
+    let contents = component::read(wasm, &Options::default()).with_context(|| name.to_owned())?;
+    let hooks = contents.manifest.as_ref().map(|manifest| {
+        json!({
+            "set": manifest.hooks.name(),
+            "instances": manifest.instances.len(),
+            "restores": manifest.restore.is_some(),
+            "input_sha256": hex(&manifest.input_sha256),
+        })
+    });
+    let core_modules = contents.modules.iter().map(|core| {
+        let module = &core.module;
+        let injected = injected::injected_functions(module).len();
+        json!({
+            "name": core.name,
+            "offset": core.offset,
+            "bytes": module.bytes().len(),
+            "functions": {
+                "defined": module.defined_funcs().len() - injected,
+                "imported": module.imported_funcs().len(),
+                "of_hooks": injected,
+            },
+            "debug_sections": debug_sections(module),
+            "hooked": injected::hooked(module).map(|hooked| hooked.len()),
+            "not_hooked": core.refused,
+        })
+    });
+    let core_modules: Vec<Value> = core_modules.collect();
+    if args.json {
+        files::print_json(&json!({
+            "schema": "wasmtrace.info-component/1",
+            "component": name,
+            "bytes": wasm.len(),
+            "components": contents.components,
+            "core_modules": core_modules,
+            "hooks": hooks,
+        }))?;
+        return Ok(0);
+    }
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let of = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let nested = of(contents.components - 1, "nested component");
+    writeln!(
+        out,
+        "{}: {} bytes, component, {nested}, {}",
+        printable(name),
+        wasm.len(),
+        of(core_modules.len(), "core module")
+    )?;
+    match &hooks {
+        None => writeln!(out, "hooks      none")?,
+        Some(hooks) => {
+            let restore = if hooks["restores"] == true { "can be stripped" } else { "cannot be stripped" };
+            writeln!(out, "hooks      {} by wasmtrace, {restore}", hooks["set"].as_str().unwrap_or("?"))?;
+        }
+    }
+    for core in &core_modules {
+        let count = |of: &Value| of.as_u64().unwrap_or_default();
+        let functions = &core["functions"];
+        write!(
+            out,
+            "module     {:>#10x} {:>10} bytes  {}: {} functions, {} imported",
+            count(&core["offset"]),
+            count(&core["bytes"]),
+            printable(core["name"].as_str().unwrap_or_default()),
+            count(&functions["defined"]),
+            count(&functions["imported"]),
+        )?;
+        if let Some(hooked) = core["hooked"].as_u64() {
+            write!(out, ", {hooked} hooked")?;
+        }
+        if let Some(why) = core["not_hooked"].as_str() {
+            write!(out, " (is not hooked: {why})")?;
+        }
+        writeln!(out)?;
     }
     out.flush()?;
     Ok(0)

@@ -5,11 +5,15 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use wasmtrace::hook::{HookSet, Manifest, Probe};
-use wasmtrace::label::hex;
+use wasmtrace::Options;
+use wasmtrace::component::{self, InstrumentedComponent};
+use wasmtrace::hook::component::HookedInstance;
+use wasmtrace::hook::{HookSet, Probe, ProbeId};
+use wasmtrace::label::{Label, hex};
 use wasmtrace::rewrite::{CloseOnExit, Rewritten, Unwritten};
-use wasmtrace::{Options, verify};
+use wasmtrace::select::Summary;
 
+use crate::checked::Checked;
 use crate::files;
 use crate::select::SelectArgs;
 use crate::sidecar::{Places, SidecarArgs};
@@ -281,10 +285,23 @@ fn one(
     let name = || files::name(input);
     let mut places = Places::default();
     let mut outputs = Vec::new();
-    let (hooked, warnings, selection, manifest) = match args.hooks.set() {
+    let mut probes = Vec::new();
+    let (hooked, warnings, selection) = match args.hooks.set() {
         None => {
-            wasmtrace::module::parse(wasm).with_context(name)?;
-            (Content::Bytes(wasm.to_vec()), Vec::new(), None, None)
+            match component::is_component(wasm) {
+                true => drop(component::read(wasm, &Options::default()).with_context(name)?),
+                false => drop(wasmtrace::module::parse(wasm).with_context(name)?),
+            }
+            (Content::Bytes(wasm.to_vec()), Vec::new(), None)
+        }
+        Some(_) if component::is_component(wasm) => {
+            if args.sidecar.is_given() {
+                bail!("{}: --source-map and --debug-file belong to a module: a component has several", name());
+            }
+            let hooked = component::instrument(wasm, options).with_context(name)?;
+            let selection = Summary::of_all(hooked.modules.iter().map(|module| &module.selection));
+            probes = probes_of(&hooked);
+            (Content::Bytes(hooked.wasm), hooked.warnings, Some(selection))
         }
         Some(_) => {
             // The links of a hooked module are to the hooked files.
@@ -315,7 +332,8 @@ fn one(
             };
             add(&mut places.source_map, source_map);
             add(&mut places.debug_file, debug_file);
-            (hooked, warnings, Some(selection), manifest)
+            probes = manifest.map_or_else(Vec::new, |manifest| manifest.probes);
+            (hooked, warnings, Some(selection))
         }
     };
     let context = if args.inputs.len() > 1 { format!("{}: ", name()) } else { String::new() };
@@ -327,7 +345,7 @@ fn one(
         Content::Bytes(hooked) if args.verify || args.report.is_some() => {
             // With `--force` the input may have had hooks of its own: compare with what was hooked.
             let stripped = if args.force { wasmtrace::strip(hooked).ok() } else { None };
-            Some(verify::verify(stripped.as_deref().unwrap_or(wasm), hooked).with_context(name)?)
+            Some(Checked::of(stripped.as_deref().unwrap_or(wasm), hooked, [&name(); 2])?)
         }
         _ => None,
     };
@@ -375,14 +393,13 @@ fn one(
             "seconds": began.elapsed().as_secs_f64(),
         })
     });
-    let names = args.names.is_some().then(|| names_of(&name(), manifest.as_ref()));
+    let names = args.names.is_some().then(|| names_of(&name(), &probes));
     outputs.push((output, content));
     Ok(One { outputs, report, names })
 }
 
 /// The hooked functions, as `--names` writes them.
-fn names_of(module: &str, manifest: Option<&Manifest>) -> serde_json::Value {
-    let probes = manifest.map_or(&[][..], |manifest| &manifest.probes);
+fn names_of(module: &str, probes: &[Probe]) -> serde_json::Value {
     let function = |probe: &Probe| {
         json!({
             "id": probe.id.0,
@@ -395,4 +412,23 @@ fn names_of(module: &str, manifest: Option<&Manifest>) -> serde_json::Value {
     };
     let functions: Vec<_> = probes.iter().map(function).collect();
     json!({ "schema": "wasmtrace.names/1", "module": module, "functions": functions })
+}
+
+/// The hooked functions of a component, with the ids that its hook modules report.
+fn probes_of(hooked: &InstrumentedComponent) -> Vec<Probe> {
+    let Some(manifest) = &hooked.manifest else { return Vec::new() };
+    let modules: Vec<_> = hooked.modules.iter().filter_map(|module| module.manifest.as_ref()).collect();
+    let is_only = manifest.instances.len() == 1;
+    let of_instance = |instance: &HookedInstance| {
+        let probes = modules.get(instance.module as usize).map_or(&[][..], |module| &module.probes);
+        let probe = |probe: &Probe| {
+            let name = match is_only {
+                true => probe.label.name.clone(),
+                false => format!("{}!{}", instance.name, probe.label.name).into(),
+            };
+            Probe { id: ProbeId(instance.first_probe + probe.id.0), label: Label { name, ..probe.label.clone() } }
+        };
+        probes.iter().map(probe).collect::<Vec<_>>()
+    };
+    manifest.instances.iter().flat_map(of_instance).collect()
 }

@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 use wasmtrace::injected::{self, injected_functions};
-use wasmtrace::label::{label_with, printable};
-use wasmtrace::module::{FuncIdx, parse};
-use wasmtrace::select::{Reason, select, sizes};
+use wasmtrace::label::{Label, Labels, label_with, printable};
+use wasmtrace::module::{FuncIdx, Module, parse};
+use wasmtrace::select::{Plan, Reason, Rules, Size, select, sizes};
+use wasmtrace::{Options, component};
 
 use crate::files;
 use crate::select::SelectArgs;
@@ -23,7 +24,7 @@ The first of these gives a function its name: the import, the name section, an e
 instrumentation added are only counted. Files and lines come from DWARF, otherwise from a source map. \
 Sizes are in operators.")]
 pub(crate) struct Args {
-    /// Module to read, binary or text [default: standard input]
+    /// Module or component to read, binary or text [default: standard input]
     #[arg(value_name = "IN")]
     input: Option<PathBuf>,
     /// Print JSON
@@ -41,13 +42,60 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let wasm = files::read(args.input.as_deref())?;
     let name = files::name(args.input.as_deref());
-    let module = parse(&wasm).with_context(|| name.clone())?;
-    let sidecar = args.sidecar.find_for_labels(args.input.as_deref(), &wasm, global)?;
+    let rules = args.select.rules()?;
+    let listed = match component::is_component(&wasm) {
+        true => of_component(args, &wasm, &rules, global),
+        false => of_module(args, &wasm, &rules, global).map(|listed| vec![listed]),
+    };
+    let listed = listed.with_context(|| name.clone())?;
+    if args.strict {
+        global.refuse_warnings()?;
+    }
+    if args.json {
+        let injected: usize = listed.iter().map(|listed| listed.injected.len()).sum();
+        let object = json!({ "schema": "wasmtrace.ls/1", "module": name, "of_hooks": injected });
+        files::print_json_rows(object, "functions", listed.iter().flat_map(|listed| listed.rows(&rules)).map(to_json))?;
+        return Ok(0);
+    }
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    writeln!(out, "{:>6} {:>7} {:<6} {:<6} name", "index", "size", "hooked", "by")?;
+    for row in listed.iter().flat_map(|listed| listed.rows(&rules)) {
+        print(&row, &mut out)?;
+    }
+    out.flush()?;
+    drop(out);
+    let sum = |count: fn(&Listed<'_>) -> usize| listed.iter().map(count).sum::<usize>();
+    let (hooked, functions) = (sum(|listed| listed.hooked_count().0), sum(|listed| listed.hooked_count().1));
+    let imported = sum(|listed| listed.module.imported_funcs().len());
+    let injected = match sum(|listed| listed.injected.len()) {
+        0 => String::new(),
+        injected => format!(", {injected} injected"),
+    };
+    let modules = if listed.len() > 1 { format!(" in {} core modules", listed.len()) } else { String::new() };
+    writeln!(std::io::stdout(), "{hooked} of {functions} functions hooked{modules}, {imported} imported{injected}")?;
+    Ok(0)
+}
+
+/// A module whose functions are listed.
+struct Listed<'a> {
+    /// The name of a core module of a component.
+    core_module: Option<String>,
+    module: Module<'a>,
+    labels: Labels,
+    plan: Plan,
+    sizes: Vec<Size>,
+    /// The hooked functions, if the module is hooked already.
+    hooked: Option<Vec<FuncIdx>>,
+    /// The functions that instrumentation added. They are not listed.
+    injected: Vec<FuncIdx>,
+}
+
+fn of_module<'a>(args: &Args, wasm: &'a [u8], rules: &Rules, global: &Global) -> Result<Listed<'a>> {
+    let module = parse(wasm)?;
+    let sidecar = args.sidecar.find_for_labels(args.input.as_deref(), wasm, global)?;
     let beside = sidecar.read(&module)?;
     let labels = label_with(&module, &beside);
-    let rules = args.select.rules()?;
-    let plan = select(&module, &labels, &rules);
-    let sizes = sizes(&module);
+    let plan = select(&module, &labels, rules);
     global.warn("", &beside.warnings);
     global.warn("", &labels.warnings);
 
@@ -62,81 +110,115 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
                        the list shows what `instrument --force` would select";
         global.warn("", &[warning.to_owned()]);
     }
-    if args.strict {
-        global.refuse_warnings()?;
-    }
-    let is_hooked = |func| match &hooked {
-        Some(hooked) => hooked.binary_search(&func).is_ok(),
-        None => plan.contains(func),
-    };
+    Ok(Listed::new(None, module, labels, plan, hooked))
+}
 
-    let first = module.imported_funcs().len();
-    // Functions that the instrumentation added are not listed.
-    let injected_funcs = injected_functions(&module);
-    let is_ours = |func: &FuncIdx| injected_funcs.binary_search(func).is_ok();
-    let rows = labels.iter().filter(|(func, _)| !is_ours(func)).map(|(func, label)| {
-        let reason = hooked.is_none().then(|| match plan.reason(func) {
-            Reason::Default => "default".to_owned(),
-            Reason::Rule(place) => rules.text(place).unwrap_or_default().to_owned(),
-            Reason::TooSmall => format!("--min-size {}", rules.min_size.unwrap_or_default()),
-            Reason::Helper => "binding to the manual API".to_owned(),
-            Reason::Imported => "imported".to_owned(),
-        });
-        let size = (func.0 as usize).checked_sub(first).map(|position| sizes[position].operators);
-        (func, label, size, is_hooked(func), reason)
+fn of_component<'a>(args: &Args, wasm: &'a [u8], rules: &Rules, global: &Global) -> Result<Vec<Listed<'a>>> {
+    if args.sidecar.is_given() {
+        bail!("--source-map and --debug-file belong to a module: a component has several");
+    }
+    let options = Options { select: rules.clone(), ..Default::default() };
+    let component::Contents { manifest, modules, warnings, .. } = component::read(wasm, &options)?;
+    if manifest.is_some() {
+        args.select.refuse_of_hooked()?;
+    }
+    global.warn("", &warnings);
+    let listed = modules.into_iter().map(|core| {
+        let hooked = injected::hooked(&core.module).or_else(|| manifest.is_some().then(Vec::new));
+        // Of a module that gets no hooks, no function is hooked.
+        let hooked = hooked.or_else(|| core.refused.map(|_| Vec::new()));
+        global.warn(&format!("{}: ", core.name), &core.labels.warnings);
+        Listed::new(Some(core.name), core.module, core.labels, core.plan, hooked)
     });
-    if args.json {
-        let functions = rows.map(|(func, label, size, hooked, reason)| {
-            json!({
-                "index": func.0,
-                "name": label.demangled(),
-                "raw_name": &*label.name,
-                "name_from": label.source.as_str(),
-                "operators": size,
-                "file": label.file.as_deref(),
-                "line": label.line,
-                "hooked": hooked,
-                "rule": reason,
-            })
-        });
-        files::print_json_rows(
-            json!({ "schema": "wasmtrace.ls/1", "module": name, "of_hooks": injected_funcs.len() }),
-            "functions",
-            functions,
-        )?;
-        return Ok(0);
+    Ok(listed.collect())
+}
+
+impl<'a> Listed<'a> {
+    fn new(
+        core_module: Option<String>,
+        module: Module<'a>,
+        labels: Labels,
+        plan: Plan,
+        hooked: Option<Vec<FuncIdx>>,
+    ) -> Self {
+        let (sizes, injected) = (sizes(&module), injected_functions(&module));
+        Listed { core_module, module, labels, plan, sizes, hooked, injected }
     }
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    writeln!(out, "{:>6} {:>7} {:<6} {:<6} name", "index", "size", "hooked", "by")?;
-    for (func, label, size, hooked, reason) in rows {
-        let size = size.map_or_else(|| "-".to_owned(), |s| s.to_string());
-        let hooked = if hooked { "yes" } else { "no" };
-        write!(
-            out,
-            "{:>6} {size:>7} {hooked:<6} {:<6} {}",
-            func.0,
-            label.source.as_str(),
-            printable(&label.demangled())
-        )?;
-        if let Some(file) = &label.file {
-            let line = label.line.map(|l| format!(":{l}")).unwrap_or_default();
-            write!(out, "  {}{line}", printable(file))?;
-        }
-        if let Some(reason) = reason.filter(|reason| reason != "default") {
-            write!(out, "  [{}]", printable(&reason))?;
-        }
-        writeln!(out)?;
+
+    fn rows<'l>(&'l self, rules: &'l Rules) -> impl Iterator<Item = Row<'l>> {
+        let is_ours = |func: &FuncIdx| self.injected.binary_search(func).is_ok();
+        self.labels.iter().filter(move |(func, _)| !is_ours(func)).map(|(func, label)| {
+            let rule = self.hooked.is_none().then(|| match self.plan.reason(func) {
+                Reason::Default => "default".to_owned(),
+                Reason::Rule(place) => rules.text(place).unwrap_or_default().to_owned(),
+                Reason::TooSmall => format!("--min-size {}", rules.min_size.unwrap_or_default()),
+                Reason::Helper => "binding to the manual API".to_owned(),
+                Reason::Imported => "imported".to_owned(),
+            });
+            let position = (func.0 as usize).checked_sub(self.module.imported_funcs().len());
+            let size = position.map(|position| self.sizes[position].operators);
+            let is_hooked = match &self.hooked {
+                Some(hooked) => hooked.binary_search(&func).is_ok(),
+                None => self.plan.contains(func),
+            };
+            Row { core_module: self.core_module.as_deref(), func, label, size, is_hooked, rule }
+        })
     }
-    out.flush()?;
-    drop(out);
-    let (hooked, functions) = match &hooked {
-        Some(hooked) => {
-            let imports = hooked.iter().filter(|func| !module.is_defined(**func)).count();
-            (hooked.len(), module.defined_funcs().len() - injected_funcs.len() + imports)
+
+    /// The number of hooked functions, and of functions that can be hooked.
+    fn hooked_count(&self) -> (usize, usize) {
+        match &self.hooked {
+            Some(hooked) => {
+                let imports = hooked.iter().filter(|func| !self.module.is_defined(**func)).count();
+                (hooked.len(), self.module.defined_funcs().len() - self.injected.len() + imports)
+            }
+            None => (self.plan.len(), self.plan.summary().functions),
         }
-        None => (plan.len(), plan.summary().functions),
-    };
-    let behind = if injected_funcs.is_empty() { String::new() } else { format!(", {} injected", injected_funcs.len()) };
-    writeln!(std::io::stdout(), "{hooked} of {functions} functions hooked, {first} imported{behind}")?;
-    Ok(0)
+    }
+}
+
+/// A function in the list.
+struct Row<'l> {
+    core_module: Option<&'l str>,
+    func: FuncIdx,
+    label: &'l Label,
+    /// In operators.
+    size: Option<u32>,
+    is_hooked: bool,
+    rule: Option<String>,
+}
+
+fn to_json(row: Row<'_>) -> serde_json::Value {
+    let Row { core_module, func, label, size, is_hooked, rule } = row;
+    json!({
+        "core_module": core_module,
+        "index": func.0,
+        "name": label.demangled(),
+        "raw_name": &*label.name,
+        "name_from": label.source.as_str(),
+        "operators": size,
+        "file": label.file.as_deref(),
+        "line": label.line,
+        "hooked": is_hooked,
+        "rule": rule,
+    })
+}
+
+fn print(row: &Row<'_>, out: &mut impl Write) -> std::io::Result<()> {
+    let Row { core_module, func, label, size, is_hooked, rule } = row;
+    let size = size.map_or_else(|| "-".to_owned(), |s| s.to_string());
+    let hooked = if *is_hooked { "yes" } else { "no" };
+    write!(out, "{:>6} {size:>7} {hooked:<6} {:<6} ", func.0, label.source.as_str())?;
+    if let Some(core_module) = core_module {
+        write!(out, "{}!", printable(core_module))?;
+    }
+    write!(out, "{}", printable(&label.demangled()))?;
+    if let Some(file) = &label.file {
+        let line = label.line.map(|l| format!(":{l}")).unwrap_or_default();
+        write!(out, "  {}{line}", printable(file))?;
+    }
+    if let Some(rule) = rule.as_ref().filter(|rule| *rule != "default") {
+        write!(out, "  [{}]", printable(rule))?;
+    }
+    writeln!(out)
 }

@@ -27,6 +27,9 @@ pub(crate) fn run(
     global: &Global,
 ) -> Result<u8> {
     args.refuse_of_two()?;
+    if wasmtrace::component::is_component(&crate::files::read(Some(args.module()))?) {
+        bail!("--twice is not available for components");
+    }
     let default = [Destination::Tree];
     let destinations = if sinks.is_empty() { &default[..] } else { sinks };
     if !sending::targets(destinations, global).is_empty() {

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use wasmtrace::module::parse;
-use wasmtrace::{features, verify};
 
+use crate::checked::Checked;
 use crate::files;
 use crate::terminal::Global;
 
@@ -42,7 +41,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
     let original = files::read(Some(&args.original))?;
     let hooked = files::read(Some(&args.hooked))?;
-    let checked = check(args, &original, &hooked)?;
+    let names = [&args.original, &args.hooked].map(|path| files::name(Some(path)));
+    let checked = Checked::of(&original, &hooked, [&names[0], &names[1]])?;
     let run_too = same_run(args, &original, &hooked)?;
     if args.json {
         files::print_json(&json!({
@@ -63,18 +63,6 @@ pub(crate) fn run(args: &Args, _: &Global) -> Result<u8> {
         checked.functions
     )?;
     Ok(0)
-}
-
-fn check(args: &Args, original: &[u8], hooked: &[u8]) -> Result<verify::Verified> {
-    let context = || files::name(Some(&args.hooked));
-    let old = parse(original).with_context(|| files::name(Some(&args.original)))?;
-    let new = parse(hooked).with_context(context)?;
-    let checked = verify::verify_modules(&old, &new).with_context(context)?;
-    // No hook set may require features that the original does not need.
-    match features::added(&old, &new).first() {
-        Some(new) => bail!("the instrumented module needs the feature {new}, which the original does not"),
-        None => Ok(checked),
-    }
 }
 
 #[cfg(not(feature = "full"))]

@@ -22,10 +22,12 @@ use wasm_encoder::{
     ComponentImportSection, ComponentSection, ComponentTypeRef, ComponentTypeSection, ComponentValType, ExportKind,
     InstanceSection, InstanceType, ModuleArg, PrimitiveValType, RawSection,
 };
-use wasmtrace_abi::component::{OBSERVE_INTERFACE, RECORDER_INTERFACE};
+use wasmtrace_abi::component::{HookedInstance, OBSERVE_INTERFACE, RECORDER_INTERFACE};
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::HookSet;
 
 use super::hook_module::{buffer_module, hook_module};
+use super::scan::{Scanned, Scope};
 use super::spaces::Spaces;
 
 /// The functions of the hook module for one instance, as they are imported by hooked modules.
@@ -189,4 +191,42 @@ impl Group {
 /// The name of a function of the hook module, for the hooked instance at that position.
 pub(super) fn export_name(position: usize, function: &str) -> String {
     format!("{position}:{function}")
+}
+
+/// Checks that a component calls the recorder only from the hook module of a group, if it imports the recorder at all.
+/// `first_probes` are those of this component and of all that follow; those of this component are removed.
+///
+/// # Errors
+/// [`ErrorKind::Restore`] at the import of the recorder.
+pub(super) fn check(scanned: &Scanned<'_>, scope: &Scope<'_>, first_probes: &mut &[HookedInstance]) -> Result<()> {
+    let recorder = &scope.recorder;
+    if recorder.instances.is_empty() {
+        return Ok(());
+    }
+    let import = &scope.sections[recorder.section];
+    let other = || {
+        let message = "the recorder is not used by hooks of this version alone: instrument the original again";
+        Error::at(ErrorKind::Restore, import.whole.start, message)
+    };
+    if recorder.escapes || recorder.instances.len() > 1 {
+        return Err(other());
+    }
+    if recorder.aliases == 0 {
+        return Ok(());
+    }
+    let all = Group { hooks: HookSet::Buffer, first_probes: vec![0] };
+    let start = recorder.section.checked_sub(1).ok_or_else(other)?;
+    let sections = scope.sections.get(start..start + all.sections()).ok_or_else(other)?;
+    let (first, last) = (&sections[0], &sections[sections.len() - 1]);
+    // The last section has one core instance for each hooked instance.
+    let hooked =
+        wasmparser::BinaryReader::new(&scanned.bytes[last.contents.clone()], last.contents.start).read_var_u32()?;
+    let own = first_probes.split_off(..hooked as usize).ok_or_else(other)?;
+    let group =
+        Group { hooks: HookSet::Buffer, first_probes: own.iter().map(|instance| instance.first_probe).collect() };
+    let bytes = &scanned.bytes[first.whole.start..last.whole.end];
+    match recorder.aliases == 2 && hooked > 0 && group.encode(first.before) == bytes {
+        true => Ok(()),
+        false => Err(other()),
+    }
 }

@@ -50,7 +50,7 @@ pub(super) fn buffer_module() -> Vec<u8> {
     let mut exports = ExportSection::new();
     exports.export(BUFFER, ExportKind::Memory, 0);
     let mut data = DataSection::new();
-    for (offset, value) in [(CURSOR, FIRST_BLOCK), (END, FIRST_BLOCK + BLOCKS_AT_ONCE * BLOCK)] {
+    for (offset, value) in [(CURSOR, FIRST_BLOCK), (END, FIRST_BLOCK + BLOCK)] {
         data.active(0, &ConstExpr::i32_const(offset as i32), value.to_le_bytes());
     }
     let mut names = NameSection::new();
@@ -196,6 +196,13 @@ fn quiet_exit(exit: u32, has_buffer: bool) -> Function {
     function(0, |code| {
         report(exit, code);
         count_quiet(-1, has_buffer, code);
+        if has_buffer {
+            // The next event that may call the host does so, and the spill area is free again.
+            load(SPILLED, code);
+            code.if_(BlockType::Empty);
+            store(LIMIT, 0, code);
+            code.end();
+        }
     })
 }
 

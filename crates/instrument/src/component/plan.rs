@@ -21,7 +21,20 @@ use wasmtrace_abi::hook::HookSet;
 use wasmtrace_abi::text::printable;
 
 /// Modules by which tools connect others. They contain nothing of the program.
-const CONNECTORS: [&str; 2] = ["wit-component:shim", "wit-component:fixups"];
+const CONNECTORS: [&str; 5] = [
+    "wit-component:shim",
+    "wit-component:fixups",
+    "wit-component:stubs",
+    "wit-component-shim-module",
+    "wit-component-fixup",
+];
+
+/// Whether a module only connects others.
+fn is_connector(name: &str) -> bool {
+    CONNECTORS.iter().any(|connector| {
+        name.strip_prefix(connector).is_some_and(|rest| matches!(rest.bytes().next(), None | Some(b'#')))
+    })
+}
 
 /// What happens to each module and component.
 #[derive(Debug)]
@@ -173,8 +186,9 @@ pub(super) fn named_modules<'a>(scanned: &Scanned<'a>, validate: bool) -> Result
     let mut taken = BTreeSet::new();
     let all = scanned.modules.iter().enumerate().map(|(at, core)| {
         let module = parse_module(scanned, at, validate)?;
-        let name = names::module_name(&module).or(core.name).filter(|name| !name.is_empty());
-        Ok((unused(name.map_or_else(|| format!("module{at}"), str::to_owned), &mut taken), module))
+        let name = names::module_name(&module).or(core.name).map(|name| name.strip_suffix(".wasm").unwrap_or(name));
+        let name = name.filter(|name| !name.is_empty()).map_or_else(|| format!("module{at}"), str::to_owned);
+        Ok((unused(name, &mut taken), module))
     });
     all.collect()
 }
@@ -188,7 +202,7 @@ fn modules<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Vec<PlannedMo
             return Err(Error::at(ErrorKind::AlreadyHooked, core.range.start, message));
         }
         let labels = label(&module);
-        let plan = match CONNECTORS.contains(&name.as_str()) {
+        let plan = match is_connector(&name) {
             true => Plan::default(),
             false => select_in(&module, &labels, &options.select, &name),
         };
@@ -219,7 +233,7 @@ fn unused(name: String, taken: &mut BTreeSet<String>) -> String {
 
 /// One warning for each rule that matches no function of any module.
 fn unmatched_rules(modules: &[PlannedModule<'_>], options: &Options) -> Vec<Warning> {
-    let mut all = modules.iter().filter(|module| !CONNECTORS.contains(&module.name.as_str()));
+    let mut all = modules.iter().filter(|module| !is_connector(&module.name));
     let Some(first) = all.next() else { return Vec::new() };
     let mut unmatched: BTreeSet<usize> = first.plan.unmatched.iter().copied().collect();
     all.for_each(|module| unmatched.retain(|rule| module.plan.unmatched.contains(rule)));
@@ -301,14 +315,18 @@ fn refuse_without_quiet(
 
 /// The sites and the insertion of each component.
 fn scopes(scanned: &Scanned<'_>, modules: &[PlannedModule<'_>]) -> Result<Vec<PlannedScope>> {
-    let mut taken = BTreeSet::new();
     let mut first_probe = 0u32;
+    let mut instances = vec![0; modules.len()];
     let mut scopes = vec![PlannedScope::default(); scanned.scopes.len()];
     for (scope, planned) in scanned.scopes.iter().zip(&mut scopes) {
         for (instance, core) in scope.core_instances.iter().enumerate() {
             let CoreInstance::Of { module, .. } = core else { continue };
             let Some(module) = scope.modules[*module as usize].filter(|at| modules[*at].is_hooked) else { continue };
-            let name = unused(modules[module].name.clone(), &mut taken);
+            instances[module] += 1;
+            let name = match instances[module] {
+                1 => modules[module].name.clone(),
+                number => format!("{}@{number}", modules[module].name),
+            };
             planned.sites.push(Site { instance: instance as u32, module, first_probe, name });
             let ids = modules[module].module.func_count()
                 + HookSet::Component.imports().len() as u32

@@ -12,7 +12,7 @@ use wasmparser::{
 
 use super::spaces::{Spaces, kind_of};
 use crate::module::all_features;
-use wasmtrace_abi::component::{MANIFEST_SECTION, OBSERVE_INTERFACE, RECORDER_PACKAGE};
+use wasmtrace_abi::component::{MANIFEST_SECTION, OBSERVE_INTERFACE, RECORDER_INTERFACE, RECORDER_PACKAGE};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
 /// Maximum nesting depth of components. Those of composition tools have a depth of about 3.
@@ -61,7 +61,21 @@ pub(super) struct Scope<'a> {
     pub(super) exported: Vec<Nested>,
     /// Definitions that are passed to a component.
     pub(super) passed: Vec<Nested>,
+    /// How the component uses the recorder.
+    pub(super) recorder: RecorderUse,
     spaces: Spaces,
+}
+
+/// How a component uses instances that it imports from the package of the recorder.
+#[derive(Debug, Default)]
+pub(super) struct RecorderUse {
+    /// The indices of these instances, and the section of the first.
+    pub(super) instances: Vec<u32>,
+    pub(super) section: usize,
+    /// Number of functions that are taken from them.
+    pub(super) aliases: usize,
+    /// Whether one is exported, or passed to a component under another name, or imported under another name.
+    pub(super) escapes: bool,
 }
 
 /// A section of a component.
@@ -243,6 +257,11 @@ impl<'a> Scanned<'a> {
                     if name.starts_with(RECORDER_PACKAGE) || name == OBSERVE_INTERFACE {
                         self.reserved.get_or_insert(offset);
                     }
+                    if name.starts_with(RECORDER_PACKAGE) {
+                        scope.recorder.section = scope.sections.len() - 1;
+                        scope.recorder.escapes |= name != RECORDER_INTERFACE || !scope.recorder.instances.is_empty();
+                        scope.recorder.instances.push(scope.spaces.instances);
+                    }
                     scope.add(kind_of(import.ty), None);
                 }
             }
@@ -251,6 +270,7 @@ impl<'a> Scanned<'a> {
                     let export = export?;
                     let nested = scope.nested(export.kind, export.index);
                     scope.exported.extend(nested);
+                    scope.recorder.escapes |= scope.is_recorder(export.kind, export.index);
                     scope.add(export.kind, nested);
                 }
             }
@@ -276,10 +296,16 @@ impl<'a> Scanned<'a> {
                             scope.instantiated.push((scope.spaces.instances, component_index));
                             let passed = args.iter().filter_map(|arg| scope.nested(arg.kind, arg.index));
                             scope.passed.extend(passed.collect::<Vec<_>>());
+                            let escapes = |arg: &wasmparser::ComponentInstantiationArg<'_>| {
+                                scope.is_recorder(arg.kind, arg.index) && arg.name != RECORDER_INTERFACE
+                            };
+                            scope.recorder.escapes |= args.iter().any(escapes);
                         }
                         ComponentInstance::FromExports(exports) => {
                             let passed = exports.iter().filter_map(|export| scope.nested(export.kind, export.index));
                             scope.passed.extend(passed.collect::<Vec<_>>());
+                            let escapes = exports.iter().any(|export| scope.is_recorder(export.kind, export.index));
+                            scope.recorder.escapes |= escapes;
                         }
                     }
                     scope.spaces.instances += 1;
@@ -357,6 +383,11 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Whether an item is an instance from the package of the recorder.
+    fn is_recorder(&self, kind: ComponentExternalKind, index: u32) -> bool {
+        kind == ComponentExternalKind::Instance && self.recorder.instances.contains(&index)
+    }
+
     /// Adds a definition of that kind.
     fn add(&mut self, kind: ComponentExternalKind, nested: Option<Nested>) {
         match (kind, nested) {
@@ -378,6 +409,9 @@ impl<'a> Scope<'a> {
             }
             ComponentAlias::InstanceExport { kind, .. } => self.add(*kind, None),
             _ => *self.spaces.of_alias(alias) += 1,
+        }
+        if let ComponentAlias::InstanceExport { instance_index, .. } = alias {
+            self.recorder.aliases += self.recorder.instances.contains(instance_index) as usize;
         }
         if let ComponentAlias::CoreInstanceExport { kind: ExternalKind::Func, instance_index, name } = alias {
             self.core_funcs.push(CoreFunc::Export { instance: *instance_index, name });

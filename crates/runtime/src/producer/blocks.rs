@@ -11,12 +11,13 @@
 //! a second.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::buffer::Buffer;
 use super::super::clock::Ticker;
 use super::super::random;
 use wasmtrace_abi::buffer::{BLOCK, CURSOR, HALF_EVENT, LIMIT};
+use wasmtrace_abi::component::END;
 use wasmtrace_trace::batch::Stamp;
 
 /// Approximate nanoseconds between two flushes. In a profile of a call-heavy program, flushes at this rate took about
@@ -26,20 +27,66 @@ pub(super) const FLUSH_EVERY: u64 = 5_000;
 /// Approximate nanoseconds between two flushes of a sampled guest after the first 100 ms or million events.
 pub(super) const FLUSH_LATER: u64 = 20_000;
 
-/// The state of the guest's buffer.
+/// The blocks of one buffer.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(super) struct Area {
     pub(super) buffer: Buffer,
-    pub(super) ticker: Arc<Ticker>,
-    /// Size of an event in bytes.
-    pub(super) size: u32,
-    /// Offsets of the first block and of the end of the last block.
+    /// Offset of the first block, and the number of blocks.
     pub(super) first: u32,
     pub(super) count: u32,
     /// Number of blocks that were begun.
     pub(super) begun: u64,
     /// Offset of the first event that was not handed over.
     pub(super) from: u32,
+    /// Number of blocks that the consumer has read completely.
+    pub(super) blocks_read: Arc<AtomicU64>,
+    /// Whether it is the buffer of a hook module (see [`wasmtrace_abi::component`]).
+    pub(super) is_of_component: bool,
+}
+
+impl Area {
+    /// The blocks of a buffer, from the offset `first` to `end`.
+    pub(super) fn new(buffer: Buffer, (first, end): (u32, u32), is_of_component: bool) -> Self {
+        let blocks_read = Arc::default();
+        Area { buffer, first, count: (end - first) / BLOCK, begun: 1, from: first, blocks_read, is_of_component }
+    }
+
+    /// The end of the current block.
+    pub(super) fn end(&self) -> u32 {
+        self.first + ((self.begun - 1) % u64::from(self.count)) as u32 * BLOCK + BLOCK
+    }
+
+    /// Number of blocks that were begun and not read.
+    pub(super) fn unread(&self) -> u64 {
+        self.begun.saturating_sub(self.blocks_read.load(Ordering::Acquire))
+    }
+
+    /// Begins the next block and returns its offset.
+    pub(super) fn next_block(&mut self) -> u32 {
+        self.begun += 1;
+        let block = self.end() - BLOCK;
+        // These cache lines are owned by the consumer's core. If the guest's own stores requested them one by one, each
+        // would cause a stall (measured: 5 ns for each event). Requested together, they overlap.
+        for line in (block..block + BLOCK).step_by(64) {
+            self.buffer.store(line, 0);
+        }
+        if self.is_of_component {
+            self.buffer.store(END, self.end());
+        }
+        block
+    }
+}
+
+/// The state of the guest's buffer.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    /// The buffer that the guest writes to.
+    pub(super) area: Area,
+    /// The other buffers of a component.
+    pub(super) parked: Vec<Area>,
+    pub(super) ticker: Arc<Ticker>,
+    /// Size of an event in bytes.
+    pub(super) size: u32,
     /// The cursor at the last flush, and the number of events until the next one.
     pub(super) flushed: u32,
     pub(super) allowed: u32,
@@ -68,25 +115,13 @@ pub(super) struct Blocks {
 impl Blocks {
     /// The position of the guest's next event. It is not trusted to be within the block.
     pub(super) fn cursor(&self) -> u32 {
-        let cursor = self.buffer.load(CURSOR) & !(self.size - 1);
-        cursor.clamp(self.from, self.end())
+        let cursor = self.area.buffer.load(CURSOR) & !(self.size - 1);
+        cursor.clamp(self.area.from, self.end())
     }
 
     /// The end of the current block.
     pub(super) fn end(&self) -> u32 {
-        self.first + ((self.begun - 1) % u64::from(self.count)) as u32 * BLOCK + BLOCK
-    }
-
-    /// Begins the next block and returns its offset.
-    pub(super) fn next_block(&mut self) -> u32 {
-        self.begun += 1;
-        let block = self.end() - BLOCK;
-        // These cache lines are owned by the consumer's core. If the guest's own stores requested them one by one, each
-        // would cause a stall (measured: 5 ns for each event). Requested together, they overlap.
-        for line in (block..block + BLOCK).step_by(64) {
-            self.buffer.store(line, 0);
-        }
-        block
+        self.area.end()
     }
 
     /// Sets the number of events until the next flush, based on the time since the last one.
@@ -122,7 +157,7 @@ impl Blocks {
         self.flushed = at;
         // Half an event less, so that the exit of a leaf function, which does not move the cursor, can flush too.
         let half = if self.stamps && (allowed == 1 || self.random >> 16 & 1 == 1) { HALF_EVENT } else { 0 };
-        self.buffer.store(LIMIT, (at + allowed * self.size - half).min(self.end() - self.size + 1));
+        self.area.buffer.store(LIMIT, (at + allowed * self.size - half).min(self.end() - self.size + 1));
         let returned = self.ticker.write();
         self.last_flush = returned;
         self.ticker.last_flush.store(returned, Ordering::Relaxed);

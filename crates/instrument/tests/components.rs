@@ -1,0 +1,545 @@
+//! Theorems of instrumented components, and changes of their outer structure that the check must refuse.
+
+use std::ops::Range;
+
+use sha2::Digest;
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+use wasmtrace_abi::component::{ComponentManifest, MANIFEST_SECTION};
+use wasmtrace_abi::error::ErrorKind;
+use wasmtrace_abi::hook::HookSet;
+use wasmtrace_instrument::{Options, component, rewrite, select, strip};
+
+/// Two components, one of which calls the other. Strings cross the border.
+const COMPOSED: &str = r#"(component $root
+  (component $A
+    (core module $m (memory (export "memory") 1)
+      (func (export "alloc") (param i32 i32 i32 i32) (result i32) i32.const 64)
+      (func (export "go") (param i32 i32) (result i32) local.get 1)
+      (func (export "post") (param i32)))
+    (core instance $i (instantiate $m))
+    (func $len (param "s" string) (result u32) (canon lift (core func $i "go") string-encoding=utf8
+      (memory (core memory $i "memory")) (realloc (core func $i "alloc")) (post-return (core func $i "post"))))
+    (instance $api (export "len" (func $len)))
+    (export "t:t/api" (instance $api)))
+  (component $B
+    (import "t:t/api" (instance $api (export "len" (func (param "s" string) (result u32)))))
+    (core module $libc (memory (export "memory") 1)
+      (func (export "alloc") (param i32 i32 i32 i32) (result i32) i32.const 2048))
+    (core instance $libc (instantiate $libc))
+    (core func $len (canon lower (func $api "len") (memory (core memory $libc "memory"))))
+    (core module $m (import "t:t/api" "len" (func $len (param i32 i32) (result i32)))
+      (func (export "go") (param i32) (result i32) i32.const 16 local.get 0 call $len))
+    (core instance $i (instantiate $m (with "t:t/api" (instance (export "len" (func $len))))))
+    (func (export "go") (param "n" u32) (result u32) (canon lift (core func $i "go"))))
+  (instance $a (instantiate $A))
+  (instance $b (instantiate $B (with "t:t/api" (instance $a "t:t/api"))))
+  (export "go" (func $b "go")))"#;
+
+/// A component with two instances, in which a core module has two instances.
+const TWICE: &str = r#"(component
+  (component $C
+    (core module $m (func (export "go") (param i32) (result i32) local.get 0))
+    (core instance $x (instantiate $m))
+    (core instance $y (instantiate $m))
+    (func (export "x") (param "n" u32) (result u32) (canon lift (core func $x "go")))
+    (func (export "y") (param "n" u32) (result u32) (canon lift (core func $y "go"))))
+  (instance $p (instantiate $C))
+  (instance $q (instantiate $C))
+  (export "px" (func $p "x"))
+  (export "qy" (func $q "y")))"#;
+
+/// Aliases of the definitions of outer components: types, core types, modules and components, before and behind the hooks.
+const OUTER: &str = r#"(component
+  (type $early (func (param "n" u32) (result u32)))
+  (core type $signature (func (param i32) (result i32)))
+  (core module $shared (func (export "go") (param i32) (result i32) local.get 0))
+  (core instance $first (instantiate $shared))
+  (type $record (record (field "a" u32) (field "b" u32)))
+  (type $late (func (param "n" u32) (result u32)))
+  (core type $module (module (alias outer 1 $signature (type $s)) (export "go" (func (type $s)))))
+  (core module $later (func (export "go") (param i32) (result i32) i32.const 3))
+  (component $N
+    (alias outer 1 $late (type $t))
+    (type $inner (instance
+      (alias outer 2 $record (type $r)) (export "r" (type $r2 (eq $r)))
+      (type $deeper (component
+        (alias outer 3 $record (type $r)) (import "a" (type (eq $r)))
+        (alias outer 1 $r2 (type $r3)) (import "b" (type (eq $r3)))))
+      (export "h" (func (param "x" u32)))))
+    (core module $m (func (export "go") (param i32) (result i32) i32.const 5))
+    (core instance $i (instantiate $m))
+    (core instance $j (instantiate $later))
+    (type $own (func (param "n" u32) (result u32)))
+    (component $NN
+      (alias outer 2 $late (type $t))
+      (alias outer 1 $own (type $u))
+      (core instance $i (instantiate $shared))
+      (func (export "t") (type $t) (canon lift (core func $i "go")))
+      (func (export "u") (type $u) (canon lift (core func $i "go"))))
+    (instance $nn (instantiate $NN))
+    (func (export "i") (type $t) (canon lift (core func $i "go")))
+    (func (export "j") (type $t) (canon lift (core func $j "go")))
+    (export "nn" (func $nn "u")))
+  (component $unused (alias outer 1 $N (component $n)) (export "n" (component $n)))
+  (instance $n (instantiate $N))
+  (core instance $second (instantiate $later))
+  (func (export "f") (type $early) (canon lift (core func $first "go")))
+  (func (export "g") (type $late) (canon lift (core func $second "go")))
+  (export "i" (func $n "i")))"#;
+
+/// A resource with a destructor.
+const RESOURCE: &str = r#"(component
+  (core module $d (func (export "dtor") (param i32)))
+  (core instance $d (instantiate $d))
+  (type $r' (resource (rep i32) (dtor (core func $d "dtor"))))
+  (export $r "r" (type $r'))
+  (core func $new (canon resource.new $r))
+  (core func $rep (canon resource.rep $r))
+  (core func $drop (canon resource.drop $r))
+  (core module $m
+    (import "" "new" (func $new (param i32) (result i32)))
+    (import "" "rep" (func $rep (param i32) (result i32)))
+    (import "" "drop" (func $drop (param i32)))
+    (func (export "go") (param i32) (result i32) local.get 0 call $new)
+    (func (export "rep") (param i32) (result i32) local.get 0))
+  (core instance $i (instantiate $m (with ""
+    (instance (export "new" (func $new)) (export "rep" (func $rep)) (export "drop" (func $drop))))))
+  (type $own (own $r))
+  (type $borrow (borrow $r))
+  (func (export "make") (param "n" u32) (result $own) (canon lift (core func $i "go")))
+  (func (export "read") (param "r" $borrow) (result u32) (canon lift (core func $i "rep"))))"#;
+
+/// A function with `realloc` and `post-return`, which are forwarded by a list of exports.
+const STRINGS: &str = r#"(component
+  (core module $m (memory (export "memory") 1) (memory (export "other") 1)
+    (func (export "alloc") (param i32 i32 i32 i32) (result i32) i32.const 64)
+    (func (export "alloc2") (param i32 i32 i32 i32) (result i32) i32.const 128)
+    (func (export "post") (param i32))
+    (func (export "go") (param i32 i32) (result i32) local.get 1)
+    (func (export "back") (param i32 i32) (result i32) local.get 0))
+  (core instance $i (instantiate $m))
+  (core instance $l (export "alloc" (func $i "alloc")))
+  (func (export "go") (param "s" string) (result u32) (canon lift (core func $i "go")
+    (memory (core memory $i "memory")) (realloc (core func $l "alloc")) (post-return (core func $i "post"))))
+  (func (export "back") (param "s" string) (result u32) (canon lift (core func $i "back") string-encoding=utf16
+    (memory (core memory $i "memory")) (realloc (core func $i "alloc")))))"#;
+
+/// A module with a start function, and a module whose import of a module is the function of another.
+const START: &str = r#"(component
+  (core module $s (func $go (export "go")) (start $go))
+  (core instance $s (instantiate $s))
+  (core module $m (import "s" "go" (func)) (export "go" (func 0)) (func (export "own")))
+  (core instance $m (instantiate $m (with "s" (instance $s))))
+  (func (export "go") (canon lift (core func $m "go"))))"#;
+
+/// A module and a component that are exported, next to a module that is hooked.
+const EXPORTED: &str = r#"(component
+  (core module $m (func (export "f")))
+  (export "m" (core module $m))
+  (component $c (core module $x (func (export "f"))) (core instance (instantiate $x)))
+  (export "c" (component $c))
+  (core module $k (func (export "go") (param i32) (result i32) local.get 0))
+  (core instance $i (instantiate $k))
+  (func (export "go") (param "n" u32) (result u32) (canon lift (core func $i "go"))))"#;
+
+/// Definitions of each kind, with names, behind the hooks: nearly each of their indices moves.
+const NAMES: &str = r#"(component $all
+  (import "host:host/api" (instance $host
+    (export "thing" (type $thing (sub resource)))
+    (export "make" (func (param "n" u32) (result (own $thing))))))
+  (import "plain" (func $plain (param "n" u32) (result u32)))
+  (core module $m (memory (export "memory") 1) (table (export "table") 1 funcref) (global (export "global") i32 i32.const 0)
+    (tag (export "tag"))
+    (func (export "go") (param i32) (result i32) local.get 0)
+    (func (export "use") (param i32)))
+  (core instance $i (instantiate $m))
+  (alias core export $i "go" (core func $go))
+  (alias core export $i "use" (core func $use))
+  (alias core export $i "memory" (core memory $memory))
+  (alias core export $i "table" (core table $table))
+  (alias core export $i "global" (core global $global))
+  (alias core export $i "tag" (core tag $tag))
+  (core instance $list (export "go" (func $go)) (export "memory" (memory $memory)) (export "table" (table $table))
+    (export "global" (global $global)) (export "tag" (tag $tag)))
+  (alias export $host "thing" (type $thing))
+  (alias export $host "make" (func $make))
+  (core func $drop (canon resource.drop $thing))
+  (core func $lowered (canon lower (func $make)))
+  (core func $plain' (canon lower (func $plain) (memory $memory)))
+  (type $record (record (field "a" u32) (field "b" string)))
+  (type $variant (variant (case "none") (case "some" $record)))
+  (type $list' (list $record))
+  (type $tuple (tuple $record $variant))
+  (type $flags (flags "a" "b"))
+  (type $enum (enum "a" "b"))
+  (type $option (option $tuple))
+  (type $result (result $list' (error $enum)))
+  (type $own (own $thing))
+  (type $borrow (borrow $thing))
+  (type $pass (func (param "n" u32) (result u32)))
+  (type $take (func (param "t" $borrow)))
+  (type $many (func (param "a" $option) (param "b" $flags) (result $result)))
+  (type $interface (instance (export "x" (func (param "a" u32)))))
+  (type $world (component (import "i" (instance (export "x" (func)))) (export "o" (func))))
+  (func $lifted (type $pass) (canon lift (core func $go)))
+  (func $taken (type $take) (canon lift (core func $use)))
+  (instance $bag (export "a" (func $lifted)) (export "r" (type $record)))
+  (component $sub (import "f" (func $f (param "n" u32) (result u32))) (export "g" (func $f)))
+  (instance $s (instantiate $sub (with "f" (func $lifted))))
+  (export $go' "go" (func $lifted) (func (type $pass)))
+  (export "again" (func $go'))
+  (export "take" (func $taken))
+  (export "bag" (instance $bag))
+  (export "g" (func $s "g"))
+  (@custom "mine" "bytes"))"#;
+
+const COMPONENTS: [(&str, &str); 8] = [
+    ("composed", COMPOSED),
+    ("twice", TWICE),
+    ("outer", OUTER),
+    ("resource", RESOURCE),
+    ("strings", STRINGS),
+    ("start", START),
+    ("exported", EXPORTED),
+    ("names", NAMES),
+];
+
+const HOOKS: [HookSet; 2] = [HookSet::Buffer, HookSet::Observe];
+
+fn parse(wat: &str) -> Vec<u8> {
+    wat::parse_str(wat).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn instrument(wasm: &[u8], hooks: HookSet, rules: &[&str]) -> component::InstrumentedComponent {
+    let mut select = select::Rules::default();
+    rules.iter().for_each(|rule| select.push(rule).unwrap());
+    let rewrite = rewrite::Options { hooks, ..Default::default() };
+    component::instrument(wasm, &Options { rewrite, select, ..Default::default() }).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Theorem: an instrumented component is valid, passes the check, and is stripped to the bytes of the original. If nothing is
+/// selected, it is the original.
+#[test]
+fn instrumented_components_are_the_original_plus_hooks() {
+    for (name, wat) in COMPONENTS {
+        let wasm = parse(wat);
+        for hooks in HOOKS {
+            let all = instrument(&wasm, hooks, &[]);
+            let one = instrument(&wasm, hooks, &["+go"]);
+            assert_eq!(instrument(&wasm, hooks, &["-**"]).wasm, wasm, "{name}");
+            let mut counts = Vec::new();
+            for output in [&all, &one] {
+                Validator::new_with_features(WasmFeatures::all()).validate_all(&output.wasm).unwrap();
+                let verified = component::verify(&wasm, &output.wasm).unwrap_or_else(|e| panic!("{name}: {e}"));
+                assert_eq!(verified.modules, output.modules.len(), "{name}");
+                let functions = output.modules.iter().map(|module| module.selection.functions).sum::<usize>();
+                assert!(verified.functions <= functions, "{name}");
+                assert_eq!(strip(&output.wasm).unwrap(), wasm, "{name}");
+                counts.push(verified.hooked);
+            }
+            assert!(
+                counts[0] > counts[1] || name == "twice" || name == "outer" || name == "exported",
+                "{name}: {counts:?}"
+            );
+            assert!(counts[1] > 0, "{name}");
+        }
+    }
+}
+
+/// Theorem: an equal component passes, with no hooks.
+#[test]
+fn equal_components_have_no_hooks() {
+    let wasm = parse(STRINGS);
+    let expected = component::VerifiedComponent { modules: 1, functions: 5, hooked: 0 };
+    assert_eq!(component::verify(&wasm, &wasm).unwrap(), expected);
+    let hooked = instrument(&wasm, HookSet::Buffer, &[]).wasm;
+    assert_eq!(component::verify(&hooked, &hooked).unwrap().hooked, 0);
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    sha2::Sha256::digest(bytes).into()
+}
+
+/// The instrumented form of another component, which claims to be that of the original.
+fn forged(original: &[u8], other: &[u8]) -> Vec<u8> {
+    let hooked = instrument(other, HookSet::Buffer, &[]).wasm;
+    with_manifest(&hooked, |manifest| {
+        assert_eq!(manifest.input_sha256, sha256(other));
+        manifest.input_sha256 = sha256(original);
+    })
+}
+
+/// The sections of the root component: their ids, whole and contents.
+fn sections(wasm: &[u8]) -> Vec<(u8, Range<usize>, Range<usize>)> {
+    let (mut depth, mut start, mut sections) = (0, 8, Vec::new());
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload.unwrap();
+        match payload {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            _ => {}
+        }
+        if let Some((id, contents)) = payload.as_section().filter(|_| depth == 1) {
+            let whole = start..contents.end;
+            start = whole.end;
+            sections.push((id, whole, contents));
+        }
+    }
+    sections
+}
+
+/// A section with other contents, or a new one.
+fn encode(id: u8, contents: &[u8]) -> Vec<u8> {
+    let mut out = vec![id];
+    wasm_encoder::Encode::encode(contents, &mut out);
+    out
+}
+
+fn replaced(wasm: &[u8], range: Range<usize>, with: &[u8]) -> Vec<u8> {
+    [&wasm[..range.start], with, &wasm[range.end..]].concat()
+}
+
+/// The component with one more section before the Manifest.
+fn inserted(hooked: &[u8], id: u8, contents: &[u8]) -> Vec<u8> {
+    let at = sections(hooked).last().unwrap().1.start;
+    replaced(hooked, at..at, &encode(id, contents))
+}
+
+fn with_manifest(hooked: &[u8], change: impl FnOnce(&mut ComponentManifest)) -> Vec<u8> {
+    let (_, whole, contents) = sections(hooked).pop().unwrap();
+    let start = contents.start + 1 + MANIFEST_SECTION.len();
+    let mut manifest = ComponentManifest::decode(&hooked[start..contents.end], start).unwrap();
+    change(&mut manifest);
+    let mut contents = Vec::new();
+    wasm_encoder::Encode::encode(MANIFEST_SECTION, &mut contents);
+    contents.extend(manifest.encode());
+    replaced(hooked, whole, &encode(0, &contents))
+}
+
+fn refuse(original: &[u8], hooked: &[u8], what: &str) -> String {
+    match component::verify(original, hooked) {
+        Ok(verified) => panic!("{what}: accepted, {verified:?}"),
+        Err(e) => {
+            assert_eq!(e.kind(), ErrorKind::Verify, "{what}: {e}");
+            e.to_string()
+        }
+    }
+}
+
+/// Control: a component that claims to be the instrumented form of its own original passes.
+#[test]
+fn forging_alone_is_not_refused() {
+    for (name, wat) in COMPONENTS {
+        let wasm = parse(wat);
+        component::verify(&wasm, &forged(&wasm, &wasm)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
+/// A component that differs from one of [`COMPONENTS`] in one place, and the item that the check must find.
+struct Other {
+    original: &'static str,
+    from: &'static str,
+    to: &'static str,
+    found: &'static str,
+}
+
+const fn other(original: &'static str, from: &'static str, to: &'static str, found: &'static str) -> Other {
+    Other { original, from, to, found }
+}
+
+const OTHERS: &[Other] = &[
+    // Canonical functions.
+    other(STRINGS, "string-encoding=utf16", "string-encoding=latin1+utf16", "canonical function"),
+    other(STRINGS, "string-encoding=utf16", "", "canonical function"),
+    other(STRINGS, "(core memory $i \"memory\")", "(core memory $i \"other\")", "alias"),
+    other(STRINGS, " (post-return (core func $i \"post\"))", "", "is not quiet: 2"),
+    other(STRINGS, "(realloc (core func $i \"alloc\"))", "(realloc (core func $i \"alloc2\"))", "function 1 is quiet"),
+    other(RESOURCE, "(dtor (core func $d \"dtor\"))", "", "another kind of section"),
+    other(RESOURCE, "(canon resource.rep $r)", "(canon resource.new $r)", "canonical function"),
+    other(NAMES, "(func $plain) (memory $memory)", "(func $plain)", "canonical function"),
+    other(NAMES, "(func $plain) (memory $memory)", "(func $make) (memory $memory)", "canonical function"),
+    other(NAMES, "(canon lift (core func $use))", "(canon lift (core func $drop))", "canonical function"),
+    other(OUTER, "(type $early) (canon", "(type $late) (canon", "canonical function"),
+    // Types.
+    other(STRINGS, "\"back\") (param \"s\" string)", "\"back\") (param \"t\" string)", "type"),
+    other(OUTER, "2 $record (type $r)) (export", "2 $late (type $r)) (export", "type"),
+    other(OUTER, "3 $record (type $r)) (import", "1 $r2 (type $r)) (import", "type"),
+    other(OUTER, "(export \"go\" (func (type $s)))", "(export \"ga\" (func (type $s)))", "core type"),
+    other(OUTER, "$signature (func (param i32)", "$signature (func (param i64)", "core type"),
+    other(NAMES, "(case \"some\" $record)", "(case \"some\")", "type"),
+    other(NAMES, "(tuple $record $variant)", "(tuple $variant $record)", "type"),
+    other(NAMES, "(flags \"a\" \"b\")", "(flags \"a\" \"c\")", "type"),
+    other(NAMES, "(result $list' (error $enum))", "(result $enum (error $list'))", "type"),
+    other(NAMES, "(type $borrow (borrow $thing))", "(type $borrow (own $thing))", "type"),
+    other(NAMES, "(param \"a\" $option)", "(param \"a\" $tuple)", "type"),
+    other(NAMES, "\"x\" (func (param \"a\" u32))", "\"x\" (func (param \"a\" s32))", "type"),
+    other(NAMES, "(export \"o\" (func))", "(export \"p\" (func))", "type"),
+    // Imports, exports, aliases and instances.
+    other(NAMES, "(import \"plain\"", "(import \"simple\"", "import"),
+    other(NAMES, "(export \"again\" (func $go'))", "(export \"again\" (func $lifted))", "export"),
+    other(NAMES, "(func $lifted) (func (type $pass))", "(func $lifted)", "export"),
+    other(NAMES, "\"bag\" (instance $bag))", "\"bag\" (instance $bag)) (export \"h\" (func $go'))", "number of items"),
+    other(NAMES, "(with \"f\" (func $lifted))", "(with \"f\" (func $plain))", "instance"),
+    other(NAMES, "(export \"r\" (type $record))", "(export \"r\" (type $flags))", "instance"),
+    other(NAMES, "$list (export \"go\" (func $go))", "$list (export \"go\" (func $use))", "core instance"),
+    other(STRINGS, "(core func $i \"back\")", "(core func $i \"go\")", "alias"),
+    other(OUTER, "(alias outer 1 $own (type $u))", "(alias outer 2 $late (type $u))", "alias"),
+    other(OUTER, "(alias outer 1 $own (type $u))", "(alias outer 2 $early (type $u))", "alias"),
+    other(OUTER, "(alias outer 1 $own (type $u))", "(alias outer 1 $t (type $u))", "alias"),
+    other(TWICE, "(core func $x \"go\")", "(core func $y \"go\")", "alias"),
+    other(TWICE, "(func $q \"y\")", "(func $q \"x\")", "alias"),
+    other(TWICE, "(func $q \"y\")", "(func $p \"y\")", "alias"),
+    other(
+        TWICE,
+        "\"qy\" (func $q \"y\"))",
+        "\"qy\" (func $q \"y\")) (export \"more\" (func $q \"y\"))",
+        "another kind of section",
+    ),
+    other(TWICE, "(export \"qy\" (func $q \"y\"))", "", "another kind of section"),
+    other(
+        TWICE,
+        "(core instance $y (",
+        "(core instance (instantiate $m)) (core instance $y (",
+        "not those of the hooks",
+    ),
+    // Modules and components.
+    other(OUTER, "$second (instantiate $later)", "$second (instantiate $shared)", "other instances"),
+    other(OUTER, "$j (instantiate $later)", "$j (instantiate $shared)", "other instances"),
+    other(OUTER, "i32.const 3", "i32.const 4", "became"),
+    other(OUTER, "(alias outer 1 $N (component $n)) (export", "(component $n) (export", "another kind of section"),
+    // Custom sections.
+    other(NAMES, "\"mine\" \"bytes\"", "\"mine\" \"bites\"", "custom section"),
+    other(NAMES, "\"mine\" \"bytes\"", "\"thine\" \"bytes\"", "custom section"),
+    other(NAMES, "(@custom \"mine\" \"bytes\")", "", "another kind of section"),
+    other(NAMES, "(component $all", "(component $none", "custom section"),
+    other(NAMES, "$lowered", "$sunken", "custom section"),
+];
+
+/// Theorem: the instrumented form of a component that differs in one place is refused, and because of that place.
+#[test]
+fn instrumented_forms_of_other_components_are_refused() {
+    for Other { original: wat, from, to, found } in OTHERS {
+        assert!(wat.contains(from), "{from}");
+        let (original, other) = (parse(wat), parse(&wat.replacen(from, to, 1)));
+        let message = refuse(&original, &forged(&original, &other), from);
+        assert!(message.contains(found), "{from} -> {to}: {message}");
+    }
+}
+
+/// Theorem: a Manifest that describes another component or other instances is refused.
+#[test]
+fn other_manifests_are_refused() {
+    let wasm = parse(TWICE);
+    let hooked = instrument(&wasm, HookSet::Buffer, &[]).wasm;
+    let changes: &[(&str, fn(&mut ComponentManifest))] = &[
+        ("different input", |manifest| manifest.input_sha256[0] ^= 1),
+        ("neither those of the original nor hooks", |manifest| manifest.hooks = HookSet::Observe),
+        ("lists other instances", |manifest| manifest.instances[1].module += 1),
+        ("lists other instances", |manifest| manifest.instances.truncate(1)),
+        ("does not exist", |manifest| manifest.instances.extend_from_within(1..)),
+        ("overlap", |manifest| manifest.instances[1].first_probe -= 1),
+        ("not those of the hooks", |manifest| manifest.instances[1].first_probe += 1),
+        ("too large", |manifest| manifest.instances[1].first_probe = (1 << 29) - 1),
+        ("too large", |manifest| manifest.instances[1].first_probe = u32::MAX),
+    ];
+    for (found, change) in changes {
+        let message = refuse(&wasm, &with_manifest(&hooked, change), found);
+        assert!(message.contains(found), "{found}: {message}");
+    }
+    // Neither the names of instances nor the restoring data are part of the claim.
+    let named = with_manifest(&hooked, |manifest| {
+        manifest.instances[0].name = "another".to_owned();
+        manifest.restore = None;
+    });
+    component::verify(&wasm, &named).unwrap();
+}
+
+/// Theorem: a component with more or fewer sections is refused, wherever they are.
+#[test]
+fn other_sections_are_refused() {
+    let wasm = parse(TWICE);
+    let hooked = instrument(&wasm, HookSet::Buffer, &[]).wasm;
+    let custom = encode(0, b"\x01x");
+    for (_, whole, _) in sections(&hooked) {
+        for at in [whole.start, whole.end] {
+            refuse(&wasm, &replaced(&hooked, at..at, &custom), "one more custom section");
+        }
+        let shorter = replaced(&hooked, whole.clone(), &[]);
+        assert!(component::verify(&wasm, &shorter).is_err(), "one section less at {whole:?}");
+    }
+    // An import of a resource type, an export of a component, and a type.
+    for (id, contents) in [(10, &b"\x01\0\x01x\x03\x01"[..]), (11, b"\x01\0\x01z\x04\0\0"), (7, b"\x01\x7f")] {
+        refuse(&wasm, &inserted(&hooked, id, contents), "one more definition");
+    }
+}
+
+/// Theorem: an instance gets the hooks that were made for it, not those of another instance.
+#[test]
+fn exchanged_hooks_are_refused() {
+    let wasm = parse(START);
+    let hooked = instrument(&wasm, HookSet::Buffer, &[]).wasm;
+    let argument = b"\x0fwasmtrace:hooks\x12";
+    let places: Vec<usize> =
+        hooked.windows(17).enumerate().filter(|(_, w)| w == argument).map(|(at, _)| at + 17).collect();
+    let [first, second] = places[..] else { panic!("{places:?}") };
+    let mut exchanged = hooked.clone();
+    exchanged.swap(first, second);
+    assert!(refuse(&wasm, &exchanged, "exchanged").contains("core instance"));
+    let mut same = hooked.clone();
+    same[first] = hooked[second];
+    assert!(refuse(&wasm, &same, "the same hooks twice").contains("core instance"));
+}
+
+/// Theorem: a module that the host can see has no hooks. Nothing in the file has to fit the type of an export.
+#[test]
+fn an_exported_module_has_no_hooks() {
+    let wat = "(component (core module $m (func (export \"go\"))) (core instance (instantiate $m)))";
+    let without = parse(wat);
+    // `(export "m" (core module 0))`, in the original and in the instrumented component.
+    let contents = b"\x01\0\x01m\0\x11\0\0";
+    let with = [without.clone(), encode(11, contents)].concat();
+    let hooked = with_manifest(&inserted(&instrument(&without, HookSet::Buffer, &[]).wasm, 11, contents), |manifest| {
+        manifest.input_sha256 = sha256(&with);
+    });
+    assert!(refuse(&with, &hooked, "exported").contains("exported or passed on, and has hooks"));
+}
+
+/// Theorem: no byte of the outer structure can have another value, except for the first byte of a name of an import or export:
+/// older encoders wrote 1 for the name of an interface, and readers accept both values.
+#[test]
+fn no_byte_outside_of_modules_is_free() {
+    for (name, wat) in [("names", NAMES), ("twice", TWICE), ("resource", RESOURCE)] {
+        let wasm = parse(wat);
+        let hooked = instrument(&wasm, HookSet::Buffer, &[]).wasm;
+        let mut is_outer = vec![true; hooked.len()];
+        for payload in Parser::new(0).parse_all(&hooked) {
+            match payload.unwrap() {
+                Payload::ModuleSection { unchecked_range, .. } => is_outer[unchecked_range].fill(false),
+                Payload::CustomSection(custom) if custom.name() == MANIFEST_SECTION => {
+                    is_outer[custom.range()].fill(false)
+                }
+                _ => {}
+            }
+        }
+        let (mut tried, mut accepted) = (0, Vec::new());
+        for at in (0..hooked.len()).filter(|at| is_outer[*at]) {
+            for value in [hooked[at] ^ 1, hooked[at].wrapping_add(1), hooked[at] ^ 0x80, 0] {
+                let mut changed = hooked.clone();
+                changed[at] = value;
+                if changed != hooked {
+                    tried += 1;
+                    if component::verify(&wasm, &changed).is_ok() {
+                        accepted.push((at, hooked[at], value));
+                    }
+                }
+            }
+        }
+        assert!(tried > 500, "{name}: {tried}");
+        let is_name = |at: usize| {
+            let length = usize::from(hooked[at + 1]);
+            length > 0 && hooked[at + 2..][..length].iter().all(|byte| matches!(byte, b'a'..=b'z' | b':' | b'/'))
+        };
+        accepted.retain(|(at, old, new)| (*old, *new) != (0, 1) || !is_name(*at));
+        assert_eq!(accepted, [], "{name}");
+    }
+}

@@ -1,0 +1,235 @@
+//! Running a component to its end.
+
+use std::sync::Arc;
+
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::wasm_wave::untyped::UntypedFuncCall;
+use wasmtime::component::wasm_wave::wasm::{DisplayFuncResults, WasmFunc};
+use wasmtime::component::{Component, ComponentExportIndex, Linker, ResourceTable, Val};
+use wasmtime::{AsContextMut, Engine, Store};
+use wasmtime_wasi::p2::bindings::sync::Command;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::channel::channel;
+use super::clock::Clock;
+use super::config::{Config, HOOKED_STACK, Invoke, OnCompiled};
+use super::producer::Settings;
+use super::run::{GuestEnd, RunResult, consume_until_end, engine, guest_thread, thread_cpu};
+use super::setup::{no_host_functions, setup};
+use super::store::{self, TraceSlot};
+use super::{ending, recorder, wasi};
+use wasmtrace_abi::component::ComponentManifest;
+use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_abi::text::printable;
+use wasmtrace_instrument::component::check_hooks;
+use wasmtrace_trace::batch::Batch;
+use wasmtrace_trace::event::{RunOutcome, Trap};
+
+/// The data of the store of a component.
+struct Host {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    trace: TraceSlot,
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Runs a component to its end: the export of `config.invoke`, or `run` of `wasi:cli/run`.
+///
+/// # Errors
+/// [`ErrorKind::Run`] if the component cannot be set up. [`ErrorKind::Restore`] or [`ErrorKind::Malformed`] if its hooks
+/// are not those of this version.
+pub(super) fn run_component(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch)) -> Result<RunResult> {
+    if !config.preloads.is_empty() {
+        return Err(Error::new(ErrorKind::Run, "a component cannot import from preloaded modules: compose components"));
+    }
+    let manifest = check_hooks(wasm)?;
+    let max_wasm_stack = config.max_wasm_stack.saturating_mul(if manifest.is_some() { HOOKED_STACK } else { 1 });
+    let engine = engine(max_wasm_stack, config.cache.as_ref())?;
+    let mut linker: Linker<Host> = Linker::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(no_host_functions)?;
+    if let Some(manifest) = &manifest {
+        recorder::add_to_linker(&mut linker, manifest.hooks, |host: &mut Host| &mut host.trace)
+            .map_err(no_host_functions)?;
+    }
+    let component = Component::from_binary(&engine, wasm).map_err(|e| setup("the engine refuses the component", e))?;
+    let (mut wasi, captured) = wasi::builder(config)?;
+    let wasi = wasi.build();
+    if let Some(OnCompiled(compiled)) = &config.on_compiled {
+        compiled();
+    }
+    let clock = Arc::new(Clock::new());
+    let min_duration = config.min_duration.as_nanos() as u64;
+    let settings = Settings { mode: config.clock, min_duration, buffers: true, times: config.times };
+    let (producer, mut consumer) = channel(clock.clone(), config.interrupt.clone(), settings);
+    if config.sample {
+        consumer.looks();
+    }
+    let invoke = config.invoke.clone();
+    let guest_clock = clock.clone();
+    let guest = guest_thread(max_wasm_stack, move || {
+        let mut store = Store::new(&engine, Host { wasi, table: ResourceTable::new(), trace: TraceSlot::default() });
+        let until_read = store::begin(&mut store.as_context_mut(), |host| &mut host.trace, producer)
+            .expect("nothing is recorded in a new store");
+        let cpu = thread_cpu();
+        let called = call(&mut store, &linker, &component, invoke.as_ref(), manifest.as_ref());
+        let cpu = thread_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
+        store::end(&mut store.as_context_mut(), |host| &mut host.trace);
+        let end = guest_clock.now();
+        drop(until_read);
+        GuestEnd { called, end, cpu, not_sampled: None }
+    })?;
+    let result = consume_until_end(guest, consumer, config, &clock, consume_some)?;
+    let not_sampled = config.sample.then(|| "components are not interrupted for samples".to_owned());
+    Ok(RunResult { not_sampled, ..result }.with_captured(&captured))
+}
+
+/// Instantiates the component and calls the export. The outer error is a failure of the host, the outcome is the guest's.
+fn call(
+    store: &mut Store<Host>,
+    linker: &Linker<Host>,
+    component: &Component,
+    invoke: Option<&Invoke>,
+    manifest: Option<&ComponentManifest>,
+) -> Result<(RunOutcome, Vec<String>)> {
+    let ends = |e: wasmtime::Error| -> Result<(RunOutcome, Vec<String>)> {
+        let outcome = outcome(&e, manifest).ok_or_else(|| setup("the component cannot be run", e))?;
+        Ok((outcome, Vec::new()))
+    };
+    let ready = linker.instantiate_pre(component).map_err(|e| setup("an import is not available", e))?;
+    let engine = store.engine().clone();
+    let Some(invoke) = invoke else {
+        if component.get_export_index(None, "wasi:cli/run@0.2.0").is_none() && !is_command(&engine, component) {
+            let exports = exports(&engine, component).join(", ");
+            let message = format!(
+                "the component is not a command: it does not export `wasi:cli/run`. Call an export with --invoke; there are: {exports}"
+            );
+            return Err(Error::new(ErrorKind::Run, message));
+        }
+        let command = match Command::instantiate(&mut *store, component, linker) {
+            Ok(command) => command,
+            Err(e) => return ends(e),
+        };
+        return match command.wasi_cli_run().call_run(store) {
+            Ok(Ok(())) => Ok((RunOutcome::Returned, Vec::new())),
+            // `run` returned an error; a process would exit with this code.
+            Ok(Err(())) => Ok((RunOutcome::Exited(1), Vec::new())),
+            Err(e) => ends(e),
+        };
+    };
+    let Call { export, text } = Call::of(invoke, &engine, component)?;
+    let parsed = UntypedFuncCall::parse(&text).map_err(|e| refused(&text, &e.to_string()))?;
+    let instance = match ready.instantiate(&mut *store) {
+        Ok(instance) => instance,
+        Err(e) => return ends(e),
+    };
+    let function = instance.get_func(&mut *store, export).expect("the component exports the function");
+    let ty: ComponentFunc = function.ty(&*store);
+    let types: Vec<_> = WasmFunc::params(&ty).collect();
+    let params: Vec<Val> = parsed.to_wasm_params(&types).map_err(|e| refused(&text, &e.to_string()))?;
+    let mut results = vec![Val::Bool(false); ty.results().len()];
+    match function.call(&mut *store, &params, &mut results) {
+        Ok(()) if results.is_empty() => Ok((RunOutcome::Returned, Vec::new())),
+        Ok(()) => Ok((RunOutcome::Returned, vec![DisplayFuncResults(&results).to_string()])),
+        Err(e) => ends(e),
+    }
+}
+
+fn refused(text: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Run, format!("`{}` is not a valid call: {}", printable(text), printable(why)))
+}
+
+/// Whether the component exports `wasi:cli/run` of any 0.2 version.
+fn is_command(engine: &Engine, component: &Component) -> bool {
+    component.component_type().exports(engine).any(|(name, _)| name.starts_with("wasi:cli/run@0.2."))
+}
+
+/// A call of an export.
+struct Call {
+    export: ComponentExportIndex,
+    /// The name of the function without its interface, and the arguments in WAVE syntax.
+    text: String,
+}
+
+impl Call {
+    /// Finds the exported function. The name is `function`, or `interface#function`; the arguments are in the same text, in
+    /// WAVE syntax, or separate.
+    fn of(invoke: &Invoke, engine: &Engine, component: &Component) -> Result<Call> {
+        let (name, args) = match invoke.function.split_once('(') {
+            Some((name, args)) if invoke.args.is_empty() => (name, format!("({args}")),
+            _ => (invoke.function.as_str(), format!("({})", invoke.args.join(", "))),
+        };
+        let (interface, function) = match name.rsplit_once('#') {
+            Some((interface, function)) => (Some(interface), function),
+            None => (None, name),
+        };
+        let is_function = |item: ComponentItem| matches!(item, ComponentItem::ComponentFunc(_));
+        let ty = component.component_type();
+        let mut found = Vec::new();
+        for (name, item) in ty.exports(engine) {
+            match item.ty {
+                ComponentItem::ComponentFunc(_) if interface.is_none() && name == function => {
+                    found.extend(component.get_export_index(None, name));
+                }
+                ComponentItem::ComponentInstance(instance)
+                    if interface.is_none_or(|interface| interface == name)
+                        && instance.get_export(engine, function).is_some_and(|item| is_function(item.ty)) =>
+                {
+                    let outer = component.get_export_index(None, name);
+                    found.extend(outer.and_then(|outer| component.get_export_index(Some(&outer), function)));
+                }
+                _ => {}
+            }
+        }
+        match (found.pop(), found.is_empty()) {
+            (Some(export), true) => Ok(Call { export, text: format!("{function}{args}") }),
+            (Some(_), false) => {
+                let message = format!("several interfaces export `{}`: give INTERFACE#FUNCTION", printable(function));
+                Err(Error::new(ErrorKind::Run, message))
+            }
+            (None, _) => {
+                let all = exports(engine, component).join(", ");
+                let message = format!("there is no exported function `{}`; there are: {all}", printable(name));
+                Err(Error::new(ErrorKind::Run, message))
+            }
+        }
+    }
+}
+
+/// The exported functions, as they can be called.
+fn exports(engine: &Engine, component: &Component) -> Vec<String> {
+    let mut all = Vec::new();
+    for (name, item) in component.component_type().exports(engine) {
+        match item.ty {
+            ComponentItem::ComponentFunc(_) => all.push(printable(name).into_owned()),
+            ComponentItem::ComponentInstance(instance) => {
+                let functions = instance.exports(engine);
+                let functions = functions.filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+                all.extend(functions.map(|(function, _)| format!("{}#{}", printable(name), printable(function))));
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+/// The outcome of a guest that ended with this error. The frames of a trap are ids of hooked functions.
+fn outcome(e: &wasmtime::Error, manifest: Option<&ComponentManifest>) -> Option<RunOutcome> {
+    let outcome = ending::of_error(e)?;
+    let RunOutcome::Trapped(trap) = outcome else { return Some(outcome) };
+    let instances = manifest.map_or(&[][..], |manifest| &manifest.instances);
+    let frames = e.downcast_ref::<wasmtime::WasmBacktrace>().map_or(&[][..], |backtrace| backtrace.frames());
+    // An engine tells modules apart by their names only. Functions of modules with the same name are left out.
+    let id = |frame: &wasmtime::FrameInfo| {
+        let name = frame.module().name()?;
+        let name = name.strip_suffix(".wasm").unwrap_or(name);
+        let mut named = instances.iter().filter(|instance| instance.name == name);
+        let only = named.next().filter(|_| named.next().is_none())?;
+        Some(only.first_probe + frame.func_index())
+    };
+    Some(RunOutcome::Trapped(Trap { frames: frames.iter().filter_map(id).collect(), ..trap }))
+}
