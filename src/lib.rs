@@ -1,7 +1,7 @@
 //! Automatic instrumentation for WebAssembly. wasmtrace inserts hooks at the entry and at every exit of each function
 //! in a module. It runs the module and shows where the time went.
 //!
-//! The input is a core module in the binary format; components are not supported. The pipeline is:
+//! The input is a core module in the binary format; [`component`] has the same functions for components. The pipeline is:
 //!
 //! ```text
 //!  &[u8] ─parse→ Module ─label→ Labels ─select→ Plan ─rewrite→ Rewritten { wasm, offsets, manifest }

@@ -220,6 +220,7 @@ impl Outputs {
         std::fs::write(self.folder.path().join("described.wat"), described).unwrap();
         self.run("info --json described.wat");
 
+        self.of_components();
         self.instrument("TESTS/modules/app.wat -o observe.wasm -x core::* --min-size 1");
         self.instrument("TESTS/modules/app.wat -o buffer.wasm --hooks buffer --no-restore");
         self.instrument("TESTS/modules/app.wat -o threshold.wasm --hooks threshold --imports --preset hosted");
@@ -237,6 +238,21 @@ impl Outputs {
         }
         self.run("verify --json TESTS/modules/app.wat observe.wasm");
         self.run("verify --json TESTS/modules/app.wat observe.wasm --");
+    }
+
+    fn of_components(&mut self) {
+        for file in ["c_p2.wasm", "rust_p2.wasm", "modexport.wat"] {
+            self.run(&format!("ls --json CORPUS/components/{file}"));
+            self.run(&format!("info --json CORPUS/components/{file}"));
+        }
+        self.instrument("CORPUS/components/c_p2.wasm -o component.wasm");
+        self.instrument("CORPUS/components/two.wat --hooks buffer --no-restore --select module:m -o two.wasm");
+        for file in ["component.wasm", "two.wasm"] {
+            self.run(&format!("ls --json {file}"));
+            self.run(&format!("info --json {file}"));
+        }
+        self.run("verify --json CORPUS/components/c_p2.wasm component.wasm");
+        self.record(0, "CORPUS/components/rust_p2.wasm pear apple");
     }
 
     fn of_settings(&mut self) {

@@ -2,6 +2,7 @@
 
 mod bindings;
 mod code_cache;
+mod components;
 mod embedding;
 mod exports;
 mod recording;

@@ -154,13 +154,14 @@ fn the_rest_is_spelt_out() {
         manual(Manual::Log(Level::Trace, String::new())),
         manual(Manual::Misuse(Misuse::UnknownFormat)),
         manual(Manual::Misuse(Misuse::ForeignEvent)),
+        manual(Manual::Misuse(Misuse::LostEvents)),
     ];
     let ops = [
         &[7, 0xac, 2][..],
         &[8, 0xc8, 1, 5],
         &[9, 0x80, 0x80, 0x80, 0x80, 0x80, 1],
         b"\x0a\x02sp\x0b\x0c\x03t:1\x0d\x05m:1|c",
-        b"\x0e\x01\x02\xc3\xa9\x0e\x05\x00\x0f\x00\x0f\x07",
+        b"\x0e\x01\x02\xc3\xa9\x0e\x05\x00\x0f\x00\x0f\x07\x0f\x08",
     ];
     assert_is("spin", 100, events.into_iter().map(|kind| (0, kind)).collect(), &ops.concat());
 }

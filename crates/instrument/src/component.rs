@@ -198,7 +198,7 @@ fn rewrite_module(planned: &PlannedModule<'_>, options: &Options) -> Result<rewr
     let options = rewrite::Options {
         hooks: HookSet::Component,
         close_on_exit: CloseOnExit::Never,
-        foreign_exceptions: false,
+        foreign_exceptions: planned.foreign_exceptions,
         quiet: planned.quiet.clone(),
         ..options.rewrite.clone()
     };

@@ -12,7 +12,7 @@
 //! 4. [`rewrite::rewrite`] inserts the hooks and relocates everything that refers to the code.
 //!
 //! [`verify::verify`] proves that an output is its input plus hooks. [`strip()`] restores the input, byte for byte.
-//! Components are not supported.
+//! [`component`] does the same for components.
 //!
 //! ```
 //! use wasmtrace_instrument::{Options, instrument, strip, verify};

@@ -194,7 +194,7 @@ impl TracedModule {
         consume: impl FnMut(&[Event]) + Send,
         calls: impl FnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
     ) -> Result<RecordedCalls<R>> {
-        self.record_with(store, trace, false, || with_times(consume), calls)
+        self.recording().record(store, trace, false, || with_times(consume), calls)
     }
 
     /// Records the events in `store` during `calls`, like [`TracedModule::record`]. `consume` gets batches, in which events have
@@ -247,10 +247,56 @@ impl TracedModule {
         consume: impl FnMut(&Batch) + Send,
         calls: impl FnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
     ) -> Result<RecordedCalls<R>> {
-        self.record_with(store, trace, true, || consume, calls)
+        self.recording().record(store, trace, true, || consume, calls)
     }
 
-    fn record_with<S: AsContextMut, R, C: FnMut(&Batch)>(
+    /// Like [`TracedModule::record`], for asynchronous calls. Only for modules with the hook set `observe`. If the
+    /// future is dropped, the recording ends.
+    ///
+    /// # Errors
+    /// Those of [`TracedModule::record`]; [`ErrorKind::Run`] if the module records into a buffer (see [above](self)).
+    ///
+    /// # Panics
+    /// If `consume` panics.
+    pub async fn record_async<S: AsContextMut, R>(
+        &self,
+        mut store: S,
+        trace: impl Fn(&mut S::Data) -> &mut TraceSlot,
+        consume: impl FnMut(&[Event]) + Send + 'static,
+        calls: impl AsyncFnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
+    ) -> Result<RecordedCalls<R>> {
+        if self.has_buffer() {
+            return Err(Error::new(ErrorKind::Run, hooks::NO_BUFFERS));
+        }
+        let mut store = store.as_context_mut();
+        let (clock, producer, consumer, _) = self.recording().producer(false);
+        let until_read = begin(&mut store, &trace, producer)?;
+        let consumer = std::thread::Builder::new()
+            .name("trace".into())
+            .spawn(move || consume_all(consumer, with_times(consume)))
+            .map_err(no_thread)?;
+        let result = calls(store.as_context_mut()).await;
+        end(&mut store, &trace);
+        let duration = clock.now();
+        drop(until_read);
+        let last = consumer.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok(recorded(result, duration.max(last), &clock))
+    }
+
+    fn recording(&self) -> RecordingSettings {
+        RecordingSettings { clock: self.clock, min_duration: self.min_duration }
+    }
+}
+
+/// The settings of a recording in a host's store.
+pub(super) struct RecordingSettings {
+    pub(super) clock: ClockMode,
+    pub(super) min_duration: Duration,
+}
+
+impl RecordingSettings {
+    /// Records the events in `store` during `calls`. With `looks`, the consuming thread observes the guest's progress.
+    pub(super) fn record<S: AsContextMut, R, C: FnMut(&Batch)>(
         &self,
         mut store: S,
         trace: impl Fn(&mut S::Data) -> &mut TraceSlot,
@@ -285,39 +331,6 @@ impl TracedModule {
             let result = result.unwrap_or_else(|panic| resume_unwind(panic));
             Ok(recorded(result, duration.max(last), &clock))
         })
-    }
-
-    /// Like [`TracedModule::record`], for asynchronous calls. Only for modules with the hook set `observe`. If the
-    /// future is dropped, the recording ends.
-    ///
-    /// # Errors
-    /// Those of [`TracedModule::record`]; [`ErrorKind::Run`] if the module records into a buffer (see [above](self)).
-    ///
-    /// # Panics
-    /// If `consume` panics.
-    pub async fn record_async<S: AsContextMut, R>(
-        &self,
-        mut store: S,
-        trace: impl Fn(&mut S::Data) -> &mut TraceSlot,
-        consume: impl FnMut(&[Event]) + Send + 'static,
-        calls: impl AsyncFnOnce(StoreContextMut<'_, S::Data>) -> wasmtime::Result<R>,
-    ) -> Result<RecordedCalls<R>> {
-        if self.has_buffer() {
-            return Err(Error::new(ErrorKind::Run, hooks::NO_BUFFERS));
-        }
-        let mut store = store.as_context_mut();
-        let (clock, producer, consumer, _) = self.producer(false);
-        let until_read = begin(&mut store, &trace, producer)?;
-        let consumer = std::thread::Builder::new()
-            .name("trace".into())
-            .spawn(move || consume_all(consumer, with_times(consume)))
-            .map_err(no_thread)?;
-        let result = calls(store.as_context_mut()).await;
-        end(&mut store, &trace);
-        let duration = clock.now();
-        drop(until_read);
-        let last = consumer.join().unwrap_or_else(|panic| resume_unwind(panic));
-        Ok(recorded(result, duration.max(last), &clock))
     }
 
     fn producer(&self, buffers: bool) -> (Arc<Clock>, Producer, Consumer<'static>, Arc<AtomicI32>) {

@@ -24,7 +24,7 @@ mod blocks;
 mod component;
 mod host;
 
-pub(super) use component::begin_anew;
+pub(super) use component::discard_next;
 
 use blocks::{Area, Blocks, FLUSH_EVERY, FLUSH_LATER};
 

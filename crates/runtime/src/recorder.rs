@@ -8,7 +8,7 @@ use wasmtime::component::{Linker, WasmList};
 use wasmtime::{AsContext, StoreContextMut};
 
 use super::buffer::Buffer;
-use super::producer::begin_anew;
+use super::producer::discard_next;
 use super::store::{TraceSlot, producer_of};
 use wasmtrace_abi::component::{OBSERVE_INTERFACE, OWNED, RECORDER_INTERFACE, SIZE};
 use wasmtrace_abi::hook::{HookSet, ProbeId};
@@ -42,9 +42,8 @@ pub(super) fn add_to_linker<T: 'static>(
         let Some(buffer) = at(&store, &events) else { return Ok(()) };
         match producer_of(store.data_mut(), trace)? {
             Some(producer) => producer.flush_component(buffer),
-            // Outside of a recording, the guest overwrites the same event.
             None => {
-                begin_anew(&buffer);
+                discard_next(&buffer);
                 Ok(())
             }
         }

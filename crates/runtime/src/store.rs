@@ -91,8 +91,7 @@ pub(super) fn end<T>(store: &mut StoreContextMut<'_, T>, trace: impl Fn(&mut T) 
     let at = address(data);
     let trace = trace(data);
     if let Ok(Some(producer)) = trace.producer(at) {
-        producer.drain();
-        producer.drain_parked();
+        producer.drain_all();
     }
     trace.producer = None;
 }

@@ -14,7 +14,7 @@ use wasmtrace::label::lines::{Described, SourceLine, source_lines};
 use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{Module, ParseOptions, parse, parse_with};
 use wasmtrace::otlp::settings::Target;
-use wasmtrace::runtime::{Config, OnCompiled, Preload, RunResult, Stdio};
+use wasmtrace::runtime::{ClockMode, Config, OnCompiled, Preload, RunResult, Stdio};
 use wasmtrace::sidecar::SidecarFiles;
 use wasmtrace::trace::EventKind;
 use wasmtrace::trace::batch::{Batch, MarkKind};
@@ -26,6 +26,7 @@ use crate::files;
 use crate::guest_args::{GuestArgs, config};
 use crate::hooked_modules::Hooked;
 use crate::hooking::{Hooking, hooked, hooked_component, nanos};
+use crate::instrument::Hooks;
 use crate::progress::Progress;
 use crate::sending::{self, Place, ResourceArgs};
 use crate::sidecar::SidecarArgs;
@@ -158,8 +159,10 @@ impl Guest {
         if args.is_unhooked() && args.sample {
             bail!("--hooks none --sample is not available for components");
         }
-        let hooks = Hooking::of(args)?;
-        config.clock = hooks.clock;
+        if args.clock.is_some() || args.hooks == Some(Hooks::Threshold) {
+            bail!("--clock and --hooks threshold are not available for components");
+        }
+        let hooks = Hooking { clock: ClockMode::Coarse, ..Hooking::of(args)? };
         config.sample = args.sample || !(args.no_sample || args.is_unhooked());
         let hooked = hooked_component(args, wasm, &hooks, config.cache.as_ref(), global);
         let main = hooked.with_context(|| name.clone())?;

@@ -25,7 +25,7 @@ pub(crate) struct GuestArgs {
     /// Set an environment variable of the guest; without a value, pass on the variable of wasmtrace's environment
     #[arg(long = "env", value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// Call this exported function with ARGS as its arguments
+    /// Call this exported function with ARGS as its arguments. In a component: a call like `f(1, "text")`
     #[arg(long, value_name = "FUNCTION")]
     pub(crate) invoke: Option<String>,
     /// Instantiate another module first, which the program can import from under NAME; instrumented like the program

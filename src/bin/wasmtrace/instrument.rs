@@ -19,7 +19,7 @@ use crate::select::SelectArgs;
 use crate::sidecar::{Places, SidecarArgs};
 use crate::terminal::Global;
 
-/// Insert hooks into modules
+/// Insert hooks into modules and components
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ Examples:
   wasmtrace instrument --out-dir hooked *.wasm
   wasm-opt -O app.wasm -o - | wasmtrace instrument -o app.hooked.wasm")]
 pub(crate) struct Args {
-    /// Modules to instrument, binary or text [default: standard input]
+    /// Modules or components to instrument, binary or text [default: standard input]
     #[arg(value_name = "IN")]
     inputs: Vec<PathBuf>,
     /// File to write [default: standard output]

@@ -13,7 +13,7 @@ use crate::sinks::{self, Pipeline, Sinks};
 use crate::terminal::{Global, one_line};
 use crate::twice;
 
-/// Instrument a module in memory, run it, and show where its time went
+/// Instrument a module or component in memory, run it, and show where its time went
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "wasmtrace run [OPTIONS] <WASM> [ARGS]...")]
 #[command(after_help = "\
@@ -26,6 +26,7 @@ Examples:
   wasmtrace run --sink otlp:http://localhost:4318 app.wasm
   wasmtrace run --hooks none --sample app.wasm
   wasmtrace run --invoke fib lib.wasm 30
+  wasmtrace run --invoke 'fib(30)' lib.component.wasm
   CARGO_TARGET_WASM32_WASIP1_RUNNER='wasmtrace run' cargo test --target wasm32-wasip1
 
 As the runner of `cargo test`, it prints one line for each test binary and writes a recording next to it. With --sink \

@@ -56,6 +56,8 @@ pub(super) struct PlannedModule<'a> {
     pub(super) plan: Plan,
     /// The functions that are called while the instance must not be left, ascending.
     pub(super) quiet: Vec<FuncIdx>,
+    /// Whether a module of the same component uses exceptions, which may unwind calls of this one.
+    pub(super) foreign_exceptions: bool,
     /// Whether the module gets hooks.
     pub(super) is_hooked: bool,
     /// The reason why the module must not get hooks.
@@ -119,6 +121,11 @@ pub(super) fn plan<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Compo
             for (module, func) in quiet {
                 modules[*module].quiet.push(*func);
             }
+        }
+    }
+    for own in &instantiated {
+        if own.iter().any(|at| modules[*at].module.uses_exceptions()) {
+            own.iter().for_each(|at| modules[*at].foreign_exceptions = true);
         }
     }
     let is_instantiated: BTreeSet<usize> = instantiated.iter().flatten().copied().collect();
@@ -206,7 +213,16 @@ fn modules<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Vec<PlannedMo
             true => Plan::default(),
             false => select_in(&module, &labels, &options.select, &name),
         };
-        Ok(PlannedModule { module, name, labels, plan, quiet: Vec::new(), is_hooked: false, refused: None })
+        Ok(PlannedModule {
+            module,
+            name,
+            labels,
+            plan,
+            quiet: Vec::new(),
+            foreign_exceptions: false,
+            is_hooked: false,
+            refused: None,
+        })
     });
     all.collect()
 }

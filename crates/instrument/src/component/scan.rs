@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
-    ComponentOuterAliasKind, Encoding, ExternalKind, Instance, Parser, Payload, Validator,
+    ComponentOuterAliasKind, ComponentType, ComponentTypeDeclaration, Encoding, ExternalKind, Instance,
+    InstanceTypeDeclaration, Parser, Payload, Validator,
 };
 
 use super::spaces::{Spaces, kind_of};
@@ -18,14 +19,17 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 /// Maximum nesting depth of components. Those of composition tools have a depth of about 3.
 pub(super) const MAX_DEPTH: usize = 100;
 
-/// Size in bytes of the stack that validation needs for each level of nested types (measured in an unoptimized build: 3 KB).
-const STACK_OF_A_TYPE: usize = 8 << 10;
+/// Maximum nesting depth of types. The validator has the same limit for types that it names, but not for others.
+const MAX_TYPE_DEPTH: usize = 100;
+
+/// Size in bytes of the stack that reading needs for each level of nested types, in an unoptimized build.
+const STACK_OF_A_TYPE: usize = 32 << 10;
 
 /// Number of nested types that the stack of any thread has room for.
 const FEW_TYPES: usize = 64;
 
 /// Maximum number of types in one section that might be nested in each other.
-const MANY_TYPES: usize = 200_000;
+const MANY_TYPES: usize = 20_000;
 
 /// A component, with all components and core modules within it.
 #[derive(Debug)]
@@ -178,6 +182,15 @@ fn scan_here(bytes: &[u8]) -> Result<Scanned<'_>> {
     let mut next = None;
     for payload in parser.parse_all(bytes) {
         let payload = payload?;
+        if let Payload::ComponentTypeSection(types) = &payload {
+            for ty in types.clone().into_iter_with_offsets() {
+                let (offset, ty) = ty?;
+                if is_deeper(&ty, MAX_TYPE_DEPTH) {
+                    let message = format!("types are nested deeper than {MAX_TYPE_DEPTH}");
+                    return Err(Error::at(ErrorKind::Limit, offset, message));
+                }
+            }
+        }
         validator.payload(&payload)?;
         match (&payload, open.last_mut()) {
             (Payload::Version { encoding, range, .. }, _) => {
@@ -235,6 +248,22 @@ fn scan_here(bytes: &[u8]) -> Result<Scanned<'_>> {
         }
     }
     Ok(scanned)
+}
+
+/// Whether types are nested more than `depth` levels deep in a type. This recursion has the stack of [`scan`].
+fn is_deeper(ty: &ComponentType<'_>, depth: usize) -> bool {
+    let Some(depth) = depth.checked_sub(1) else { return true };
+    match ty {
+        ComponentType::Component(declarations) => declarations.iter().any(|declaration| match declaration {
+            ComponentTypeDeclaration::Type(ty) => is_deeper(ty, depth),
+            _ => false,
+        }),
+        ComponentType::Instance(declarations) => declarations.iter().any(|declaration| match declaration {
+            InstanceTypeDeclaration::Type(ty) => is_deeper(ty, depth),
+            _ => false,
+        }),
+        ComponentType::Defined(_) | ComponentType::Func(_) | ComponentType::Resource { .. } => false,
+    }
 }
 
 impl<'a> Scanned<'a> {

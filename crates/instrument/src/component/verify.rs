@@ -2,34 +2,36 @@
 //!
 //! The check walks both files side by side, without running either. These differences are allowed:
 //!
-//! - The root component has a Manifest as its last section. It has the original's hash, and lists the instances of hooked
-//!   modules that the check finds, with ids that do not overlap.
-//! - A component that instantiates a hooked module, or a component with hooks, has one *group* of sections more. Its bytes
-//!   follow from the hook set, the ids of the Manifest and the index spaces before it (`group.rs`).
-//! - Definitions behind the group have other indices. The check pairs the sections of both files, and takes the new index
-//!   of each definition from the index spaces before its section. Each reference of the original must lead to the same
-//!   definition, in types, imports, exports, aliases, instances, canonical functions, `start` and `component-name`. So
-//!   nothing of the original can refer to a definition of the group.
+//! - The root component has a Manifest as its last section. It has the original's hash, and lists the instances of
+//!   hooked modules that the check finds, with ids that do not overlap.
+//! - A component that instantiates a hooked module, or a component with hooks, has one *group* of sections more. Its
+//!   bytes follow from the hook set, the ids of the Manifest and the index spaces before it (`group.rs`).
+//! - Definitions behind the group have other indices. The check pairs the sections of both files, and takes the new
+//!   index of each definition from the index spaces before its section. Each reference of the original must lead to
+//!   the same definition, in types, imports, exports, aliases, instances, canonical functions, `start` and
+//!   `component-name`. So nothing of the original can refer to a definition of the group.
 //! - An instantiation of a hooked module has one argument more, at the end: the instance of the group that was made for
 //!   it. An instantiation of a component with a group has the recorder as one argument more.
-//! - A core module has hooks of the set `component`, and passes the check of modules ([`crate::verify`]). In a component
-//!   whose hooks report events, each function that a `realloc` or `post-return` leads to is quiet, and no others are.
+//! - A core module has hooks of the set `component`, and passes the check of modules ([`crate::verify`]). In a
+//!   component whose hooks report events, each function that a `realloc` or `post-return` leads to is quiet, and no
+//!   others are.
 //!
 //! Everything else is equal: the order and number of sections and items, names, types, options, other custom sections.
-//! Only the encoding of numbers and sizes may be longer or shorter.
+//! Only the encoding may differ: the width of numbers, and the byte before the name of an import or export, for which
+//! older encoders used another value.
 //!
 //! # Values
 //!
-//! A hooked module has more imports, and so has a component with a group. Neither may be visible as a value. The types of
-//! imports are unchanged, and the scan validates both files. So a changed module or component cannot be an argument: its
-//! type would not fit. An export needs no declared type, and nothing in the file has to fit it. That is checked here
-//! (`groups::exports`).
+//! A hooked module has more imports, and so has a component with a group. Neither may be visible as a value. The
+//! types of imports are unchanged, and the scan validates both files. So a changed module or component cannot be an
+//! argument: its type would not fit. An export needs no declared type, and nothing in the file has to fit it. That is
+//! checked here (`groups::exports`).
 //!
 //! # Independence
 //!
 //! The check shares with the rewriting: the scan, the bytes of the group, and the search for quiet functions. It uses
-//! neither the plan nor the restoring data of the Manifest. It re-encodes nothing: the indices of an item of the original
-//! are changed, and the items are compared.
+//! neither the plan nor the restoring data of the Manifest. It re-encodes nothing: the indices of an item of the
+//! original are changed, and the items are compared.
 //!
 //! # What is not checked
 //!
@@ -64,10 +66,8 @@ pub struct VerifiedComponent {
 /// Proves that `hooked` is the component `original` plus hooks, and nothing else.
 ///
 /// # Errors
-/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) at the first difference, with an offset in `hooked`.
-/// [`ErrorKind::Restore`](wasmtrace_abi::error::ErrorKind::Restore) if the Manifest of the component or of a module is
-/// damaged. [`ErrorKind::Malformed`](wasmtrace_abi::error::ErrorKind::Malformed) if one of the two is not a valid
-/// component.
+/// [`ErrorKind::Verify`] at the first difference, with an offset in `hooked`. [`ErrorKind::Restore`] if the Manifest
+/// of the component or of a module is damaged. [`ErrorKind::Malformed`] if one of the two is not a valid component.
 pub fn verify(original: &[u8], hooked: &[u8]) -> Result<VerifiedComponent> {
     let old = scan(original)?;
     if original == hooked {

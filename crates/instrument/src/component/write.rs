@@ -212,7 +212,7 @@ impl Reindexed<'_, '_> {
             Some(_) => {
                 let by = space(&frame.group.added());
                 self.changed |= by > 0;
-                index + by
+                index.saturating_add(by)
             }
             None => index,
         }

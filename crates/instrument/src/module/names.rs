@@ -31,12 +31,12 @@ pub(crate) fn function_names<'a>(
 /// The name of the module itself, if it has one.
 pub(crate) fn module_name<'a>(module: &Module<'a>) -> Option<&'a str> {
     let section = module.custom("name")?;
-    NameSectionReader::new(module.reader(section.data.clone())).into_iter().map_while(|name| name.ok()).find_map(
-        |subsection| match subsection {
+    NameSectionReader::new(module.reader(section.data.clone())).map_while(|name| name.ok()).find_map(|subsection| {
+        match subsection {
             Name::Module { name, .. } => Some(name),
             _ => None,
-        },
-    )
+        }
+    })
 }
 
 fn read<'a>(

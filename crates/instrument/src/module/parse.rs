@@ -84,11 +84,7 @@ pub fn parse_with<'a>(bytes: &'a [u8], options: &ParseOptions) -> Result<Module<
     for payload in parser.parse_all(bytes) {
         let payload = payload?;
         if let Payload::Version { encoding: Encoding::Component, .. } = payload {
-            return Err(Error::at(
-                ErrorKind::Unsupported,
-                4,
-                "components are not supported: instrument the core module before it becomes a component",
-            ));
+            return Err(Error::at(ErrorKind::Unsupported, 4, "this is a component, and a module is expected"));
         }
         if let ValidPayload::Func(func, body) = validator.payload(&payload)? {
             let (start, len) = (body.range().start, body.range().len() as u32);

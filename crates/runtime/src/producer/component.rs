@@ -32,9 +32,10 @@ impl Producer {
         self.flush()
     }
 
-    /// Hands over the events in the other buffers of a component, at the end of a recording. All buffers begin anew
-    /// afterwards.
-    pub(crate) fn drain_parked(&mut self) {
+    /// Hands over the events in all buffers, at the end of a recording. The buffers of components begin anew afterwards.
+    pub(crate) fn drain_all(&mut self) {
+        self.read_spilled();
+        self.drain();
         let parked: Vec<Buffer> =
             self.blocks.iter().flat_map(|blocks| &blocks.parked).map(|area| area.buffer).collect();
         for buffer in parked {
@@ -56,6 +57,7 @@ impl Producer {
             self.begin(area, 0, false)?;
             return Ok(());
         }
+        self.read_spilled();
         self.drain();
         let Some(blocks) = &mut self.blocks else { return Ok(()) };
         let known = blocks.parked.iter().position(|area| area.buffer.is_same(&buffer));
@@ -75,7 +77,7 @@ impl Producer {
     fn read_spilled(&mut self) {
         let Some(blocks) = &mut self.blocks else { return };
         let buffer = blocks.area.buffer;
-        let spilled = buffer.load(SPILLED);
+        let spilled = if blocks.area.is_of_component { buffer.load(SPILLED) } else { 0 };
         if spilled == 0 {
             return;
         }
@@ -113,8 +115,14 @@ fn new_area(buffer: Buffer) -> Area {
     Area::new(buffer, (FIRST_BLOCK, SPILL), true)
 }
 
+/// Makes room for one event outside of a recording. Its place is before the first block, so it is never read.
+pub(crate) fn discard_next(buffer: &Buffer) {
+    begin_anew(buffer);
+    buffer.store(CURSOR, FIRST_BLOCK - EVENT);
+}
+
 /// Puts a buffer into the state before its first event.
-pub(crate) fn begin_anew(buffer: &Buffer) {
+fn begin_anew(buffer: &Buffer) {
     buffer.store(CURSOR, FIRST_BLOCK);
     buffer.store(END, FIRST_BLOCK + BLOCK);
     buffer.store(SPILLED, 0);

@@ -20,8 +20,8 @@ pub(super) struct Added {
 /// Compares the group of each component with the one that its instances need; `None` for a component that needs none.
 ///
 /// # Errors
-/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) if a group is missing, is not needed or has other bytes,
-/// or if the Manifest lists other instances.
+/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) if a group is missing, is not needed or has other
+/// bytes, or if the Manifest lists other instances.
 pub(super) fn compare(
     pairs: &Pairs<'_, '_>,
     modules: &[ComparedModule<'_>],
@@ -67,13 +67,9 @@ pub(super) fn compare(
         let (first, count) = (&sections[pair.added.start], hooked.len() as u32);
         let range = first.whole.start..behind.whole.start;
         let group = Group { hooks: manifest.hooks, first_probes };
-        if group.encode(first.before) != pairs.new.bytes[range.clone()] {
-            let same = group
-                .encode(first.before)
-                .iter()
-                .zip(&pairs.new.bytes[range.clone()])
-                .take_while(|(a, b)| a == b)
-                .count();
+        let (expected, found) = (group.encode(first.before), &pairs.new.bytes[range.clone()]);
+        if expected != found {
+            let same = expected.iter().zip(found).take_while(|(a, b)| a == b).count();
             return Err(fail(range.start + same, "the definitions that were added are not those of the hooks"));
         }
         // The recorder is the only instance of a group. The instances with hooks are its last core instances.
@@ -89,8 +85,8 @@ pub(super) fn compare(
     }
 }
 
-/// Checks that no module or component with hooks leaves a component that can run: its imports would be different. See the
-/// module documentation of `verify` for arguments.
+/// Checks that no module or component with hooks leaves a component that can run: its imports would be different. See
+/// the module documentation of `verify` for arguments.
 ///
 /// # Errors
 /// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) otherwise.

@@ -42,8 +42,8 @@ pub(super) fn unchanged<'a>(scanned: &Scanned<'a>) -> Result<Vec<ComparedModule<
 /// Compares each core module with its counterpart.
 ///
 /// # Errors
-/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) if a module is neither equal nor the original with hooks
-/// of the set `component`.
+/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) if a module is neither equal nor the original with
+/// hooks of the set `component`.
 pub(super) fn compare<'a>(pairs: &Pairs<'_, 'a>) -> Result<Vec<ComparedModule<'a>>> {
     let mut position = 0;
     let mut compared = Vec::with_capacity(pairs.modules.len());

@@ -1,8 +1,8 @@
 //! Moves the indices of an item of the original to those of the instrumented component.
 //!
-//! The items are those that `wasmparser` reads. After its indices have moved, an item of the original must be equal to its
-//! counterpart: so all that is no index is compared without being listed here. The matches name each variant and each
-//! field. If `wasmparser` adds one, this file does not compile until its indices are known.
+//! The items are those that `wasmparser` reads. After its indices have moved, an item of the original must be equal
+//! to its counterpart: so all that is no index is compared without being listed here. The matches name each variant
+//! and each field. If `wasmparser` adds one, this file does not compile until its indices are known.
 
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentAlias, ComponentDefinedType, ComponentExport, ComponentExternalKind,

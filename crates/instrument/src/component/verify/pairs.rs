@@ -67,8 +67,8 @@ impl ScopePair<'_, '_> {
 /// Pairs the sections of both components, and of the components in them.
 ///
 /// # Errors
-/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) if a section was removed, if one was added that is in no
-/// group, or if the kinds of sections differ.
+/// [`ErrorKind::Verify`](wasmtrace_abi::error::ErrorKind::Verify) if a section was removed, if one was added that is
+/// in no group, or if the kinds of sections differ.
 pub(super) fn pair<'p, 'a>(old: &'p Scanned<'a>, new: &'p Scanned<'a>, hooks: HookSet) -> Result<Pairs<'p, 'a>> {
     let mut scopes: Vec<ScopePair<'p, 'a>> = Vec::with_capacity(old.scopes.len());
     let mut modules = vec![0; old.modules.len()];

@@ -148,8 +148,8 @@ impl<'a> Pair<'_, 'a> {
 /// A part of a `component-name` section: its kind, and indices with names.
 type Names<'a> = (Discriminant<ComponentName<'a>>, Vec<(u32, &'a [u8])>);
 
-/// Reads the contents of a `component-name` section, and moves the indices if they are those of the original; `None` if it
-/// is damaged.
+/// Reads the contents of a `component-name` section, and moves the indices if they are those of the original; `None`
+/// if it is damaged.
 fn names<'a>(contents: BinaryReader<'a>, moved: Option<Moved<'_, '_>>) -> Option<Vec<Names<'a>>> {
     let of = |names: NameMap<'a>, space: fn(Spaces) -> u32| -> wasmparser::Result<Vec<(u32, &'a [u8])>> {
         let names = names.into_iter().map(|naming| {
