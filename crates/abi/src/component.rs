@@ -32,6 +32,7 @@
 //! 24  SPILLED   0, or the end of the events in the blocks, if CURSOR is in the spill area
 //! 28  LOST      number of events that found no room while QUIET was not 0
 //! 32  ATTACHED  not 0 after `attach`
+//! 36  DISCARDED not 0 if events were discarded since the last recording; written by the host
 //! ```
 //!
 //! While QUIET is not 0 and the block is full, events go to the *spill area* behind the last block. A host that does not
@@ -64,6 +65,8 @@ pub const SPILLED: u32 = 24;
 pub const LOST: u32 = 28;
 /// Offset of ATTACHED, in bytes.
 pub const ATTACHED: u32 = 32;
+/// Offset of DISCARDED, in bytes.
+pub const DISCARDED: u32 = 36;
 /// Offset of the first block, in bytes.
 pub const FIRST_BLOCK: u32 = BLOCK;
 /// Offset of the spill area, in bytes. The last block ends there.

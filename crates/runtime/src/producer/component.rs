@@ -14,7 +14,7 @@ use super::super::ring::{Item, Written};
 use super::Producer;
 use super::blocks::Area;
 use wasmtrace_abi::buffer::{BLOCK, CURSOR, LIMIT};
-use wasmtrace_abi::component::{END, FIRST_BLOCK, LOST, SIZE, SPILL, SPILLED};
+use wasmtrace_abi::component::{DISCARDED, END, FIRST_BLOCK, LOST, SIZE, SPILL, SPILLED};
 use wasmtrace_trace::event::{EventKind, Manual, Misuse};
 
 /// Size of an event in bytes.
@@ -110,8 +110,13 @@ impl Producer {
 }
 
 /// The blocks of a buffer that the guest has not called for during this recording. Events that were written while the host
-/// could not be called are in the first block and in the spill area.
+/// could not be called are in the first block and in the spill area. If the guest has run outside of a recording, they may be
+/// from then, and are left out.
 fn new_area(buffer: Buffer) -> Area {
+    if buffer.load(DISCARDED) != 0 {
+        buffer.store(DISCARDED, 0);
+        begin_anew(&buffer);
+    }
     Area::new(buffer, (FIRST_BLOCK, SPILL), true)
 }
 
@@ -119,6 +124,7 @@ fn new_area(buffer: Buffer) -> Area {
 pub(crate) fn discard_next(buffer: &Buffer) {
     begin_anew(buffer);
     buffer.store(CURSOR, FIRST_BLOCK - EVENT);
+    buffer.store(DISCARDED, 1);
 }
 
 /// Puts a buffer into the state before its first event.
