@@ -24,10 +24,10 @@ use wasmtrace_abi::label::Label;
 use wasmtrace_abi::manifest::{Manifest, Probes, RestoreData};
 use wasmtrace_abi::text::printable;
 
-use crate::Options;
 use crate::injected;
 use crate::label::{Labels, label};
 use crate::module::Module;
+use crate::options::Options;
 use crate::rewrite::{self, CloseOnExit};
 use crate::select::{Plan, Summary};
 use crate::sidecar::Sidecars;
@@ -44,7 +44,7 @@ mod verify;
 mod write;
 
 use plan::{ComponentPlan, PlannedModule};
-use scan::{Scanned, scan};
+use scan::scan;
 
 pub use verify::{VerifiedComponent, verify};
 
@@ -140,7 +140,7 @@ pub fn instrument(bytes: &[u8], options: &Options) -> Result<InstrumentedCompone
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let scanned = scan(bytes)?;
-    if read_manifest(&scanned)?.is_some() {
+    if scanned.manifest()?.is_some() {
         if options.force {
             return instrument(&strip(bytes)?, options);
         }
@@ -233,12 +233,6 @@ fn refuse_what_engines_refuse(output: &[u8]) -> Result<()> {
         .map_err(|e| Error::new(ErrorKind::Limit, format!("with the hooks the component would not be valid: {e}")))
 }
 
-/// The Manifest of the root component, if it has one.
-fn read_manifest(scanned: &Scanned<'_>) -> Result<Option<ComponentManifest>> {
-    let Some(range) = scanned.manifest.clone() else { return Ok(None) };
-    ComponentManifest::decode(&scanned.bytes[range.clone()], range.start).map(Some)
-}
-
 /// Returns the original component, byte for byte. A component without hooks is returned as it is.
 ///
 /// # Errors
@@ -254,7 +248,7 @@ pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
 /// Those of [`instrument`] about the input.
 pub fn read<'a>(bytes: &'a [u8], options: &Options) -> Result<Contents<'a>> {
     let scanned = scan(bytes)?;
-    let manifest = read_manifest(&scanned)?;
+    let manifest = scanned.manifest()?;
     let components = scanned.scopes.len();
     if manifest.is_none() {
         let ComponentPlan { modules, warnings, .. } = plan::plan(&scanned, options)?;
@@ -269,7 +263,7 @@ pub fn read<'a>(bytes: &'a [u8], options: &Options) -> Result<Contents<'a>> {
         return Ok(Contents { manifest, modules: modules.collect(), components, warnings });
     }
     let modules = plan::named_modules(&scanned, !options.no_validate)?.into_iter().zip(&scanned.modules);
-    let modules = modules.filter(|((name, _), _)| !group::MODULES.contains(&name.as_str()));
+    let modules = modules.filter(|((name, _), _)| !hook_module::MODULES.contains(&name.as_str()));
     let modules = modules.map(|((name, module), core)| ComponentModule {
         name,
         offset: core.range.start,
@@ -288,7 +282,7 @@ pub fn read<'a>(bytes: &'a [u8], options: &Options) -> Result<Contents<'a>> {
 /// [`ErrorKind::Malformed`] if the component is not valid. [`ErrorKind::Restore`] if a Manifest is damaged.
 pub fn probes(bytes: &[u8]) -> Result<Option<(ComponentManifest, Probes)>> {
     let scanned = scan(bytes)?;
-    let Some(manifest) = read_manifest(&scanned)? else { return Ok(None) };
+    let Some(manifest) = scanned.manifest()? else { return Ok(None) };
     let mut hooked = Vec::new();
     for at in 0..scanned.modules.len() {
         let module = plan::parse_module(&scanned, at, false)?;
@@ -320,7 +314,7 @@ pub fn probes(bytes: &[u8]) -> Result<Option<(ComponentManifest, Probes)>> {
 /// than hook modules of this version do.
 pub fn check_hooks(bytes: &[u8]) -> Result<Option<ComponentManifest>> {
     let scanned = scan(bytes)?;
-    let manifest = read_manifest(&scanned)?;
+    let manifest = scanned.manifest()?;
     let mut instances = manifest.as_ref().map_or(&[][..], |manifest| &manifest.instances);
     scanned.scopes.iter().try_for_each(|scope| group::check(&scanned, scope, &mut instances))?;
     Ok(manifest)

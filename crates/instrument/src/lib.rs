@@ -37,6 +37,7 @@ mod limits;
 pub mod links;
 pub mod mapping;
 pub mod module;
+mod options;
 mod parallel;
 mod relocate;
 mod restore;
@@ -52,24 +53,21 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
 
 pub use hash::sha256;
+pub use options::Options;
 pub use relocate::describes_original;
 pub use resumption::resumption;
-pub use strip::strip;
 pub use warning::{Warning, WarningKind};
 
-/// Options of [`instrument`].
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The selection rules. Without rules, all functions with a body are hooked.
-    pub select: select::Rules,
-    /// Options of the stage [`rewrite`].
-    pub rewrite: rewrite::Options,
-    /// The sidecar files of the module.
-    pub sidecar: sidecar::SidecarFiles,
-    /// Instrument a module that has hooks already. Hooks of wasmtrace are removed first, others stay.
-    pub force: bool,
-    /// Do not validate function bodies ([`module::ParseOptions::validate`]).
-    pub no_validate: bool,
+/// Returns the original module or component, byte for byte. One without hooks is returned as it is: it is the output for
+/// a selection without functions.
+///
+/// # Errors
+/// Those of [`strip::strip`] and [`component::strip`].
+pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
+    match component::is_component(hooked) {
+        true => component::strip(hooked),
+        false => strip::strip(hooked),
+    }
 }
 
 /// Instruments a module: runs all stages of the compiler.

@@ -20,8 +20,8 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
 
-/// Returns the original module or component, byte for byte. One without hooks is returned as it is: it is the output for
-/// a selection without functions.
+/// Returns the original module, byte for byte. A module without hooks is returned as it is: it is the output for a
+/// selection without functions.
 ///
 /// The SHA-256 of the result is compared with the one in the Manifest. Then [`verify`](crate::verify::verify) checks the
 /// result against `hooked`.
@@ -30,9 +30,6 @@ use wasmtrace_abi::manifest::{MANIFEST_SECTION, Manifest, Probe};
 /// [`ErrorKind::Restore`] if the module has hooks and no Manifest, if the Manifest has no restoring data, or if another tool
 /// changed the module after instrumentation. The errors of [`parse`] if `hooked` is not a valid module.
 pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
-    if crate::component::is_component(hooked) {
-        return crate::component::strip(hooked);
-    }
     restore(&parse(hooked)?)
 }
 

@@ -81,7 +81,7 @@ use wasmtrace_abi::manifest::{BufferPlace, Manifest};
 
 mod appended;
 mod custom;
-mod failure;
+pub(crate) mod failure;
 mod links;
 mod matched;
 mod notes;

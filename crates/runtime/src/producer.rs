@@ -21,10 +21,8 @@ use wasmtrace_trace::calltree::{TIMED_EVENTS, TIMED_NANOS};
 use wasmtrace_trace::event::{EventKind, Manual, Misuse};
 
 mod blocks;
-mod component;
+pub(super) mod component;
 mod host;
-
-pub(super) use component::discard_next;
 
 use blocks::{Area, Blocks, FLUSH_EVERY, FLUSH_LATER};
 

@@ -8,7 +8,7 @@ use wasmtime::component::{Linker, WasmList};
 use wasmtime::{AsContext, StoreContextMut};
 
 use super::buffer::Buffer;
-use super::producer::discard_next;
+use super::producer::component::discard_next;
 use super::store::{TraceSlot, producer_of};
 use wasmtrace_abi::component::{OBSERVE_INTERFACE, OWNED, RECORDER_INTERFACE, SIZE};
 use wasmtrace_abi::hook::{HookSet, ProbeId};

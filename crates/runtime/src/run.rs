@@ -1,70 +1,37 @@
 //! Running a module to its end on a thread of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
-use std::time::Duration;
 
-use wasmtime::{AsContextMut, Engine, Linker, Module, Store};
-use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime::{AsContextMut, Linker, Module, Store};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_instrument::component::is_component;
 use wasmtrace_instrument::injected::is_hooked;
 use wasmtrace_instrument::module::{ParseOptions, parse_with};
 use wasmtrace_trace::batch::Batch;
-use wasmtrace_trace::event::{Event, RunOutcome};
+use wasmtrace_trace::event::Event;
 
-use crate::cache::CodeCache;
 use crate::call::{Unit, call};
 use crate::channel::channel;
 use crate::clock::Clock;
 use crate::component::run_component;
 use crate::config::{Config, HOOKED_STACK, OnCompiled};
-use crate::consume::{Consumed, consume, with_times};
-use crate::consumer::Consumer;
+use crate::consume::with_times;
+use crate::guest::{GuestEnd, RunResult, consume_until_end, engine, guest_thread, thread_cpu};
 use crate::places::Places;
 use crate::producer::Settings;
 use crate::sampler::{Samples, signal};
 use crate::setup::{all_given, no_host_functions, setup};
 use crate::store::{self, Host, TraceSlot};
-use crate::wasi::Captured;
 use crate::{hooks, host_calls, wasi};
 
-/// Stack size in bytes for wasmtime and WASI on the guest's thread, in addition to the guest's own stack.
-const HOST_STACK: usize = 4 << 20;
-
-/// The result of a run.
-#[derive(Debug, Clone)]
-pub struct RunResult {
-    /// The outcome of the run.
-    pub ending: RunOutcome,
-    /// Duration in nanoseconds from before instantiation to the end, without the time for which the guest waited for
-    /// the consumer.
-    pub duration: u64,
-    /// Nanoseconds for which the guest waited for the consumer. No event's time contains them.
-    pub waited: u64,
-    /// CPU time of the guest's thread without compilation, if the system reports it (Linux).
-    pub guest_cpu: Option<Duration>,
-    /// The reason why the guest was not sampled although it should be.
-    pub not_sampled: Option<String>,
-    /// Number of samples dropped because their ring was full.
-    pub samples_lost: u64,
-    /// The results of the invoked function, as text.
-    pub results: Vec<String>,
-    /// Whether the guest did not stop within 1 s and was abandoned. Its events until then were consumed.
-    pub abandoned: bool,
-    /// Captured standard output.
-    pub stdout: Vec<u8>,
-    /// Captured standard error.
-    pub stderr: Vec<u8>,
-}
-
-/// Runs a module or a component to its end. `consume_some` gets the events in order, one block at a time, while the guest runs. It is
-/// called at least four times a second, possibly without events. If it is slower than the guest, the guest waits.
+/// Runs a module or a component to its end. `consume_some` gets the events in order, one block at a time, while the
+/// guest runs. It is called at least four times a second, possibly without events. If it is slower than the guest, the
+/// guest waits.
 ///
 /// # Errors
 /// [`ErrorKind::Run`] if the module cannot be set up: the engine rejects it, an import is not available, or the
-/// function to call is missing. A guest that traps or exits is not an error but an [`RunOutcome`].
+/// function to call is missing. A guest that traps or exits is not an error but an
+/// [`RunOutcome`](wasmtrace_trace::event::RunOutcome).
 pub fn run(wasm: &[u8], config: &Config, consume_some: impl FnMut(&[Event])) -> Result<RunResult> {
     run_batches(wasm, config, with_times(consume_some))
 }
@@ -165,97 +132,4 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     let result = consume_until_end(guest, consumer, config, &clock, consume_some)?;
     let reason = || Some(not_sampled.filter(|_| config.sample)?.to_owned());
     Ok(RunResult { not_sampled: result.not_sampled.or_else(reason), ..result }.with_captured(&captured))
-}
-
-/// What the guest's thread returns.
-pub(crate) struct GuestEnd {
-    /// The outcome and the results of the call.
-    pub(crate) called: Result<(RunOutcome, Vec<String>)>,
-    /// The time of the end in nanoseconds.
-    pub(crate) end: u64,
-    pub(crate) cpu: Option<Duration>,
-    /// Why the guest was not sampled although it should be.
-    pub(crate) not_sampled: Option<String>,
-}
-
-/// Starts the guest's thread. It is not a scoped thread: a guest that does not stop must be abandoned.
-pub(crate) fn guest_thread(
-    max_wasm_stack: usize,
-    guest: impl FnOnce() -> GuestEnd + Send + 'static,
-) -> Result<JoinHandle<GuestEnd>> {
-    let thread = std::thread::Builder::new().name("guest".into()).stack_size(max_wasm_stack.saturating_add(HOST_STACK));
-    thread.spawn(guest).map_err(|e| Error::new(ErrorKind::Run, "cannot start a thread for the guest").caused_by(e))
-}
-
-/// Consumes events until the guest has ended. The result has no captured output.
-pub(crate) fn consume_until_end(
-    guest: JoinHandle<GuestEnd>,
-    consumer: Consumer<'_>,
-    config: &Config,
-    clock: &Clock,
-    consume_some: impl FnMut(&Batch),
-) -> Result<RunResult> {
-    let Consumed { abandoned, last, samples_lost } = consume(consumer, &config.interrupt, consume_some);
-    let GuestEnd { called, end, cpu, not_sampled } = if abandoned {
-        let signal = config.interrupt.load(Ordering::Relaxed).abs();
-        let called = Ok((RunOutcome::Interrupted(signal), Vec::new()));
-        GuestEnd { called, end: clock.now(), cpu: None, not_sampled: None }
-    } else {
-        guest.join().map_err(|_| Error::new(ErrorKind::Run, "the guest's thread panicked in the engine"))?
-    };
-    let (ending, results) = called?;
-    Ok(RunResult {
-        ending,
-        duration: end.max(last),
-        waited: clock.waited(),
-        guest_cpu: cpu,
-        not_sampled,
-        samples_lost,
-        results,
-        abandoned,
-        stdout: Vec::new(),
-        stderr: Vec::new(),
-    })
-}
-
-impl RunResult {
-    /// The result with the output that was captured.
-    pub(crate) fn with_captured(self, captured: &Captured) -> RunResult {
-        let contents =
-            |pipe: &Option<MemoryOutputPipe>| pipe.as_ref().map(|p| p.contents().to_vec()).unwrap_or_default();
-        RunResult { stdout: contents(&captured.stdout), stderr: contents(&captured.stderr), ..self }
-    }
-}
-
-/// CPU time of the calling thread.
-pub(crate) fn thread_cpu() -> Option<Duration> {
-    // The first number is nanoseconds on a CPU (proc(5)).
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
-}
-
-/// Creates an engine with all supported proposals enabled.
-pub(crate) fn engine(max_wasm_stack: usize, cache: Option<&CodeCache>) -> Result<Engine> {
-    let mut config = wasmtime::Config::new();
-    config
-        .max_wasm_stack(max_wasm_stack)
-        // Not used here, but the engine checks it against the stack size.
-        .async_stack_size(max_wasm_stack.saturating_add(HOST_STACK))
-        .wasm_tail_call(true)
-        .wasm_custom_page_sizes(true)
-        .wasm_threads(true)
-        .shared_memory(true)
-        .wasm_function_references(true)
-        .wasm_wide_arithmetic(true)
-        .wasm_gc(true)
-        .wasm_relaxed_simd(true)
-        .wasm_multi_memory(true)
-        .wasm_memory64(true)
-        .wasm_extended_const(true)
-        .wasm_exceptions(true)
-        .wasm_branch_hinting(true);
-    if let Some(cache) = cache {
-        config.cache(Some(cache.open()?));
-    }
-    Engine::new(&config).map_err(|e| setup("the engine cannot be configured", e))
 }

@@ -160,7 +160,7 @@ fn of_component(args: &Args, name: &str, wasm: &[u8]) -> Result<u8> {
     let core_modules: Vec<Value> = core_modules.collect();
     if args.json {
         files::print_json(&json!({
-            "schema": "wasmtrace.info-component/1",
+            "schema": "wasmtrace.component/1",
             "component": name,
             "bytes": wasm.len(),
             "components": contents.components,

@@ -26,20 +26,9 @@ use wasmtrace_abi::component::{HookedInstance, OBSERVE_INTERFACE, RECORDER_INTER
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::HookSet;
 
-use super::hook_module::{buffer_module, hook_module};
+use super::hook_module::{BUFFER, FUNCTIONS, HOST, buffer_module, export_name, hook_module, host_functions};
 use super::scan::{Scanned, Scope};
 use super::spaces::Spaces;
-
-/// The functions of the hook module for one instance, as they are imported by hooked modules.
-pub(super) const FUNCTIONS: [&str; 4] = ["enter", "exit", "quiet-enter", "quiet-exit"];
-
-/// The names of the modules that a group adds.
-pub(super) const MODULES: [&str; 2] = ["wasmtrace:buffer", "wasmtrace:hooks"];
-
-/// The name of the buffer's memory within the component.
-pub(super) const BUFFER: &str = "buffer";
-/// The name by which the hook module imports the functions of the host.
-pub(super) const HOST: &str = "host";
 
 /// The group of new definitions of one component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +47,6 @@ impl Group {
     /// The interface that is imported.
     pub(super) fn interface(&self) -> &'static str {
         if self.has_buffer() { RECORDER_INTERFACE } else { OBSERVE_INTERFACE }
-    }
-
-    /// The functions of that interface.
-    fn host_functions(&self) -> [&'static str; 2] {
-        if self.has_buffer() { ["attach", "flush"] } else { ["enter", "exit"] }
     }
 
     /// The number of sections.
@@ -111,7 +95,7 @@ impl Group {
         if self.first_probes.is_empty() {
             return out;
         }
-        let host = self.host_functions();
+        let host = host_functions(self.hooks);
         let mut aliases = ComponentAliasSection::new();
         for name in host {
             aliases.alias(Alias::InstanceExport { instance: at.instances, kind: ComponentExportKind::Func, name });
@@ -120,7 +104,7 @@ impl Group {
         if self.has_buffer() {
             add(&RawSection { id: 1, data: &buffer_module() });
         }
-        add(&RawSection { id: 1, data: &hook_module(self) });
+        add(&RawSection { id: 1, data: &hook_module(self.hooks, &self.first_probes) });
         let mut options = Vec::new();
         let mut instance = at.core_instances;
         let (mut hook_module, mut args) = (at.modules, Vec::new());
@@ -180,17 +164,12 @@ impl Group {
             false => (0, ComponentValType::Primitive(PrimitiveValType::U32)),
         };
         let params = if self.has_buffer() { ["buffer", "events"] } else { ["id", "id"] };
-        for ((func, name), param_name) in (first..).zip(self.host_functions()).zip(params) {
+        for ((func, name), param_name) in (first..).zip(host_functions(self.hooks)).zip(params) {
             ty.ty().function().params([(param_name, param)]).result(None);
             ty.export(name, ComponentTypeRef::Func(func));
         }
         ty
     }
-}
-
-/// The name of a function of the hook module, for the hooked instance at that position.
-pub(super) fn export_name(position: usize, function: &str) -> String {
-    format!("{position}:{function}")
 }
 
 /// Checks that a component calls the recorder only from the hook module of a group, if it imports the recorder at all.

@@ -30,7 +30,16 @@ use wasmtrace_abi::buffer::{BLOCK, CURSOR, Kind, LIMIT, NOBODY};
 use wasmtrace_abi::component::{ATTACHED, END, FIRST_BLOCK, LOST, OWNED, PAGES, QUIET, SIZE, SPILL, SPILLED};
 use wasmtrace_abi::hook::HookSet;
 
-use super::group::{BUFFER, FUNCTIONS, Group, HOST, MODULES, export_name};
+/// The functions of the hook module for one instance, as they are imported by hooked modules.
+pub(super) const FUNCTIONS: [&str; 4] = ["enter", "exit", "quiet-enter", "quiet-exit"];
+
+/// The names of the modules that a group adds.
+pub(super) const MODULES: [&str; 2] = ["wasmtrace:buffer", "wasmtrace:hooks"];
+
+/// The name of the buffer's memory within the component.
+pub(super) const BUFFER: &str = "buffer";
+/// The name by which the hook module imports the functions of the host.
+pub(super) const HOST: &str = "host";
 
 /// Number of blocks that a host which does not set OWNED gets at once. It loses at most as many events in a trap.
 const BLOCKS_AT_ONCE: u32 = 8;
@@ -66,9 +75,19 @@ enum Type {
     MakesRoom = 2,
 }
 
-/// The hook module of a group.
-pub(super) fn hook_module(group: &Group) -> Vec<u8> {
-    let has_buffer = group.hooks == HookSet::Buffer;
+/// The name of a function of the hook module, for the hooked instance at that position.
+pub(super) fn export_name(position: usize, function: &str) -> String {
+    format!("{position}:{function}")
+}
+
+/// The functions that the hook module imports from the host.
+pub(super) fn host_functions(hooks: HookSet) -> [&'static str; 2] {
+    if hooks == HookSet::Buffer { ["attach", "flush"] } else { ["enter", "exit"] }
+}
+
+/// The hook module for a hook set, with functions for instances whose ids begin at `first_probes`.
+pub(super) fn hook_module(hooks: HookSet, first_probes: &[u32]) -> Vec<u8> {
+    let has_buffer = hooks == HookSet::Buffer;
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], []);
     types.ty().function([ValType::I32, ValType::I32], []);
@@ -78,7 +97,7 @@ pub(super) fn hook_module(group: &Group) -> Vec<u8> {
     let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
     let mut names = NameMap::new();
     // The functions 0 and 1 are those of the host.
-    let host = if has_buffer { ["attach", "flush"] } else { ["enter", "exit"] };
+    let host = host_functions(hooks);
     let host_type = if has_buffer { Type::TakesTwo } else { Type::TakesOne } as u32;
     for (func, name) in (0..).zip(host) {
         imports.import(HOST, name, EntityType::Function(host_type));
@@ -96,7 +115,7 @@ pub(super) fn hook_module(group: &Group) -> Vec<u8> {
         globals.global(ty, &ConstExpr::i32_const(0));
     }
     let mut exports = ExportSection::new();
-    for (position, first_probe) in group.first_probes.iter().enumerate() {
+    for (position, first_probe) in first_probes.iter().enumerate() {
         let (enter, exit) = (next, next + 1);
         let kinds = [(Kind::Enter, 0), (Kind::Exit, 1)];
         let plain = kinds.map(|(kind, host)| match has_buffer {

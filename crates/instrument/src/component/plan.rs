@@ -10,9 +10,9 @@ use wasmparser::ExternalKind;
 
 use super::scan::{CoreFunc, CoreInstance, Nested, Scanned, Scope};
 use super::spaces::Spaces;
-use crate::Options;
 use crate::label::{Labels, label};
 use crate::module::{FuncIdx, Module, ParseOptions, names, parse_with};
+use crate::options::Options;
 use crate::select::{self, Plan, select_in};
 use crate::warning::{Warning, WarningKind};
 use wasmtrace_abi::buffer::FUNCTIONS;

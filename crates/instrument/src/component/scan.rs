@@ -13,7 +13,9 @@ use wasmparser::{
 
 use super::spaces::{Spaces, kind_of};
 use crate::module::all_features;
-use wasmtrace_abi::component::{MANIFEST_SECTION, OBSERVE_INTERFACE, RECORDER_INTERFACE, RECORDER_PACKAGE};
+use wasmtrace_abi::component::{
+    ComponentManifest, MANIFEST_SECTION, OBSERVE_INTERFACE, RECORDER_INTERFACE, RECORDER_PACKAGE,
+};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 
 /// Maximum nesting depth of components. Those of composition tools have a depth of about 3.
@@ -267,6 +269,15 @@ fn is_deeper(ty: &ComponentType<'_>, depth: usize) -> bool {
 }
 
 impl<'a> Scanned<'a> {
+    /// The Manifest of the root component, if it has one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Restore`] if the Manifest is damaged or has an unknown version.
+    pub(super) fn manifest(&self) -> Result<Option<ComponentManifest>> {
+        let Some(range) = self.manifest.clone() else { return Ok(None) };
+        ComponentManifest::decode(&self.bytes[range.clone()], range.start).map(Some)
+    }
+
     /// The bytes of a core module.
     pub(super) fn module_bytes(&self, module: usize) -> &'a [u8] {
         &self.bytes[self.modules[module].range.clone()]

@@ -3,8 +3,8 @@
 use super::plan::parse_module;
 use super::restore::{Change, decode};
 use super::scan::{MAX_DEPTH, Nested, Scanned, scan};
+use super::verify;
 use super::write::id;
-use super::{read_manifest, verify};
 use crate::rewrite::splice::write_leb;
 use wasmparser::BinaryReader;
 use wasmtrace_abi::component::MANIFEST_SECTION;
@@ -17,7 +17,7 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 /// tool changed the component after instrumentation. The errors of parsing if the component is not valid.
 pub(super) fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
     let scanned = scan(hooked)?;
-    let Some(manifest) = read_manifest(&scanned)? else {
+    let Some(manifest) = scanned.manifest()? else {
         return match scanned.reserved {
             None => Ok(hooked.to_vec()),
             Some(at) => {

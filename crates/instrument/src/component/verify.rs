@@ -38,10 +38,10 @@
 //! The names of instances in the Manifest. The validity of bodies in modules that did not change. Names in a
 //! `component-name` section that cannot be read: such a section keeps its bytes.
 
-use super::read_manifest;
 use super::scan::{Scanned, scan};
+use crate::verify::failure::fail;
 use wasmtrace_abi::component::ComponentManifest;
-use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_abi::error::Result;
 
 mod groups;
 mod modules;
@@ -96,16 +96,11 @@ fn summary(modules: &[ComparedModule<'_>]) -> VerifiedComponent {
 fn manifest(old: &Scanned<'_>, new: &Scanned<'_>) -> Result<ComponentManifest> {
     let last = new.scopes[0].sections.last().map(|section| section.contents.clone()).unwrap_or_default();
     let is_last = new.manifest.as_ref().is_some_and(|manifest| manifest.end == last.end);
-    let Some(manifest) = read_manifest(new)?.filter(|_| is_last) else {
+    let Some(manifest) = new.manifest()?.filter(|_| is_last) else {
         return Err(fail(last.start, "the component is different, and its last section is not a Manifest"));
     };
     match manifest.input_sha256 == crate::hash::sha256(old.bytes) {
         true => Ok(manifest),
         false => Err(fail(last.start, "the Manifest names a different input")),
     }
-}
-
-/// The error of a failed check, at an offset in the instrumented component.
-fn fail(offset: usize, what: impl Into<String>) -> Error {
-    Error::at(ErrorKind::Verify, offset, what)
 }

@@ -2,6 +2,6 @@
 
 use wasmtrace_abi::error::{Error, ErrorKind};
 
-pub(super) fn fail(offset: usize, what: impl Into<String>) -> Error {
+pub(crate) fn fail(offset: usize, what: impl Into<String>) -> Error {
     Error::at(ErrorKind::Verify, offset, what)
 }

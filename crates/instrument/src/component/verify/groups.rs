@@ -1,10 +1,10 @@
 //! Compares the group of definitions that was added to a component, and finds what it is for.
 
-use super::fail;
 use super::modules::{ComparedModule, hooked_instances};
 use super::pairs::Pairs;
 use crate::component::group::Group;
 use crate::component::scan::{Nested, Scope};
+use crate::verify::failure::fail;
 use wasmtrace_abi::buffer::FUNCTIONS;
 use wasmtrace_abi::component::ComponentManifest;
 use wasmtrace_abi::error::Result;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::fail;
 use super::pairs::Pairs;
 use crate::component::plan::{parse_module, quiet_functions_of};
 use crate::component::scan::{CoreInstance, Scanned, Scope};
 use crate::injected::is_hooked;
 use crate::module::{FuncIdx, Module};
+use crate::verify::failure::fail;
 use crate::verify::{Verified, verify_modules};
 use wasmtrace_abi::error::{Error, Result};
 use wasmtrace_abi::hook::HookSet;

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use wasmparser::{BinaryReader, ComponentImportSectionReader};
 
-use super::fail;
 use crate::component::group::Group;
 use crate::component::scan::{Nested, Scanned, Scope, Section};
 use crate::component::spaces::Spaces;
 use crate::component::write::id;
 use crate::module::all_features;
+use crate::verify::failure::fail;
 use wasmtrace_abi::error::Result;
 use wasmtrace_abi::hook::HookSet;
 

@@ -8,7 +8,6 @@ use wasmparser::{
     NameMap, Naming, SectionLimited,
 };
 
-use super::fail;
 use super::groups::Added;
 use super::moved::Moved;
 use super::pairs::Pairs;
@@ -16,6 +15,7 @@ use crate::component::scan::{Scanned, Section};
 use crate::component::spaces::Spaces;
 use crate::component::write::id;
 use crate::module::all_features;
+use crate::verify::failure::fail;
 use wasmtrace_abi::error::{Error, Result};
 use wasmtrace_abi::hook::HOOKS;
 
