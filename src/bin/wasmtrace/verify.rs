@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::checked::Checked;
@@ -79,6 +79,7 @@ fn same_run(args: &Args, original: &[u8], hooked: &[u8]) -> Result<bool> {
     use std::io::{IsTerminal, Read};
     use std::path::Path;
 
+    use anyhow::Context;
     use wasmtrace::runtime::{Config, RunResult, Stdio};
 
     // clap does not distinguish `--` without arguments from no `--`.
