@@ -241,3 +241,98 @@ fn a_host_records_components() {
         }
     }
 }
+
+/// A component that calls the recorder in another way than hook modules do is refused: the host would read its memory by an
+/// address that the guest chose. Control: the hooked component itself runs.
+#[test]
+fn changed_hooks_are_refused() {
+    // Without a Manifest, nobody knows these hooks.
+    let plain = r#"(component
+        (import "wasmtrace:recorder/buffer@0.1.0" (instance $r
+            (export "attach" (func (param "buffer" (list u8)))) (export "flush" (func (param "events" (list u8))))))
+        (core module $m (memory (export "m") 40))
+        (core instance $i (instantiate $m))
+        (core func $f (canon lower (func $r "flush") (memory (core memory $i "m"))))
+        (core module $n (import "" "f" (func $f (param i32 i32))) (func (export "go") i32.const 8 i32.const 4 call $f))
+        (core instance $j (instantiate $n (with "" (instance (export "f" (func $f))))))
+        (func (export "go") (canon lift (core func $j "go"))))"#;
+    let plain = wat::parse_str(plain).unwrap();
+    let e = run(&plain, &call("go()"), |_| ()).unwrap_err();
+    assert!(e.to_string().contains("the hooks of this component were changed"), "{e}");
+    // The functions and the memory of the hooks are for hooked modules alone.
+    let mut options = Options::default();
+    options.rewrite.hooks = HookSet::Buffer;
+    let hooked = component::instrument(&file("start.wat"), &options).unwrap().wasm;
+    component::check_hooks(&hooked).unwrap();
+    let text = wasmprinter::print_bytes(&hooked).unwrap();
+    let last = text.rfind("(func (;").unwrap();
+    for misuse in [
+        "(alias core export 0 \"buffer\" (core memory $stolen))",
+        "(alias core export 2 \"0:enter\" (core func $stolen))",
+        "(core func $stolen (canon lower (func 1) (memory 0)))",
+        "(core instance $stolen (export \"f\" (func 1)))",
+    ] {
+        let changed = format!("{}{misuse}\n{}", &text[..last], &text[last..]);
+        let changed = wat::parse_str(&changed).unwrap_or_else(|e| panic!("{misuse}: {e}"));
+        assert!(component::check_hooks(&changed).is_err(), "{misuse}");
+    }
+}
+
+/// A guest whose result is not valid has trapped: its calls are recorded, and the run is complete.
+#[test]
+fn an_invalid_result_is_a_trap() {
+    let wasm = wat::parse_str(
+        r#"(component
+            (core module $m (memory (export "m") 1) (data (i32.const 0) "\08\00\00\00\01\00\00\00\ff")
+                (func (export "go") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func (export "go") (result string) (canon lift (core func $i "go") (memory (core memory $i "m")))))"#,
+    )
+    .unwrap();
+    let (result, events) = seen(&hooked(&wasm, HookSet::Buffer), &call("go()"));
+    assert!(
+        matches!(&result.ending, RunOutcome::Trapped(trap) if trap.message.contains("utf-8")),
+        "{:?}",
+        result.ending
+    );
+    assert_eq!(events, [">go", "<go"]);
+}
+
+/// A file that is cut anywhere is refused, with the offset of its end or of the damage.
+#[test]
+fn cut_components_are_refused() {
+    for name in ["two.wat", "outer.wat"] {
+        for wasm in [file(name), hooked(&file(name), HookSet::Buffer)] {
+            for end in 1..wasm.len() {
+                let cut = &wasm[..end];
+                // Between sections of the root component a shorter one may end.
+                if wasmparser::Validator::new().validate_all(cut).is_ok() {
+                    continue;
+                }
+                let e = component::read(cut, &Options::default()).map(drop).unwrap_err();
+                assert!(e.offset().is_some_and(|at| at <= end), "{name} {end}: {e}");
+            }
+        }
+    }
+    let nested = |open: &[u8], count: usize| -> Vec<u8> {
+        let mut types = vec![1];
+        for _ in 0..count {
+            types.extend_from_slice(open);
+        }
+        types.extend([0x42, 0x00]);
+        let mut wasm = b"\0asm\x0d\0\x01\0\x07".to_vec();
+        let mut length = types.len();
+        while length > 127 {
+            wasm.push(length as u8 | 128);
+            length >>= 7;
+        }
+        wasm.push(length as u8);
+        wasm.extend(types);
+        wasm
+    };
+    for open in [&[0x41, 1, 1][..], &[0x42, 1, 1]] {
+        component::read(&nested(open, 90), &Options::default()).unwrap();
+        let e = component::read(&nested(open, 19_000), &Options::default()).map(drop).unwrap_err();
+        assert!(e.to_string().contains("nested deeper than 100"), "{e}");
+    }
+}

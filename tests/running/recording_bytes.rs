@@ -256,7 +256,7 @@ fn what_is_wrong_has_its_offset_in_the_file() {
         "the recording is damaged: a block contains more events than it declares",
     );
     assert_says(&events(&[0, 100, 1, 0x0e, 6, 0]), third + 12, "the recording is damaged: unknown log level");
-    assert_says(&events(&[0, 100, 1, 0x0f, 8]), third + 12, "the recording is damaged: unknown kind of misuse");
+    assert_says(&events(&[0, 100, 1, 0x0f, 9]), third + 12, "the recording is damaged: unknown kind of misuse");
 
     // Times may stand still from block to block, and not step back; nor may they be past all numbers.
     let at = |began: u8| block(EVENTS, &[began, 100, 1, 7, 1]);

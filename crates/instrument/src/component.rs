@@ -38,6 +38,7 @@ mod hook_module;
 mod plan;
 mod restore;
 mod scan;
+mod scope;
 mod spaces;
 mod strip;
 mod verify;
@@ -263,7 +264,12 @@ pub fn read<'a>(bytes: &'a [u8], options: &Options) -> Result<Contents<'a>> {
         return Ok(Contents { manifest, modules: modules.collect(), components, warnings });
     }
     let modules = plan::named_modules(&scanned, !options.no_validate)?.into_iter().zip(&scanned.modules);
-    let modules = modules.filter(|((name, _), _)| !hook_module::MODULES.contains(&name.as_str()));
+    // A module of the input may have the same name, but it has a Manifest then.
+    let is_added = |name: &str, module: &Module<'_>| {
+        let name = name.split_once('#').map_or(name, |(name, _)| name);
+        hook_module::MODULES.contains(&name) && !injected::is_hooked(module)
+    };
+    let modules = modules.filter(|((name, module), _)| !is_added(name, module));
     let modules = modules.map(|((name, module), core)| ComponentModule {
         name,
         offset: core.range.start,

@@ -97,8 +97,8 @@ fn call(
     manifest: Option<&ComponentManifest>,
 ) -> Result<(RunOutcome, Vec<String>)> {
     let ends = |e: wasmtime::Error| -> Result<(RunOutcome, Vec<String>)> {
-        let outcome = outcome(&e, manifest).ok_or_else(|| setup("the component cannot be run", e))?;
-        Ok((outcome, Vec::new()))
+        // All imports are there, so what fails now is the guest: for example, it returns text that is not UTF-8.
+        Ok((outcome(&e, manifest).unwrap_or_else(|| ending::of_host(&e, Vec::new())), Vec::new()))
     };
     let ready = linker.instantiate_pre(component).map_err(|e| setup("an import is not available", e))?;
     let engine = store.engine().clone();
@@ -160,7 +160,11 @@ impl Call {
     /// WAVE syntax, or separate.
     fn of(invoke: &Invoke, engine: &Engine, component: &Component) -> Result<Call> {
         let (name, args) = match invoke.function.split_once('(') {
-            Some((name, args)) if invoke.args.is_empty() => (name, format!("({args}")),
+            Some(_) if !invoke.args.is_empty() => {
+                let message = "give the arguments in the call of --invoke, or behind the file, but not both";
+                return Err(Error::new(ErrorKind::Run, message));
+            }
+            Some((name, args)) => (name, format!("({args}")),
             _ => (invoke.function.as_str(), format!("({})", invoke.args.join(", "))),
         };
         let (interface, function) = match name.rsplit_once('#') {

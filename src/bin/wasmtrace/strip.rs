@@ -22,8 +22,9 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let hooked = files::read(args.input.as_deref())?;
     let original = wasmtrace::strip(&hooked).with_context(|| files::name(args.input.as_deref()))?;
     if hooked == original {
-        global
-            .note(&format!("{}: the module has no hooks; it is written unchanged", files::name(args.input.as_deref())));
+        let what = if wasmtrace::component::is_component(&hooked) { "component" } else { "module" };
+        let name = files::name(args.input.as_deref());
+        global.note(&format!("{name}: the {what} has no hooks; it is written unchanged"));
     }
     global.say(&format!("{} → {} bytes", hooked.len(), original.len()));
     files::write(args.output.as_deref(), &original)?;

@@ -27,7 +27,7 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::HookSet;
 
 use super::hook_module::{BUFFER, FUNCTIONS, HOST, buffer_module, export_name, hook_module, host_functions};
-use super::scan::{Scanned, Scope};
+use super::scan::{Scanned, Scope, Use};
 use super::spaces::Spaces;
 
 /// The group of new definitions of one component.
@@ -184,7 +184,8 @@ pub(super) fn check(scanned: &Scanned<'_>, scope: &Scope<'_>, first_probes: &mut
     }
     let import = &scope.sections[recorder.section];
     let other = || {
-        let message = "the recorder is not used by hooks of this version alone: instrument the original again";
+        let message =
+            "the hooks of this component were changed, or are of another version: instrument the original again";
         Error::at(ErrorKind::Restore, import.whole.start, message)
     };
     if recorder.escapes || recorder.instances.len() > 1 {
@@ -204,7 +205,21 @@ pub(super) fn check(scanned: &Scanned<'_>, scope: &Scope<'_>, first_probes: &mut
     let group =
         Group { hooks: HookSet::Buffer, first_probes: own.iter().map(|instance| instance.first_probe).collect() };
     let bytes = &scanned.bytes[first.whole.start..last.whole.end];
-    match recorder.aliases == 2 && hooked > 0 && group.encode(first.before) == bytes {
+    let (at, added) = (first.before, group.added());
+    let is_new = |index: u32, space: fn(&Spaces) -> u32| (space(&at)..space(&at) + space(&added)).contains(&index);
+    // Only hooked modules get something of the group: the instances that are made for them.
+    let given = group.hooks_of(0, at)..group.hooks_of(group.first_probes.len(), at);
+    let own_sections = start..start + group.sections();
+    let mut others = scope.uses.iter().filter(|(section, _)| !own_sections.contains(section));
+    let is_misused = others.any(|(_, item)| match *item {
+        Use::CoreInstance { index, hooks } => {
+            is_new(index, |spaces| spaces.core_instances) && !(hooks && given.contains(&index))
+        }
+        Use::CoreFunc(index) => is_new(index, |spaces| spaces.core_funcs),
+        Use::CoreMemory(index) => is_new(index, |spaces| spaces.core_memories),
+        Use::Func(index) => is_new(index, |spaces| spaces.funcs),
+    });
+    match !is_misused && recorder.aliases == 2 && hooked > 0 && group.encode(first.before) == bytes {
         true => Ok(()),
         false => Err(other()),
     }

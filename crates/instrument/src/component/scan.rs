@@ -6,12 +6,12 @@
 use std::ops::Range;
 
 use wasmparser::{
-    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
-    ComponentOuterAliasKind, ComponentType, ComponentTypeDeclaration, Encoding, ExternalKind, Instance,
-    InstanceTypeDeclaration, Parser, Payload, Validator,
+    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentType,
+    ComponentTypeDeclaration, Encoding, Instance, InstanceTypeDeclaration, Parser, Payload, Validator,
 };
 
-use super::spaces::{Spaces, kind_of};
+pub(super) use super::scope::{CoreFunc, CoreInstance, CoreModule, Nested, Scope, Section, Use};
+use super::spaces::kind_of;
 use crate::module::all_features;
 use wasmtrace_abi::component::{
     ComponentManifest, MANIFEST_SECTION, OBSERVE_INTERFACE, RECORDER_INTERFACE, RECORDER_PACKAGE,
@@ -47,90 +47,6 @@ pub(super) struct Scanned<'a> {
     pub(super) reserved: Option<usize>,
 }
 
-/// One component.
-#[derive(Debug, Default)]
-pub(super) struct Scope<'a> {
-    /// The component as offsets in the file.
-    pub(super) range: Range<usize>,
-    pub(super) sections: Vec<Section>,
-    /// For each module index, the module's position in [`Scanned::modules`] if it is defined in this file.
-    pub(super) modules: Vec<Option<usize>>,
-    /// For each component index, the component's position in [`Scanned::scopes`] if it is defined in this file.
-    pub(super) components: Vec<Option<usize>>,
-    pub(super) core_instances: Vec<CoreInstance<'a>>,
-    pub(super) core_funcs: Vec<CoreFunc<'a>>,
-    /// The core functions that are called while the instance must not be left: `realloc` and `post-return`.
-    pub(super) quiet: Vec<u32>,
-    /// The instances of components: their index, and the index of the component.
-    pub(super) instantiated: Vec<(u32, u32)>,
-    /// Definitions that leave the component, so that their types are fixed.
-    pub(super) exported: Vec<Nested>,
-    /// Definitions that are passed to a component.
-    pub(super) passed: Vec<Nested>,
-    /// How the component uses the recorder.
-    pub(super) recorder: RecorderUse,
-    spaces: Spaces,
-}
-
-/// How a component uses instances that it imports from the package of the recorder.
-#[derive(Debug, Default)]
-pub(super) struct RecorderUse {
-    /// The indices of these instances, and the section of the first.
-    pub(super) instances: Vec<u32>,
-    pub(super) section: usize,
-    /// Number of functions that are taken from them.
-    pub(super) aliases: usize,
-    /// Whether one is exported, or passed to a component under another name, or imported under another name.
-    pub(super) escapes: bool,
-}
-
-/// A section of a component.
-#[derive(Debug)]
-pub(super) struct Section {
-    pub(super) id: u8,
-    /// The section with its header, as offsets in the file.
-    pub(super) whole: Range<usize>,
-    pub(super) contents: Range<usize>,
-    /// The core module or component that the section consists of.
-    pub(super) nested: Option<Nested>,
-    /// The index spaces before the section.
-    pub(super) before: Spaces,
-}
-
-/// A nested definition: its position in [`Scanned::modules`] or [`Scanned::scopes`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Nested {
-    Module(usize),
-    Component(usize),
-}
-
-/// A core module within a component.
-#[derive(Debug)]
-pub(super) struct CoreModule<'a> {
-    /// The module as offsets in the file.
-    pub(super) range: Range<usize>,
-    /// The name in the `component-name` section of the component that contains it.
-    pub(super) name: Option<&'a str>,
-}
-
-/// The origin of a core instance.
-#[derive(Debug)]
-pub(super) enum CoreInstance<'a> {
-    /// An instance of the module with this index. Each argument is a name and a core instance.
-    Of { module: u32, args: Vec<(&'a str, u32)> },
-    /// A list of items: their names, kinds and indices.
-    Exports(Vec<(&'a str, ExternalKind, u32)>),
-}
-
-/// The origin of a core function.
-#[derive(Debug)]
-pub(super) enum CoreFunc<'a> {
-    /// An export of a core instance.
-    Export { instance: u32, name: &'a str },
-    /// A lowered function, or one of the component model.
-    Canonical,
-}
-
 /// Whether the bytes begin like a component.
 pub(super) fn is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm") && matches!(bytes.get(4..8), Some([_, _, 1, 0]))
@@ -161,7 +77,9 @@ pub(super) fn scan(bytes: &[u8]) -> Result<Scanned<'_>> {
 fn types_that_may_nest(bytes: &[u8]) -> Result<usize> {
     let mut most = 0;
     for payload in Parser::new(0).parse_all(bytes) {
-        if let Payload::ComponentTypeSection(types) = payload? {
+        let payload = payload?;
+        is_whole(&payload, bytes)?;
+        if let Payload::ComponentTypeSection(types) = payload {
             let range = types.range();
             let is_nested = |pair: &&[u8]| matches!(pair, [0x01, 0x41 | 0x42]);
             let nested = bytes[range.clone()].windows(2).filter(is_nested).count();
@@ -172,6 +90,18 @@ fn types_that_may_nest(bytes: &[u8]) -> Result<usize> {
         }
     }
     Ok(most)
+}
+
+/// Checks that a nested module or component ends within the file, which the parser leaves to its user.
+fn is_whole(payload: &Payload<'_>, bytes: &[u8]) -> Result<()> {
+    match payload {
+        Payload::ModuleSection { unchecked_range, .. } | Payload::ComponentSection { unchecked_range, .. }
+            if unchecked_range.end > bytes.len() =>
+        {
+            Err(Error::at(ErrorKind::Malformed, bytes.len(), "unexpected end-of-file"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn scan_here(bytes: &[u8]) -> Result<Scanned<'_>> {
@@ -288,7 +218,14 @@ impl<'a> Scanned<'a> {
         let at = *outer.last().expect("the section is in a component");
         let scope = &mut self.scopes[at];
         match payload {
-            Payload::ComponentTypeSection(types) => scope.spaces.types += types.count(),
+            Payload::ComponentTypeSection(types) => {
+                scope.spaces.types += types.count();
+                for ty in types {
+                    if let ComponentType::Resource { dtor: Some(dtor), .. } = ty? {
+                        scope.uses(Use::CoreFunc(dtor));
+                    }
+                }
+            }
             Payload::CoreTypeSection(types) => scope.spaces.core_types += types.count(),
             Payload::ComponentImportSection(imports) => {
                 for import in imports.into_iter_with_offsets() {
@@ -311,12 +248,15 @@ impl<'a> Scanned<'a> {
                     let nested = scope.nested(export.kind, export.index);
                     scope.exported.extend(nested);
                     scope.recorder.escapes |= scope.is_recorder(export.kind, export.index);
+                    scope.note_func(export.kind, export.index);
                     scope.add(export.kind, nested);
                 }
             }
             Payload::InstanceSection(instances) => {
                 for instance in instances {
-                    let instance = match instance? {
+                    let instance = instance?;
+                    scope.note_uses(&instance);
+                    let instance = match instance {
                         Instance::Instantiate { module_index, args } => CoreInstance::Of {
                             module: module_index,
                             args: args.iter().map(|arg| (arg.name, arg.index)).collect(),
@@ -340,12 +280,14 @@ impl<'a> Scanned<'a> {
                                 scope.is_recorder(arg.kind, arg.index) && arg.name != RECORDER_INTERFACE
                             };
                             scope.recorder.escapes |= args.iter().any(escapes);
+                            args.iter().for_each(|arg| scope.note_func(arg.kind, arg.index));
                         }
                         ComponentInstance::FromExports(exports) => {
                             let passed = exports.iter().filter_map(|export| scope.nested(export.kind, export.index));
                             scope.passed.extend(passed.collect::<Vec<_>>());
                             let escapes = exports.iter().any(|export| scope.is_recorder(export.kind, export.index));
                             scope.recorder.escapes |= escapes;
+                            exports.iter().for_each(|export| scope.note_func(export.kind, export.index));
                         }
                     }
                     scope.spaces.instances += 1;
@@ -376,7 +318,10 @@ impl<'a> Scanned<'a> {
                     scope.canonical(offset, &function)?;
                 }
             }
-            Payload::ComponentStartSection { start, .. } => scope.spaces.values += start.results,
+            Payload::ComponentStartSection { start, .. } => {
+                scope.uses(Use::Func(start.func_index));
+                scope.spaces.values += start.results;
+            }
             Payload::CustomSection(custom) if custom.name() == "component-name" => {
                 self.name_modules(at, custom.data(), custom.data_offset());
             }
@@ -400,92 +345,4 @@ impl<'a> Scanned<'a> {
             }
         }
     }
-}
-
-impl<'a> Scope<'a> {
-    fn module(&mut self, module: Option<usize>) {
-        self.modules.push(module);
-        self.spaces.modules += 1;
-    }
-
-    fn component(&mut self, component: Option<usize>) {
-        self.components.push(component);
-        self.spaces.components += 1;
-    }
-
-    /// The definition in this file that an index refers to.
-    fn nested(&self, kind: ComponentExternalKind, index: u32) -> Option<Nested> {
-        let index = index as usize;
-        match kind {
-            ComponentExternalKind::Module => self.modules[index].map(Nested::Module),
-            ComponentExternalKind::Component => self.components[index].map(Nested::Component),
-            _ => None,
-        }
-    }
-
-    /// Whether an item is an instance from the package of the recorder.
-    fn is_recorder(&self, kind: ComponentExternalKind, index: u32) -> bool {
-        kind == ComponentExternalKind::Instance && self.recorder.instances.contains(&index)
-    }
-
-    /// Adds a definition of that kind.
-    fn add(&mut self, kind: ComponentExternalKind, nested: Option<Nested>) {
-        match (kind, nested) {
-            (ComponentExternalKind::Module, Some(Nested::Module(module))) => self.module(Some(module)),
-            (ComponentExternalKind::Module, _) => self.module(None),
-            (ComponentExternalKind::Component, Some(Nested::Component(component))) => self.component(Some(component)),
-            (ComponentExternalKind::Component, _) => self.component(None),
-            _ => *self.spaces.of(kind) += 1,
-        }
-    }
-
-    fn alias(&mut self, alias: &ComponentAlias<'a>, nested: Option<Nested>) {
-        match alias {
-            ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } => {
-                self.add(ComponentExternalKind::Module, nested);
-            }
-            ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, .. } => {
-                self.add(ComponentExternalKind::Component, nested);
-            }
-            ComponentAlias::InstanceExport { kind, .. } => self.add(*kind, None),
-            _ => *self.spaces.of_alias(alias) += 1,
-        }
-        if let ComponentAlias::InstanceExport { instance_index, .. } = alias {
-            self.recorder.aliases += self.recorder.instances.contains(instance_index) as usize;
-        }
-        if let ComponentAlias::CoreInstanceExport { kind: ExternalKind::Func, instance_index, name } = alias {
-            self.core_funcs.push(CoreFunc::Export { instance: *instance_index, name });
-        }
-    }
-
-    fn canonical(&mut self, offset: usize, function: &CanonicalFunction) -> Result<()> {
-        *self.spaces.of_canonical(function) += 1;
-        if !matches!(function, CanonicalFunction::Lift { .. }) {
-            self.core_funcs.push(CoreFunc::Canonical);
-        }
-        let (CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. }) = function else {
-            return match function {
-                CanonicalFunction::ResourceNew { .. }
-                | CanonicalFunction::ResourceDrop { .. }
-                | CanonicalFunction::ResourceRep { .. }
-                | CanonicalFunction::ContextGet { .. }
-                | CanonicalFunction::ContextSet { .. } => Ok(()),
-                _ => Err(asynchronous(offset)),
-            };
-        };
-        for option in options {
-            match option {
-                CanonicalOption::Realloc(func) | CanonicalOption::PostReturn(func) => self.quiet.push(*func),
-                CanonicalOption::Async | CanonicalOption::Callback(_) => return Err(asynchronous(offset)),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
-
-fn asynchronous(offset: usize) -> Error {
-    let message =
-        "asynchronous functions (WASI 0.3) are not supported yet: several tasks would write into one call stack";
-    Error::at(ErrorKind::Unsupported, offset, message)
 }
