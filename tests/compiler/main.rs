@@ -15,6 +15,7 @@ mod misplaced;
 mod needed_features;
 mod nesting;
 mod random;
+mod random_components;
 mod rewriting;
 mod second_opinion;
 mod selection;

@@ -127,7 +127,10 @@ fn call(
         Ok(instance) => instance,
         Err(e) => return ends(e),
     };
-    let function = instance.get_func(&mut *store, export).expect("the component exports the function");
+    let Some(function) = instance.get_func(&mut *store, export) else {
+        let message = "there is no exported function of that name, only a type";
+        return Err(Error::new(ErrorKind::Run, message));
+    };
     let ty: ComponentFunc = function.ty(&*store);
     let types: Vec<_> = WasmFunc::params(&ty).collect();
     let params: Vec<Val> = parsed.to_wasm_params(&types).map_err(|e| refused(&text, &e.to_string()))?;
@@ -233,7 +236,7 @@ fn outcome(e: &wasmtime::Error, manifest: Option<&ComponentManifest>) -> Option<
         let name = name.strip_suffix(".wasm").unwrap_or(name);
         let mut named = instances.iter().filter(|instance| instance.name == name);
         let only = named.next().filter(|_| named.next().is_none())?;
-        Some(only.first_probe + frame.func_index())
+        only.first_probe.checked_add(frame.func_index())
     };
     Some(RunOutcome::Trapped(Trap { frames: frames.iter().filter_map(id).collect(), ..trap }))
 }

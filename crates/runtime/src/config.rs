@@ -19,7 +19,7 @@ pub struct Config {
     pub env: Vec<(String, String)>,
     /// Whether the guest inherits the environment of this process. Variables in `env` take precedence.
     pub inherit_env: bool,
-    /// Whether the guest may use the network, as far as WASI preview 1 supports it.
+    /// Whether the guest may use the network, as far as its version of WASI supports it.
     pub inherit_network: bool,
     /// Directories that the guest can access: the host path and the name for the guest.
     pub dirs: Vec<(PathBuf, String)>,

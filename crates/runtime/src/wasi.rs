@@ -56,7 +56,7 @@ pub(super) fn builder(config: &Config) -> Result<(WasiCtxBuilder, Captured)> {
     }
     builder.envs(&config.env);
     if config.inherit_network {
-        builder.inherit_network().allow_ip_name_lookup(true);
+        builder.inherit_network().allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true);
     }
     for (host, guest) in &config.dirs {
         builder.preopened_dir(host, guest, FsPerms::ReadWrite).map_err(|e| {

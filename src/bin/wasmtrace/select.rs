@@ -39,8 +39,8 @@ impl clap::Args for SelectArgs {
                 .long_help(
                     "Add a selection rule `[+|-][kind:]pattern`; without a sign it is `+`. The last matching rule wins. If the \
                      first rule is `+`, no function is selected initially, otherwise all are.\n\n\
-                     Kinds: fn (default), raw, file, crate, export, import, idx, lang, group.\n\
-                     Groups: @user, @std, @alloc, @exports, @imports, @tiny, @leaf.\n\
+                     Kinds: fn (default), raw, file, crate, export, import, module, idx, lang, group.\n\
+                     Groups: @app, @user, @std, @alloc, @exports, @imports, @tiny, @leaf.\n\
                      `*` does not match `::`, `.` or `/`; `**` matches everything. `=name` is an exact name, `/re/` a regular \
                      expression.\n\
                      `wasmtrace ls` shows which functions a selection contains.",

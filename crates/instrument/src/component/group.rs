@@ -22,6 +22,7 @@ use wasm_encoder::{
     ComponentImportSection, ComponentSection, ComponentTypeRef, ComponentTypeSection, ComponentValType, ExportKind,
     InstanceSection, InstanceType, ModuleArg, PrimitiveValType, RawSection,
 };
+use wasmtrace_abi::buffer::FUNCTIONS as FUNCTIONS_OF_EVENTS;
 use wasmtrace_abi::component::{HookedInstance, OBSERVE_INTERFACE, RECORDER_INTERFACE};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::HookSet;
@@ -202,6 +203,9 @@ pub(super) fn check(scanned: &Scanned<'_>, scope: &Scope<'_>, first_probes: &mut
     let hooked =
         wasmparser::BinaryReader::new(&scanned.bytes[last.contents.clone()], last.contents.start).read_var_u32()?;
     let own = first_probes.split_off(..hooked as usize).ok_or_else(other)?;
+    if own.iter().any(|instance| instance.first_probe >= FUNCTIONS_OF_EVENTS) {
+        return Err(other());
+    }
     let group =
         Group { hooks: HookSet::Buffer, first_probes: own.iter().map(|instance| instance.first_probe).collect() };
     let bytes = &scanned.bytes[first.whole.start..last.whole.end];

@@ -4,9 +4,9 @@
 //! A hooked module has more imports, and a component that instantiates it imports the recorder. So neither may be visible
 //! as a value outside of the component that defines it: it is then left as it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use wasmparser::ExternalKind;
+use wasmparser::{ExternalKind, Operator};
 
 use super::scan::{CoreFunc, CoreInstance, Nested, Scanned, Scope};
 use super::spaces::Spaces;
@@ -28,6 +28,9 @@ const CONNECTORS: [&str; 5] = [
     "wit-component-shim-module",
     "wit-component-fixup",
 ];
+
+/// Why modules are not hooked if the host could be called while an instance must not be left.
+const LOUD: &str = "a `realloc` or `post-return` of its component cannot be hooked";
 
 /// Whether a module only connects others.
 fn is_connector(name: &str) -> bool {
@@ -114,6 +117,11 @@ pub(super) fn plan<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Compo
         }
     }
     let quiet = quiet_functions(scanned, &modules);
+    let parsed: Vec<&Module<'_>> = modules.iter().map(|planned| &planned.module).collect();
+    let loud: Vec<bool> = scanned.scopes.iter().map(|scope| has_loud_functions(scope, &parsed)).collect();
+    for (own, _) in instantiated.iter().zip(loud).filter(|(_, is_loud)| *is_loud) {
+        own.iter().for_each(|at| _ = modules[*at].refused.get_or_insert(LOUD));
+    }
     refuse_without_quiet(&instantiated, &quiet, &mut modules);
     for (own, quiet) in instantiated.iter().zip(&quiet) {
         let is_selected = |at: &usize| modules[*at].refused.is_none() && !modules[*at].plan.is_empty();
@@ -190,7 +198,7 @@ fn fixed(scanned: &Scanned<'_>) -> Vec<Nested> {
 /// # Errors
 /// Those of [`parse_with`].
 pub(super) fn named_modules<'a>(scanned: &Scanned<'a>, validate: bool) -> Result<Vec<(String, Module<'a>)>> {
-    let mut taken = BTreeSet::new();
+    let mut taken = BTreeMap::new();
     let all = scanned.modules.iter().enumerate().map(|(at, core)| {
         let module = parse_module(scanned, at, validate)?;
         let name = names::module_name(&module).or(core.name).map(|name| name.strip_suffix(".wasm").unwrap_or(name));
@@ -238,12 +246,15 @@ pub(super) fn parse_module<'a>(scanned: &Scanned<'a>, module: usize, validate: b
     })
 }
 
-/// The name, or the name with a number if it is taken.
-fn unused(name: String, taken: &mut BTreeSet<String>) -> String {
-    let numbered = (2..).map(|number| format!("{name}#{number}"));
-    let free = std::iter::once(name.clone()).chain(numbered).find(|name| !taken.contains(name));
-    let free = free.expect("there are more numbers than names");
-    taken.insert(free.clone());
+/// The name, or the name with a number if it is taken. `taken` has the last number of each name.
+fn unused(name: String, taken: &mut BTreeMap<String, u32>) -> String {
+    let mut free = name.clone();
+    while taken.contains_key(&free) {
+        let last = taken.entry(name.clone()).or_insert(1);
+        *last += 1;
+        free = format!("{name}#{last}");
+    }
+    taken.insert(free.clone(), 1);
     free
 }
 
@@ -274,36 +285,76 @@ fn quiet_functions(scanned: &Scanned<'_>, modules: &[PlannedModule<'_>]) -> Vec<
 /// The functions that are called while an instance of the component must not be left: their module, by position, and
 /// their index.
 pub(super) fn quiet_functions_of(scope: &Scope<'_>, modules: &[&Module<'_>]) -> Vec<(usize, FuncIdx)> {
-    scope.quiet.iter().filter_map(|func| defined(scope, modules, *func)).collect()
+    let defined = |func: &u32| match defined(scope, modules, *func) {
+        Definition::Here(module, func) => Some((module, func)),
+        Definition::Host | Definition::Unknown => None,
+    };
+    scope.quiet.iter().filter_map(defined).collect()
 }
 
-/// The module that defines a core function of a component, and the function in it. `None` if that is not known here: the
-/// host defines it, or an imported module.
-fn defined(scope: &Scope<'_>, modules: &[&Module<'_>], core_func: u32) -> Option<(usize, FuncIdx)> {
-    let CoreFunc::Export { instance, name } = *scope.core_funcs.get(core_func as usize)? else { return None };
-    let (mut instance, mut name) = (instance, name);
+/// Where a core function of a component is defined.
+enum Definition {
+    /// In this module, by position, with this index.
+    Here(usize, FuncIdx),
+    /// It is a lowered function, or one of the component model.
+    Host,
+    /// In a module that is not in this file.
+    Unknown,
+}
+
+/// The module that defines a core function of a component, and the function in it.
+fn defined(scope: &Scope<'_>, modules: &[&Module<'_>], core_func: u32) -> Definition {
+    let Some(CoreFunc::Export { instance, name }) = scope.core_funcs.get(core_func as usize) else {
+        return Definition::Host;
+    };
+    let (mut instance, mut name) = (*instance, *name);
     // Each step goes to an earlier definition, so this ends.
     loop {
         match &scope.core_instances[instance as usize] {
             CoreInstance::Exports(exports) => {
-                let (_, _, index) =
-                    exports.iter().find(|(export, kind, _)| *export == name && *kind == ExternalKind::Func)?;
-                let CoreFunc::Export { instance: next, name: next_name } = scope.core_funcs.get(*index as usize)?
-                else {
-                    return None;
-                };
-                (instance, name) = (*next, next_name);
+                let is_func =
+                    |(export, kind, _): &&(&str, ExternalKind, u32)| *export == name && *kind == ExternalKind::Func;
+                let Some((_, _, index)) = exports.iter().find(is_func) else { return Definition::Unknown };
+                match scope.core_funcs.get(*index as usize) {
+                    Some(CoreFunc::Export { instance: next, name: next_name }) => (instance, name) = (*next, next_name),
+                    _ => return Definition::Host,
+                }
             }
             CoreInstance::Of { module, args } => {
-                let at = scope.modules[*module as usize]?;
+                let Some(at) = scope.modules[*module as usize] else { return Definition::Unknown };
                 let module = modules[at];
-                let (_, func) = module.exports().iter().find(|(export, _)| *export == name)?;
-                let Some(import) = module.imported_funcs().get(func.0 as usize) else { return Some((at, *func)) };
-                let (_, next) = args.iter().find(|(arg, _)| *arg == import.module)?;
+                let exported = module.exports().iter().find(|(export, _)| *export == name);
+                let Some((_, func)) = exported else { return Definition::Unknown };
+                let Some(import) = module.imported_funcs().get(func.0 as usize) else {
+                    return Definition::Here(at, *func);
+                };
+                let argument = args.iter().find(|(arg, _)| *arg == import.module);
+                let Some((_, next)) = argument else { return Definition::Unknown };
                 (instance, name) = (*next, import.name);
             }
         }
     }
+}
+
+/// Whether an instance of the component calls a function, while it must not be left, that cannot be quiet: it is not in
+/// this file, or a tail call of it goes on after its exit.
+fn has_loud_functions(scope: &Scope<'_>, modules: &[&Module<'_>]) -> bool {
+    scope.quiet.iter().any(|func| match defined(scope, modules, *func) {
+        Definition::Here(module, func) => has_tail_call(modules[module], func),
+        Definition::Host => false,
+        Definition::Unknown => true,
+    })
+}
+
+fn has_tail_call(module: &Module<'_>, func: FuncIdx) -> bool {
+    let operators = module.body_reader(func).get_operators_reader().expect("validated: locals can be read");
+    operators.into_iter().any(|operator| {
+        let operator = operator.expect("validated: operators can be read");
+        matches!(
+            operator,
+            Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } | Operator::ReturnCallRef { .. }
+        )
+    })
 }
 
 /// If a quiet function cannot get hooks, no module of its component may have them: the hook module would call the host
@@ -318,7 +369,7 @@ fn refuse_without_quiet(
         for (own, quiet) in instantiated.iter().zip(quiet) {
             if quiet.iter().any(|(module, _)| modules[*module].refused.is_some()) {
                 for module in own.iter().filter(|module| modules[**module].refused.is_none()).collect::<Vec<_>>() {
-                    modules[*module].refused = Some("a `realloc` or `post-return` of its component cannot be hooked");
+                    modules[*module].refused = Some(LOUD);
                     changed = true;
                 }
             }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentType,
-    ComponentTypeDeclaration, Encoding, Instance, InstanceTypeDeclaration, Parser, Payload, Validator,
+    ComponentTypeDeclaration, Encoding, ExternalKind, Instance, InstanceTypeDeclaration, Parser, Payload, Validator,
 };
 
 pub(super) use super::scope::{CoreFunc, CoreInstance, CoreModule, Nested, Scope, Section, Use};
@@ -253,8 +253,13 @@ impl<'a> Scanned<'a> {
                 }
             }
             Payload::InstanceSection(instances) => {
-                for instance in instances {
-                    let instance = instance?;
+                for instance in instances.into_iter_with_offsets() {
+                    let (offset, instance) = instance?;
+                    if let Instance::FromExports(exports) = &instance
+                        && exports.iter().any(|export| export.kind == ExternalKind::FuncExact)
+                    {
+                        return Err(exact(offset));
+                    }
                     scope.note_uses(&instance);
                     let instance = match instance {
                         Instance::Instantiate { module_index, args } => CoreInstance::Of {
@@ -294,8 +299,11 @@ impl<'a> Scanned<'a> {
                 }
             }
             Payload::ComponentAliasSection(aliases) => {
-                for alias in aliases {
-                    let alias = alias?;
+                for alias in aliases.into_iter_with_offsets() {
+                    let (offset, alias) = alias?;
+                    if let ComponentAlias::CoreInstanceExport { kind: ExternalKind::FuncExact, .. } = alias {
+                        return Err(exact(offset));
+                    }
                     let mut nested = None;
                     if let ComponentAlias::Outer { kind, count, index } = alias {
                         let defined_in = outer[outer.len() - 1 - count as usize];
@@ -345,4 +353,9 @@ impl<'a> Scanned<'a> {
             }
         }
     }
+}
+
+/// The encoder would write an exact function (proposal "custom descriptors") as an ordinary one.
+fn exact(offset: usize) -> Error {
+    Error::at(ErrorKind::Unsupported, offset, "exact functions of core instances are not supported")
 }

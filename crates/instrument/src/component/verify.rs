@@ -66,8 +66,9 @@ pub struct VerifiedComponent {
 /// Proves that `hooked` is the component `original` plus hooks, and nothing else.
 ///
 /// # Errors
-/// [`ErrorKind::Verify`] at the first difference, with an offset in `hooked`. [`ErrorKind::Restore`] if the Manifest
-/// of the component or of a module is damaged. [`ErrorKind::Malformed`] if one of the two is not a valid component.
+/// [`Verify`](wasmtrace_abi::error::ErrorKind::Verify) at the first difference, with an offset in `hooked`.
+/// [`Restore`](wasmtrace_abi::error::ErrorKind::Restore) if the Manifest of the component or of a module is damaged.
+/// [`Malformed`](wasmtrace_abi::error::ErrorKind::Malformed) if one of the two is not a valid component.
 pub fn verify(original: &[u8], hooked: &[u8]) -> Result<VerifiedComponent> {
     let old = scan(original)?;
     if original == hooked {
