@@ -18,6 +18,7 @@ mod random;
 mod random_components;
 mod rewriting;
 mod second_opinion;
+mod seeds;
 mod selection;
 mod snapshots;
 mod sourcemap_labels;

@@ -1,4 +1,4 @@
-//! What holds for the corpus holds for modules that nobody wrote: oracles 1, 2, 3, 5, 6, 7, 11 and 15 of
+//! What holds for the corpus holds for random modules: oracles 1, 2, 3, 5, 6, 7, 11 and 15 of
 //! `docs/oracles.md`. The theorems stand in `tests/theorems`, and those that need an engine in `testing::behaviour`.
 //!
 //! `smoke` and its like try what fits into a few seconds, with other modules each time; a failure names the seed, which
@@ -9,11 +9,8 @@
 //! WASMTRACE_RANDOM=200000 cargo test --test compiler random::long -- --ignored --nocapture
 //! ```
 
-use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::theorems::custom_sections::damaged_custom_sections_do_no_harm;
 use crate::theorems::damaged::{Victims, nothing_panics_on_a_damaged_module};
@@ -28,6 +25,7 @@ use wasmtrace::hook::{HOOK_SETS, HookSet};
 use wasmtrace::{features, module};
 
 use crate::needed_features::assert_least;
+use crate::seeds::{for_many_seeds, quietly};
 
 const BUDGET: Duration = Duration::from_secs(3);
 
@@ -60,7 +58,7 @@ fn smoke_of_damaged_programs() {
 #[test]
 fn smoke_of_mutation() {
     let (modules, seen) = (mutable(), Mutations::default());
-    without_the_words_of_others(|| {
+    quietly(|| {
         arbtest(|u| a_mutated_module_is_hooked(u, &modules, &seen)).size_max(1 << 10).budget(BUDGET).run();
     });
     println!("{seen}");
@@ -110,7 +108,7 @@ fn large_programs_come_out_the_same_for_one_and_for_several_threads() {
 #[ignore = "takes as long as it is told to"]
 fn long_run() {
     let seen = Seen::default();
-    without_the_words_of_others(|| for_many_seeds(|u| a_random_module_is_hooked_and_runs(u, &seen)));
+    quietly(|| for_many_seeds(|u| a_random_module_is_hooked_and_runs(u, &seen)));
     println!("{seen}");
 }
 
@@ -126,7 +124,7 @@ fn long_run_of_damage() {
 #[ignore = "takes as long as it is told to"]
 fn long_run_of_mutation() {
     let (modules, seen) = (mutable(), Mutations::default());
-    without_the_words_of_others(|| for_many_seeds(|u| a_mutated_module_is_hooked(u, &modules, &seen)));
+    quietly(|| for_many_seeds(|u| a_mutated_module_is_hooked(u, &modules, &seen)));
     println!("{seen}");
 }
 
@@ -210,74 +208,4 @@ fn a_random_module_is_hooked_and_runs(u: &mut Unstructured<'_>, seen: &Seen) -> 
         }
     });
     Ok(())
-}
-
-/// Runs a test that lets other tools try what they can, without what they say when they panic. The hook stays, and is that of
-/// the whole process: panics in our own code are printed as before, so it does not disturb the other tests of this binary.
-fn without_the_words_of_others(test: impl FnOnce()) {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        let tell = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let of_others = ["walrus", "wasm-mutate", "egg-"];
-            let place = info.location().map_or("", |place| place.file());
-            if !of_others.iter().any(|name| place.contains(name)) {
-                tell(info);
-            }
-        }));
-    });
-    test();
-}
-
-/// Tries the seeds that `WASMTRACE_RANDOM` says, on every core, or on as many as `WASMTRACE_RANDOM_THREADS` says.
-fn for_many_seeds(test: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<()> + Sync) {
-    let seeds = seeds(&std::env::var("WASMTRACE_RANDOM").unwrap_or_else(|_| "1000".to_owned()));
-    let threads = std::env::var("WASMTRACE_RANDOM_THREADS").ok().map(|n| n.parse().expect("a number of threads"));
-    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let (next, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
-    let begin = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        break;
-                    }
-                    let bytes = bytes_of(seed);
-                    // Bytes that make no module are no failure.
-                    let try_it = || keep::named(&format!("seed_{seed}"), || test(&mut Unstructured::new(&bytes)));
-                    if catch_unwind(AssertUnwindSafe(try_it)).is_err() {
-                        println!("seed {seed} fails");
-                        failed.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    println!("the seeds {seeds:?} took {:.0?} on {threads} threads", begin.elapsed());
-    assert_eq!(failed.into_inner(), 0, "failed seeds; the first lines of each failure are above");
-}
-
-/// A number of seeds, or a range of them: `10758..10759` is one that has failed before.
-fn seeds(text: &str) -> Range<u64> {
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` is no number"));
-    match text.split_once("..") {
-        Some((from, to)) => number(from)..number(to),
-        None => 0..number(text),
-    }
-}
-
-/// 256 bytes to 64 kilobytes, by splitmix64.
-fn bytes_of(seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    let words = 32 << (next() % 9);
-    (0..words).flat_map(|_| next().to_le_bytes()).collect()
 }

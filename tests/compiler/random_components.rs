@@ -1,4 +1,4 @@
-//! What holds for the components of the corpus holds for components that nobody wrote: oracles 1, 2, 3, 5, 6 and 15 of
+//! What holds for the components of the corpus holds for random components: oracles 1, 2, 3, 5, 6 and 15 of
 //! `docs/oracles.md`, as in `random.rs` for modules.
 //!
 //! Components come from `grown.rs` (random definitions that refer to each other), from wasm-smith, and from those of the
@@ -13,9 +13,8 @@
 //!
 //! `WASMTRACE_KEEP` names a folder for components that fail.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arbtest::arbitrary::{self, Unstructured};
 use arbtest::arbtest;
@@ -36,6 +35,8 @@ use behaviour::{Runs, behaves_the_same};
 use damaged::{Victims, damage_does_no_harm};
 use hooked::{Outcome, Seen, is_hooked};
 use tree::Tree;
+
+use crate::seeds::{for_many_seeds, quietly};
 
 const BUDGET: Duration = Duration::from_secs(2);
 
@@ -199,64 +200,4 @@ fn a_random_component_behaves_the_same(
 
 fn count(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
-}
-
-/// Runs a test without the messages of other tools that panic.
-fn quietly(test: impl FnOnce()) {
-    static QUIET: std::sync::Once = std::sync::Once::new();
-    QUIET.call_once(|| {
-        let tell = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let place = info.location().map_or("", |place| place.file());
-            if !["wasm-mutate", "wasm-smith", "wasm-encoder", "egg-"].iter().any(|name| place.contains(name)) {
-                tell(info);
-            }
-        }));
-    });
-    test();
-}
-
-/// Tries the seeds of `WASMTRACE_RANDOM` on every core, or on as many as `WASMTRACE_RANDOM_THREADS` says.
-fn for_many_seeds(test: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<()> + Sync) {
-    let seeds = seeds(&std::env::var("WASMTRACE_RANDOM").unwrap_or_else(|_| "1000".to_owned()));
-    let threads = std::env::var("WASMTRACE_RANDOM_THREADS").ok().map(|n| n.parse().expect("a number of threads"));
-    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let (next, failed, begin) = (AtomicU64::new(seeds.start), AtomicU64::new(0), Instant::now());
-    let try_seeds = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return;
-            }
-            let bytes = bytes_of(seed);
-            // Bytes that make no component are no failure.
-            let try_it = || keep::named(&format!("seed_{seed}"), || test(&mut Unstructured::new(&bytes)));
-            if catch_unwind(AssertUnwindSafe(try_it)).is_err() {
-                println!("seed {seed} fails");
-                count(&failed, 1);
-            }
-        }
-    };
-    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(try_seeds))));
-    println!("the seeds {seeds:?} took {:.0?} on {threads} threads", begin.elapsed());
-    assert_eq!(failed.into_inner(), 0, "failed seeds; the first lines of each failure are above");
-}
-
-/// A number of seeds, or a range of them.
-fn seeds(text: &str) -> std::ops::Range<u64> {
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{text}` is no number"));
-    text.split_once("..").map_or_else(|| 0..number(text), |(from, to)| number(from)..number(to))
-}
-
-/// 256 bytes to 64 kilobytes, by splitmix64.
-fn bytes_of(seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    let words = 32 << (next() % 9);
-    (0..words).flat_map(|_| next().to_le_bytes()).collect()
 }

@@ -40,7 +40,7 @@ fn of_data_url(url: &str) -> Vec<u8> {
     found
 }
 
-/// A module that holds its map itself needs nobody beside it, and the check knows that map.
+/// A module that contains its source map needs no sidecar file, and the check knows that map.
 #[test]
 fn a_map_in_the_module_is_carried_in_the_module() {
     for mapped in from_compilers() {

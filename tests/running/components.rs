@@ -246,7 +246,7 @@ fn a_host_records_components() {
 /// address that the guest chose. Control: the hooked component itself runs.
 #[test]
 fn changed_hooks_are_refused() {
-    // Without a Manifest, nobody knows these hooks.
+    // A component without a Manifest must not call the recorder.
     let plain = r#"(component
         (import "wasmtrace:recorder/buffer@0.1.0" (instance $r
             (export "attach" (func (param "buffer" (list u8)))) (export "flush" (func (param "events" (list u8))))))

@@ -103,7 +103,7 @@ fn call(
     let ready = linker.instantiate_pre(component).map_err(|e| setup("an import is not available", e))?;
     let engine = store.engine().clone();
     let Some(invoke) = invoke else {
-        if component.get_export_index(None, "wasi:cli/run@0.2.0").is_none() && !is_command(&engine, component) {
+        if !is_command(&engine, component) {
             let exports = exports(&engine, component).join(", ");
             let message = format!(
                 "the component is not a command: it does not export `wasi:cli/run`. Call an export with --invoke; there are: {exports}"

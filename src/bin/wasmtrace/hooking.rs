@@ -78,6 +78,14 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Shows the warnings that matter for a run, and returns whether there were none. What is hooked exists in memory only, so
+/// warnings about its debug information do not matter.
+fn tell(mut warnings: Vec<Warning>, global: &Global) -> bool {
+    warnings.retain(|warning| !matches!(warning.kind, WarningKind::StaleDebugInfo | WarningKind::Link));
+    global.warn("", &warnings);
+    warnings.is_empty()
+}
+
 /// Inserts hooks into a component, unless it has hooks already or is to run without any.
 pub(crate) fn hooked_component(
     args: &GuestArgs,
@@ -99,10 +107,8 @@ pub(crate) fn hooked_component(
         Err(e) if e.kind() == ErrorKind::AlreadyHooked => return args.select.refuse_of_hooked().map(|()| wasm),
         hooked => hooked?,
     };
-    let matters = |w: &Warning| !matches!(w.kind, WarningKind::StaleDebugInfo | WarningKind::Link);
-    let warnings: Vec<Warning> = hooked.warnings.into_iter().filter(matters).collect();
-    global.warn("", &warnings);
-    if let Some(entry) = kept.filter(|_| warnings.is_empty()) {
+    let was_silent = tell(hooked.warnings, global);
+    if let Some(entry) = kept.filter(|_| was_silent) {
         let hooked = Hooked { wasm: hooked.wasm, offsets: Some(OffsetMap::default()) };
         entry.store(&hooked);
         return Ok(hooked.wasm);
@@ -160,12 +166,9 @@ pub(crate) fn hooked(
         }
         rewritten => rewritten?,
     };
-    // The hooked module exists in memory only, so warnings about its debug information do not matter.
-    let matters = |w: &Warning| !matches!(w.kind, WarningKind::StaleDebugInfo | WarningKind::Link);
-    let warnings: Vec<Warning> = rewritten.warnings.into_iter().filter(matters).collect();
-    global.warn("", &warnings);
+    let was_silent = tell(rewritten.warnings, global);
     let hooked = Hooked { wasm: rewritten.wasm, offsets: Some(rewritten.offsets) };
-    if let Some(entry) = kept.filter(|_| warnings.is_empty() && !fell_back) {
+    if let Some(entry) = kept.filter(|_| was_silent && !fell_back) {
         entry.store(&hooked);
     }
     Ok(hooked)

@@ -6,10 +6,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use wasmtrace::Options;
-use wasmtrace::component::{self, InstrumentedComponent};
-use wasmtrace::hook::component::HookedInstance;
-use wasmtrace::hook::{HookSet, Probe, ProbeId};
-use wasmtrace::label::{Label, hex};
+use wasmtrace::component;
+use wasmtrace::hook::{HookSet, Probe};
+use wasmtrace::label::hex;
 use wasmtrace::rewrite::{CloseOnExit, Rewritten, Unwritten};
 use wasmtrace::select::Summary;
 
@@ -300,7 +299,11 @@ fn one(
             }
             let hooked = component::instrument(wasm, options).with_context(name)?;
             let selection = Summary::of_all(hooked.modules.iter().map(|module| &module.selection));
-            probes = probes_of(&hooked);
+            if args.names.is_some()
+                && let Some((_, of_component)) = component::probes(&hooked.wasm)?
+            {
+                probes = of_component.labels.into_iter().map(|(id, label)| Probe { id, label }).collect();
+            }
             (Content::Bytes(hooked.wasm), hooked.warnings, Some(selection))
         }
         Some(_) => {
@@ -412,23 +415,4 @@ fn names_of(module: &str, probes: &[Probe]) -> serde_json::Value {
     };
     let functions: Vec<_> = probes.iter().map(function).collect();
     json!({ "schema": "wasmtrace.names/1", "module": module, "functions": functions })
-}
-
-/// The hooked functions of a component, with the ids that its hook modules report.
-fn probes_of(hooked: &InstrumentedComponent) -> Vec<Probe> {
-    let Some(manifest) = &hooked.manifest else { return Vec::new() };
-    let modules: Vec<_> = hooked.modules.iter().filter_map(|module| module.manifest.as_ref()).collect();
-    let is_only = manifest.instances.len() == 1;
-    let of_instance = |instance: &HookedInstance| {
-        let probes = modules.get(instance.module as usize).map_or(&[][..], |module| &module.probes);
-        let probe = |probe: &Probe| {
-            let name = match is_only {
-                true => probe.label.name.clone(),
-                false => format!("{}!{}", instance.name, probe.label.name).into(),
-            };
-            Probe { id: ProbeId(instance.first_probe + probe.id.0), label: Label { name, ..probe.label.clone() } }
-        };
-        probes.iter().map(probe).collect::<Vec<_>>()
-    };
-    manifest.instances.iter().flat_map(of_instance).collect()
 }

@@ -1,5 +1,4 @@
-//! Theorem: components that are as large as nobody makes them are hooked or refused, within seconds and on the stack of
-//! any thread.
+//! Theorem: extremely large components are hooked or refused within seconds, on the stack of any thread.
 
 use std::time::{Duration, Instant};
 

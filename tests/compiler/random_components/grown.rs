@@ -1,5 +1,5 @@
-//! Components that nobody wrote: a random number of random definitions, each of which refers to earlier ones. Nearly all
-//! are valid, and end by themselves if they are called.
+//! Random components: a random number of definitions, each of which refers to earlier ones. Nearly all are valid, and
+//! their functions return or trap when called.
 
 use std::fmt::Write;
 

@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use super::cpp;
 
-/// Suffix of a local symbol that link-time optimization has made global. The number behind it stands for the original
-/// compilation unit, so labels leave both out.
+/// Suffix of a local symbol that link-time optimization has made global. A number follows, which identifies the
+/// compilation unit. Labels omit both.
 pub(super) const PROMOTED: &str = ".llvm.";
 
 /// Maximum length of a demangled name in bytes. Mangled names compress repetition, so a short one can expand to a huge one;

@@ -169,7 +169,7 @@ fn fixed(scanned: &Scanned<'_>) -> Vec<Nested> {
             }));
         }
     }
-    // An export of a component that nobody instantiates is seen by nobody.
+    // If a component is never instantiated, its exports are not visible.
     let exported = scanned.scopes.iter().zip(&reachable).filter(|(_, reachable)| **reachable);
     let exported = exported.flat_map(|(scope, _)| &scope.exported);
     let mut todo: Vec<Nested> =

@@ -52,7 +52,7 @@ struct Part {
     /// The range of each source's name, if it is known.
     sources: Vec<Option<Range<usize>>>,
     root: Option<Range<usize>>,
-    /// Indices of sources that nobody wrote by hand, such as `__ignore__`, which a compiler adds.
+    /// Indices of sources that are not part of the program, such as `__ignore__`, which a compiler adds.
     ignored: HashSet<u64>,
 }
 
