@@ -11,7 +11,7 @@ use testing::keep;
 
 /// Runs a test without the messages of other tools that panic. The panic hook stays, and belongs to the whole process.
 /// Panics of our own code are printed as before, so it does not disturb the other tests of this binary.
-pub fn quietly(test: impl FnOnce()) {
+pub(crate) fn quietly(test: impl FnOnce()) {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let tell = std::panic::take_hook();
@@ -27,7 +27,7 @@ pub fn quietly(test: impl FnOnce()) {
 }
 
 /// Tries the seeds of `WASMTRACE_RANDOM` on every core, or on as many as `WASMTRACE_RANDOM_THREADS` says.
-pub fn for_many_seeds(test: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<()> + Sync) {
+pub(crate) fn for_many_seeds(test: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<()> + Sync) {
     let seeds = seeds(&std::env::var("WASMTRACE_RANDOM").unwrap_or_else(|_| "1000".to_owned()));
     let threads = std::env::var("WASMTRACE_RANDOM_THREADS").ok().map(|n| n.parse().expect("a number of threads"));
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
