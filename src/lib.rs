@@ -68,5 +68,7 @@ pub mod label {
 #[cfg(feature = "trace")]
 pub mod trace {
     pub use wasmtrace_trace::event::*;
-    pub use wasmtrace_trace::{batch, calltree, context, filter, lines, profile, recording, span_builder, time_model};
+    pub use wasmtrace_trace::{
+        batch, calltree, context, filter, lines, log, profile, recording, span_builder, time_model,
+    };
 }

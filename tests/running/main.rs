@@ -9,6 +9,7 @@ mod recording;
 mod recording_bytes;
 mod recording_format;
 mod running;
+mod self_recording;
 mod spans;
 #[path = "../theorems/mod.rs"]
 mod theorems;

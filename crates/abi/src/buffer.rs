@@ -114,8 +114,8 @@ pub const LEAF: u32 = 1 << 31;
 /// Upper bound for function ids in event words. Engines accept at most 1,000,000 functions.
 pub const FUNCTIONS: u32 = 1 << 29;
 
-/// The function in a [`Kind::Catching`] event if that function is not hooked, and the id that a function reports by
-/// `quiet-enter` and `quiet-exit` if it is not hooked.
+/// The function in a [`Kind::Catching`] event if that function is not hooked, and the id that a function reports by the
+/// `quiet` or `lifted` pair if it is not hooked.
 pub const NOBODY: ProbeId = ProbeId(u32::MAX >> 2);
 
 /// Encodes the first word of an event from the function's id and the event's kind.

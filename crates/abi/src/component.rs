@@ -11,8 +11,8 @@
 //! interface buffer {
 //!     /// The whole buffer, once, before the first `flush`. The host may keep the address and set OWNED.
 //!     attach: func(buffer: list<u8>);
-//!     /// Event words, oldest first. From a buffer with OWNED: its first word, as its address.
-//!     flush: func(events: list<u8>);
+//!     /// Event words, oldest first, and the cause of the call. From a buffer with OWNED: its first word, as its address.
+//!     flush: func(events: list<u8>, cause: u32);
 //! }
 //! ```
 //! ```wit
@@ -36,14 +36,21 @@
 //! ```
 //!
 //! While QUIET is not 0 and the block is full, events go to the *spill area* behind the last block. A host that does not
-//! set OWNED gets the events from the first block to SPILLED, then those of the spill area.
+//! set OWNED gets the events from the first block to SPILLED, then those of the spill area. If events were lost, it then
+//! gets a word of the kind [`Caught`](crate::buffer::Kind::Caught) with their number.
+//!
+//! # When the hook module calls `flush`
+//!
+//! If the host does not set OWNED, the hook module calls `flush` with each [`cause`], possibly without events: when blocks
+//! are full, before and after each call that leaves the instance, when a lifted function returns, and before the instance
+//! ends. So the host can read a clock in `flush`, and has all events at the end of each call.
 
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
 
 use crate::buffer::{BLOCK, BLOCKS};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hook::HookSet;
+use crate::hook::{COMPONENT_HOOK_SETS, HookSet};
 use crate::manifest::RestoreData;
 use crate::vectors::read_vec;
 
@@ -76,6 +83,24 @@ pub const PAGES: u32 = 33;
 /// Size of the buffer's memory in bytes.
 pub const SIZE: u32 = PAGES << 16;
 
+/// Why the hook module calls `flush`.
+pub mod cause {
+    /// There is no room for the next event.
+    pub const FULL: i32 = 0;
+    /// The guest is about to call a function outside of its instance.
+    pub const CALL: i32 = 1;
+    /// That function has returned.
+    pub const BACK: i32 = 2;
+    /// A function by which others call the instance has returned.
+    pub const RETURN: i32 = 3;
+    /// The guest is about to exit. The exit code is in the bits from [`CODE`] on.
+    pub const EXIT: i32 = 4;
+    /// The guest is about to trap at an `unreachable`.
+    pub const UNREACHABLE: i32 = 5;
+    /// The first bit of the exit code.
+    pub const CODE: i32 = 3;
+}
+
 /// The name of the custom section of the root component that contains the [`ComponentManifest`]. It is the name of the
 /// section in modules.
 pub use crate::manifest::MANIFEST_SECTION;
@@ -90,7 +115,7 @@ const MOST_INSTANCES: usize = 100_000;
 /// The description that an instrumented component contains of itself, in a custom section of the root component.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ComponentManifest {
-    /// The hook set of the component: [`HookSet::Buffer`] or [`HookSet::Observe`].
+    /// The hook set of the component, one of [`COMPONENT_HOOK_SETS`].
     pub hooks: HookSet,
     /// SHA-256 of the component before instrumentation.
     pub input_sha256: [u8; 32],
@@ -154,7 +179,7 @@ fn read(r: &mut BinaryReader<'_>) -> Result<ComponentManifest> {
     if version != VERSION {
         return Err(damaged(r, &format!("unknown version {version}")));
     }
-    let hooks = HookSet::from_name(r.read_string()?).filter(|set| matches!(set, HookSet::Buffer | HookSet::Observe));
+    let hooks = HookSet::from_name(r.read_string()?).filter(|set| COMPONENT_HOOK_SETS.contains(set));
     let hooks = hooks.ok_or_else(|| damaged(r, "unknown hook set"))?;
     let input_sha256 = r.read_bytes(32)?.try_into().expect("read 32 bytes");
     let mut count = 0;

@@ -20,10 +20,18 @@ pub enum HookSet {
     /// counters rejects the module.
     Threshold,
     /// For the core modules of a component. The hooks call functions of a *hook module*, which the compiler adds to the
-    /// component and which reports to the host. Imports `enter`, `exit`, `quiet-enter` and `quiet-exit`, each
-    /// `(i32) -> ()`, from `wasmtrace:hooks`. A function that the component model calls while the instance must not be
-    /// left (`realloc`, `post-return`) calls the `quiet` pair: until its exit, the hook module does not call the host.
+    /// component and which reports to the host. Imports `enter`, `exit`, `quiet-enter`, `quiet-exit`, `lifted-enter`,
+    /// `lifted-exit` and `flush`, each `(i32) -> ()`, from `wasmtrace:hooks`.
+    ///
+    /// A function that the component model calls while the instance must not be left (`realloc`, `post-return`) calls the
+    /// `quiet` pair: until its exit, the hook module does not call the host. A function by which others call the instance
+    /// (the target of a `canon lift`, a destructor) calls the `lifted` pair: at its exit, the hook module hands over its
+    /// events. `flush` hands them over before and after a call that leaves the instance, and before `unreachable`; its
+    /// argument is a [`cause`](crate::component::cause).
     Component,
+    /// For components: the component contains its recorder, which writes the events through interfaces of WASI. So it
+    /// needs no host that knows of hooks. The core modules have the set [`HookSet::Component`].
+    Wasi,
 }
 
 /// A function that a hook set imports. Its type is `() -> ()` or `(i32) -> ()`.
@@ -54,6 +62,8 @@ pub const FLUSH_OF_OLD: &str = "flush";
 
 /// The hook sets for modules. [`HookSet::Component`] is only for modules within a component.
 pub const HOOK_SETS: [HookSet; 3] = [HookSet::Observe, HookSet::Buffer, HookSet::Threshold];
+/// The hook sets for components.
+pub const COMPONENT_HOOK_SETS: [HookSet; 3] = [HookSet::Observe, HookSet::Buffer, HookSet::Wasi];
 
 impl HookSet {
     /// The name of the hook set on the command line and in the Manifest.
@@ -63,20 +73,22 @@ impl HookSet {
             HookSet::Buffer => "buffer",
             HookSet::Threshold => "threshold",
             HookSet::Component => "component",
+            HookSet::Wasi => "wasi",
         }
     }
 
     /// The hook set with that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        HookSet::all().find(|set| set.name() == name)
+        HookSet::of_modules().chain([HookSet::Wasi]).find(|set| set.name() == name)
     }
 
-    /// All hook sets: those for modules, and [`HookSet::Component`].
-    pub fn all() -> impl Iterator<Item = HookSet> {
+    /// All hook sets that core modules have: those for modules, and [`HookSet::Component`].
+    pub fn of_modules() -> impl Iterator<Item = HookSet> {
         HOOK_SETS.into_iter().chain([HookSet::Component])
     }
 
-    /// The imports of the hook set, in the order in which they are appended to the module's imports.
+    /// The imports of the hook set, in the order in which they are appended to the module's imports. [`HookSet::Wasi`] is
+    /// not a set of modules.
     pub fn imports(self) -> &'static [HookImport] {
         match self {
             HookSet::Observe => &[
@@ -97,7 +109,11 @@ impl HookSet {
                 HookImport { module: HOOKS, name: "exit", takes_i32: true },
                 HookImport { module: HOOKS, name: "quiet-enter", takes_i32: true },
                 HookImport { module: HOOKS, name: "quiet-exit", takes_i32: true },
+                HookImport { module: HOOKS, name: "lifted-enter", takes_i32: true },
+                HookImport { module: HOOKS, name: "lifted-exit", takes_i32: true },
+                HookImport { module: HOOKS, name: "flush", takes_i32: true },
             ],
+            HookSet::Wasi => &[],
         }
     }
 
@@ -112,7 +128,7 @@ pub fn is_hook_import(module: &str, name: &str) -> bool {
     match module {
         OBSERVE => matches!(name, "enter" | "exit" | "memory-grow"),
         OBSERVE_OLD => matches!(name, "instrument_enter" | "instrument_exit" | "instrument_memory_grow"),
-        HOOKS => matches!(name, "enter" | "exit" | "quiet-enter" | "quiet-exit"),
+        HOOKS => HookSet::Component.imports().iter().any(|import| import.name == name),
         RECORDER => matches!(name, "flush-words" | "flush-counted" | "flush" | "memory-grow"),
         _ => false,
     }

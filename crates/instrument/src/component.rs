@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use wasm_encoder::Encode;
 use wasmtrace_abi::component::{ComponentManifest, HookedInstance, MANIFEST_SECTION, RECORDER_PACKAGE};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
-use wasmtrace_abi::hook::{HookSet, ProbeId};
+use wasmtrace_abi::hook::{COMPONENT_HOOK_SETS, HookSet, ProbeId};
 use wasmtrace_abi::label::Label;
 use wasmtrace_abi::manifest::{Manifest, Probes, RestoreData};
 use wasmtrace_abi::text::printable;
@@ -36,6 +36,7 @@ use crate::warning::Warning;
 mod group;
 mod hook_module;
 mod plan;
+mod recorder;
 mod restore;
 mod scan;
 mod scope;
@@ -111,8 +112,8 @@ pub fn is_component(bytes: &[u8]) -> bool {
 
 /// Instruments a component.
 ///
-/// Uses `options.select`, `options.force` and `options.no_validate`. Of `options.rewrite`, `hooks` is
-/// [`HookSet::Buffer`] or [`HookSet::Observe`], and `close_on_exit` and `foreign_exceptions` have no effect.
+/// Uses `options.select`, `options.force` and `options.no_validate`. Of `options.rewrite`, `hooks` is one of
+/// [`COMPONENT_HOOK_SETS`], and `close_on_exit`, `foreign_exceptions` and `crossings` have no effect.
 ///
 /// ```
 /// use wasmtrace_instrument::{Options, component, rewrite};
@@ -136,12 +137,14 @@ pub fn is_component(bytes: &[u8]) -> bool {
 /// would be exceeded.
 pub fn instrument(bytes: &[u8], options: &Options) -> Result<InstrumentedComponent> {
     let hooks = options.rewrite.hooks;
-    if !matches!(hooks, HookSet::Buffer | HookSet::Observe) {
-        let message = format!("the hook set {} is not available for components: use buffer or observe", hooks.name());
+    if !COMPONENT_HOOK_SETS.contains(&hooks) {
+        let message =
+            format!("the hook set {} is not available for components: use buffer, observe or wasi", hooks.name());
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
+    let is_wrapper = recorder::unwrapped(bytes)?.is_some();
     let scanned = scan(bytes)?;
-    if scanned.manifest()?.is_some() {
+    if is_wrapper || scanned.manifest()?.is_some() {
         if options.force {
             return instrument(&strip(bytes)?, options);
         }
@@ -190,6 +193,9 @@ pub fn instrument(bytes: &[u8], options: &Options) -> Result<InstrumentedCompone
     let mut wasm = written.bytes;
     append_manifest(&manifest, &mut wasm);
     refuse_what_engines_refuse(&wasm)?;
+    if hooks == HookSet::Wasi {
+        wasm = recorder::wrap(&wasm)?;
+    }
     let manifest = Some(ComponentManifest { restore: None, ..manifest });
     Ok(InstrumentedComponent { wasm, manifest, modules: instrumented, warnings })
 }
@@ -200,7 +206,7 @@ fn rewrite_module(planned: &PlannedModule<'_>, options: &Options) -> Result<rewr
         hooks: HookSet::Component,
         close_on_exit: CloseOnExit::Never,
         foreign_exceptions: planned.foreign_exceptions,
-        quiet: planned.quiet.clone(),
+        crossings: planned.crossings.clone(),
         ..options.rewrite.clone()
     };
     let PlannedModule { module, labels, plan, .. } = planned;
@@ -240,7 +246,7 @@ fn refuse_what_engines_refuse(output: &[u8]) -> Result<()> {
 /// [`ErrorKind::Restore`] if the component has hooks but no Manifest, if the Manifest has no restoring data, or if another
 /// tool changed the component after instrumentation. The errors of [`instrument`] if the component is not valid.
 pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
-    strip::strip(hooked)
+    strip::strip(recorder::unwrapped(hooked)?.unwrap_or(hooked))
 }
 
 /// Reads a component: its core modules with the labels of their functions, and the selection of `options`.
@@ -248,6 +254,7 @@ pub fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
 /// # Errors
 /// Those of [`instrument`] about the input.
 pub fn read<'a>(bytes: &'a [u8], options: &Options) -> Result<Contents<'a>> {
+    let bytes = recorder::unwrapped(bytes)?.unwrap_or(bytes);
     let scanned = scan(bytes)?;
     let manifest = scanned.manifest()?;
     let components = scanned.scopes.len();
@@ -287,7 +294,7 @@ pub fn read<'a>(bytes: &'a [u8], options: &Options) -> Result<Contents<'a>> {
 /// # Errors
 /// [`ErrorKind::Malformed`] if the component is not valid. [`ErrorKind::Restore`] if a Manifest is damaged.
 pub fn probes(bytes: &[u8]) -> Result<Option<(ComponentManifest, Probes)>> {
-    let scanned = scan(bytes)?;
+    let scanned = scan(recorder::unwrapped(bytes)?.unwrap_or(bytes))?;
     let Some(manifest) = scanned.manifest()? else { return Ok(None) };
     let mut hooked = Vec::new();
     for at in 0..scanned.modules.len() {
@@ -310,6 +317,14 @@ pub fn probes(bytes: &[u8]) -> Result<Option<(ComponentManifest, Probes)>> {
     Ok(Some((manifest, probes)))
 }
 
+/// Identifies the hooked modules of an instrumented component. A recording of [`HookSet::Wasi`] has the same number.
+///
+/// # Errors
+/// Those of [`probes`].
+pub fn build(bytes: &[u8]) -> Result<u64> {
+    recorder::build(&scan(recorder::unwrapped(bytes)?.unwrap_or(bytes))?)
+}
+
 /// The Manifest of an instrumented component; `None` for a component without hooks.
 ///
 /// A host that reads buffers by their address needs this check: it makes sure that only hook modules of this version call
@@ -321,6 +336,12 @@ pub fn probes(bytes: &[u8]) -> Result<Option<(ComponentManifest, Probes)>> {
 pub fn check_hooks(bytes: &[u8]) -> Result<Option<ComponentManifest>> {
     let scanned = scan(bytes)?;
     let manifest = scanned.manifest()?;
+    let records_itself = manifest.as_ref().is_some_and(|manifest| manifest.hooks == HookSet::Wasi);
+    if records_itself || recorder::unwrapped(bytes)?.is_some() {
+        let message =
+            "this component records itself: run it on any host and use `wasmtrace extract`, or run the original";
+        return Err(Error::new(ErrorKind::AlreadyHooked, message));
+    }
     let mut instances = manifest.as_ref().map_or(&[][..], |manifest| &manifest.instances);
     scanned.scopes.iter().try_for_each(|scope| group::check(&scanned, scope, &mut instances))?;
     Ok(manifest)

@@ -54,8 +54,8 @@ pub(crate) enum Hook {
     Caught,
     /// The exit hook before a tail call.
     Leave,
-    /// The call of the exit guard before `unreachable`, which exits all open calls.
-    ExitAll,
+    /// The hook before `unreachable`.
+    Unreachable,
     /// The hook before `memory.grow`.
     Grow,
     /// The end of the wrapper and the exit hook. `true` if a catch report precedes the exit hook.
@@ -102,7 +102,7 @@ impl<'m> Erasure<'m> {
         let mut before = vec![
             (Hook::Caught, caught.clone()),
             (Hook::Leave, of(HookCode::leave)),
-            (Hook::ExitAll, code.exit_guard()),
+            (Hook::Unreachable, code.unreachable()),
             (Hook::Grow, code.memory_grow(scratch)),
         ];
         before.retain(|(_, bytes)| !bytes.is_empty());

@@ -13,8 +13,9 @@ pub(crate) mod wrapper;
 
 use buffer::Buffer;
 use exit_guard::{CLOSING, ExitGuard, LEAVE, OPENING, SETTLE};
-use frame::Frame;
+use frame::{Frame, HookPair};
 use roles::Role;
+use wasmtrace_abi::component::cause;
 
 /// The hooks of one hook set in one module. All indices are known, so the bytes are fixed.
 #[derive(Debug, Clone, Copy)]
@@ -22,10 +23,20 @@ pub(crate) struct HookCode {
     write: Write,
     /// The import that is told of `memory.grow`, if the hook set has one.
     memory_grow: Option<u32>,
-    /// Whether some functions report by the `quiet` pair.
-    quiets: bool,
-    /// The function that exits all open calls, if the module has an exit guard.
-    exit_guard: Option<u32>,
+    /// The pairs of hooks that the hook set has.
+    pairs: &'static [HookPair],
+    /// What is called before the module is left for good.
+    ending: Ending,
+}
+
+/// What is called before the module is left for good: by `unreachable`, or by an import that does not return.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    Nothing,
+    /// The function that exits all open calls, in a module with an exit guard.
+    ExitAll(u32),
+    /// The import `flush` of the set `component`.
+    Flush(u32),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +62,12 @@ impl HookCode {
             HookSet::Component => (calls, None),
             _ => (calls, Some(first + 2)),
         };
-        HookCode { write, memory_grow, quiets: set == HookSet::Component, exit_guard: None }
+        use HookPair::{Lifted, Plain, Quiet};
+        let (pairs, ending): (&[HookPair], _) = match set {
+            HookSet::Component => (&[Plain, Quiet, Lifted], Ending::Flush(first + set.imports().len() as u32 - 1)),
+            _ => (&[Plain], Ending::Nothing),
+        };
+        HookCode { write, memory_grow, pairs, ending }
     }
 
     /// The hooks of a module with an exit guard (see [`crate::hooks::exit_guard`]). They call the guard's functions,
@@ -60,45 +76,67 @@ impl HookCode {
     pub(crate) fn guarded(self, first: u32, spans: bool) -> Self {
         let leave = if spans { LEAVE } else { 1 };
         let write = Write::Calls { enter: first, exit: first + 1, leave: first + leave };
-        HookCode { write, exit_guard: Some(first + 2), ..self }
+        HookCode { write, ending: Ending::ExitAll(first + 2), ..self }
     }
 
-    /// The call of the exit guard, which exits all open calls; empty if there is none. Precedes each exit from the
-    /// module.
-    pub(crate) fn exit_guard(&self) -> Vec<u8> {
+    /// The hook before `unreachable`: the exit guard exits all open calls, or the hook module hands over its events.
+    /// Empty if the hook set has none.
+    pub(crate) fn unreachable(&self) -> Vec<u8> {
         let mut code = Vec::new();
-        if let Some(exit_guard) = self.exit_guard {
-            InstructionSink::new(&mut code).call(exit_guard);
+        let mut sink = InstructionSink::new(&mut code);
+        match self.ending {
+            Ending::Nothing => {}
+            Ending::ExitAll(exit_guard) => _ = sink.call(exit_guard),
+            Ending::Flush(flush) => _ = sink.i32_const(cause::UNREACHABLE).call(flush),
         }
         code
     }
 
-    /// The index of the function that exits all open calls, if the module has an exit guard.
-    pub(crate) fn exits_all(&self) -> Option<u32> {
-        self.exit_guard
+    /// Whether `unreachable` has a hook.
+    pub(crate) fn has_unreachable(&self) -> bool {
+        !matches!(self.ending, Ending::Nothing)
     }
 
     /// The operators before and after the call of an imported function with a role. If the import leaves the module,
     /// all open calls are exited before it. If the import opens a span, the guard records the span. If the import
-    /// closes a span, it is only called if the host may learn of the exit now.
+    /// closes a span, it is only called if the host may learn of the exit now. In the set `component`, events are handed
+    /// over.
     pub(crate) fn around(&self, role: Role) -> (Vec<u8>, Vec<u8>) {
-        let (Some(_), Write::Calls { enter, .. }) = (self.exit_guard, self.write) else { return Default::default() };
         let (mut before, mut behind) = (Vec::new(), Vec::new());
+        let (mut sink, mut sink_behind) = (InstructionSink::new(&mut before), InstructionSink::new(&mut behind));
+        if let Ending::Flush(flush) = self.ending {
+            match role {
+                Role::Exits => {
+                    let shifted = sink.local_get(0).i32_const(cause::CODE).i32_shl();
+                    shifted.i32_const(cause::EXIT).i32_or().call(flush);
+                }
+                Role::Calls => {
+                    sink.i32_const(cause::CALL).call(flush);
+                    sink_behind.i32_const(cause::BACK).call(flush);
+                }
+                Role::Leaves | Role::Opens | Role::Closes => {}
+            }
+            return (before, behind);
+        }
+        let (Ending::ExitAll(exit_guard), Write::Calls { enter, .. }) = (self.ending, self.write) else {
+            return Default::default();
+        };
         match role {
-            Role::Leaves => before = self.exit_guard(),
-            Role::Opens => _ = InstructionSink::new(&mut before).call(enter + OPENING),
+            Role::Leaves => _ = sink.call(exit_guard),
+            Role::Exits | Role::Calls => {}
+            Role::Opens => _ = sink.call(enter + OPENING),
             // call $closing  if  …  call $settle  end
             Role::Closes => {
-                InstructionSink::new(&mut before).call(enter + CLOSING).if_(BlockType::Empty);
-                InstructionSink::new(&mut behind).call(enter + SETTLE).end();
+                sink.call(enter + CLOSING).if_(BlockType::Empty);
+                sink_behind.call(enter + SETTLE).end();
             }
         }
         (before, behind)
     }
 
-    /// Whether the hook set has the `quiet` pair.
-    pub(crate) fn has_quiet_functions(&self) -> bool {
-        self.quiets
+    /// The pairs of hooks that the hook set has, the plain one first.
+    pub(crate) fn pairs(&self) -> &'static [HookPair] {
+        self.pairs
     }
 
     /// Whether a function that catches exceptions reports its catches ([`HookCode::caught`]). Otherwise, each function

@@ -23,7 +23,7 @@ impl<'m> Inserted<'m> {
     /// Prepares the search in `module`. If the module is not instrumented, the search finds nothing.
     pub fn new(module: &'m Module<'m>) -> Self {
         let imports = module.imported_funcs();
-        let code = HookSet::all().find_map(|set| {
+        let code = HookSet::of_modules().find_map(|set| {
             let first = imports.len().checked_sub(set.imports().len())?;
             let same =
                 imports[first..].iter().zip(set.imports()).all(|(i, h)| (i.module, i.name) == (h.module, h.name));
@@ -54,16 +54,16 @@ impl<'m> Inserted<'m> {
         let catches = code.reports_catches() && CatchSites::of(self.module, func).is_some();
         // The locals of the hooks are in the last group. That group can include their scratch local.
         let local = locals.saturating_sub(if code.reports_catches() { last } else { 0 });
-        let frame = |(id, quiet)| Frame { id, local, catches, is_leaf: false, quiet };
+        let frame = |(id, pair)| Frame { id, local, catches, is_leaf: false, pair };
         let ids = [Some(ProbeId(func.0)), None];
-        let quiet = code.has_quiet_functions().then_some(true);
-        let mut frames = [Some(false), quiet].into_iter().flatten().flat_map(|quiet| ids.map(|id| frame((id, quiet))));
+        let mut frames = code.pairs().iter().flat_map(|pair| ids.map(|id| frame((id, *pair))));
         let frame = frames.find(|frame| {
             let enter = code.enter(*frame);
             !enter.is_empty() && file[start..].starts_with(&enter)
         })?;
         let of_leaf = code.exit(Frame { is_leaf: true, ..frame });
-        let hooks = [code.enter(frame), code.exit(frame), of_leaf, code.leave(frame), code.caught(frame)];
+        let (unreachable, caught) = (code.unreachable(), code.caught(frame));
+        let hooks = [code.enter(frame), code.exit(frame), of_leaf, code.leave(frame), caught, unreachable];
         let mut operators = OperatorsReader::new(locals_reader.get_binary_reader());
         let (mut found, mut behind) = (Vec::new(), start);
         while !operators.eof() {

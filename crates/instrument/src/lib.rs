@@ -50,6 +50,7 @@ pub mod verify;
 mod warning;
 
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_abi::hook::HOOK_SETS;
 use wasmtrace_abi::manifest::MANIFEST_SECTION;
 
 pub use hash::sha256;
@@ -98,6 +99,10 @@ pub fn instrument_with<W, E: From<Error>>(
     options: &Options,
     write: impl FnOnce(&rewrite::Unwritten<'_>) -> Result<W, E>,
 ) -> Result<rewrite::Rewritten<W>, E> {
+    if !HOOK_SETS.contains(&options.rewrite.hooks) {
+        let message = format!("the hook set {} is only for components", options.rewrite.hooks.name());
+        return Err(Error::new(ErrorKind::Unsupported, message).into());
+    }
     let module =
         module::parse_with(bytes, &module::ParseOptions { validate: !options.no_validate, ..Default::default() })?;
     if injected::is_hooked(&module) {

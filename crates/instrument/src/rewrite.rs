@@ -8,6 +8,7 @@
 
 use crate::hash::sha256;
 use crate::hooks::exit_guard::ExitGuard;
+use crate::hooks::frame::HookPair;
 use crate::hooks::wrapper::Wrapper;
 use crate::hooks::{hook_names, roles};
 use crate::label::Labels;
@@ -35,7 +36,7 @@ pub(crate) mod splice;
 mod trampolines;
 mod types;
 
-pub use options::{CloseOnExit, Options};
+pub use options::{CloseOnExit, Crossings, Options};
 pub use output::Unwritten;
 
 use code::Code;
@@ -110,12 +111,13 @@ fn compile(
 ) -> Result<Rewritten<()>> {
     let (selection, mut warnings) = (plan.summary(), Vec::new());
     let plan = &without_shared(module, plan).tell(&mut warnings);
-    if plan.is_empty() && options.quiet.is_empty() {
+    if plan.is_empty() && options.crossings.is_empty() {
         return Ok(Rewritten { warnings, ..unchanged(module, selection, write) });
     }
     let layout = &lay_out(module, plan, options)?.tell(&mut warnings);
     let Measured { code, input_sha256 } = measure(module, plan, layout)?;
-    if let Some(func) = layout.quiet.iter().find(|func| code.left_out.contains_key(func)) {
+    let mut quiet = layout.pairs.iter().filter(|(_, pair)| **pair == HookPair::Quiet);
+    if let Some((func, _)) = quiet.find(|(func, _)| code.left_out.contains_key(func)) {
         let message = format!("function {} must report to the hooks, but has no room for them", func.0);
         return Err(Error::new(ErrorKind::Limit, message));
     }

@@ -7,7 +7,7 @@ use crate::erase::{Erasure, Hook, Hooked, Piece, block_type};
 use crate::hooks::HookCode;
 use crate::hooks::catch_sites::CatchSites;
 use crate::hooks::exit_guard::Spans;
-use crate::hooks::frame::Frame;
+use crate::hooks::frame::{Frame, HookPair};
 use crate::hooks::wrapper::Wrapper;
 use crate::hooks::{exit_guard, roles};
 use crate::mapping::FuncMap;
@@ -306,13 +306,12 @@ fn hooked(
 ) -> Result<Option<Hooked>> {
     let body = &module.bytes()[start..module.body(func).end - 1];
     let catches = code.reports_catches() && CatchSites::of(module, func).is_some();
-    let frame = Frame { id, local: declared, catches, is_leaf: false, quiet: false };
-    let quiet = Frame { quiet: true, ..frame };
-    let is_quiet = code.has_quiet_functions() && body.starts_with(&code.enter(quiet));
-    let frame = if is_quiet { quiet } else { frame };
+    let frame = Frame { id, local: declared, catches, is_leaf: false, pair: HookPair::Plain };
+    let others = code.pairs()[1..].iter().map(|pair| Frame { pair: *pair, ..frame });
+    let frame = others.into_iter().find(|other| body.starts_with(&code.enter(*other))).unwrap_or(frame);
     let enter = code.enter(frame);
-    // A function without a probe has hooks too, if it catches exceptions or is quiet.
-    if id.is_none() && !(is_quiet || catches && body.starts_with(&enter)) {
+    // A function without a probe has hooks too, if it catches exceptions or its pair is not the plain one.
+    if id.is_none() && frame.pair == HookPair::Plain && !(catches && body.starts_with(&enter)) {
         return Ok(None);
     }
     // A leaf function has its own form of exit hook.

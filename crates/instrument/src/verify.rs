@@ -64,7 +64,7 @@ use wasm_encoder::BlockType;
 use crate::erase::{Erasure, Hooked, block_type};
 use crate::hooks::HookCode;
 use crate::hooks::exit_guard::Spans;
-use crate::hooks::frame::Frame;
+use crate::hooks::frame::{Frame, HookPair};
 use crate::hooks::roles;
 use crate::hooks::wrapper::{self, Wrapper};
 use crate::limits::MAX_LOCALS;
@@ -105,7 +105,7 @@ pub struct Verified {
     pub hooked: usize,
     /// The number of `memory.grow` instructions that have a hook.
     pub memory_grows: usize,
-    /// The functions of the original that use the `quiet` pair.
+    /// The functions of the original whose hooks are the `quiet` pair.
     pub(crate) quiet: Vec<FuncIdx>,
 }
 
@@ -140,7 +140,7 @@ pub fn verify_modules(old: &Module<'_>, new: &Module<'_>) -> Result<Verified> {
         let body = body?;
         verified.hooked += body.hooked as usize;
         verified.memory_grows += body.memory_grows;
-        verified.quiet.extend(body.quiet.then_some(func));
+        verified.quiet.extend((body.pair == HookPair::Quiet).then_some(func));
         hooked_funcs.extend(body.hooked.then_some(ProbeId(func.0 + pair.by)));
         offsets.push(body.place.clone(), &body.growths);
         shown.add(func, body)?;
@@ -181,7 +181,7 @@ pub fn verify_modules(old: &Module<'_>, new: &Module<'_>) -> Result<Verified> {
 /// Finds the hook set of the instrumented module by its imports.
 fn recognize<'p, 'a>(old: &'p Module<'a>, new: &'p Module<'a>) -> Result<Pair<'p, 'a>> {
     let from = old.imported_funcs().len() as u32;
-    let Some(set) = HookSet::all().find(|set| imports_hooks(new, from as usize, *set)) else {
+    let Some(set) = HookSet::of_modules().find(|set| imports_hooks(new, from as usize, *set)) else {
         let at = new.section(id::IMPORT).map_or(8, |s| s.contents.start);
         return Err(fail(at, "the last imported functions are not the hooks of a known hook set"));
     };
@@ -306,12 +306,12 @@ impl Pair<'_, '_> {
         let local = self.old.func_type(func).params().len() as u32 + declared;
         let catches = self.code.reports_catches() && catches(self.old, func)?;
         // A function that is not hooked, but catches exceptions, may report its catches.
-        // So may one that is quiet.
-        let quiets = self.code.has_quiet_functions();
-        let plain = [(Some(ProbeId(new_func.0)), false)].into_iter().chain(catches.then_some((None, false)));
-        let quiet = [Some(ProbeId(new_func.0)), None].map(|id| (id, true)).into_iter().filter(|_| quiets);
+        // So may one with another pair.
+        let id = Some(ProbeId(new_func.0));
+        let plain = [(id, HookPair::Plain)].into_iter().chain(catches.then_some((None, HookPair::Plain)));
+        let others = self.code.pairs()[1..].iter().flat_map(|pair| [(id, *pair), (None, *pair)]);
         let is_leaf = !catches && !calls(self.old, func)?;
-        let frames = plain.chain(quiet).map(|(id, quiet)| Frame { id, local, catches, is_leaf, quiet });
+        let frames = plain.chain(others).map(|(id, pair)| Frame { id, local, catches, is_leaf, pair });
         let Some(frame) = frames.into_iter().find(|frame| walk.starts_with(&self.code.enter(*frame))) else {
             return self.body_in(func, None);
         };
@@ -390,7 +390,7 @@ impl Pair<'_, '_> {
         let too_many_locals = hooked.is_none() && u64::from(local + self.code.locals(true)) > MAX_LOCALS;
         Ok(Body {
             hooked: frame.is_some_and(|frame| frame.id.is_some()),
-            quiet: frame.is_some_and(|frame| frame.quiet),
+            pair: frame.map_or(HookPair::Plain, |frame| frame.pair),
             memory_grows: body.memory_grows,
             places: body.places,
             place,

@@ -20,8 +20,9 @@ use super::store::{self, TraceSlot};
 use super::{ending, recorder, wasi};
 use wasmtrace_abi::component::ComponentManifest;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_abi::text::printable;
-use wasmtrace_instrument::component::check_hooks;
+use wasmtrace_instrument::component::{check_hooks, probes};
 use wasmtrace_trace::batch::Batch;
 use wasmtrace_trace::event::{RunOutcome, Trap};
 
@@ -83,7 +84,12 @@ pub(super) fn run_component(wasm: &[u8], config: &Config, consume_some: impl FnM
         drop(until_read);
         GuestEnd { called, end, cpu, not_sampled: None }
     })?;
-    let result = consume_until_end(guest, consumer, config, &clock, consume_some)?;
+    let mut result = consume_until_end(guest, consumer, config, &clock, consume_some)?;
+    if let RunOutcome::Trapped(trap) = &mut result.ending
+        && let Some((_, probes)) = probes(wasm)?
+    {
+        trap.frames.retain(|id| probes.labels.contains_key(&ProbeId(*id)));
+    }
     let not_sampled = config.sample.then(|| "components are not interrupted for samples".to_owned());
     Ok(RunResult { not_sampled, ..result }.with_captured(&captured))
 }

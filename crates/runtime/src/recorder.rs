@@ -38,7 +38,7 @@ pub(super) fn add_to_linker<T: 'static>(
         }
         Ok(())
     })?;
-    interface.func_wrap("flush", move |mut store: StoreContextMut<'_, T>, (events,): (WasmList<u8>,)| {
+    interface.func_wrap("flush", move |mut store: StoreContextMut<'_, T>, (events, _cause): (WasmList<u8>, u32)| {
         let Some(buffer) = at(&store, &events) else { return Ok(()) };
         match producer_of(store.data_mut(), trace)? {
             Some(producer) => producer.flush_component(buffer),

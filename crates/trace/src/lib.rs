@@ -14,6 +14,7 @@ pub mod event;
 pub mod export;
 pub mod filter;
 pub mod lines;
+pub mod log;
 pub mod profile;
 pub mod recording;
 pub mod span_builder;

@@ -9,8 +9,7 @@ use wasmtrace::trace::batch::Batch;
 use wasmtrace::trace::recording::Footer;
 use wasmtrace::trace::span_builder::Change;
 
-use crate::record;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, create};
 use crate::recordings::EXTENSION;
 use crate::terminal::{Global, one_line};
 
@@ -31,7 +30,7 @@ impl Recording {
     /// Begins the recording. If that fails, prints a warning and records nothing.
     pub(crate) fn begin(module: &Path, run_info: &RunInfo, global: &Global) -> Recording {
         let path = module.with_extension(EXTENSION);
-        let begun = record::create(&path).and_then(|file| Ok(Recorder::new(file, run_info)?));
+        let begun = create(&path).and_then(|file| Ok(Recorder::new(file, run_info)?));
         if let Err(e) = &begun {
             global.warn("", &[format!("there is no recording: {}: {}", path.display(), one_line(e))]);
         }

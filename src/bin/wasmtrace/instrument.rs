@@ -93,6 +93,9 @@ pub(crate) enum Hooks {
     Buffer,
     /// Like `buffer`, with a timestamp for each event: the guest can drop short calls and only count them (--min-duration)
     Threshold,
+    /// The component records itself, and writes its recording to standard error: for any host, see `extract`; only for
+    /// components
+    Wasi,
     /// No hooks: the module stays unchanged
     None,
 }
@@ -110,6 +113,7 @@ impl Hooks {
             Hooks::Observe => Some(HookSet::Observe),
             Hooks::Buffer => Some(HookSet::Buffer),
             Hooks::Threshold => Some(HookSet::Threshold),
+            Hooks::Wasi => Some(HookSet::Wasi),
             Hooks::None => None,
         }
     }

@@ -17,12 +17,15 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod checked;
 mod completions;
 mod convert;
+mod extract;
 mod files;
 mod info;
 mod instrument;
 mod lines;
 mod ls;
 mod memory;
+#[cfg_attr(not(feature = "full"), allow(dead_code, reason = "only subcommands that run programs use the rest"))]
+mod recorder;
 mod recordings;
 mod report;
 mod select;
@@ -60,8 +63,6 @@ mod push;
 #[cfg(feature = "full")]
 mod record;
 #[cfg(feature = "full")]
-mod recorder;
-#[cfg(feature = "full")]
 mod run;
 #[cfg(feature = "full")]
 mod sending;
@@ -90,6 +91,7 @@ enum Command {
     Record(record::Args),
     Report(report::Args),
     Convert(convert::Args),
+    Extract(extract::Args),
     #[cfg(feature = "full")]
     Push(push::Args),
     Instrument(instrument::Args),
@@ -127,6 +129,7 @@ fn main() -> ExitCode {
         Command::Record(args) => record::run(args, &cli.global),
         Command::Report(args) => report::run(&args, &cli.global),
         Command::Convert(args) => convert::run(&args, &cli.global),
+        Command::Extract(args) => extract::run(&args, &cli.global),
         #[cfg(feature = "full")]
         Command::Push(args) => push::run(&args, &cli.global),
         Command::Instrument(args) => instrument::run(&args, &cli.global),

@@ -1,18 +1,16 @@
 //! `wasmtrace record`
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use wasmtrace::label::printable;
-use wasmtrace::trace::recording::{Footer, MAGIC};
+use wasmtrace::trace::recording::Footer;
 
 use crate::ending::{leave, show};
-use crate::files;
 use crate::guest::{Guest, Times};
 use crate::guest_args::GuestArgs;
-use crate::recorder::{Recorder, Written};
+use crate::recorder::{Recorder, Written, create};
 use crate::recordings::EXTENSION;
 use crate::sending::{ContextArgs, Place, ResourceArgs, Told};
 use crate::terminal::{Global, one_line};
@@ -75,22 +73,4 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
 fn default_output(module: &Path) -> PathBuf {
     let stem = module.file_stem().filter(|stem| *stem != "-").unwrap_or("trace".as_ref());
     Path::new(stem).with_added_extension(EXTENSION)
-}
-
-/// Creates the file in place, so that it can be read while it is written. Replaces an existing file only if it is empty or a
-/// recording, so that a mistyped path does not destroy a module.
-pub(crate) fn create(path: &Path) -> Result<File> {
-    if path == Path::new("-") {
-        bail!("a recording cannot go to standard output, which the guest uses: give a file");
-    }
-    if !files::is_device(path)
-        && let Ok(old) = File::open(path)
-    {
-        let mut head = Vec::new();
-        old.take(MAGIC.len() as u64).read_to_end(&mut head)?;
-        if !head.is_empty() && !MAGIC.starts_with(&head) {
-            bail!("the file exists and is not a recording: delete it or give another name");
-        }
-    }
-    Ok(File::create(path)?)
 }

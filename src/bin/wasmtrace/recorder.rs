@@ -1,13 +1,17 @@
-//! Writes a recording while a program runs.
+//! Writes a recording, while a program runs or from a log.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, bail};
 use wasmtrace::export::RunInfo;
 use wasmtrace::trace::batch::Batch;
 use wasmtrace::trace::lines::{Lines, Sampled};
-use wasmtrace::trace::recording::{Footer, Writer};
+use wasmtrace::trace::recording::{Footer, MAGIC, Writer};
+
+use crate::files;
 
 /// Minimum time between two flushes of the file. Batches arrive at least four times a second.
 const FLUSH: Duration = Duration::from_millis(500);
@@ -87,4 +91,22 @@ impl Write for Counted {
     fn flush(&mut self) -> std::io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Creates the file in place, so that it can be read while it is written. Replaces an existing file only if it is empty or a
+/// recording, so that a mistyped path does not destroy a module.
+pub(crate) fn create(path: &Path) -> Result<File> {
+    if path == Path::new("-") {
+        bail!("a recording cannot go to standard output, which the guest uses: give a file");
+    }
+    if !files::is_device(path)
+        && let Ok(old) = File::open(path)
+    {
+        let mut head = Vec::new();
+        old.take(MAGIC.len() as u64).read_to_end(&mut head)?;
+        if !head.is_empty() && !MAGIC.starts_with(&head) {
+            bail!("the file exists and is not a recording: delete it or give another name");
+        }
+    }
+    Ok(File::create(path)?)
 }

@@ -34,7 +34,7 @@ use super::spaces::Spaces;
 /// The group of new definitions of one component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
-    /// [`HookSet::Buffer`] or [`HookSet::Observe`].
+    /// One of the hook sets for components.
     pub(super) hooks: HookSet,
     /// The numbers that are added to the ids of the hooked instances of this component, in order.
     pub(super) first_probes: Vec<u32>,
@@ -42,7 +42,7 @@ pub(super) struct Group {
 
 impl Group {
     fn has_buffer(&self) -> bool {
-        self.hooks == HookSet::Buffer
+        self.hooks != HookSet::Observe
     }
 
     /// The interface that is imported.
@@ -103,7 +103,7 @@ impl Group {
         }
         add(&aliases);
         if self.has_buffer() {
-            add(&RawSection { id: 1, data: &buffer_module() });
+            add(&RawSection { id: 1, data: &buffer_module(self.hooks) });
         }
         add(&RawSection { id: 1, data: &hook_module(self.hooks, &self.first_probes) });
         let mut options = Vec::new();
@@ -164,9 +164,13 @@ impl Group {
             }
             false => (0, ComponentValType::Primitive(PrimitiveValType::U32)),
         };
-        let params = if self.has_buffer() { ["buffer", "events"] } else { ["id", "id"] };
-        for ((func, name), param_name) in (first..).zip(host_functions(self.hooks)).zip(params) {
-            ty.ty().function().params([(param_name, param)]).result(None);
+        let cause = ("cause", ComponentValType::Primitive(PrimitiveValType::U32));
+        let params = match self.has_buffer() {
+            true => [vec![("buffer", param)], vec![("events", param), cause]],
+            false => [vec![("id", param)], vec![("id", param)]],
+        };
+        for ((func, name), params) in (first..).zip(host_functions(self.hooks)).zip(params) {
+            ty.ty().function().params(params).result(None);
             ty.export(name, ComponentTypeRef::Func(func));
         }
         ty

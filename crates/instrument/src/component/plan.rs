@@ -1,5 +1,5 @@
-//! Decides which core modules of a component get hooks, which of their functions are quiet, and where each component
-//! gets its hook module.
+//! Decides which core modules of a component get hooks, how they are entered and left, and where each component gets its
+//! hook module.
 //!
 //! A hooked module has more imports, and a component that instantiates it imports the recorder. So neither may be visible
 //! as a value outside of the component that defines it: it is then left as it is.
@@ -13,6 +13,7 @@ use super::spaces::Spaces;
 use crate::label::{Labels, label};
 use crate::module::{FuncIdx, Module, ParseOptions, names, parse_with};
 use crate::options::Options;
+use crate::rewrite::Crossings;
 use crate::select::{self, Plan, select_in};
 use crate::warning::{Warning, WarningKind};
 use wasmtrace_abi::buffer::FUNCTIONS;
@@ -57,8 +58,8 @@ pub(super) struct PlannedModule<'a> {
     pub(super) name: String,
     pub(super) labels: Labels,
     pub(super) plan: Plan,
-    /// The functions that are called while the instance must not be left, ascending.
-    pub(super) quiet: Vec<FuncIdx>,
+    /// How the module is entered and left. Each list is ascending.
+    pub(super) crossings: Crossings,
     /// Whether a module of the same component uses exceptions, which may unwind calls of this one.
     pub(super) foreign_exceptions: bool,
     /// Whether the module gets hooks.
@@ -116,18 +117,22 @@ pub(super) fn plan<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Compo
             modules[*module].refused.get_or_insert("its component is passed on as a component");
         }
     }
-    let quiet = quiet_functions(scanned, &modules);
     let parsed: Vec<&Module<'_>> = modules.iter().map(|planned| &planned.module).collect();
+    let quiet: Vec<_> = scanned.scopes.iter().map(|scope| definitions(scope, &parsed, &scope.quiet)).collect();
+    let lifted: Vec<_> = scanned.scopes.iter().map(|scope| definitions(scope, &parsed, &scope.lifted)).collect();
     let loud: Vec<bool> = scanned.scopes.iter().map(|scope| has_loud_functions(scope, &parsed)).collect();
     for (own, _) in instantiated.iter().zip(loud).filter(|(_, is_loud)| *is_loud) {
         own.iter().for_each(|at| _ = modules[*at].refused.get_or_insert(LOUD));
     }
     refuse_without_quiet(&instantiated, &quiet, &mut modules);
-    for (own, quiet) in instantiated.iter().zip(&quiet) {
+    for ((own, quiet), lifted) in instantiated.iter().zip(&quiet).zip(lifted) {
         let is_selected = |at: &usize| modules[*at].refused.is_none() && !modules[*at].plan.is_empty();
         if own.iter().any(is_selected) {
             for (module, func) in quiet {
-                modules[*module].quiet.push(*func);
+                modules[*module].crossings.quiet.push(*func);
+            }
+            for (module, func) in lifted {
+                modules[module].crossings.lifted.push(func);
             }
         }
     }
@@ -138,14 +143,21 @@ pub(super) fn plan<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Compo
     }
     let is_instantiated: BTreeSet<usize> = instantiated.iter().flatten().copied().collect();
     for (at, module) in modules.iter_mut().enumerate() {
-        module.quiet.sort_unstable();
-        module.quiet.dedup();
-        let has_hooks = !module.plan.is_empty() || !module.quiet.is_empty();
+        let Crossings { quiet, lifted, calls: _ } = &mut module.crossings;
+        for funcs in [&mut *quiet, &mut *lifted] {
+            funcs.sort_unstable();
+            funcs.dedup();
+        }
+        let has_hooks = !module.plan.is_empty() || !quiet.is_empty() || !lifted.is_empty();
         module.is_hooked = has_hooks && module.refused.is_none() && is_instantiated.contains(&at);
         if let Some(refused) = module.refused.filter(|_| !module.plan.is_empty()) {
             let message = format!("module `{}` is not hooked: {refused}", printable(&module.name));
             warnings.push(Warning::new(WarningKind::NotHooked, message));
         }
+    }
+    let calls = calls(scanned, &modules);
+    for (module, calls) in modules.iter_mut().zip(calls) {
+        module.crossings.calls = calls.into_iter().collect();
     }
     let scopes = scopes(scanned, &modules)?;
     Ok(ComponentPlan { modules, scopes, warnings })
@@ -226,7 +238,7 @@ fn modules<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Vec<PlannedMo
             name,
             labels,
             plan,
-            quiet: Vec::new(),
+            crossings: Crossings::default(),
             foreign_exceptions: false,
             is_hooked: false,
             refused: None,
@@ -276,38 +288,62 @@ fn instantiated_modules(scope: &Scope<'_>) -> Vec<usize> {
     scope.core_instances.iter().filter_map(module).collect()
 }
 
-/// For each component, the functions that are called while an instance of it must not be left.
-fn quiet_functions(scanned: &Scanned<'_>, modules: &[PlannedModule<'_>]) -> Vec<Vec<(usize, FuncIdx)>> {
-    let modules: Vec<&Module<'_>> = modules.iter().map(|planned| &planned.module).collect();
-    scanned.scopes.iter().map(|scope| quiet_functions_of(scope, &modules)).collect()
-}
-
-/// The functions that are called while an instance of the component must not be left: their module, by position, and
-/// their index.
-pub(super) fn quiet_functions_of(scope: &Scope<'_>, modules: &[&Module<'_>]) -> Vec<(usize, FuncIdx)> {
+/// The core functions of a component that are defined in this file: their module, by position, and their index.
+pub(super) fn definitions(scope: &Scope<'_>, modules: &[&Module<'_>], funcs: &[u32]) -> Vec<(usize, FuncIdx)> {
     let defined = |func: &u32| match defined(scope, modules, *func) {
         Definition::Here(module, func) => Some((module, func)),
-        Definition::Host | Definition::Unknown => None,
+        Definition::Host { .. } | Definition::Unknown => None,
     };
-    scope.quiet.iter().filter_map(defined).collect()
+    funcs.iter().filter_map(defined).collect()
+}
+
+/// For each module, the imported functions that leave an instance: all but those that lead to a hooked module, which
+/// reports its own calls.
+fn calls(scanned: &Scanned<'_>, modules: &[PlannedModule<'_>]) -> Vec<BTreeSet<FuncIdx>> {
+    let parsed: Vec<&Module<'_>> = modules.iter().map(|planned| &planned.module).collect();
+    let mut calls = vec![BTreeSet::new(); modules.len()];
+    for scope in &scanned.scopes {
+        for instance in &scope.core_instances {
+            let CoreInstance::Of { module, args } = instance else { continue };
+            let Some(at) = scope.modules[*module as usize].filter(|at| modules[*at].is_hooked) else { continue };
+            for (func, import) in (0..).map(FuncIdx).zip(parsed[at].imported_funcs()) {
+                let argument = args.iter().find(|(name, _)| *name == import.module);
+                let leaves =
+                    argument.is_none_or(|(_, instance)| match defined_in(scope, &parsed, (*instance, import.name)) {
+                        Definition::Here(module, _) => !modules[module].is_hooked,
+                        Definition::Host { leaves } => leaves,
+                        Definition::Unknown => true,
+                    });
+                if leaves {
+                    calls[at].insert(func);
+                }
+            }
+        }
+    }
+    calls
 }
 
 /// Where a core function of a component is defined.
 enum Definition {
     /// In this module, by position, with this index.
     Here(usize, FuncIdx),
-    /// It is a lowered function, or one of the component model.
-    Host,
+    /// It is a lowered function, or one of the component model; whether a call of it may leave the instance.
+    Host { leaves: bool },
     /// In a module that is not in this file.
     Unknown,
 }
 
 /// The module that defines a core function of a component, and the function in it.
 fn defined(scope: &Scope<'_>, modules: &[&Module<'_>], core_func: u32) -> Definition {
-    let Some(CoreFunc::Export { instance, name }) = scope.core_funcs.get(core_func as usize) else {
-        return Definition::Host;
-    };
-    let (mut instance, mut name) = (*instance, *name);
+    match scope.core_funcs.get(core_func as usize) {
+        Some(CoreFunc::Export { instance, name }) => defined_in(scope, modules, (*instance, name)),
+        Some(CoreFunc::Canonical { leaves }) => Definition::Host { leaves: *leaves },
+        None => Definition::Unknown,
+    }
+}
+
+/// The module that defines an exported function of a core instance, and the function in it.
+fn defined_in(scope: &Scope<'_>, modules: &[&Module<'_>], (mut instance, mut name): (u32, &str)) -> Definition {
     // Each step goes to an earlier definition, so this ends.
     loop {
         match &scope.core_instances[instance as usize] {
@@ -317,7 +353,8 @@ fn defined(scope: &Scope<'_>, modules: &[&Module<'_>], core_func: u32) -> Defini
                 let Some((_, _, index)) = exports.iter().find(is_func) else { return Definition::Unknown };
                 match scope.core_funcs.get(*index as usize) {
                     Some(CoreFunc::Export { instance: next, name: next_name }) => (instance, name) = (*next, next_name),
-                    _ => return Definition::Host,
+                    Some(CoreFunc::Canonical { leaves }) => return Definition::Host { leaves: *leaves },
+                    None => return Definition::Unknown,
                 }
             }
             CoreInstance::Of { module, args } => {
@@ -341,7 +378,7 @@ fn defined(scope: &Scope<'_>, modules: &[&Module<'_>], core_func: u32) -> Defini
 fn has_loud_functions(scope: &Scope<'_>, modules: &[&Module<'_>]) -> bool {
     scope.quiet.iter().any(|func| match defined(scope, modules, *func) {
         Definition::Here(module, func) => has_tail_call(modules[module], func),
-        Definition::Host => false,
+        Definition::Host { .. } => false,
         Definition::Unknown => true,
     })
 }
@@ -395,9 +432,9 @@ fn scopes(scanned: &Scanned<'_>, modules: &[PlannedModule<'_>]) -> Result<Vec<Pl
                 number => format!("{}@{number}", modules[module].name),
             };
             planned.sites.push(Site { instance: instance as u32, module, first_probe, name });
-            let ids = modules[module].module.func_count()
-                + HookSet::Component.imports().len() as u32
-                + modules[module].plan.imports().count() as u32;
+            let PlannedModule { module: original, plan, crossings, .. } = &modules[module];
+            let trampolines: BTreeSet<FuncIdx> = plan.imports().chain(crossings.calls.iter().copied()).collect();
+            let ids = original.func_count() + (HookSet::Component.imports().len() + trampolines.len()) as u32;
             first_probe = first_probe.checked_add(ids).filter(|next| *next < FUNCTIONS).ok_or_else(|| {
                 Error::new(ErrorKind::Limit, "the component has more functions than hooks can tell apart")
             })?;

@@ -222,6 +222,7 @@ impl<'a> Scanned<'a> {
                 scope.spaces.types += types.count();
                 for ty in types {
                     if let ComponentType::Resource { dtor: Some(dtor), .. } = ty? {
+                        scope.lifted.push(dtor);
                         scope.uses(Use::CoreFunc(dtor));
                     }
                 }
@@ -231,6 +232,7 @@ impl<'a> Scanned<'a> {
                 for import in imports.into_iter_with_offsets() {
                     let (offset, import) = import?;
                     let name = import.name.name;
+                    scope.imports.push(name);
                     if name.starts_with(RECORDER_PACKAGE) || name == OBSERVE_INTERFACE {
                         self.reserved.get_or_insert(offset);
                     }

@@ -25,6 +25,8 @@ pub(super) struct Scope<'a> {
     pub(super) core_funcs: Vec<CoreFunc<'a>>,
     /// The core functions that are called while the instance must not be left: `realloc` and `post-return`.
     pub(super) quiet: Vec<u32>,
+    /// The core functions by which others call the instance: those that are lifted, and destructors.
+    pub(super) lifted: Vec<u32>,
     /// The instances of components: their index, and the index of the component.
     pub(super) instantiated: Vec<(u32, u32)>,
     /// Definitions that leave the component, so that their types are fixed.
@@ -33,6 +35,8 @@ pub(super) struct Scope<'a> {
     pub(super) passed: Vec<Nested>,
     /// References to core items and functions, with their section.
     pub(super) uses: Vec<(usize, Use)>,
+    /// The names of the imports.
+    pub(super) imports: Vec<&'a str>,
     /// How the component uses the recorder.
     pub(super) recorder: RecorderUse,
     pub(super) spaces: Spaces,
@@ -106,8 +110,8 @@ pub(super) enum CoreInstance<'a> {
 pub(super) enum CoreFunc<'a> {
     /// An export of a core instance.
     Export { instance: u32, name: &'a str },
-    /// A lowered function, or one of the component model.
-    Canonical,
+    /// A lowered function, or one of the component model; whether a call of it may leave the instance.
+    Canonical { leaves: bool },
 }
 
 impl<'a> Scope<'a> {
@@ -195,7 +199,10 @@ impl<'a> Scope<'a> {
     pub(super) fn canonical(&mut self, offset: usize, function: &CanonicalFunction) -> Result<()> {
         *self.spaces.of_canonical(function) += 1;
         if !matches!(function, CanonicalFunction::Lift { .. }) {
-            self.core_funcs.push(CoreFunc::Canonical);
+            use CanonicalFunction::{ContextGet, ContextSet, ResourceNew, ResourceRep};
+            let stays =
+                matches!(function, ResourceNew { .. } | ResourceRep { .. } | ContextGet { .. } | ContextSet { .. });
+            self.core_funcs.push(CoreFunc::Canonical { leaves: !stays });
         }
         let (CanonicalFunction::Lift { options, .. } | CanonicalFunction::Lower { options, .. }) = function else {
             return match function {
@@ -208,7 +215,10 @@ impl<'a> Scope<'a> {
             };
         };
         match function {
-            CanonicalFunction::Lift { core_func_index, .. } => self.uses(Use::CoreFunc(*core_func_index)),
+            CanonicalFunction::Lift { core_func_index, .. } => {
+                self.lifted.push(*core_func_index);
+                self.uses(Use::CoreFunc(*core_func_index));
+            }
             CanonicalFunction::Lower { func_index, .. } => self.uses(Use::Func(*func_index)),
             _ => {}
         }

@@ -16,6 +16,9 @@
 //!   component whose hooks report events, each function that a `realloc` or `post-return` leads to is quiet, and no
 //!   others are.
 //!
+//! - A component that records itself is such a component, together with a recorder, in a root component around both. The
+//!   wrapper must be the only one that is possible (`recorder.rs`).
+//!
 //! Everything else is equal: the order and number of sections and items, names, types, options, other custom sections.
 //! Only the encoding may differ: the width of numbers, and the byte before the name of an import or export, for which
 //! older encoders used another value.
@@ -38,6 +41,7 @@
 //! The names of instances in the Manifest. The validity of bodies in modules that did not change. Names in a
 //! `component-name` section that cannot be read: such a section keeps its bytes.
 
+use super::recorder;
 use super::scan::{Scanned, scan};
 use crate::verify::failure::fail;
 use wasmtrace_abi::component::ComponentManifest;
@@ -74,6 +78,7 @@ pub fn verify(original: &[u8], hooked: &[u8]) -> Result<VerifiedComponent> {
     if original == hooked {
         return Ok(summary(&modules::unchanged(&old)?));
     }
+    let hooked = recorder::unwrapped(hooked)?.unwrap_or(hooked);
     let new = scan(hooked)?;
     let manifest = manifest(&old, &new)?;
     let pairs = pair(&old, &new, manifest.hooks)?;

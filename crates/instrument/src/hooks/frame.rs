@@ -4,8 +4,23 @@ use wasm_encoder::InstructionSink;
 use wasmtrace_abi::buffer::NOBODY;
 use wasmtrace_abi::hook::ProbeId;
 
-/// The distance from the imports `enter` and `exit` to `quiet-enter` and `quiet-exit`.
-const QUIET: u32 = 2;
+/// The pair of hooks that a body calls. Only [`HookSet::Component`] has more than one.
+///
+/// [`HookSet::Component`]: wasmtrace_abi::hook::HookSet::Component
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u32)]
+pub(crate) enum HookPair {
+    /// `enter` and `exit`
+    #[default]
+    Plain = 0,
+    /// `quiet-enter` and `quiet-exit`: the host must not be called until the function's exit.
+    Quiet = 1,
+    /// `lifted-enter` and `lifted-exit`: others call the instance by this function.
+    Lifted = 2,
+}
+
+/// The number of functions of a pair.
+const FUNCTIONS: u32 = 2;
 
 /// A body that has hooks.
 #[derive(Debug, Clone, Copy)]
@@ -19,20 +34,16 @@ pub(crate) struct Frame {
     pub(crate) catches: bool,
     /// Whether the function is a leaf function, as defined in [`wasmtrace_abi::buffer`].
     pub(crate) is_leaf: bool,
-    /// Whether the host must not be called until the function's exit (see [`HookSet::Component`]).
-    ///
-    /// [`HookSet::Component`]: wasmtrace_abi::hook::HookSet::Component
-    pub(crate) quiet: bool,
+    /// The pair of hooks. All pairs but the plain one are called even if the function is not hooked.
+    pub(crate) pair: HookPair,
 }
 
 impl Frame {
-    /// Appends a call of a hook: `i32.const id; call func`. A quiet function calls `func + QUIET`, even if it is not
-    /// hooked. Without an id, other functions call nothing.
+    /// Appends a call of a hook: `i32.const id; call func`. `func` is the function of the plain pair. Without an id, the
+    /// plain pair is not called.
     pub(super) fn call(&self, func: u32, out: &mut Vec<u8>) {
-        let (func, id) = match self.quiet {
-            true => (func + QUIET, self.id.or(Some(NOBODY))),
-            false => (func, self.id),
-        };
+        let func = func + self.pair as u32 * FUNCTIONS;
+        let id = self.id.or((self.pair != HookPair::Plain).then_some(NOBODY));
         if let Some(id) = id {
             InstructionSink::new(out).i32_const(id.0 as i32).call(func);
         }

@@ -9,6 +9,10 @@ use crate::module::{FuncIdx, FuncImport, Module};
 pub(crate) enum Role {
     /// The function leaves the module for good.
     Leaves,
+    /// The same in a component; the argument is the exit code.
+    Exits,
+    /// The function leaves the component's instance, and returns.
+    Calls,
     /// The function opens a span.
     Opens,
     /// The function closes the innermost open span.
@@ -30,6 +34,18 @@ pub(crate) fn roles(module: &Module<'_>) -> Vec<(u32, Role)> {
 pub(crate) fn never_closes(module: &Module<'_>) -> bool {
     let roles = all_roles(module);
     has(&roles, Role::Opens) && !has(&roles, Role::Closes)
+}
+
+/// The role of an imported function of a core module of a component, if it leaves the instance. Shared functions have none.
+pub(crate) fn in_component(module: &Module<'_>, func: FuncIdx) -> Option<Role> {
+    let import = module.imported_funcs().get(func.0 as usize).filter(|_| !module.is_shared(func))?;
+    let takes_code = matches!(module.func_type(func).params(), [wasmparser::ValType::I32]);
+    let exits = match (import.module, import.name) {
+        ("wasi_snapshot_preview1", "proc_exit") => true,
+        (interface, "exit" | "exit-with-code") => interface.starts_with("wasi:cli/exit@"),
+        _ => false,
+    };
+    Some(if exits && takes_code { Role::Exits } else { Role::Calls })
 }
 
 fn all_roles(module: &Module<'_>) -> Vec<(u32, Role)> {

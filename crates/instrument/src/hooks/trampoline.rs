@@ -4,7 +4,7 @@ use wasm_encoder::{BlockType, InstructionSink};
 use wasmtrace_abi::hook::ProbeId;
 
 use super::HookCode;
-use super::frame::Frame;
+use super::frame::{Frame, HookPair};
 use super::roles::Role;
 use super::wrapper::Wrapper;
 use crate::module::FuncIdx;
@@ -17,7 +17,7 @@ pub(crate) struct Trampoline {
     pub(crate) import: FuncIdx,
     /// The id that the hooks report, if the trampoline has hooks.
     pub(crate) id: Option<ProbeId>,
-    /// The effect of the import on open calls and spans, if the module has an exit guard.
+    /// The effect of the import, if the hooks consider it.
     pub(crate) role: Option<Role>,
     pub(crate) wrapper: Wrapper,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Trampoline {
 impl Trampoline {
     /// The contents of the body, locals included. The check compares the output with these bytes.
     pub(crate) fn operators(&self, code: &HookCode, block_type: BlockType) -> Vec<u8> {
-        let frame = Frame { id: self.id, local: self.params, catches: false, is_leaf: false, quiet: false };
+        let frame = Frame { id: self.id, local: self.params, catches: false, is_leaf: false, pair: HookPair::Plain };
         let mut body = match code.locals(frame.catches) {
             0 => vec![0],
             locals => vec![1, locals as u8, 0x7f],

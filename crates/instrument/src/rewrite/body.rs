@@ -32,7 +32,7 @@ use wasm_encoder::BlockType;
 
 use super::splice::{Splice, Widths, minimal_width, put_leb};
 use crate::hooks::HookCode;
-use crate::hooks::frame::Frame;
+use crate::hooks::frame::{Frame, HookPair};
 use crate::hooks::wrapper::Wrapper;
 use crate::leb;
 use crate::limits::{MAX_BODY, MAX_LOCALS};
@@ -57,14 +57,14 @@ pub(crate) struct BodyPlan<'p> {
     pub(crate) hooked: Option<(Option<ProbeId>, BlockType)>,
     /// The places where the function may have caught an exception, if the hooks report that.
     pub(crate) catch_sites: Option<&'p CatchSites>,
-    /// Whether the hooks are the `quiet` pair.
-    pub(crate) quiet: bool,
+    /// The pair of hooks.
+    pub(crate) pair: HookPair,
     /// The wrapper of a hooked body.
     pub(crate) wrapper: Wrapper,
     /// Whether `memory.grow` of memory 0 has a hook.
     pub(crate) memory_grow: bool,
-    /// Whether all open calls are exited before `unreachable`, if the hooks can do that.
-    pub(crate) exit_guard: bool,
+    /// Whether `unreachable` has its hook, if the hook set has one.
+    pub(crate) unreachable: bool,
 }
 
 /// Buffers that are reused from one body to the next.
@@ -119,14 +119,14 @@ pub(crate) fn rewrite(
     scratch: &mut Scratch,
 ) -> Result<NewBody> {
     let new = write(module, func, plan, code, func_map, scratch)?;
-    if scratch.size > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow || plan.exit_guard) {
+    if scratch.size > MAX_BODY && (plan.hooked.is_some() || plan.memory_grow || plan.unreachable) {
         let bare = BodyPlan {
             hooked: None,
             catch_sites: None,
-            quiet: false,
+            pair: HookPair::Plain,
             wrapper: Wrapper::Block,
             memory_grow: false,
-            exit_guard: false,
+            unreachable: false,
         };
         return Ok(NewBody {
             left_out: Some(LeftOut::TooLarge),
@@ -152,7 +152,7 @@ fn write(
     let hook_local = locals as u32;
     let catches = plan.catch_sites.is_some();
     let is_leaf = !catches && is_leaf(module, func);
-    let frame = plan.hooked.map(|(id, _)| Frame { id, local: hook_local, catches, is_leaf, quiet: plan.quiet });
+    let frame = plan.hooked.map(|(id, _)| Frame { id, local: hook_local, catches, is_leaf, pair: plan.pair });
     let hook_locals = frame.map_or(0, |frame| code.locals(frame.catches));
     if locals + u64::from(hook_locals) > MAX_LOCALS {
         let bare = BodyPlan { hooked: None, catch_sites: None, ..*plan };
@@ -175,7 +175,7 @@ fn write(
     }
     let exit = frame.map(|_| scratch.exit.as_slice());
     let caught = frame.map_or_else(Vec::new, |frame| code.caught(frame));
-    let exit_guard = if plan.exit_guard { code.exit_guard() } else { Vec::new() };
+    let unreachable = if plan.unreachable { code.unreachable() } else { Vec::new() };
     let (caught_labels, exit_labels) = (code.labels().0 as usize, code.labels().1 as usize);
 
     let mut splice = Splice::new(file, range.start, Widths::Note(Vec::new()), OPERATORS);
@@ -217,7 +217,7 @@ fn write(
                 branches.push(to_wrapper);
                 to_wrapper += 1;
             }
-            (Site::Unreachable, _) if !exit_guard.is_empty() => splice.insert(at, &exit_guard),
+            (Site::Unreachable, _) if !unreachable.is_empty() => splice.insert(at, &unreachable),
             (Site::MemoryGrow, _) if has_room => splice.insert(at, &code.memory_grow(pages)),
             _ => {}
         }

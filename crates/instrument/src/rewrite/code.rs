@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use super::body::{self, BodyPlan, LeftOut, NewBody, Scratch, size_width_of};
 use super::splice::{Widths, write_leb};
+use crate::hooks::frame::HookPair;
 use crate::mapping::{Insertion, OffsetMap, Place};
 use crate::module::{FuncIdx, Module, id};
 use crate::restore::BodyRestore;
@@ -144,17 +145,17 @@ impl<'c, 'a> Code<'c, 'a> {
         let (module, layout, func) = (self.module, self.layout, self.func(position));
         let catch_sites = layout.catch_sites.get(&func);
         let id = self.plan.contains(func).then(|| ProbeId(layout.func_map.place(func.0)));
-        let quiet = layout.quiet.contains(&func);
-        let has_hooks = id.is_some() || catch_sites.is_some() || quiet;
+        let pair = layout.pairs.get(&func).copied().unwrap_or_default();
+        let has_hooks = id.is_some() || catch_sites.is_some() || pair != HookPair::Plain;
         let hooked = has_hooks.then(|| (id, layout.block_types[&module.type_index(func)]));
         let is_shared = module.is_shared(func);
         let plan = BodyPlan {
             hooked,
             catch_sites,
-            quiet,
+            pair,
             wrapper: layout.wrapper,
             memory_grow: layout.memory_grow && !is_shared,
-            exit_guard: !is_shared,
+            unreachable: !is_shared,
         };
         body::rewrite(module, func, &plan, &layout.code, &layout.func_map, scratch)
     }

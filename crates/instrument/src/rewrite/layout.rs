@@ -1,6 +1,6 @@
 //! Decides which indices move and what is appended, before any body is written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use wasm_encoder::{BlockType, Encode};
 use wasmtrace_abi::buffer;
@@ -15,6 +15,7 @@ use crate::hooks::HookCode;
 use crate::hooks::catch_sites::CatchSites;
 use crate::hooks::exit_guard::Spans;
 use crate::hooks::exit_guard::{self, ExitGuard};
+use crate::hooks::frame::HookPair;
 use crate::hooks::roles::{self, Role};
 use crate::hooks::wrapper::Wrapper;
 use crate::limits::{
@@ -32,8 +33,8 @@ pub(super) struct Layout {
     pub(super) wrapper: Wrapper,
     /// The functions that report caught exceptions, hooked or not. Empty if the hook set has no event for them.
     pub(super) catch_sites: BTreeMap<FuncIdx, CatchSites>,
-    /// The functions whose hooks are the `quiet` pair. They have these hooks even if they are not selected.
-    pub(super) quiet: BTreeSet<FuncIdx>,
+    /// The functions whose hooks are not the plain pair. They have these hooks even if they are not selected.
+    pub(super) pairs: BTreeMap<FuncIdx, HookPair>,
     /// Whether `memory.grow` is hooked. This requires a memory 0 with 32-bit addresses.
     pub(super) memory_grow: bool,
     /// The block type for the results of each hooked function, by the function's type index.
@@ -44,7 +45,7 @@ pub(super) struct Layout {
     pub(super) buffer: Option<BufferPlace>,
     /// The exit guard, if the module has one.
     pub(super) exit_guard: Option<ExitGuard>,
-    /// The imported functions that need a trampoline for the exit guard, ascending.
+    /// The imported functions that need a trampoline for their role, ascending.
     pub(super) roles: Vec<(u32, Role)>,
 }
 
@@ -63,7 +64,12 @@ impl Layout {
     pub(super) fn new(module: &Module<'_>, plan: &Plan, options: &Options, guards_exits: bool) -> Result<Self> {
         let hooks = options.hooks;
         let imports = hooks.imports();
-        let roles = if guards_exits { roles::roles(module) } else { Vec::new() };
+        let in_component = |func: &FuncIdx| Some((func.0, roles::in_component(module, *func)?));
+        let roles = match (guards_exits, hooks) {
+            (true, _) => roles::roles(module),
+            (false, HookSet::Component) => options.crossings.calls.iter().filter_map(in_component).collect(),
+            (false, _) => Vec::new(),
+        };
         let closed_by = Spans::closed_by(&roles);
         let mut trampolines: Vec<u32> =
             plan.imports().map(|func| func.0).chain(roles.iter().map(|(func, _)| *func)).collect();
@@ -149,13 +155,16 @@ impl Layout {
                 own => (own, BTreeMap::new()),
             },
         };
-        let quiet: BTreeSet<FuncIdx> = match code.has_quiet_functions() {
-            true => options.quiet.iter().copied().filter(|func| module.is_defined(*func)).collect(),
-            false => BTreeSet::new(),
+        let of_pair = |pair: HookPair, funcs: &[FuncIdx]| -> Vec<(FuncIdx, HookPair)> {
+            let has_pair = code.pairs().contains(&pair);
+            funcs.iter().filter(|func| has_pair && module.is_defined(**func)).map(|func| (*func, pair)).collect()
         };
+        let mut pairs: BTreeMap<FuncIdx, HookPair> =
+            of_pair(HookPair::Lifted, &options.crossings.lifted).into_iter().collect();
+        pairs.extend(of_pair(HookPair::Quiet, &options.crossings.quiet));
         let mut block_types = BTreeMap::new();
         let throwing_imports = plan.imports().filter(|_| wrapper != Wrapper::Block);
-        let with_blocks = plan.iter().chain(catch_sites.keys().copied()).chain(quiet.iter().copied());
+        let with_blocks = plan.iter().chain(catch_sites.keys().copied()).chain(pairs.keys().copied());
         for func in with_blocks.chain(throwing_imports) {
             block_types.entry(module.type_index(func)).or_insert_with(|| types.block(module.func_type(func).results()));
         }
@@ -167,7 +176,7 @@ impl Layout {
             code,
             wrapper,
             catch_sites,
-            quiet,
+            pairs,
             memory_grow: code.reports_growth() && module.memories().first().is_some_and(|m| !m.memory64),
             block_types,
             appended,

@@ -26,8 +26,26 @@ pub struct Options {
     /// Whether debug information is relocated. If not, the output has none. For a module that only runs: nothing reads
     /// the debug information of the output then.
     pub debug_info: bool,
-    /// The functions during which the host must not be called. Only affects [`HookSet::Component`].
+    /// How a core module of a component is entered and left. Only affects [`HookSet::Component`].
+    pub crossings: Crossings,
+}
+
+/// How a core module of a component is entered and left: its functions with other hooks than `enter` and `exit`.
+#[derive(Debug, Clone, Default)]
+pub struct Crossings {
+    /// The functions during which the host must not be called: `realloc` and `post-return`.
     pub quiet: Vec<FuncIdx>,
+    /// The functions by which others call the instance: those that are lifted, and destructors.
+    pub lifted: Vec<FuncIdx>,
+    /// The imported functions that leave the instance.
+    pub calls: Vec<FuncIdx>,
+}
+
+impl Crossings {
+    /// Whether a function has hooks even if it is not selected.
+    pub(super) fn is_empty(&self) -> bool {
+        self.quiet.is_empty() && self.lifted.is_empty()
+    }
 }
 
 /// Whether a module has an exit guard, which exits all open calls before `proc_exit` and `unreachable`.
@@ -58,7 +76,7 @@ impl Default for Options {
             foreign_exceptions: false,
             demangle: false,
             debug_info: true,
-            quiet: Vec::new(),
+            crossings: Crossings::default(),
         }
     }
 }

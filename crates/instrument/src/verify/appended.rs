@@ -8,15 +8,15 @@ use wasmparser::{CompositeInnerType, Operator};
 use super::pair::Pair;
 use super::{Shown, Walk};
 use crate::hooks::exit_guard::{self, ExitGuard, Spans};
-use crate::hooks::frame::Frame;
-use crate::hooks::roles;
+use crate::hooks::frame::{Frame, HookPair};
+use crate::hooks::roles::{self, Role};
 use crate::hooks::trampoline::Trampoline;
 use crate::hooks::wrapper::Wrapper;
 use crate::module::{FuncIdx, Module, id};
 use crate::verify::failure::fail;
 use wasmtrace_abi::buffer;
 use wasmtrace_abi::error::Result;
-use wasmtrace_abi::hook::ProbeId;
+use wasmtrace_abi::hook::{HookSet, ProbeId};
 use wasmtrace_abi::manifest::BufferPlace;
 
 impl Pair<'_, '_> {
@@ -31,7 +31,7 @@ impl Pair<'_, '_> {
             local: params,
             catches: false,
             is_leaf: false,
-            quiet: false,
+            pair: HookPair::Plain,
         });
         let opening = Walk::new(self.new, trampoline)?.at() + enter.len();
         let (block_type, index) = self.block_type(trampoline, opening).unwrap_or((BlockType::Empty, None));
@@ -43,11 +43,19 @@ impl Pair<'_, '_> {
                 && import < self.from
                 && self.old.type_index(FuncIdx(import)) == self.new.type_index(trampoline)
             {
-                let role = roles::role_of(&self.roles, FuncIdx(import));
-                let of = |id, wrapper| Trampoline { params, import: FuncIdx(import), id, role, wrapper };
-                let hooked = self.wrappers().map(|wrapper| of(Some(ProbeId(trampoline.0)), wrapper));
-                let bare = role.is_some().then(|| of(None, Wrapper::Block));
-                let mut all = hooked.chain(bare);
+                let import = FuncIdx(import);
+                // In a component, the module does not say which imports leave the instance: both forms are known.
+                let roles = match self.set {
+                    HookSet::Component => vec![None, roles::in_component(self.old, import)],
+                    _ => vec![roles::role_of(&self.roles, import)],
+                };
+                let of = |id, role, wrapper| Trampoline { params, import, id, role, wrapper };
+                let id = Some(ProbeId(trampoline.0));
+                let of_role = |role: Option<Role>| {
+                    let bare = role.is_some().then(|| of(None, role, Wrapper::Block));
+                    self.wrappers().map(move |wrapper| of(id, role, wrapper)).chain(bare)
+                };
+                let mut all = roles.into_iter().flat_map(of_role);
                 if let Some(found) = all.find(|trampoline| trampoline.operators(&self.code, block_type) == body) {
                     return Ok((found, index.filter(|_| found.wrapper != Wrapper::Block)));
                 }

@@ -172,10 +172,10 @@ impl<'p, 'c, 'a> Matched<'p, 'c, 'a> {
         let (mut must, mut may) = (None, None);
         if is_tail_call(operator) {
             must = self.leaves.then_some((Hook::Leave, "a tail call has no exit hook before it"));
-        } else if matches!(operator, Operator::Unreachable) && code.exits_all().is_some() {
+        } else if matches!(operator, Operator::Unreachable) && code.has_unreachable() {
             match self.may_lack {
-                true => may = Some(Hook::ExitAll),
-                false => must = Some((Hook::ExitAll, "a hook is missing")),
+                true => may = Some(Hook::Unreachable),
+                false => must = Some((Hook::Unreachable, "a hook is missing")),
             }
         } else if matches!(operator, Operator::MemoryGrow { mem: 0 }) {
             may = Some(Hook::Grow);

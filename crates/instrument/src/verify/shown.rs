@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::failure::fail;
+use crate::hooks::frame::HookPair;
 use crate::hooks::wrapper::Wrapper;
 use crate::mapping::{Insertion, Place};
 use crate::module::FuncIdx;
@@ -11,8 +12,8 @@ use wasmtrace_abi::error::Result;
 /// The facts about one pair of matching bodies.
 pub(super) struct Body {
     pub(super) hooked: bool,
-    /// Whether the body uses the `quiet` pair.
-    pub(super) quiet: bool,
+    /// The pair of hooks.
+    pub(super) pair: HookPair,
     pub(super) memory_grows: usize,
     /// For each original operator: its offset from the start of the body, before and after.
     pub(super) places: Vec<(u32, u32)>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::pairs::Pairs;
-use crate::component::plan::{parse_module, quiet_functions_of};
+use crate::component::plan::{definitions, parse_module};
 use crate::component::scan::{CoreInstance, Scanned, Scope};
 use crate::injected::is_hooked;
 use crate::module::{FuncIdx, Module};
@@ -94,7 +94,7 @@ pub(super) fn quiet(pairs: &Pairs<'_, '_>, modules: &[ComparedModule<'_>]) -> Re
     for pair in &pairs.scopes {
         let mut hooked = hooked_instances(pair.old, modules).peekable();
         if hooked.peek().is_some() {
-            let quiet: Vec<(usize, FuncIdx)> = quiet_functions_of(pair.old, &originals);
+            let quiet: Vec<(usize, FuncIdx)> = definitions(pair.old, &originals, &pair.old.quiet);
             if hooked.any(|(_, change)| change.reports) {
                 required.extend(quiet.iter().copied());
             }
