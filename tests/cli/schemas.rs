@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use jsonschema::Validator;
 use regex_lite::Regex;
 use serde_json::{Value, json};
+use wasmtime::component::Val;
 use wasmtrace::export::{Recording, RunInfo};
 use wasmtrace::hook::ProbeId;
 use wasmtrace::hook::buffer::{Kind, word};
@@ -253,6 +254,17 @@ impl Outputs {
         }
         self.run("verify --json CORPUS/components/c_p2.wasm component.wasm");
         self.record(0, "CORPUS/components/rust_p2.wasm pear apple");
+        self.instrument("--hooks wasi CORPUS/components/two.wat -o own.wasm");
+        let hooked = std::fs::read(self.folder.path().join("own.wasm")).unwrap();
+        let log = testing::stock::ran(&hooked, &[], &[Val::U32(3)]).stderr;
+        std::fs::write(self.folder.path().join("own.log"), &log).unwrap();
+        self.run("extract --json own.wasm own.log");
+        std::fs::write(self.folder.path().join("cut.log"), &log[..log.len() - 12]).unwrap();
+        self.run_with(&[], 1, "extract --json own.wasm cut.log -o cut.wtrace");
+        let second = log.split_inclusive(|byte| *byte == b'\n').nth(1).unwrap();
+        std::fs::write(self.folder.path().join("second.log"), second).unwrap();
+        self.run_with(&[], 1, "extract --json own.wasm second.log -o second.wtrace");
+        self.run("info --json own.wasm");
     }
 
     fn of_settings(&mut self) {

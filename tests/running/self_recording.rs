@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use wasmtime::component::{Component, Linker, ResourceTable, Val};
-use wasmtime::{Engine, Store};
-use wasmtime_wasi::p2::bindings::sync::Command;
-use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
+use testing::stock::{PROGRAM, Ran, ran};
+use wasmtime::component::Val;
 use wasmtrace::hook::buffer::{Kind, meaning};
 use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::runtime::{Config, Invoke, Stdio, run};
@@ -14,8 +11,6 @@ use wasmtrace::trace::batch::{Batch, MarkKind};
 use wasmtrace::trace::log::{Damage, Instance, MARKER, Part, part};
 use wasmtrace::trace::{EventKind, Manual, Misuse, RunOutcome};
 use wasmtrace::{Options, component, rewrite};
-
-const PROGRAM: &str = "program";
 
 fn file(name: &str) -> Vec<u8> {
     let bytes = std::fs::read(testing::corpus::corpus().join("components").join(name)).unwrap();
@@ -28,58 +23,6 @@ fn hooked(wasm: &[u8], hooks: HookSet) -> Vec<u8> {
     component::verify(wasm, &hooked.wasm).unwrap();
     assert_eq!(component::strip(&hooked.wasm).unwrap(), wasm);
     hooked.wasm
-}
-
-struct Host {
-    wasi: WasiCtx,
-    table: ResourceTable,
-}
-
-impl WasiView for Host {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
-/// What a program did on a host without hooks.
-struct Ran {
-    /// The results, an exit code, or the trap.
-    end: String,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-/// Runs a command, or calls the export `go` with a number several times.
-fn on_stock_host(wasm: &[u8], args: &[&str], calls: &[u32]) -> Ran {
-    let engine = Engine::default();
-    let component = Component::from_binary(&engine, wasm).unwrap();
-    let mut linker: Linker<Host> = Linker::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
-    let [stdout, stderr] = [(), ()].map(|()| MemoryOutputPipe::new(64 << 20));
-    let mut wasi = WasiCtx::builder();
-    wasi.stdout(stdout.clone()).stderr(stderr.clone()).arg(PROGRAM).args(args);
-    let mut store = Store::new(&engine, Host { wasi: wasi.build(), table: ResourceTable::new() });
-    let mut go = || -> wasmtime::Result<String> {
-        if calls.is_empty() {
-            let command = Command::instantiate(&mut store, &component, &linker)?;
-            return Ok(format!("{:?}", command.wasi_cli_run().call_run(&mut store)?));
-        }
-        let instance = linker.instantiate(&mut store, &component)?;
-        let function = instance.get_func(&mut store, "go").expect("it is exported");
-        let mut all = Vec::new();
-        for call in calls {
-            let mut results = [Val::Bool(false)];
-            function.call(&mut store, &[Val::U32(*call)], &mut results)?;
-            all.push(format!("{results:?}"));
-        }
-        Ok(all.concat())
-    };
-    let end = go().unwrap_or_else(|e| match (e.downcast_ref::<I32Exit>(), e.downcast_ref::<wasmtime::Trap>()) {
-        (Some(exit), _) => format!("exit {}", exit.0),
-        (_, Some(trap)) => format!("trap {trap}"),
-        _ => panic!("{e:?}"),
-    });
-    Ran { end, stdout: stdout.contents().to_vec(), stderr: stderr.contents().to_vec() }
 }
 
 /// The text without the lines of a recorder, and the parts in these.
@@ -163,7 +106,7 @@ fn programs_record_themselves() {
         let wasm = file(name);
         let hooked = hooked(&wasm, HookSet::Wasi);
         for args in all_args {
-            let (plain, ran) = (on_stock_host(&wasm, args, &[]), on_stock_host(&hooked, args, &[]));
+            let (plain, ran) = (ran(&wasm, args, &[]), ran(&hooked, args, &[]));
             assert_eq!((&plain.end, &plain.stdout), (&ran.end, &ran.stdout), "{name} {args:?}");
             let (stderr, parts) = apart(&ran.stderr);
             assert_eq!(plain.stderr, stderr, "{name} {args:?}");
@@ -189,7 +132,8 @@ fn each_call_of_an_export_is_complete() {
         let hooked = hooked(&wasm, HookSet::Wasi);
         // `twotrap` traps in the second call, if the number is odd.
         let calls: &[u32] = if name == "twotrap.wat" { &[2, 3] } else { &[2, 3, 2] };
-        let (plain, ran) = (on_stock_host(&wasm, &[], calls), on_stock_host(&hooked, &[], calls));
+        let numbers: Vec<Val> = calls.iter().map(|call| Val::U32(*call)).collect();
+        let (plain, ran) = (ran(&wasm, &[], &numbers), ran(&hooked, &[], &numbers));
         assert_eq!((plain.end, plain.stdout), (ran.end, ran.stdout), "{name}");
         let (mut events, _) = recorded(&hooked, &apart(&ran.stderr).1);
         let mut own = Vec::new();
@@ -217,7 +161,7 @@ fn each_call_of_an_export_is_complete() {
 fn logs_have_other_text() {
     let hooked = hooked(&file("two.wat"), HookSet::Wasi);
     let build = component::build(&hooked).unwrap();
-    let [one, other] = [3, 4].map(|calls| on_stock_host(&hooked, &[], &[calls, calls]).stderr);
+    let [one, other] = [3, 4].map(|calls| ran(&hooked, &[], &[Val::U32(calls), Val::U32(calls)]).stderr);
     let [one, other] = [one, other].map(|text| {
         let lines: Vec<String> = String::from_utf8(text).unwrap().lines().map(str::to_owned).collect();
         assert!(lines.len() > 1, "{lines:?}");
@@ -253,19 +197,10 @@ fn lost_calls_are_told() {
     assert!(text.contains("const 3000"));
     let wasm = wat::parse_str(text.replace("const 3000", "const 400000")).unwrap();
     let hooked = hooked(&wasm, HookSet::Wasi);
-    let engine = Engine::default();
-    let component = Component::from_binary(&engine, &hooked).unwrap();
-    let mut linker: Linker<Host> = Linker::new(&engine);
-    wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
-    let stderr = MemoryOutputPipe::new(64 << 20);
-    let wasi = WasiCtx::builder().stderr(stderr.clone()).build();
-    let mut store = Store::new(&engine, Host { wasi, table: ResourceTable::new() });
-    let instance = linker.instantiate(&mut store, &component).unwrap();
-    let go = instance.get_func(&mut store, "go").unwrap();
-    go.call(&mut store, &[Val::String("abc".to_owned())], &mut [Val::Bool(false)]).unwrap();
+    let Ran { stderr, .. } = ran(&hooked, &[], &[Val::String("abc".to_owned())]);
     let build = component::build(&hooked).unwrap();
     let (mut instance, mut batch) = (Instance::new(), Batch::default());
-    for part in apart(&stderr.contents()).1 {
+    for part in apart(&stderr).1 {
         instance.push(&part, build, &mut batch).unwrap();
     }
     let lost = batch.marks.iter().filter(|mark| match &mark.kind {

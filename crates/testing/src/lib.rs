@@ -33,6 +33,8 @@ pub mod programs;
 pub mod readers;
 #[cfg(feature = "host")]
 pub mod same;
+#[cfg(feature = "host")]
+pub mod stock;
 
 pub use corpus::{Case, corpus, dwarf_kinds, files, modules, programs, refused_shapes, shapes};
 pub use once::{balanced, hooked_with, hooked_with_each, instrument};

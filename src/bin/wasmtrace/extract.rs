@@ -82,7 +82,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         bail!("{of_log}: there is no line of a recorder in this text (`{MARKER}…`)");
     }
     if damaged > 0 {
-        global.warn(&of_log, &[format!("{damaged} lines of a recorder are cut or were changed")]);
+        let lines = match damaged {
+            1 => "1 line of a recorder is cut or was changed".to_owned(),
+            _ => format!("{damaged} lines of a recorder are cut or were changed"),
+        };
+        global.warn(&of_log, &[lines]);
     }
     for done in recordings.iter().take(20) {
         global.note(&done.said);

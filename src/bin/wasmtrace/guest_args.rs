@@ -48,7 +48,7 @@ pub(crate) struct GuestArgs {
     #[arg(long)]
     no_cache: bool,
     /// Hook set to insert if the module has no hooks yet [default: buffer; observe with --preload]
-    #[arg(long, value_name = "SET")]
+    #[arg(long, value_name = "SET", value_parser = Hooks::of_runs())]
     pub(crate) hooks: Option<Hooks>,
     /// Sample the program counter; on by default for instrumented programs. With `--hooks none`, acts as a sampling
     /// profiler: calls are not counted, and the overhead is about 20 ms, or about 5 % for longer runs

@@ -12,7 +12,6 @@ use wasmtrace::{ErrorKind, Options, Warning, WarningKind, component, injected, r
 
 use crate::guest_args::{ClockArg, GuestArgs};
 use crate::hooked_modules::{Entry, Hooked};
-use crate::instrument::Hooks;
 use crate::terminal::Global;
 
 /// The hook set to write, and the clock to run it with.
@@ -44,9 +43,6 @@ impl Hooking {
             Some(ClockArg::Spin) => Some(ClockMode::Spin),
             None => None,
         };
-        if args.hooks == Some(Hooks::Wasi) {
-            bail!("--hooks wasi is for other hosts: give it to `wasmtrace instrument`");
-        }
         let set = match args.hooks {
             Some(hooks) => hooks.set(),
             None if several => Some(HookSet::Observe),

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+#[cfg(feature = "full")]
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use wasmtrace::Options;
 use wasmtrace::component;
@@ -85,7 +88,7 @@ pub(crate) struct Args {
     sidecar: SidecarArgs,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Hooks {
     /// Each event calls the host; works with every host of the Observe ABI
     Observe,
@@ -108,6 +111,14 @@ pub(crate) enum When {
 }
 
 impl Hooks {
+    /// Parses a hook set that wasmtrace itself can run.
+    #[cfg(feature = "full")]
+    pub(crate) fn of_runs() -> impl TypedValueParser<Value = Hooks> {
+        let sets = Hooks::value_variants().iter().filter(|set| **set != Hooks::Wasi);
+        let values = sets.filter_map(ValueEnum::to_possible_value).collect::<Vec<_>>();
+        PossibleValuesParser::new(values).map(|name| Hooks::from_str(&name, false).expect("it is one of these"))
+    }
+
     pub(crate) fn set(self) -> Option<HookSet> {
         match self {
             Hooks::Observe => Some(HookSet::Observe),
