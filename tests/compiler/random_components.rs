@@ -20,7 +20,7 @@ use arbtest::arbitrary::{self, Unstructured};
 use arbtest::arbtest;
 use testing::keep;
 use wasmparser::{Validator, WasmFeatures};
-use wasmtrace::hook::HookSet;
+use wasmtrace::hook::{COMPONENT_HOOK_SETS, HookSet};
 
 mod behaviour;
 mod damaged;
@@ -40,6 +40,7 @@ use crate::seeds::{for_many_seeds, quietly};
 
 const BUDGET: Duration = Duration::from_secs(2);
 
+/// The sets that our own host runs.
 const SETS: [HookSet; 2] = [HookSet::Buffer, HookSet::Observe];
 
 /// Theorem: a valid component is hooked or refused. What is hooked is valid, passes the check, and is stripped to the
@@ -180,7 +181,7 @@ fn a_random_component_is_hooked(
     components: &Components,
     seen: &Seen,
 ) -> arbitrary::Result<Option<Vec<u8>>> {
-    let set = *u.choose(&SETS)?;
+    let set = *u.choose(&COMPONENT_HOOK_SETS)?;
     let wasm = random(u, components)?;
     let outcome = keep::if_it_fails(&wasm, || is_hooked(&wasm, set, seen));
     Ok((outcome == Outcome::Hooked).then_some(wasm))

@@ -14,7 +14,7 @@ mod samples;
 
 use samples::{COMPONENTS, NAMES, OUTER, RESOURCE, START, STRINGS, TWICE};
 
-const HOOKS: [HookSet; 2] = [HookSet::Buffer, HookSet::Observe];
+const HOOKS: [HookSet; 3] = [HookSet::Buffer, HookSet::Observe, HookSet::Wasi];
 
 fn parse(wat: &str) -> Vec<u8> {
     wat::parse_str(wat).unwrap_or_else(|e| panic!("{e}"))
@@ -34,6 +34,10 @@ fn instrumented_components_are_the_original_plus_hooks() {
     for (name, wat) in COMPONENTS {
         let wasm = parse(wat);
         for hooks in HOOKS {
+            // Its functions use a resource that is exported beside them, which WIT has no words for.
+            if hooks == HookSet::Wasi && name == "resource" {
+                continue;
+            }
             let all = instrument(&wasm, hooks, &[]);
             let one = instrument(&wasm, hooks, &["+go"]);
             assert_eq!(instrument(&wasm, hooks, &["-**"]).wasm, wasm, "{name}");
@@ -353,4 +357,52 @@ fn no_byte_outside_of_modules_is_free() {
         accepted.retain(|(at, old, new)| (*old, *new) != (0, 1) || !is_name(*at));
         assert_eq!(accepted, [], "{name}");
     }
+}
+
+/// Theorem: each byte of the component around a component that records itself counts: of its recorder, its imports, its
+/// exports and its mark.
+#[test]
+fn each_byte_of_a_recorder_counts() {
+    let wasm = parse(STRINGS);
+    let hooked = instrument(&wasm, HookSet::Wasi, &[]).wasm;
+    assert_eq!(component::verify(&wasm, &hooked).unwrap().modules, 1);
+    // The instrumented component within has checks of its own.
+    let mut inner = 0..0;
+    for payload in wasmparser::Parser::new(0).parse_all(&hooked) {
+        if let wasmparser::Payload::ComponentSection { unchecked_range, .. } = payload.unwrap() {
+            let is_outer = unchecked_range.end > inner.end;
+            inner = if is_outer { unchecked_range } else { inner };
+        }
+    }
+    assert!(inner.len() > 1000);
+    let outside = (0..inner.start).chain(inner.end..hooked.len());
+    for at in outside {
+        let mut changed = hooked.clone();
+        changed[at] ^= if at.is_multiple_of(2) { 1 } else { 0x80 };
+        assert!(component::verify(&wasm, &changed).is_err(), "byte {at}");
+        assert!(strip(&changed).map_or(true, |stripped| stripped != wasm), "byte {at}");
+    }
+}
+
+/// A component that imports something behind an instance cannot record itself, and neither can one that records already.
+#[test]
+fn what_cannot_record_itself_is_refused() {
+    let wasm = parse(
+        r#"(component
+            (core module $m (func (export "go")))
+            (core instance $i (instantiate $m))
+            (func (export "go") (canon lift (core func $i "go")))
+            (import "late" (func)))"#,
+    );
+    let options = |force| {
+        let rewrite = rewrite::Options { hooks: HookSet::Wasi, ..Default::default() };
+        Options { rewrite, force, ..Default::default() }
+    };
+    let error = component::instrument(&wasm, &options(false)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("imports something behind an instance"), "{error}");
+    let hooked = instrument(&parse(STRINGS), HookSet::Wasi, &[]).wasm;
+    assert_eq!(component::instrument(&hooked, &options(false)).unwrap_err().kind(), ErrorKind::AlreadyHooked);
+    assert_eq!(component::instrument(&hooked, &options(true)).unwrap().wasm, hooked);
+    assert_eq!(component::check_hooks(&hooked).unwrap_err().kind(), ErrorKind::AlreadyHooked);
 }

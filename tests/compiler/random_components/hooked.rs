@@ -99,7 +99,10 @@ pub(super) fn is_hooked(wasm: &[u8], set: HookSet, seen: &Seen) -> Outcome {
     let verified = component::verify(wasm, &out.wasm).unwrap_or_else(|e| panic!("the output fails its check: {e}"));
     assert_eq!(verified.modules, out.modules.len());
     assert!(component::strip(&out.wasm).unwrap() == wasm, "strip gives something else");
-    component::check_hooks(&out.wasm).unwrap().expect("it has a Manifest");
+    match component::check_hooks(&out.wasm) {
+        Ok(manifest) => assert_eq!(manifest.expect("it has a Manifest").hooks, set),
+        Err(e) => assert_eq!((e.kind(), set), (ErrorKind::AlreadyHooked, HookSet::Wasi)),
+    }
     let (_, probes) = component::probes(&out.wasm).unwrap().expect("it has a Manifest");
     let read = component::read(&out.wasm, &options(set)).unwrap();
     // Equal, as soon as `found::the_modules_of_a_hooked_component` holds.
