@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs that the benches run, from pinned sources, into corpus/big/ (ignored by git).
 # usage: programs.sh [NAME...]     without names: those that are not there yet
-# bzip2, lua, sqlite and zstd come from crates, which cargo fetches. The sources of the others are in programs/:
+# bzip2, lua, sqlite, tree-sitter and zstd come from crates, which cargo fetches. The sources of the others are in programs/:
 #   virtual  an interpreter in C++: virtual calls, many small allocations
 #   parse    an incremental parser
 #   ten      two functions, one of which costs ten times as much: prints the true shares
@@ -10,7 +10,7 @@
 # Needs cargo and clang 22 with wasi-libc and libc++, on Debian the packages below.
 set -euo pipefail
 
-crate_programs=(bzip2 lua sqlite zstd)
+crate_programs=(bzip2 lua sqlite tree-sitter zstd)
 all=("${crate_programs[@]}" virtual parse ten writer reader sleeper)
 packages='clang-22 lld-22 libclang-rt-22-dev-wasm32 wasi-libc libc++-22-dev-wasm32 libc++abi-22-dev-wasm32'
 
@@ -49,6 +49,8 @@ cd "$work"
 crates='bzip2-sys 0.1.13 225bff33b2141874fe80d71e07d6eec4f85c5c216453dd96388240f96e1acc14
 libsqlite3-sys 0.40.0 b06e69070b7e12262b0cd90832f0a7396f142a2b330181255562decf9f0c6215
 lua-src 551.1.0 41d22b201501a536c0f5a96c7589b268b559172b20fb029064434e38ddcecb1f
+tree-sitter 0.27.1 a5129de2ccc97808c4583d48f1fb44576d015cf241e432800572bda11ef30c3b
+tree-sitter-json 0.24.8 4d727acca406c0020cffc6cf35516764f36c8e3dc4408e5ebe2cb35a947ec471
 zstd-sys 2.1.3 f729a06d0257428fd9d997ac8db7e1407bd0262ab016b085b36bc52957c0052d'
 fetch_crates() {
   mkdir src
@@ -94,6 +96,11 @@ sqlite() {
   local from=vendor/libsqlite3-sys/sqlite3
   cc -I$from -DSQLITE_OS_OTHER -DSQLITE_THREADSAFE=0 -DSQLITE_TEMP_STORE=3 -DSQLITE_OMIT_LOAD_EXTENSION \
     -DSQLITE_OMIT_WAL -DSQLITE_OMIT_LOCALTIME "$programs/sqlite.c" $from/sqlite3.c "$@"
+}
+
+tree-sitter() {
+  local from=vendor/tree-sitter json=vendor/tree-sitter-json/src
+  cc -I$from/include -I$from/src "$programs/tree-sitter.c" $from/src/lib.c $json/parser.c "$@"
 }
 
 zstd() {
