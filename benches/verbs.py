@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """What the verbs that read modules cost, beside validation: CPU time and peak memory of whole commands.
 
-    benches/modules.sh && cargo build --release && benches/verbs.py [--rounds N] [FILE...]
+    benches/modules.sh && cargo build --release && benches/verbs.py [--rounds N] [--hooks SET] [FILE...]
 
 In each round each command runs once, one after the other. Validation is `wasm-tools validate --features all`, or the command of
 --validator, once with the original and once with the hooked module. `verify` is in units of both together; `instrument`, `ls` and
 `info` are in units of validating the original. Shown are medians of the ratios of the rounds, and the peak memory without the
 files that the command reads.
 
-Needs wasm-tools (`cargo install wasm-tools`). Modules are those of benches/modules.sh unless files are given.
+Needs wasm-tools (`cargo install wasm-tools`). Modules are those of benches/modules.sh unless files are given, which may
+be components.
 """
 
 import argparse
@@ -31,13 +32,13 @@ def cost(command):
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
-def row(wasmtrace, validator, file, rounds, folder):
+def row(wasmtrace, validator, file, hooks, rounds, folder):
     hooked = folder / "hooked.wasm"
     validate = lambda module: cost([*validator, module])[0]
     ratios, peaks = {}, {}
     units = []
     for _ in range(rounds):
-        instrument = cost([wasmtrace, "instrument", "-q", file, "-o", hooked])
+        instrument = cost([wasmtrace, "instrument", "-q", "--hooks", hooks, file, "-o", hooked])
         original = validate(file)
         both = original + validate(hooked)
         units.append(original)
@@ -64,13 +65,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--wasmtrace", default=ROOT / "target/release/wasmtrace")
     parser.add_argument("--validator", default="wasm-tools validate --features all", help="default: %(default)s")
+    parser.add_argument("--hooks", default="observe", help="the hook set of `instrument`; default: %(default)s")
     parser.add_argument("files", nargs="*", type=pathlib.Path)
     args = parser.parse_args()
     files = args.files or sorted((ROOT / "corpus/big/modules").glob("*.wasm"), key=lambda file: file.stat().st_size)
     print("| module | MB | validated | instrument | ls | info | verify |\n|---|--:|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as folder:
         for file in files:
-            row(args.wasmtrace, args.validator.split(), file, args.rounds, pathlib.Path(folder))
+            row(args.wasmtrace, args.validator.split(), file, args.hooks, args.rounds, pathlib.Path(folder))
 
 
 if __name__ == "__main__":
