@@ -13,13 +13,13 @@
 #[allow(dead_code, reason = "each bench needs a part of it")]
 use std::time::{Duration, Instant};
 
-use benches::{Args, Program, machine, spread};
+use benches::{Args, Program, engine_config, machine, spread, thread_cpu, with_stack};
 use wasmtime::{Engine, Linker, Module, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtrace::hook::{HOOK_SETS, HookSet, OBSERVE};
-use wasmtrace::runtime::{self, ClockMode, DEFAULT_WASM_STACK, HOOKED_STACK};
+use wasmtrace::runtime::{self, ClockMode};
 use wasmtrace::trace::{EventKind, RunOutcome};
 
 const MIN_DURATION: Duration = Duration::from_micros(10);
@@ -148,7 +148,6 @@ fn run(program: &Program, hooked: &[Vec<u8>; 3], balanced: &[u8], way: Way) -> R
 
 /// The same on a host of the bench's own, whose hooks are empty.
 fn run_empty(program: &Program, hooked: &[u8]) -> Run {
-    const STACK: usize = DEFAULT_WASM_STACK * HOOKED_STACK;
     let engine = engine(true);
     let module = Module::from_binary(&engine, hooked).expect("it compiles");
     let mut linker: Linker<WasiP1Ctx> = Linker::new(&engine);
@@ -157,7 +156,7 @@ fn run_empty(program: &Program, hooked: &[u8]) -> Run {
         linker.func_wrap(OBSERVE, hook, |_: u32| {}).expect("WASI has no hooks");
     }
     let invoke = program.invoke;
-    let guest = std::thread::Builder::new().stack_size(STACK + (4 << 20)).spawn(move || {
+    with_stack(move || {
         let stdout = MemoryOutputPipe::new(1 << 20);
         let mut store = Store::new(&engine, WasiCtxBuilder::new().stdout(stdout.clone()).build_p1());
         let before = thread_cpu();
@@ -179,22 +178,11 @@ fn run_empty(program: &Program, hooked: &[u8]) -> Run {
         };
         let cpu = thread_cpu() - before;
         Run { cpu, waited: 0.0, calls: 0, said: String::from_utf8_lossy(&stdout.contents()).into_owned() + &result }
-    });
-    guest.expect("there are threads").join().expect("the guest runs")
+    })
 }
 
-/// CPU time of the calling thread, taken where the library takes it.
-fn thread_cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("the system tells it");
-    Duration::from_nanos(text.split(' ').next().and_then(|n| n.parse().ok()).expect("proc(5) says so"))
-}
-
-/// Like the library's, as far as these programs go.
 fn engine(parallel: bool) -> Engine {
-    let mut config = wasmtime::Config::new();
-    let stack = DEFAULT_WASM_STACK * HOOKED_STACK;
-    config.max_wasm_stack(stack).async_stack_size(stack + (4 << 20)).parallel_compilation(parallel);
-    Engine::new(&config).expect("the configuration is sound")
+    Engine::new(&engine_config(parallel)).expect("the configuration is sound")
 }
 
 /// The second table's row. Compiled on one core: on several, what else they do would be in the times.

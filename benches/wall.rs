@@ -50,7 +50,7 @@ fn main() {
         assert!(at < args.len(), "--other has a path");
         args.remove(at)
     });
-    let Args { number: rounds, programs } = Args::of(args, "--rounds", 7);
+    let Args { number: rounds, programs } = Args::of(args, "--rounds", 7, |_| true);
 
     let scratch = tempfile::tempdir().expect("there is room for files");
     let own = std::env::var("WASMTRACE")

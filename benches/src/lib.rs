@@ -3,17 +3,19 @@
 pub mod peers;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wasmtrace::hook::HookSet;
-use wasmtrace::runtime::{Config, Invoke, Stdio};
+use wasmtrace::runtime::{Config, DEFAULT_WASM_STACK, HOOKED_STACK, Invoke, Stdio};
 use wasmtrace::{Options, rewrite};
 
 /// Those of `benches/programs.sh`, with many small calls first; and the one program that does nothing but call.
-const PROGRAMS: [(&str, &str, Call); 7] = [
+const PROGRAMS: [(&str, &str, Call); 8] = [
     ("lua", "corpus/big/lua.wasm", None),
     ("sqlite", "corpus/big/sqlite.wasm", None),
     ("virtual", "corpus/big/virtual.wasm", None),
     ("parse", "corpus/big/parse.wasm", None),
+    ("tree-sitter", "corpus/big/tree-sitter.wasm", None),
     ("bzip2", "corpus/big/bzip2.wasm", None),
     ("zstd", "corpus/big/zstd.wasm", None),
     ("fib", "corpus/real/c_reactor.wasm", Some(("fib", "38"))),
@@ -64,11 +66,17 @@ pub struct Args {
 impl Args {
     /// Those of this process.
     pub fn read(option: &str, default: usize) -> Args {
-        Args::of(std::env::args().skip(1), option, default)
+        Args::of(std::env::args().skip(1), option, default, |_| true)
     }
 
-    /// Says which programs are left out because they were not built.
-    pub fn of(args: impl IntoIterator<Item = String>, option: &str, default: usize) -> Args {
+    /// If the arguments name no program, the `usual` ones are taken. Says which programs are left out because they were not
+    /// built.
+    pub fn of(
+        args: impl IntoIterator<Item = String>,
+        option: &str,
+        default: usize,
+        usual: impl Fn(&str) -> bool,
+    ) -> Args {
         let (mut number, mut names) = (default, Vec::new());
         let mut args = args.into_iter().filter(|arg| arg != "--bench"); // that one is cargo's
         while let Some(arg) = args.next() {
@@ -82,7 +90,10 @@ impl Args {
                 names.push(arg);
             }
         }
-        let wanted = PROGRAMS.into_iter().filter(|(name, ..)| names.is_empty() || names.iter().any(|n| n == name));
+        let wanted = PROGRAMS.into_iter().filter(|(name, ..)| match names.as_slice() {
+            [] => usual(name),
+            names => names.iter().any(|n| n == name),
+        });
         let programs = wanted.filter_map(|(name, path, invoke)| {
             let path = root().join(path);
             match std::fs::read(&path) {
@@ -95,6 +106,30 @@ impl Args {
         });
         Args { number, programs: programs.collect() }
     }
+}
+
+/// The stack of guests, in bytes: as much as the library gives them.
+pub const STACK: usize = DEFAULT_WASM_STACK * HOOKED_STACK;
+
+/// On a thread on which a guest has its stack.
+pub fn with_stack<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK + (4 << 20)).spawn_scoped(scope, run);
+        thread.expect("there are threads").join().expect("it does not panic")
+    })
+}
+
+/// Like the library's, as far as these programs go.
+pub fn engine_config(parallel: bool) -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config.max_wasm_stack(STACK).async_stack_size(STACK + (4 << 20)).parallel_compilation(parallel);
+    config
+}
+
+/// CPU time of the calling thread, taken where the library takes it.
+pub fn thread_cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("the system tells it");
+    Duration::from_nanos(text.split(' ').next().and_then(|n| n.parse().ok()).expect("proc(5) says so"))
 }
 
 /// What the numbers were measured on.
