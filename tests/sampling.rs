@@ -14,6 +14,7 @@ use std::time::Duration;
 use readers::{dwarf, operators};
 use testing::instrument;
 use testing::programs;
+use wasmtrace::component::{AttributedModule, Attribution};
 use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::inserted::Inserted;
 use wasmtrace::label::lines::{Described, source_lines};
@@ -24,7 +25,7 @@ use wasmtrace::trace::batch::{Batch, MarkKind, Place, Sample};
 use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::span_builder::What;
 use wasmtrace::trace::{Event, EventKind, RunOutcome};
-use wasmtrace::{Options, rewrite};
+use wasmtrace::{Options, component, rewrite};
 
 /// `SIGPROF` is the process's: one test at a time.
 static SIGNAL: Mutex<()> = Mutex::new(());
@@ -529,6 +530,200 @@ fn a_long_call_that_calls_nothing_is_entered_and_left_once() {
     let (leaf, run) = (ProbeId(2), ProbeId(3));
     use EventKind::{Enter, Exit};
     assert_eq!(events, [Enter(run), Enter(leaf), Exit(leaf), Enter(leaf), Exit(leaf), Exit(run)]);
+}
+
+/// A component around a core module that exports `run`, with these definitions before it and arguments for it.
+fn component_of(module: &str, before: &str, with: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component {before} (core module $m {module}) (core instance $i (instantiate $m {with}))
+            (func (export "run") (result u32) (canon lift (core func $i "run"))))"#
+    );
+    hooked_component(&wat::parse_str(text).unwrap())
+}
+
+fn hooked_component(wasm: &[u8]) -> Vec<u8> {
+    let rewrite = rewrite::Options { hooks: HookSet::Buffer, ..Default::default() };
+    component::instrument(wasm, &Options { rewrite, ..Default::default() }).unwrap().wasm
+}
+
+/// Theorem: a component is interrupted like a module. The instruction of a sample is in the body of its function, as an offset in
+/// the core module. The code of the hook module is hooks. Another core module comes first, so that the offsets
+/// in the component and in the core module differ in more than a header. Control: an offset in the component is in no such body.
+#[test]
+fn samples_of_a_component_are_in_its_functions() {
+    let _alone = alone();
+    let module = SPINS.strip_prefix("(module").unwrap().strip_suffix(')').unwrap();
+    let wasm = component_of(
+        module,
+        r#"(core module $other (func (export "unused") (result i32) (i32.const 1))) (core instance (instantiate $other))"#,
+        "",
+    );
+    let modules = component::attribute(&wasm).unwrap();
+    let is_hooked = |of: &&AttributedModule<'_>| matches!(of.attribution, Attribution::Probes(_));
+    let spinning = modules.iter().filter(is_hooked).max_by_key(|of| of.module.func_count()).unwrap();
+    let Attribution::Probes(first) = spinning.attribution else { unreachable!() };
+    assert!(spinning.offset > 100);
+    let imported = spinning.module.imported_funcs().len() as u32;
+    let [leaf, inner, outer] = [0, 1, 2].map(|func| func + imported);
+    let (mut taken, mut in_hooks) = ([0, 0, 0], 0);
+    // A slow machine gives a run few samples.
+    while taken[0] == 0 || taken[1] == 0 || in_hooks == 0 {
+        let (samples, outcome) = samples(&wasm, &config("run()"));
+        assert_eq!((outcome.ending, outcome.not_sampled, outcome.samples_lost), (RunOutcome::Returned, None, 0));
+        for sample in samples {
+            assert!(sample.path.is_none());
+            let (id, offset) = match sample.place {
+                Place::Function { id, offset } => (id, offset),
+                Place::Hook => {
+                    in_hooks += 1;
+                    continue;
+                }
+                other => {
+                    assert_eq!(other, Place::Engine);
+                    continue;
+                }
+            };
+            let func = id.0 - first;
+            taken[[leaf, inner, outer].iter().position(|of| *of == func).expect("there are no others")] += 1;
+            let Some(offset) = offset else { continue };
+            let body = spinning.module.body(module::FuncIdx(func));
+            assert!(body.contains(&(offset as usize)), "{offset:#x} is not in {body:?}");
+            assert!(!body.contains(&(offset as usize + spinning.offset)), "the control");
+        }
+    }
+    assert_eq!(handler(), libc::SIG_DFL);
+}
+
+/// Theorem: the time of a component that is busy all the time is in its tree, self times add up to it, and calls of the recorder
+/// are no time of the host.
+#[test]
+fn the_time_of_a_component_is_in_its_tree() {
+    let _alone = alone();
+    let module = SPINS.strip_prefix("(module").unwrap().strip_suffix(')').unwrap();
+    let wasm = component_of(module, "", "");
+    for times in [true, false] {
+        let mut tree = CallTree::new();
+        let outcome = run_batches(&wasm, &Config { times, ..config("run()") }, |batch| tree.batch(batch)).unwrap();
+        tree.finish(&outcome.ending, outcome.duration, |_| {});
+        let (whole, accuracy) = (tree.profile().total(), tree.accuracy());
+        assert!(accuracy.samples + accuracy.in_hooks > 0);
+        assert_eq!((accuracy.seen, accuracy.host), (0, 0));
+        assert!(whole <= outcome.duration, "{whole} of {}", outcome.duration);
+        let own: u64 = tree.profile().nodes().map(|node| node.self_time).sum();
+        assert!(own.abs_diff(whole) < 100, "{own} and {whole}");
+    }
+}
+
+/// Two instances of a core module have the same code. A sample in it belongs to the innermost recorded call, so the times of
+/// both are told apart: the second makes nine times as many rounds.
+#[test]
+fn instances_with_the_same_code_are_told_apart() {
+    let _alone = alone();
+    let text = r#"(component
+        (core module $m (func (export "f") (param i32) (local $n i32)
+            (loop $again
+                (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (local.get 0))))))
+        (core instance $x (instantiate $m))
+        (core instance $y (instantiate $m))
+        (core module $calls
+            (import "x" "f" (func $x (param i32))) (import "y" "f" (func $y (param i32)))
+            (func (export "run") (result i32) (local $n i32)
+                (loop $again
+                    (call $x (i32.const 1000)) (call $y (i32.const 9000))
+                    (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 5000))))
+                (local.get $n)))
+        (core instance $i (instantiate $calls (with "x" (instance $x)) (with "y" (instance $y))))
+        (func (export "run") (result u32) (canon lift (core func $i "run"))))"#;
+    let wasm = hooked_component(&wat::parse_str(text).unwrap());
+    let (_, probes) = component::probes(&wasm).unwrap().unwrap();
+    let id = |name: &str| *probes.labels.iter().find(|(_, label)| &*label.name == name).unwrap().0;
+    let [first, second] = [id("m!f"), id("m@2!f")];
+    let mut taken = [0, 0];
+    // With so many samples, chance does not make the smaller share the greater one.
+    while taken[0] + taken[1] < 200 {
+        let mut tree = CallTree::counting();
+        let outcome = run_batches(&wasm, &config("run()"), |batch| tree.batch(batch)).unwrap();
+        assert_eq!((&outcome.ending, &outcome.not_sampled), (&RunOutcome::Returned, &None));
+        tree.finish(&outcome.ending, outcome.duration, |_| {});
+        let totals = tree.profile().by_function();
+        for (taken, id) in taken.iter_mut().zip([first, second]) {
+            let of = totals.iter().find(|totals| totals.what == What::Call(id)).unwrap();
+            assert_eq!(of.calls, 5000);
+            *taken += of.samples.0;
+        }
+    }
+    assert!(taken[0] > 0 && taken[0] * 3 < taken[1], "{taken:?}");
+}
+
+/// A component waits a fifth of a second for a clock: all of that is the time of the function that called it, exactly measured.
+#[test]
+fn host_calls_of_a_component_are_measured() {
+    let _alone = alone();
+    let interfaces = r#"
+        (import "wasi:io/poll@0.2.0" (instance $poll
+            (export "pollable" (type $p (sub resource)))
+            (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+            (alias outer 1 $pollable (type $outer)) (export "pollable" (type $p (eq $outer)))
+            (export "subscribe-duration" (func (param "when" u64) (result (own $p))))))
+        (alias export $poll "[method]pollable.block" (func $block))
+        (alias export $clock "subscribe-duration" (func $subscribe))
+        (core func $lowered_block (canon lower (func $block)))
+        (core func $lowered_subscribe (canon lower (func $subscribe)))"#;
+    let module = r#"
+        (import "host" "block" (func $block (param i32)))
+        (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
+        (func $waits (call $block (call $subscribe (i64.const 200000000))))
+        (func (export "run") (result i32) (call $waits) (i32.const 7))"#;
+    let host = r#"(with "host" (instance
+        (export "block" (func $lowered_block)) (export "subscribe" (func $lowered_subscribe))))"#;
+    let wasm = component_of(module, interfaces, host);
+    let (_, probes) = component::probes(&wasm).unwrap().unwrap();
+    let waits = *probes.labels.iter().find(|(_, label)| &*label.name == "waits").unwrap().0;
+    let mut tree = CallTree::new();
+    let outcome = run_batches(&wasm, &config("run()"), |batch| tree.batch(batch)).unwrap();
+    assert_eq!((&outcome.results[..], &outcome.not_sampled), (&["7".to_owned()][..], &None));
+    tree.finish(&outcome.ending, outcome.duration, |_| {});
+    let totals = tree.profile().by_function();
+    let waited = totals.iter().find(|totals| totals.what == What::Call(waits)).map_or(0, |totals| totals.self_time);
+    assert!((200_000_000..=outcome.duration).contains(&waited), "{waited} of {}", outcome.duration);
+    assert!(tree.accuracy().host >= 200_000_000);
+    assert!(totals.iter().all(|totals| totals.what == What::Call(waits) || totals.self_time < 100_000_000));
+}
+
+/// Every component of the corpus that is a program does what it does uninterrupted, and makes the same calls.
+#[test]
+fn components_do_what_they_do_uninterrupted() {
+    let _alone = alone();
+    let programs = [
+        ("rust_p2.wasm", &["work", "300"][..]),
+        ("rust_p2.wasm", &["panic"]),
+        ("c_p2.wasm", &["recurse", "6"]),
+        ("c_p2.wasm", &["trap"]),
+        ("composed.wasm", &["pear", "apple", "pear", "", "fig", "work=200"]),
+        ("composed_trap.wasm", &["pear", "trap", "fig"]),
+    ];
+    for (name, args) in programs {
+        let wasm = std::fs::read(testing::corpus::corpus().join("components").join(name)).unwrap();
+        let wasm = hooked_component(&wasm);
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let of = |sample| {
+            let stdio = Stdio::Capture { stdin: Vec::new() };
+            let config =
+                Config { program: "program".to_owned(), args: args.clone(), stdio, sample, ..Default::default() };
+            let mut calls = Vec::new();
+            let outcome = run(&wasm, &config, |events| {
+                let kinds = events.iter().map(|event| event.kind.clone());
+                calls.extend(kinds.filter(|kind| !matches!(kind, EventKind::ClockGap(_))));
+            });
+            let RunResult { ending, stdout, stderr, not_sampled, .. } = outcome.unwrap();
+            assert_eq!(not_sampled, None, "{name}");
+            (ending, stdout, stderr, calls)
+        };
+        assert!(of(true) == of(false), "{name} {args:?}");
+    }
+    assert_eq!(handler(), libc::SIG_DFL);
 }
 
 /// Other threads of the process, and processes that it starts, do not notice that a guest is sampled.

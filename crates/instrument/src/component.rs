@@ -33,6 +33,7 @@ use crate::select::{Plan, Summary};
 use crate::sidecar::Sidecars;
 use crate::warning::Warning;
 
+mod attribution;
 mod group;
 mod hook_module;
 mod plan;
@@ -48,6 +49,7 @@ mod write;
 use plan::{ComponentPlan, PlannedModule};
 use scan::scan;
 
+pub use attribution::{AttributedModule, Attribution, attribute};
 pub use verify::{VerifiedComponent, verify};
 
 /// An instrumented component, with facts about the rewriting.

@@ -6,23 +6,26 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::wasm_wave::untyped::UntypedFuncCall;
 use wasmtime::component::wasm_wave::wasm::{DisplayFuncResults, WasmFunc};
 use wasmtime::component::{Component, ComponentExportIndex, Linker, ResourceTable, Val};
-use wasmtime::{AsContextMut, Engine, Store};
+use wasmtime::{Engine, Store};
 use wasmtime_wasi::p2::bindings::sync::Command;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::channel::channel;
 use super::clock::Clock;
+use super::compiled::Compiled;
 use super::config::{Config, HOOKED_STACK, Invoke, OnCompiled};
-use super::guest::{GuestEnd, RunResult, consume_until_end, engine, guest_thread, thread_cpu};
+use super::guest::{GuestSamples, ReadyGuest, RunResult, consume_until_end, engine, guest_thread};
+use super::places::{CoreModule, Places};
 use super::producer::Settings;
+use super::sampler::Samples;
 use super::setup::{no_host_functions, setup};
-use super::store::{self, TraceSlot};
+use super::store::TraceSlot;
 use super::{ending, recorder, wasi};
 use wasmtrace_abi::component::ComponentManifest;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
-use wasmtrace_abi::hook::ProbeId;
+use wasmtrace_abi::hook::{HookSet, ProbeId};
 use wasmtrace_abi::text::printable;
-use wasmtrace_instrument::component::{check_hooks, probes};
+use wasmtrace_instrument::component::{AttributedModule, attribute, check_hooks, probes};
 use wasmtrace_trace::batch::Batch;
 use wasmtrace_trace::event::{RunOutcome, Trap};
 
@@ -66,23 +69,30 @@ pub(super) fn run_component(wasm: &[u8], config: &Config, consume_some: impl FnM
     let clock = Arc::new(Clock::new());
     let min_duration = config.min_duration.as_nanos() as u64;
     let settings = Settings { mode: config.clock, min_duration, buffers: true, times: config.times };
+    let not_sampled = match &manifest {
+        None => Some("a component without hooks is not sampled"),
+        Some(manifest) if manifest.hooks != HookSet::Buffer => Some("each event of this component calls the host"),
+        Some(_) => (min_duration > 0).then_some("short calls are only counted"),
+    };
+    let is_sampled = config.sample && not_sampled.is_none();
+    let attributed = if is_sampled { attribute(wasm)? } else { Vec::new() };
     let (producer, mut consumer) = channel(clock.clone(), config.interrupt.clone(), settings);
-    if config.sample {
-        consumer.looks();
-    }
+    let sampling = is_sampled.then(|| {
+        let modules = attributed.iter().map(|attributed| {
+            let AttributedModule { offset, ref module, attribution } = *attributed;
+            CoreModule { module, offset, attribution }
+        });
+        let places = Places::new([(Compiled::Component(component.clone()), modules.collect())].into_iter());
+        let samples = Samples::new(producer.shared().clone(), places.texts(), false);
+        consumer.sampled_by(samples.clone(), places, false);
+        GuestSamples { samples, firsts: Vec::new(), hooked: true }
+    });
     let invoke = config.invoke.clone();
     let guest_clock = clock.clone();
     let guest = guest_thread(max_wasm_stack, move || {
-        let mut store = Store::new(&engine, Host { wasi, table: ResourceTable::new(), trace: TraceSlot::default() });
-        let until_read = store::begin(&mut store.as_context_mut(), |host| &mut host.trace, producer)
-            .expect("nothing is recorded in a new store");
-        let cpu = thread_cpu();
-        let called = call(&mut store, &linker, &component, invoke.as_ref(), manifest.as_ref());
-        let cpu = thread_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
-        store::end(&mut store.as_context_mut(), |host| &mut host.trace);
-        let end = guest_clock.now();
-        drop(until_read);
-        GuestEnd { called, end, cpu, not_sampled: None }
+        let store = Store::new(&engine, Host { wasi, table: ResourceTable::new(), trace: TraceSlot::default() });
+        let guest = ReadyGuest { store, trace: |host| &mut host.trace, producer, clock: guest_clock, sampling };
+        guest.run(|store| call(store, &linker, &component, invoke.as_ref(), manifest.as_ref()))
     })?;
     let mut result = consume_until_end(guest, consumer, config, &clock, consume_some)?;
     if let RunOutcome::Trapped(trap) = &mut result.ending
@@ -90,8 +100,8 @@ pub(super) fn run_component(wasm: &[u8], config: &Config, consume_some: impl FnM
     {
         trap.frames.retain(|id| probes.labels.contains_key(&ProbeId(*id)));
     }
-    let not_sampled = config.sample.then(|| "components are not interrupted for samples".to_owned());
-    Ok(RunResult { not_sampled, ..result }.with_captured(&captured))
+    let reason = || Some(not_sampled.filter(|_| config.sample)?.to_owned());
+    Ok(RunResult { not_sampled: result.not_sampled.or_else(reason), ..result }.with_captured(&captured))
 }
 
 /// Instantiates the component and calls the export. The outer error is a failure of the host, the outcome is the guest's.

@@ -40,8 +40,8 @@ pub struct Config {
     /// Whether each event needs a time. If not, and the guest is sampled, only the first events get times
     /// ([`wasmtrace_trace::calltree`]), and events cost less.
     pub times: bool,
-    /// Whether to sample the guest by interrupts. This needs Linux on x86-64, and a module without hooks, or one with a
-    /// buffer that does not drop short calls. The process's `SIGPROF` is in use during the run.
+    /// Whether to sample the guest by interrupts. This needs Linux on x86-64, and a module without hooks, or a module or
+    /// component with a buffer that does not drop short calls. The process's `SIGPROF` is in use during the run.
     pub sample: bool,
     /// The cache for machine code; `None` compiles the module at each run.
     pub cache: Option<CodeCache>,

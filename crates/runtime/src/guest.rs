@@ -1,10 +1,11 @@
 //! The guest's thread, its engine, and the result of a run.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::Engine;
+use wasmtime::{AsContextMut, Engine, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_trace::batch::Batch;
@@ -15,7 +16,11 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::consume::{Consumed, consume};
 use crate::consumer::Consumer;
+use crate::host_calls;
+use crate::producer::Producer;
+use crate::sampler::{Samples, signal};
 use crate::setup::setup;
+use crate::store::{self, TraceSlot};
 use crate::wasi::Captured;
 
 /// Stack size in bytes for wasmtime and WASI on the guest's thread, in addition to the guest's own stack.
@@ -56,6 +61,47 @@ pub(crate) struct GuestEnd {
     pub(crate) cpu: Option<Duration>,
     /// Why the guest was not sampled although it should be.
     pub(crate) not_sampled: Option<String>,
+}
+
+/// A guest that is ready to run on its thread.
+pub(crate) struct ReadyGuest<T: 'static> {
+    pub(crate) store: Store<T>,
+    /// Returns the slot for the recording in the data of the store.
+    pub(crate) trace: fn(&mut T) -> &mut TraceSlot,
+    pub(crate) producer: Producer,
+    pub(crate) clock: Arc<Clock>,
+    /// How the guest is sampled, if it is.
+    pub(crate) sampling: Option<GuestSamples>,
+}
+
+/// How a guest is sampled.
+pub(crate) struct GuestSamples {
+    pub(crate) samples: Arc<Samples>,
+    /// The start of each module's machine code, and the offset of its function indices.
+    pub(crate) firsts: Vec<(usize, u32)>,
+    pub(crate) hooked: bool,
+}
+
+impl<T> ReadyGuest<T> {
+    /// Calls the guest, samples it meanwhile, and records its events. To be called on the guest's thread.
+    pub(crate) fn run(self, call: impl FnOnce(&mut Store<T>) -> Result<(RunOutcome, Vec<String>)>) -> GuestEnd {
+        let ReadyGuest { mut store, trace, mut producer, clock, sampling } = self;
+        let timer = sampling.as_ref().map(|sampling| signal::start(&sampling.samples)).transpose();
+        if let (Some(GuestSamples { samples, firsts, hooked }), Ok(Some(_))) = (sampling, &timer) {
+            producer.sampled_by(samples);
+            host_calls::measure(&mut store, trace, firsts, hooked);
+        }
+        let until_read =
+            store::begin(&mut store.as_context_mut(), trace, producer).expect("nothing is recorded in a new store");
+        let cpu = thread_cpu();
+        let called = call(&mut store);
+        let cpu = thread_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
+        store::end(&mut store.as_context_mut(), trace);
+        let end = clock.now();
+        let not_sampled = timer.map(drop).err();
+        drop(until_read);
+        GuestEnd { called, end, cpu, not_sampled }
+    }
 }
 
 /// Starts the guest's thread. It is not a scoped thread: a guest that does not stop must be abandoned.
@@ -108,7 +154,7 @@ impl RunResult {
 }
 
 /// CPU time of the calling thread.
-pub(crate) fn thread_cpu() -> Option<Duration> {
+fn thread_cpu() -> Option<Duration> {
     // The first number is nanoseconds on a CPU (proc(5)).
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))

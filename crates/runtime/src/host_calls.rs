@@ -7,16 +7,21 @@
 use wasmtime::{AsContextMut, CallHook, Store, WasmBacktrace};
 
 use super::random;
-use super::store::Host;
+use super::store::TraceSlot;
 use wasmtrace_abi::hook::ProbeId;
 use wasmtrace_trace::batch::{Place, Sample};
 
 /// Calls of at least so many nanoseconds all get a backtrace; of shorter calls, one per so many nanoseconds.
 const EACH: u64 = 100_000;
 
-/// Measures the host calls of a run. `firsts` holds the start of each module's machine code and the offset of its
-/// function indices.
-pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked: bool) {
+/// Measures the host calls of a run. `trace` returns the slot with its recording. Without hooks, `firsts` holds the start of
+/// each module's machine code and the offset of its function indices.
+pub(super) fn measure<T>(
+    store: &mut Store<T>,
+    trace: fn(&mut T) -> &mut TraceSlot,
+    firsts: Vec<(usize, u32)>,
+    hooked: bool,
+) {
     // Nesting depth of guest calls by the host.
     let mut depth = 0u32;
     let mut random_number = 0x9e37_79b9;
@@ -26,7 +31,7 @@ pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked
             CallHook::ReturningFromWasm => depth = depth.saturating_sub(1),
             CallHook::CallingHost | CallHook::ReturningFromHost => {}
         }
-        let Some(producer) = store.data_mut().trace.producer_of_run() else { return Ok(()) };
+        let Some(producer) = trace(store.data_mut()).producer_of_run() else { return Ok(()) };
         match hook {
             CallHook::CallingHost => producer.enters_host(true),
             CallHook::ReturningFromWasm => {
@@ -45,11 +50,11 @@ pub(super) fn measure(store: &mut Store<Host>, firsts: Vec<(usize, u32)>, hooked
                 let at_random = (u64::from(random_number) * weight) >> 32;
                 if took > 0 && at_random < took {
                     let path = path(store.as_context_mut(), &firsts);
-                    if let Some(producer) = store.data_mut().trace.producer_of_run() {
+                    if let Some(producer) = trace(store.data_mut()).producer_of_run() {
                         producer.host_call(Sample { weight, cost: 0, place: Place::Host, path: Some(path) });
                     }
                 }
-                if let Some(producer) = store.data_mut().trace.producer_of_run() {
+                if let Some(producer) = trace(store.data_mut()).producer_of_run() {
                     producer.leaves_host();
                 }
             }

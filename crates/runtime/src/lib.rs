@@ -9,6 +9,7 @@ mod cache;
 mod call;
 mod channel;
 mod clock;
+mod compiled;
 mod component;
 mod config;
 mod consume;

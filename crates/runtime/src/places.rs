@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use wasmtime::Module;
-
+use super::compiled::{Compiled, CompiledFunction};
 use super::sampler::image::address_map;
 use super::sampler::{FRAMES, RawSample};
 use wasmtrace_abi::hook::ProbeId;
+use wasmtrace_instrument::component::Attribution;
 use wasmtrace_instrument::inserted::Inserted;
-use wasmtrace_instrument::module::FuncIdx;
+use wasmtrace_instrument::module::{FuncIdx, Module};
 use wasmtrace_trace::batch::{Place, Sample};
 
 /// Maximum number of cached places; 1 MB of code has about as many.
@@ -27,38 +27,41 @@ pub(super) struct Places<'m> {
     whole: Vec<ProbeId>,
 }
 
+/// A core module within a compiled file.
+#[derive(Debug)]
+pub(super) struct CoreModule<'m> {
+    pub(super) module: &'m Module<'m>,
+    /// The offset of the module in the file.
+    pub(super) offset: usize,
+    pub(super) attribution: Attribution,
+}
+
+/// What was compiled together: a module, or the core modules of a component.
 #[derive(Debug)]
 struct Unit<'m> {
-    module: Module,
-    inserted: Inserted<'m>,
-    /// Offset that is added to its function indices.
-    first_probe: u32,
+    compiled: Compiled,
     /// The address range of its machine code.
     text: Range<usize>,
-    /// For each function, the start of its machine code, its length, and its index; ascending.
-    functions: Vec<(u32, u32, u32)>,
+    /// The functions by ascending start.
+    functions: Vec<CompiledFunction>,
+    /// The core modules in the order of the file.
+    modules: Vec<UnitModule<'m>>,
+}
+
+#[derive(Debug)]
+struct UnitModule<'m> {
+    inserted: Inserted<'m>,
+    /// The module as offsets in the file.
+    range: Range<usize>,
+    attribution: Attribution,
+    /// The hooks of functions in which samples were taken.
     hooks: HashMap<u32, Vec<Range<u32>>>,
 }
 
 impl<'m> Places<'m> {
-    /// Creates the table for compiled modules, each with its binary and the offset of its function indices.
-    pub(super) fn new(
-        units: impl Iterator<Item = (Module, &'m wasmtrace_instrument::module::Module<'m>, u32)>,
-    ) -> Self {
-        let units = units.map(|(module, parsed, first_probe)| {
-            let text = module.text().as_ptr_range();
-            let mut functions: Vec<(u32, u32, u32)> =
-                module.functions().map(|f| (f.offset as u32, f.len as u32, f.index.as_u32())).collect();
-            functions.sort_unstable();
-            Unit {
-                module,
-                inserted: Inserted::new(parsed),
-                first_probe,
-                text: text.start.addr()..text.end.addr(),
-                functions,
-                hooks: HashMap::new(),
-            }
-        });
+    /// Creates the table for compiled files, each with its core modules in the order of the file.
+    pub(super) fn new(units: impl Iterator<Item = (Compiled, Vec<CoreModule<'m>>)>) -> Self {
+        let units = units.map(|(compiled, modules)| Unit::new(compiled, modules));
         Places { units: units.collect(), known: HashMap::new(), whole: Vec::new() }
     }
 
@@ -88,26 +91,7 @@ impl<'m> Places<'m> {
 
     fn place(&mut self, pc: usize) -> Place {
         let Some(unit) = self.units.iter_mut().find(|unit| unit.text.contains(&pc)) else { return Place::Engine };
-        let at = pc - unit.text.start;
-        let Some((start, length, index)) = unit.function(at) else { return Place::Engine };
-        let map = address_map(&unit.module);
-        let offset_at = |at: usize| wasmtime_environ::lookup_file_pos(map?, at)?.file_offset();
-        let offset = offset_at(at);
-        // Code that moves values between registers and the stack belongs to no instruction. It counts for the previous
-        // instruction, or for the next one before the first.
-        let (start, end) = (start as usize, start as usize + length as usize);
-        let near = || {
-            let before = (at.saturating_sub(NEAR).max(start)..at).rev().find_map(offset_at);
-            before.or_else(|| (at + 1..end.min(at + NEAR)).find_map(offset_at))
-        };
-        if let Some(offset) = offset {
-            let hooks = unit.hooks.entry(index).or_insert_with(|| unit.inserted.of(FuncIdx(index)));
-            let next = hooks.partition_point(|hook| hook.start <= offset);
-            if hooks[..next].last().is_some_and(|hook| offset < hook.end) {
-                return Place::Hook;
-            }
-        }
-        Place::Function { id: ProbeId(unit.first_probe + index), offset: offset.or_else(near) }
+        unit.place(pc - unit.text.start)
     }
 
     /// The open calls, outermost first.
@@ -115,15 +99,14 @@ impl<'m> Places<'m> {
         let Place::Function { id, .. } = place else { return Box::default() };
         let caller = |back: usize| {
             let unit = self.units.iter().find(|unit| unit.text.contains(&back.wrapping_sub(1)))?;
-            let (_, _, index) = unit.function(back - 1 - unit.text.start)?;
-            Some(ProbeId(unit.first_probe + index))
+            unit.probe(unit.function(back - 1 - unit.text.start)?)
         };
         // Before `push rbp` and after `pop rbp`, the return address is on top of the stack. Before `mov rbp, rsp` it is
         // below the pushed frame pointer. The frames are the caller's then.
         let unit = self.units.iter().find(|unit| unit.text.contains(&raw.pc));
         let inside = unit.and_then(|unit| {
             let at = raw.pc - unit.text.start;
-            Some((at as u32 - unit.function(at)?.0, unit.module.text().get(at).copied()?))
+            Some((at as u32 - unit.function(at)?.start, unit.compiled.text().get(at).copied()?))
         });
         const RET: u8 = 0xc3;
         let without_frame = match inside {
@@ -145,14 +128,77 @@ impl<'m> Places<'m> {
 
     /// The start of each module's machine code, and the offset of its function indices.
     pub(super) fn firsts(&self) -> Vec<(usize, u32)> {
-        self.units.iter().map(|unit| (unit.text.start, unit.first_probe)).collect()
+        let first = |unit: &Unit<'_>| match unit.modules.first()?.attribution {
+            Attribution::Probes(first) => Some((unit.text.start, first)),
+            Attribution::Hooks | Attribution::Caller => None,
+        };
+        self.units.iter().filter_map(first).collect()
     }
 }
 
-impl Unit<'_> {
-    fn function(&self, at: usize) -> Option<(u32, u32, u32)> {
-        let next = self.functions.partition_point(|(start, ..)| *start as usize <= at);
+impl<'m> Unit<'m> {
+    fn new(compiled: Compiled, modules: Vec<CoreModule<'m>>) -> Self {
+        let text = compiled.text().as_ptr_range();
+        let text = text.start.addr()..text.end.addr();
+        let mut functions = compiled.functions();
+        functions.sort_unstable();
+        let modules = modules.into_iter().map(|CoreModule { module, offset, attribution }| UnitModule {
+            inserted: Inserted::new(module),
+            range: offset..offset + module.bytes().len(),
+            attribution,
+            hooks: HashMap::new(),
+        });
+        Unit { compiled, text, functions, modules: modules.collect() }
+    }
+
+    /// The place at an offset in the machine code.
+    fn place(&mut self, at: usize) -> Place {
+        let Some(function) = self.function(at) else { return Place::Engine };
+        // Adapters between components are in no module of the file.
+        let Some(module) = self.modules.get_mut(function.module as usize) else { return Place::Engine };
+        let (offset, is_hook) = module.instruction(&self.compiled, function, at);
+        match module.attribution {
+            Attribution::Hooks => Place::Hook,
+            _ if is_hook => Place::Hook,
+            Attribution::Probes(first) => Place::Function { id: ProbeId(first + function.index), offset },
+            Attribution::Caller => Place::Engine,
+        }
+    }
+
+    /// The id of a function, if its module has ids.
+    fn probe(&self, function: CompiledFunction) -> Option<ProbeId> {
+        match self.modules.get(function.module as usize)?.attribution {
+            Attribution::Probes(first) => Some(ProbeId(first + function.index)),
+            Attribution::Hooks | Attribution::Caller => None,
+        }
+    }
+
+    fn function(&self, at: usize) -> Option<CompiledFunction> {
+        let next = self.functions.partition_point(|function| function.start as usize <= at);
         let function = *self.functions[..next].last()?;
-        (at < function.0 as usize + function.1 as usize).then_some(function)
+        (at < function.start as usize + function.length as usize).then_some(function)
+    }
+}
+
+impl UnitModule<'_> {
+    /// The instruction at an offset in the machine code of a function, as its offset in the module, and whether it is one
+    /// of a hook.
+    fn instruction(&mut self, compiled: &Compiled, function: CompiledFunction, at: usize) -> (Option<u32>, bool) {
+        let map = address_map(compiled);
+        let range = self.range.clone();
+        let offset_at = |at: usize| {
+            let in_file = wasmtime_environ::lookup_file_pos(map?, at)?.file_offset()? as usize;
+            range.contains(&in_file).then(|| (in_file - range.start) as u32)
+        };
+        let Some(offset) = offset_at(at) else {
+            // Code that moves values between registers and the stack belongs to no instruction. It counts for the
+            // previous instruction, or for the next one before the first.
+            let (start, end) = (function.start as usize, (function.start + function.length) as usize);
+            let before = (at.saturating_sub(NEAR).max(start)..at).rev().find_map(offset_at);
+            return (before.or_else(|| (at + 1..end.min(at + NEAR)).find_map(offset_at)), false);
+        };
+        let hooks = self.hooks.entry(function.index).or_insert_with(|| self.inserted.of(FuncIdx(function.index)));
+        let next = hooks.partition_point(|hook| hook.start <= offset);
+        (Some(offset), hooks[..next].last().is_some_and(|hook| offset < hook.end))
     }
 }

@@ -30,7 +30,10 @@ pub(super) fn add_to_linker<T: 'static>(
         });
     }
     let mut interface = linker.instance(RECORDER_INTERFACE)?;
-    interface.func_wrap("attach", |store: StoreContextMut<'_, T>, (buffer,): (WasmList<u8>,)| {
+    interface.func_wrap("attach", move |mut store: StoreContextMut<'_, T>, (buffer,): (WasmList<u8>,)| {
+        if let Ok(Some(producer)) = producer_of(store.data_mut(), trace) {
+            producer.is_own_call();
+        }
         if buffer.len() == SIZE as usize
             && let Some(buffer) = at(&store, &buffer)
         {

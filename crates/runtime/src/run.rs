@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use wasmtime::{AsContextMut, Linker, Module, Store};
+use wasmtime::{Linker, Module, Store};
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
-use wasmtrace_instrument::component::is_component;
+use wasmtrace_instrument::component::{Attribution, is_component};
 use wasmtrace_instrument::injected::is_hooked;
 use wasmtrace_instrument::module::{ParseOptions, parse_with};
 use wasmtrace_trace::batch::Batch;
@@ -13,16 +13,17 @@ use wasmtrace_trace::event::Event;
 use crate::call::{Unit, call};
 use crate::channel::channel;
 use crate::clock::Clock;
+use crate::compiled::Compiled;
 use crate::component::run_component;
 use crate::config::{Config, HOOKED_STACK, OnCompiled};
 use crate::consume::with_times;
-use crate::guest::{GuestEnd, RunResult, consume_until_end, engine, guest_thread, thread_cpu};
-use crate::places::Places;
+use crate::guest::{GuestSamples, ReadyGuest, RunResult, consume_until_end, engine, guest_thread};
+use crate::places::{CoreModule, Places};
 use crate::producer::Settings;
-use crate::sampler::{Samples, signal};
+use crate::sampler::Samples;
 use crate::setup::{all_given, no_host_functions, setup};
-use crate::store::{self, Host, TraceSlot};
-use crate::{hooks, host_calls, wasi};
+use crate::store::{Host, TraceSlot};
+use crate::{hooks, wasi};
 
 /// Runs a module or a component to its end. `consume_some` gets the events in order, one block at a time, while the
 /// guest runs. It is called at least four times a second, possibly without events. If it is slower than the guest, the
@@ -92,42 +93,33 @@ pub fn run_batches(wasm: &[u8], config: &Config, consume_some: impl FnMut(&Batch
     let clock = Arc::new(Clock::new());
     let min_duration = config.min_duration.as_nanos() as u64;
     let settings = Settings { mode: config.clock, min_duration, buffers: true, times: config.times };
-    let (mut producer, mut consumer) = channel(clock.clone(), config.interrupt.clone(), settings);
+    let (producer, mut consumer) = channel(clock.clone(), config.interrupt.clone(), settings);
     let mut not_sampled = None;
     if hooked && main.needs.buffer.is_none() {
         not_sampled = Some("each event of this module calls the host");
     } else if min_duration > 0 {
         not_sampled = Some("short calls are only counted");
     }
-    let samples = (config.sample && not_sampled.is_none()).then(|| {
+    let sampling = (config.sample && not_sampled.is_none()).then(|| {
         let probes = config.preloads.iter().map(|preload| preload.first_probe);
-        let modules = preloads.iter().map(|(_, unit)| unit.module.clone()).zip(&preload_wasms).zip(probes);
-        let modules = modules.map(|((module, wasm), first)| (module, wasm, first));
-        let places = Places::new(modules.chain([(main.module.clone(), &main_wasm, 0)]));
+        let compiled = preloads.iter().map(|(_, unit)| &unit.module).zip(&preload_wasms).zip(probes);
+        let compiled = compiled.map(|((module, wasm), first)| (module, wasm, first));
+        let units = compiled.chain([(&main.module, &main_wasm, 0)]).map(|(compiled, module, first)| {
+            let attribution = Attribution::Probes(first);
+            (Compiled::Module(compiled.clone()), vec![CoreModule { module, offset: 0, attribution }])
+        });
+        let places = Places::new(units);
         let samples = Samples::new(producer.shared().clone(), places.texts(), !hooked);
         let firsts = places.firsts();
         consumer.sampled_by(samples.clone(), places, !hooked);
-        (samples, firsts)
+        GuestSamples { samples, firsts, hooked }
     });
     let invoke = config.invoke.clone();
     let guest_clock = clock.clone();
     let guest = guest_thread(max_wasm_stack, move || {
-        let mut store = Store::new(&engine, Host { wasi, trace: TraceSlot::default() });
-        let sampling = samples.as_ref().map(|(samples, _)| signal::start(samples)).transpose();
-        if let (Some((samples, firsts)), Ok(Some(_))) = (samples, &sampling) {
-            producer.sampled_by(samples);
-            host_calls::measure(&mut store, firsts, hooked);
-        }
-        let until_read = store::begin(&mut store.as_context_mut(), |host| &mut host.trace, producer)
-            .expect("nothing is recorded in a new store");
-        let cpu = thread_cpu();
-        let called = call(&mut store, linker, preloads, &main, invoke.as_ref());
-        let cpu = thread_cpu().zip(cpu).map(|(after, before)| after.saturating_sub(before));
-        store::end(&mut store.as_context_mut(), |host| &mut host.trace);
-        let end = guest_clock.now();
-        let not_sampled = sampling.map(drop).err();
-        drop(until_read);
-        GuestEnd { called, end, cpu, not_sampled }
+        let store = Store::new(&engine, Host { wasi, trace: TraceSlot::default() });
+        let guest = ReadyGuest { store, trace: |host| &mut host.trace, producer, clock: guest_clock, sampling };
+        guest.run(|store| call(store, linker, preloads, &main, invoke.as_ref()))
     })?;
     let result = consume_until_end(guest, consumer, config, &clock, consume_some)?;
     let reason = || Some(not_sampled.filter(|_| config.sample)?.to_owned());

@@ -295,7 +295,7 @@ pub(super) mod signal {
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 pub(super) mod image {
-    pub(crate) fn address_map(_: &wasmtime::Module) -> Option<&[u8]> {
+    pub(crate) fn address_map(_: &super::super::compiled::Compiled) -> Option<&[u8]> {
         None
     }
 }

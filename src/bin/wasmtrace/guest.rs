@@ -120,11 +120,7 @@ impl Guest {
         let silent =
             run_info.labels.iter().filter(|(_, label)| label::is_manual_api(label)).map(|(id, _)| *id).collect();
         let silent: HashSet<ProbeId> = silent;
-        run_info.recording.not_sampled = match () {
-            () if args.no_sample => Some("--no-sample".to_owned()),
-            () if !config.min_duration.is_zero() => Some("--min-duration only counts short calls".to_owned()),
-            () => None,
-        };
+        run_info.recording.not_sampled = not_sampled(args);
         let filter = Filter::new(run_info.recording.min_duration, args.max_depth);
         let is_stamped =
             module.manifest().and_then(Result::ok).is_some_and(|manifest| manifest.hooks == HookSet::Buffer);
@@ -163,13 +159,14 @@ impl Guest {
             bail!("--clock and --hooks threshold are not available for components");
         }
         let hooks = Hooking { clock: ClockMode::Coarse, ..Hooking::of(args)? };
+        config.min_duration = args.min_duration.unwrap_or_default();
         config.sample = args.sample || !(args.no_sample || args.is_unhooked());
         let hooked = hooked_component(args, wasm, &hooks, config.cache.as_ref(), global);
         let main = hooked.with_context(|| name.clone())?;
         let (manifest, probes) = component::probes(&main).with_context(|| name.clone())?.unzip();
         let has_buffer = manifest.is_some_and(|manifest| manifest.hooks == HookSet::Buffer);
         let mut recording = recording(args, has_buffer, &hooks);
-        recording.not_sampled = args.no_sample.then(|| "--no-sample".to_owned());
+        recording.not_sampled = not_sampled(args);
         let filter = Filter::new(recording.min_duration, args.max_depth);
         recording.stamped = has_buffer && filter.is_open();
         let run_info = RunInfo { recording, ..RunInfo::of(&program(args), probes.unwrap_or_default()) };
@@ -303,6 +300,15 @@ fn run_info(args: &GuestArgs, module: &Module<'_>, manifest: Option<&Manifest>, 
     let mut recording = recording(args, manifest.is_some_and(|m| m.hooks.has_buffer()), hooks);
     recording.resumption = wasmtrace::resumption(module);
     RunInfo { recording, ..RunInfo::of(&program(args), label::probes(module)) }
+}
+
+/// Why the options of a run exclude samples, if they do.
+fn not_sampled(args: &GuestArgs) -> Option<String> {
+    match args.min_duration {
+        _ if args.no_sample => Some("--no-sample".to_owned()),
+        Some(least) if !least.is_zero() => Some("--min-duration only counts short calls".to_owned()),
+        _ => None,
+    }
 }
 
 /// The name of the program in traces.

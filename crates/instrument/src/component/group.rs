@@ -28,7 +28,7 @@ use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::HookSet;
 
 use super::hook_module::{BUFFER, FUNCTIONS, HOST, buffer_module, export_name, hook_module, host_functions};
-use super::scan::{Scanned, Scope, Use};
+use super::scan::{Nested, Scanned, Scope, Use};
 use super::spaces::Spaces;
 
 /// The group of new definitions of one component.
@@ -175,6 +175,18 @@ impl Group {
         }
         ty
     }
+}
+
+/// The positions of the modules that the group of a component consists of, if it has a buffer. The component must have
+/// passed [`check`].
+pub(super) fn modules(scope: &Scope<'_>) -> impl Iterator<Item = usize> {
+    let sections = Group { hooks: HookSet::Buffer, first_probes: vec![0] }.sections();
+    let start = scope.recorder.section.saturating_sub(1);
+    let group = scope.sections.get(start..start + sections).filter(|_| scope.recorder.aliases > 0);
+    group.unwrap_or_default().iter().filter_map(|section| match section.nested {
+        Some(Nested::Module(module)) => Some(module),
+        _ => None,
+    })
 }
 
 /// Checks that a component calls the recorder only from the hook module of a group, if it imports the recorder at all.

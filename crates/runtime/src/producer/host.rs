@@ -29,6 +29,11 @@ impl Producer {
         self.host.began = for_guest.then(|| self.clock.now());
     }
 
+    /// The current host call is one of our own, and not work for the guest.
+    pub(crate) fn is_own_call(&mut self) {
+        self.host.own = true;
+    }
+
     /// Nanoseconds of the current host call for the guest, if there is one.
     pub(crate) fn in_host(&self) -> Option<u64> {
         let began = self.host.began.filter(|_| !self.host.own)?;

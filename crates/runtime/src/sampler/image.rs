@@ -1,13 +1,15 @@
-//! The compiled image of a module.
+//! The compiled image of a module or a component.
 
 #![expect(unsafe_code, reason = "reads the image")]
 
-/// The map from machine code to offsets in the module, in the format that `wasmtime_environ::lookup_file_pos`
-/// reads.
-pub(crate) fn address_map(module: &wasmtime::Module) -> Option<&[u8]> {
-    let image = module.image_range();
+use super::super::compiled::Compiled;
+
+/// The map from machine code to offsets in the file that was compiled, in the format that
+/// `wasmtime_environ::lookup_file_pos` reads.
+pub(crate) fn address_map(compiled: &Compiled) -> Option<&[u8]> {
+    let image = compiled.image_range();
     let length = image.end.addr() - image.start.addr();
-    // SAFETY: the image stays mapped while the module, which is borrowed, exists, and is never written.
+    // SAFETY: the image stays mapped while the module or component, which is borrowed, exists, and is never written.
     let image = unsafe { std::slice::from_raw_parts(image.start, length) };
     section(image)
 }

@@ -11,7 +11,7 @@
 //! - It only reads the stack if the program counter is in code of the engine. There, frame pointers are linked (Cranelift's
 //!   `preserve_frame_pointers`, which wasmtime needs for its own backtraces). Each frame is only read if it is above the
 //!   previous one and within this thread's stack.
-//! - The engine's image is memory that a [`wasmtime::Module`] keeps mapped and never writes.
+//! - The engine's image is memory that a [`wasmtime::Module`] or `Component` keeps mapped and never writes.
 
 #![expect(unsafe_code, reason = "signals and timers")]
 
