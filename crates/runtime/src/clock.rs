@@ -53,6 +53,8 @@ pub(super) struct Clock {
     quanta: quanta::Clock,
     begin: u64,
     waited: AtomicU64,
+    /// Nanoseconds that reading the clock takes at least.
+    reading: u64,
 }
 
 impl Clock {
@@ -60,7 +62,15 @@ impl Clock {
     pub(super) fn new() -> Self {
         let quanta = quanta::Clock::new();
         let begin = quanta.raw();
-        Clock { quanta, begin, waited: AtomicU64::new(0) }
+        let mut clock = Clock { quanta, begin, waited: AtomicU64::new(0), reading: 0 };
+        let readings = (0..32).map(|_| (clock.now(), clock.now()));
+        clock.reading = readings.map(|(first, second)| second.saturating_sub(first)).min().unwrap_or(0);
+        clock
+    }
+
+    /// Nanoseconds that reading the clock takes at least.
+    pub(super) fn reading(&self) -> u64 {
+        self.reading
     }
 
     #[inline]

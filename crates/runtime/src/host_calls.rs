@@ -44,7 +44,8 @@ pub(super) fn measure<T>(
                 if depth == 1 && matches!(hook, CallHook::CallingWasm) {
                     producer.begins_or_ends();
                 }
-                let took = producer.in_host().filter(|_| !hooked).unwrap_or(0);
+                // With hooks, the clock is not read once more within the measured time.
+                let took = if hooked { 0 } else { producer.in_host().unwrap_or(0) };
                 random_number = random::after(random_number);
                 let weight = if took < EACH { EACH } else { took };
                 let at_random = (u64::from(random_number) * weight) >> 32;
