@@ -158,7 +158,7 @@ impl<'m> Unit<'m> {
         let Some(module) = self.modules.get_mut(function.module as usize) else { return Place::Engine };
         let (offset, is_hook) = module.instruction(&self.compiled, function, at);
         match module.attribution {
-            Attribution::Hooks => Place::Hook,
+            Attribution::Hooks => Place::HookModule,
             _ if is_hook => Place::Hook,
             Attribution::Probes(first) => Place::Function { id: ProbeId(first + function.index), offset },
             Attribution::Caller => Place::Engine,

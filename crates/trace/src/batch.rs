@@ -74,6 +74,8 @@ pub struct Sample {
 pub enum Place {
     /// In injected code. The program does not spend this time without hooks.
     Hook,
+    /// In the module of a component that the hooks of its other modules call. It is injected code too.
+    HookModule,
     /// In this function.
     Function {
         /// The function.

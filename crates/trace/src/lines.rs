@@ -68,7 +68,7 @@ impl Sampled {
                     }
                 }
                 Place::Function { offset: None, .. } | Place::Engine => self.elsewhere += 1,
-                Place::Hook | Place::Host | Place::Seen => {}
+                Place::Hook | Place::HookModule | Place::Host | Place::Seen => {}
             }
         }
     }

@@ -81,6 +81,7 @@ mod op {
     pub(super) const IN_ENGINE: u8 = 3;
     pub(super) const IN_HOST: u8 = 4;
     pub(super) const SEEN: u8 = 5;
+    pub(super) const IN_HOOK_MODULE: u8 = 6;
     /// Added to the place of a sample: a path follows.
     pub(super) const WITH_PATH: u8 = 16;
     /// 1 to 16 exits of the innermost call.

@@ -76,6 +76,27 @@ fn samples_give_exact_shares_and_calls_of_the_host_are_exact() {
     assert_eq!((accuracy.samples, accuracy.in_hooks, accuracy.host), (100, 100, 500_000_000));
 }
 
+/// A tenth of the samples is in hooks. Samples in a hook module tell more of what hooks take than samples in hooks do.
+#[test]
+fn what_hooks_take_depends_on_where_they_are() {
+    let own_time = |place| {
+        let mut tree = CallTree::counting();
+        let mut batch = Batch::default();
+        let sample = |place| MarkKind::Sample(Sample { weight: 10_000_000, cost: 0, place, path: None });
+        batch.mark(stamp(0, 0));
+        batch.words.push(enter(A));
+        (0..90).for_each(|_| batch.mark(sample(Place::Function { id: ProbeId(1), offset: None })));
+        (0..10).for_each(|_| batch.mark(sample(place)));
+        batch.words.push(exit(A));
+        batch.mark(stamp(1_000_000_000, 0));
+        tree.batch(&batch);
+        tree.finish(&RunOutcome::Returned, 1_000_000_000, |_| {});
+        assert_eq!((tree.accuracy().samples, tree.accuracy().in_hooks), (90, 10));
+        times(&tree)[0].1
+    };
+    assert_eq!((own_time(Place::Hook), own_time(Place::HookModule)), (730_000_000, 830_000_000));
+}
+
 /// Before a function's first word, and behind its last, the innermost open call is another: the sample is the function's all the
 /// same. One in a function that is not hooked is its caller's.
 #[test]

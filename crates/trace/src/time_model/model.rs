@@ -93,7 +93,7 @@ impl Model {
             match place {
                 Place::Function { id, .. } => self.fit.sampled(Some(id.0), *weight),
                 Place::Engine => self.fit.sampled(None, *weight),
-                Place::Hook | Place::Host | Place::Seen => {}
+                Place::Hook | Place::HookModule | Place::Host | Place::Seen => {}
             }
         }
     }

@@ -175,6 +175,7 @@ fn sample(r: &mut BinaryReader<'_>) -> Result<Option<Sample>> {
         (op::IN_ENGINE, _) => Place::Engine,
         (op::IN_HOST, _) => Place::Host,
         (op::SEEN, _) => Place::Seen,
+        (op::IN_HOOK_MODULE, _) => Place::HookModule,
         _ => return Ok(None),
     };
     let path = match place & op::WITH_PATH {

@@ -146,6 +146,7 @@ impl<W: Write> Writer<W> {
             Place::Engine => (op::IN_ENGINE, [None, None]),
             Place::Host => (op::IN_HOST, [None, None]),
             Place::Seen => (op::SEEN, [None, None]),
+            Place::HookModule => (op::IN_HOOK_MODULE, [None, None]),
         };
         self.block.push(kind + with_path);
         numbers.into_iter().flatten().for_each(|number| number.encode(&mut self.block));
