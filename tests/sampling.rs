@@ -604,20 +604,25 @@ fn the_time_of_a_component_is_in_its_tree() {
     let module = SPINS.strip_prefix("(module").unwrap().strip_suffix(')').unwrap();
     let wasm = component_of(module, "", "");
     for times in [true, false] {
-        let mut tree = CallTree::new();
-        let outcome = run_batches(&wasm, &Config { times, ..config("run()") }, |batch| tree.batch(batch)).unwrap();
-        tree.finish(&outcome.ending, outcome.duration, |_| {});
-        let (whole, accuracy) = (tree.profile().total(), tree.accuracy());
-        assert!(accuracy.samples + accuracy.in_hooks > 0);
-        assert_eq!((accuracy.seen, accuracy.host), (0, 0));
-        assert!(whole <= outcome.duration, "{whole} of {}", outcome.duration);
-        let own: u64 = tree.profile().nodes().map(|node| node.self_time).sum();
-        assert!(own.abs_diff(whole) < 100, "{own} and {whole}");
+        // A slow machine may give a run no sample.
+        let mut is_sampled = false;
+        while !is_sampled {
+            let mut tree = CallTree::new();
+            let outcome = run_batches(&wasm, &Config { times, ..config("run()") }, |batch| tree.batch(batch)).unwrap();
+            assert_eq!(outcome.not_sampled, None);
+            tree.finish(&outcome.ending, outcome.duration, |_| {});
+            let (whole, accuracy) = (tree.profile().total(), tree.accuracy());
+            assert_eq!((accuracy.seen, accuracy.host), (0, 0));
+            assert!(whole <= outcome.duration, "{whole} of {}", outcome.duration);
+            let own: u64 = tree.profile().nodes().map(|node| node.self_time).sum();
+            assert!(own.abs_diff(whole) < 100, "{own} and {whole}");
+            is_sampled = accuracy.samples > 0 && accuracy.in_hooks > 0;
+        }
     }
 }
 
 /// Two instances of a core module have the same code. A sample in it belongs to the innermost recorded call, so the times of
-/// both are told apart: the first calls the second, which makes nine times as many rounds.
+/// both are told apart: the first calls the second and makes nine times as many rounds.
 #[test]
 fn instances_with_the_same_code_are_told_apart() {
     let _alone = alone();
@@ -626,7 +631,7 @@ fn instances_with_the_same_code_are_told_apart() {
             (func (export "f") (param i32) (local $n i32)
                 (loop $again
                     (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (local.get 0))))
-                (call $next (i32.mul (local.get 0) (i32.const 9)))))
+                (call $next (i32.div_u (local.get 0) (i32.const 9)))))
         (core module $end (func (export "f") (param i32)))
         (core instance $z (instantiate $end))
         (core instance $y (instantiate $m (with "" (instance (export "next" (func $z "f"))))))
@@ -635,7 +640,7 @@ fn instances_with_the_same_code_are_told_apart() {
             (import "x" "f" (func $x (param i32)))
             (func (export "run") (result i32) (local $n i32)
                 (loop $again
-                    (call $x (i32.const 1000))
+                    (call $x (i32.const 9000))
                     (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 5000))))
                 (local.get $n)))
         (core instance $i (instantiate $calls (with "x" (instance $x))))
@@ -659,7 +664,7 @@ fn instances_with_the_same_code_are_told_apart() {
             *taken += of.samples.0;
         }
     }
-    assert!(taken[0] > 0 && taken[0] * 3 < taken[1], "{taken:?}");
+    assert!(taken[1] > 0 && taken[1] * 3 < taken[0], "{taken:?}");
 }
 
 /// A component waits a fifth of a second for a clock: all of that is the time of the function that called it, exactly measured.
