@@ -272,16 +272,10 @@ pub fn read<'a>(bytes: &'a [u8], options: &Options) -> Result<Contents<'a>> {
         });
         return Ok(Contents { manifest, modules: modules.collect(), components, warnings });
     }
-    let modules = plan::named_modules(&scanned, !options.no_validate)?.into_iter().zip(&scanned.modules);
-    // A module of the input may have the same name, but it has a Manifest then.
-    let is_added = |name: &str, module: &Module<'_>| {
-        let name = name.split_once('#').map_or(name, |(name, _)| name);
-        hook_module::MODULES.contains(&name) && !injected::is_hooked(module)
-    };
-    let modules = modules.filter(|((name, module), _)| !is_added(name, module));
-    let modules = modules.map(|((name, module), core)| ComponentModule {
+    let modules = plan::named_modules(&scanned, !options.no_validate)?.into_iter();
+    let modules = modules.map(|(at, name, module)| ComponentModule {
         name,
-        offset: core.range.start,
+        offset: scanned.modules[at].range.start,
         labels: label(&module),
         plan: Plan::default(),
         module,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plan::parse_module;
-use super::scan::{Scanned, scan};
-use super::{group, injected};
+use super::injected;
+use super::plan::{added_modules, parse_module};
+use super::scan::scan;
 use crate::module::Module;
 use wasmtrace_abi::component::{ComponentManifest, HookedInstance};
 use wasmtrace_abi::error::Result;
@@ -42,7 +42,7 @@ pub fn attribute(bytes: &[u8]) -> Result<Vec<AttributedModule<'_>>> {
     let scanned = scan(bytes)?;
     let modules = (0..scanned.modules.len()).map(|at| parse_module(&scanned, at, false)).collect::<Result<Vec<_>>>()?;
     let attributions = match scanned.manifest()? {
-        Some(manifest) => of_hooked(&scanned, &manifest, &modules),
+        Some(manifest) => of_hooked(&added_modules(&scanned)?, &manifest, &modules),
         None => of_unhooked(&modules),
     };
     let modules = modules.into_iter().zip(attributions).zip(&scanned.modules);
@@ -63,8 +63,7 @@ fn of_unhooked(modules: &[Module<'_>]) -> Vec<Attribution> {
     attributions.collect()
 }
 
-fn of_hooked(scanned: &Scanned<'_>, manifest: &ComponentManifest, modules: &[Module<'_>]) -> Vec<Attribution> {
-    let added: BTreeSet<usize> = scanned.scopes.iter().flat_map(group::modules).collect();
+fn of_hooked(added: &BTreeSet<usize>, manifest: &ComponentManifest, modules: &[Module<'_>]) -> Vec<Attribution> {
     // The number of each hooked module, unless its instances have several.
     let mut first_probes: BTreeMap<u32, Option<u32>> = BTreeMap::new();
     for HookedInstance { module, first_probe, .. } in &manifest.instances {

@@ -27,7 +27,7 @@ use wasmtrace_abi::component::{HookedInstance, OBSERVE_INTERFACE, RECORDER_INTER
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
 use wasmtrace_abi::hook::HookSet;
 
-use super::hook_module::{BUFFER, FUNCTIONS, HOST, buffer_module, export_name, hook_module, host_functions};
+use super::hook_module::{BUFFER, FUNCTIONS, HOST, MODULES, buffer_module, export_name, hook_module, host_functions};
 use super::scan::{Nested, Scanned, Scope, Use};
 use super::spaces::Spaces;
 
@@ -177,16 +177,22 @@ impl Group {
     }
 }
 
-/// The positions of the modules that the group of a component consists of, if it has a buffer. The component must have
-/// passed [`check`].
-pub(super) fn modules(scope: &Scope<'_>) -> impl Iterator<Item = usize> {
-    let sections = Group { hooks: HookSet::Buffer, first_probes: vec![0] }.sections();
-    let start = scope.recorder.section.saturating_sub(1);
-    let group = scope.sections.get(start..start + sections).filter(|_| scope.recorder.aliases > 0);
-    group.unwrap_or_default().iter().filter_map(|section| match section.nested {
+/// The positions of the modules in the group of a component, each with its name. A component that only passes the recorder
+/// on may have other modules there: they have other names.
+pub(super) fn modules(scope: &Scope<'_>) -> impl Iterator<Item = (usize, &'static str)> {
+    let is_interface = |name: &str| [RECORDER_INTERFACE, OBSERVE_INTERFACE].contains(&name);
+    let import = scope.imports.iter().find(|(_, name)| is_interface(name));
+    let names = match import {
+        Some((_, OBSERVE_INTERFACE)) => &MODULES[1..],
+        _ => &MODULES,
+    };
+    // Behind the import are the aliases of its functions.
+    let first = import.map_or(scope.sections.len(), |(section, _)| section + 2);
+    let modules = scope.sections.iter().skip(first).map_while(|section| match section.nested {
         Some(Nested::Module(module)) => Some(module),
         _ => None,
-    })
+    });
+    modules.zip(names.iter().copied())
 }
 
 /// Checks that a component calls the recorder only from the hook module of a group, if it imports the recorder at all.

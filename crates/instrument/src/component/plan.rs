@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::{ExternalKind, Operator};
 
+use super::group;
 use super::scan::{CoreFunc, CoreInstance, Nested, Scanned, Scope};
 use super::spaces::Spaces;
 use crate::label::{Labels, label};
@@ -205,28 +206,49 @@ fn fixed(scanned: &Scanned<'_>) -> Vec<Nested> {
     fixed
 }
 
-/// Parses each module and finds its name.
+/// Parses each module and finds its name, without the modules that instrumentation added. The first value is the position
+/// in the file.
 ///
 /// # Errors
 /// Those of [`parse_with`].
-pub(super) fn named_modules<'a>(scanned: &Scanned<'a>, validate: bool) -> Result<Vec<(String, Module<'a>)>> {
+pub(super) fn named_modules<'a>(scanned: &Scanned<'a>, validate: bool) -> Result<Vec<(usize, String, Module<'a>)>> {
     let mut taken = BTreeMap::new();
-    let all = scanned.modules.iter().enumerate().map(|(at, core)| {
+    let added = added_modules(scanned)?;
+    let mut all = Vec::with_capacity(scanned.modules.len());
+    for (at, core) in scanned.modules.iter().enumerate() {
         let module = parse_module(scanned, at, validate)?;
+        if added.contains(&at) {
+            continue;
+        }
         let name = names::module_name(&module).or(core.name).map(|name| name.strip_suffix(".wasm").unwrap_or(name));
         let name = name.filter(|name| !name.is_empty()).map_or_else(|| format!("module{at}"), str::to_owned);
-        Ok((unused(name, &mut taken), module))
-    });
-    all.collect()
+        all.push((at, unused(name, &mut taken), module));
+    }
+    Ok(all)
+}
+
+/// The positions of the modules that instrumentation added.
+///
+/// # Errors
+/// Those of [`parse_with`].
+pub(super) fn added_modules(scanned: &Scanned<'_>) -> Result<BTreeSet<usize>> {
+    let mut added = BTreeSet::new();
+    if scanned.manifest.is_some() {
+        for (at, name) in scanned.scopes.iter().flat_map(group::modules) {
+            if names::module_name(&parse_module(scanned, at, false)?) == Some(name) {
+                added.insert(at);
+            }
+        }
+    }
+    Ok(added)
 }
 
 /// Parses, labels and selects in each module.
 fn modules<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Vec<PlannedModule<'a>>> {
-    let all = named_modules(scanned, !options.no_validate)?.into_iter().zip(&scanned.modules);
-    let all = all.map(|((name, module), core)| {
+    let all = named_modules(scanned, !options.no_validate)?.into_iter().map(|(at, name, module)| {
         if crate::injected::is_hooked(&module) {
             let message = "a core module of this component is hooked already: instrument the original";
-            return Err(Error::at(ErrorKind::AlreadyHooked, core.range.start, message));
+            return Err(Error::at(ErrorKind::AlreadyHooked, scanned.modules[at].range.start, message));
         }
         let labels = label(&module);
         let plan = match is_connector(&name) {

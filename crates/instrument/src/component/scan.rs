@@ -232,7 +232,7 @@ impl<'a> Scanned<'a> {
                 for import in imports.into_iter_with_offsets() {
                     let (offset, import) = import?;
                     let name = import.name.name;
-                    scope.imports.push(name);
+                    scope.imports.push((scope.sections.len() - 1, name));
                     if name.starts_with(RECORDER_PACKAGE) || name == OBSERVE_INTERFACE {
                         self.reserved.get_or_insert(offset);
                     }

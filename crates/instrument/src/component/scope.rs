@@ -35,8 +35,8 @@ pub(super) struct Scope<'a> {
     pub(super) passed: Vec<Nested>,
     /// References to core items and functions, with their section.
     pub(super) uses: Vec<(usize, Use)>,
-    /// The names of the imports.
-    pub(super) imports: Vec<&'a str>,
+    /// The imports: their section and name.
+    pub(super) imports: Vec<(usize, &'a str)>,
     /// How the component uses the recorder.
     pub(super) recorder: RecorderUse,
     pub(super) spaces: Spaces,
