@@ -210,3 +210,49 @@ fn lost_calls_are_told() {
     assert_eq!(lost.count(), 1);
     assert!(batch.words.len() > 270_000, "{}", batch.words.len());
 }
+
+/// A host that links the recorder without reading the buffer by itself has all events of a call when it returns.
+#[test]
+fn a_host_gets_all_events_by_flush() {
+    use std::sync::{Arc, Mutex};
+    use wasmtime::component::{Component, Linker};
+    for (name, calls) in [("two.wat", 3), ("two.wat", 4000), ("start.wat", 2), ("twice.wat", 2)] {
+        let wasm = file(name);
+        let hooked = hooked(&wasm, HookSet::Buffer);
+        let engine = wasmtime::Engine::default();
+        let component = Component::from_binary(&engine, &hooked).unwrap();
+        let mut linker: Linker<()> = Linker::new(&engine);
+        let words = Arc::new(Mutex::new(Vec::new()));
+        let mut recorder = linker.instance("wasmtrace:recorder/buffer@0.1.0").unwrap();
+        recorder.func_wrap("attach", |_, (_,): (Vec<u8>,)| Ok(())).unwrap();
+        let taken = words.clone();
+        let flush = move |_: wasmtime::StoreContextMut<'_, ()>, (events, _cause): (Vec<u8>, u32)| {
+            let some = events.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
+            taken.lock().unwrap().extend(some);
+            Ok(())
+        };
+        recorder.func_wrap("flush", flush).unwrap();
+        let mut store = wasmtime::Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &component).unwrap();
+        let go = instance.get_func(&mut store, "go").unwrap();
+        go.call(&mut store, &[Val::U32(calls)], &mut [Val::Bool(false)]).unwrap();
+        let labels = component::probes(&hooked).unwrap().unwrap().1.labels;
+        let name_of = |id: &ProbeId| labels[id].demangled().into_owned();
+        let mut events: Vec<String> = words
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|word| match meaning(*word) {
+                (id, Kind::Enter) => format!(">{}", name_of(&id)),
+                (id, Kind::Exit) => format!("<{}", name_of(&id)),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let invoke = Some(Invoke { function: format!("go({calls})"), args: Vec::new() });
+        let mut own = own_events(&wasm, &Config { invoke, ..config(&[]) });
+        for events in [&mut events, &mut own] {
+            events.retain(|event| !event.ends_with("post"));
+        }
+        assert_eq!(events, own, "{name}");
+    }
+}
