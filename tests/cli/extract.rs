@@ -76,7 +76,7 @@ fn faults_are_said() {
     let without = [&lines[..last], &lines[last + 1..]].concat().join("\n");
     let (code, text) = extract(&without);
     assert_eq!(code, Some(1));
-    assert!(text.contains(&format!("run.wtrace: line {last} of the recording is missing")), "{text}");
+    assert!(text.contains(&format!("events: lines are missing from number {last} on")), "{text}");
     assert!(calls_in(folder, "run.wtrace") > 500);
     let (code, text) = extract(&logs[0][..logs[0].len() - 20]);
     assert_eq!(code, Some(1));
@@ -91,7 +91,7 @@ fn faults_are_said() {
     assert!(wasmtrace(folder, &options).status.success());
     assert!(wasmtrace(folder, &["instrument", two, "-o", "observe.wasm"]).status.success());
     for (component, expected) in [
-        ("other.wasm", "the recording belongs to another build of the component"),
+        ("other.wasm", "the recordings belong to another build of the component, or to another component"),
         (two, "this component has no hooks"),
         ("observe.wasm", "this component has --hooks observe and does not record itself"),
         (concat!(env!("CARGO_MANIFEST_DIR"), "/corpus/real/zig_demo.wasm"), "this is not a component"),

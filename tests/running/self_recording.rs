@@ -8,7 +8,7 @@ use wasmtrace::hook::buffer::{Kind, meaning};
 use wasmtrace::hook::{HookSet, ProbeId};
 use wasmtrace::runtime::{Config, Invoke, Stdio, run};
 use wasmtrace::trace::batch::{Batch, MarkKind};
-use wasmtrace::trace::log::{Damage, Instance, MARKER, Part, part};
+use wasmtrace::trace::log::{Damage, Instance, MARKER, Part, parts};
 use wasmtrace::trace::{EventKind, Manual, Misuse, RunOutcome};
 use wasmtrace::{Options, component, rewrite};
 
@@ -27,18 +27,18 @@ fn hooked(wasm: &[u8], hooks: HookSet) -> Vec<u8> {
 
 /// The text without the lines of a recorder, and the parts in these.
 fn apart(text: &[u8]) -> (Vec<u8>, Vec<Part>) {
-    let (mut rest, mut parts) = (Vec::new(), Vec::new());
+    let (mut rest, mut found) = (Vec::new(), Vec::new());
     for line in text.split_inclusive(|byte| *byte == b'\n') {
-        match part(line) {
+        match parts(line).pop() {
             Some(part) => {
                 let at = line.windows(MARKER.len()).position(|bytes| bytes == MARKER.as_bytes()).unwrap();
                 rest.extend_from_slice(&line[..at]);
-                parts.push(part.unwrap());
+                found.push(part.unwrap());
             }
             None => rest.extend_from_slice(line),
         }
     }
-    (rest, parts)
+    (rest, found)
 }
 
 /// What an instance recorded: entries (`>name`) and exits (`<name`), and how it ended.
@@ -168,11 +168,17 @@ fn logs_have_other_text() {
         lines
     });
     let mixed = format!("stderr [0] :: {}\nanything\nno newline{}\r\n", one[0], other[0]);
-    let parts: Vec<Part> = mixed.lines().filter_map(|line| part(line.as_bytes())).map(Result::unwrap).collect();
-    assert_eq!(parts.len(), 2);
-    assert_ne!(parts[0].instance, parts[1].instance);
+    let found: Vec<Part> = mixed.lines().flat_map(|line| parts(line.as_bytes())).map(Result::unwrap).collect();
+    assert_eq!(found.len(), 2);
+    assert_ne!(found[0].instance, found[1].instance);
+    // A line that was cut, with the next one behind it, and text that looks like a line.
+    let glued = format!("{}{}", &one[0][..60], one[1]);
+    assert_eq!(parts(glued.as_bytes()), [Ok(parts(one[1].as_bytes()).remove(0).unwrap())]);
+    let said = format!("I write {MARKER}{}", one[0]);
+    assert_eq!(parts(said.as_bytes()).len(), 1);
     // Damage: each byte behind the marker counts, and so does each line.
     let line = one[1].as_bytes();
+    let part = |line: &[u8]| parts(line).pop();
     let whole = part(line).unwrap().unwrap();
     for at in MARKER.len()..line.len() {
         let changed = [&line[..at], &[line[at] ^ 1], &line[at + 1..]].concat();
@@ -255,4 +261,24 @@ fn a_host_gets_all_events_by_flush() {
         }
         assert_eq!(events, own, "{name}");
     }
+}
+
+/// If an exported function ends in a tail call, the next call hands over the events of the callee, and the end is not taken
+/// for that of the call.
+#[test]
+fn a_tail_call_is_not_the_end() {
+    let wasm = wat::parse_str(
+        r#"(component
+            (core module $m
+                (func $impl (param i32) (result i32) local.get 0 call $inner)
+                (func $inner (param i32) (result i32) local.get 0)
+                (func (export "go") (param i32) (result i32) local.get 0 return_call $impl))
+            (core instance $i (instantiate $m))
+            (func (export "go") (param "n" u32) (result u32) (canon lift (core func $i "go"))))"#,
+    );
+    let hooked = hooked(&wasm.unwrap(), HookSet::Wasi);
+    let Ran { stderr, .. } = ran(&hooked, &[], &[Val::U32(1), Val::U32(2)]);
+    let (events, end) = recorded(&hooked, &apart(&stderr).1);
+    assert_eq!(events[..6], [">go", "<go", ">impl", ">inner", "<inner", "<impl"]);
+    assert!(matches!(end, RunOutcome::Unknown), "{end:?}");
 }

@@ -42,8 +42,8 @@
 //! # When the hook module calls `flush`
 //!
 //! If the host does not set OWNED, the hook module calls `flush` with each [`cause`], possibly without events: when blocks
-//! are full, before and after each call that leaves the instance, when a lifted function returns, and before the instance
-//! ends. So the host can read a clock in `flush`, and has all events at the end of each call.
+//! are full, before and after each call that leaves the instance, when a lifted function is called and when it returns, and
+//! before the instance ends. So the host can read a clock in `flush`, and has all events at the end of each call.
 
 use wasm_encoder::Encode;
 use wasmparser::BinaryReader;
@@ -97,6 +97,8 @@ pub mod cause {
     pub const EXIT: i32 = 4;
     /// The guest is about to trap at an `unreachable`.
     pub const UNREACHABLE: i32 = 5;
+    /// A function by which others call the instance was called, and has no event yet.
+    pub const ENTER: i32 = 6;
     /// The first bit of the exit code.
     pub const CODE: i32 = 3;
 }

@@ -150,8 +150,7 @@ pub fn instrument(bytes: &[u8], options: &Options) -> Result<InstrumentedCompone
         if options.force {
             return instrument(&strip(bytes)?, options);
         }
-        let message =
-            "the component is hooked already: run it unchanged, strip it, or instrument it again with --force";
+        let message = "the component is hooked already: use it as it is, strip it, or instrument it again with --force";
         return Err(Error::new(ErrorKind::AlreadyHooked, message));
     }
     if let Some(at) = scanned.reserved {

@@ -196,7 +196,9 @@ impl HookCode {
         match &self.write {
             Write::Calls { leave, .. } => {
                 let mut code = Vec::new();
-                frame.call(*leave, &mut code);
+                // A lifted function has not returned yet: its callee has.
+                let pair = if frame.pair == HookPair::Lifted { HookPair::Plain } else { frame.pair };
+                Frame { pair, ..frame }.call(*leave, &mut code);
                 code
             }
             Write::Buffer(_) => self.exit(frame),

@@ -375,6 +375,7 @@ fn each_byte_of_a_recorder_counts() {
         }
     }
     assert!(inner.len() > 1000);
+    assert!(component::verify(&wasm, &hooked[inner.clone()]).is_err(), "there is no recorder");
     let outside = (0..inner.start).chain(inner.end..hooked.len());
     for at in outside {
         let mut changed = hooked.clone();

@@ -4,7 +4,7 @@
 //! order: each instance has a recording of its own.
 //!
 //! ```text
-//!  log ─line→ Part { instance, number, bytes } ─Instance::push→ records ─Instance::batch→ Batch
+//!  log ─parts→ Part { instance, number, bytes } ─Instance::push→ records ─Instance::batch→ Batch
 //! ```
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -13,6 +13,9 @@ use crate::batch::{Batch, MarkKind, Stamp};
 use crate::event::{Event, EventKind, Manual, Misuse, RunOutcome, Trap};
 use wasmtrace_abi::buffer::{Kind, meaning};
 use wasmtrace_abi::component::cause;
+
+/// Nanoseconds of a record that is not damaged are fewer: two years.
+const MOST_NANOS: u64 = 1 << 56;
 
 /// The beginning of a line.
 pub const MARKER: &str = "wasmtrace:1:";
@@ -61,7 +64,7 @@ impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Damage::Line => write!(f, "a line is cut or was changed"),
-            Damage::Missing { number } => write!(f, "line {number} of the recording is missing"),
+            Damage::Missing { number } => write!(f, "lines are missing from number {number} on"),
             Damage::Contents => write!(f, "the lines do not contain a recording"),
             Damage::OtherBuild => write!(f, "the recording belongs to another build of the component"),
         }
@@ -70,13 +73,19 @@ impl std::fmt::Display for Damage {
 
 impl std::error::Error for Damage {}
 
-/// Reads the part of a recording in a line of a log; `None` if there is none.
-///
-/// # Errors
-/// [`Damage::Line`].
-pub fn part(line: &[u8]) -> Option<Result<Part, Damage>> {
-    let at = line.windows(MARKER.len()).position(|bytes| bytes == MARKER.as_bytes())?;
-    Some(part_of(&line[at + MARKER.len()..]).ok_or(Damage::Line))
+/// The parts of recordings in a line of a log. There is usually one. There may be several if a line was cut and another
+/// follows, and text of the guest may look like the beginning of one. A part that is cut or was changed is an error, unless
+/// another one follows on the line.
+pub fn parts(line: &[u8]) -> Vec<Result<Part, Damage>> {
+    let markers = line.windows(MARKER.len()).enumerate().filter(|(_, bytes)| *bytes == MARKER.as_bytes());
+    let all = markers.map(|(at, _)| part_of(&line[at + MARKER.len()..]).ok_or(Damage::Line));
+    let mut parts: Vec<_> = all.collect();
+    if parts.last().is_some_and(Result::is_ok) {
+        parts.retain(Result::is_ok);
+    } else {
+        parts.dedup();
+    }
+    parts
 }
 
 fn part_of(line: &[u8]) -> Option<Part> {
@@ -167,7 +176,7 @@ impl Instance {
                 return Err(Damage::Contents);
             }
             let Some((words, behind)) = behind.split_at_checked(4 * count) else { break };
-            self.record(head, words, batch);
+            self.record(head, words, batch)?;
             rest = behind;
         }
         self.bytes = rest.to_vec();
@@ -175,9 +184,12 @@ impl Instance {
     }
 
     /// Appends a record to `batch`.
-    fn record(&mut self, head: &[u8], words: &[u8], batch: &mut Batch) {
+    fn record(&mut self, head: &[u8], words: &[u8], batch: &mut Batch) -> Result<(), Damage> {
         let cause = u32_at(head, 4);
         let (paused, ran) = (u64_at(head, 8), u64_at(head, 16));
+        if paused.max(ran).max(self.now) > MOST_NANOS {
+            return Err(Damage::Contents);
+        }
         let continued = self.now.saturating_add(paused);
         let now = continued.saturating_add(ran);
         // Nothing happened between a call of another function and its return but that call.
@@ -192,11 +204,18 @@ impl Instance {
                 (_, Kind::Catching | Kind::Leaf) => batch.event(misuse(now, Misuse::ForeignEvent)),
             }
         }
-        let (over, called, host) = if is_host { (continued, continued, ran) } else { (now, now, 0) };
+        // Between two calls of the guest, it does not run.
+        let is_idle = cause == cause::ENTER as u32 && self.depth <= 0;
+        let (over, called, host) = match (is_host, is_idle && words.is_empty()) {
+            (true, _) => (continued, continued, ran),
+            (_, true) => (continued, now, 0),
+            _ => (now, now, 0),
+        };
         let before_event = cause == cause::FULL as u32;
         batch.mark(MarkKind::Stamp(Stamp { over, called, returned: now, host, before_event }));
         self.now = now;
         self.last_cause = cause;
+        Ok(())
     }
 
     /// How the instance ended, as far as it is known, and its duration in nanoseconds.
@@ -206,7 +225,7 @@ impl Instance {
             RunOutcome::Exited((self.last_cause >> cause::CODE) as i32)
         } else if ended == cause::UNREACHABLE as u32 {
             let message = "wasm `unreachable` instruction executed".to_owned();
-            RunOutcome::Trapped(Trap { code: "unreachable".to_owned(), message, frames: Vec::new() })
+            RunOutcome::Trapped(Trap { code: "unreachable_code_reached".to_owned(), message, frames: Vec::new() })
         } else if ended == cause::RETURN as u32 && self.depth <= 0 && self.bytes.is_empty() {
             RunOutcome::Returned
         } else {
@@ -226,4 +245,66 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtrace_abi::buffer::word;
+    use wasmtrace_abi::hook::ProbeId;
+
+    fn record(cause: i32, paused: u64, ran: u64, words: &[u32]) -> Vec<u8> {
+        let mut bytes = (words.len() as u32).to_le_bytes().to_vec();
+        bytes.extend((cause as u32).to_le_bytes());
+        bytes.extend(paused.to_le_bytes());
+        bytes.extend(ran.to_le_bytes());
+        words.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        bytes
+    }
+
+    fn read(records: &[Vec<u8>]) -> (Result<(), Damage>, Instance, Batch) {
+        let bytes = [format!("{:016x}", 7).as_bytes(), &1_000u64.to_le_bytes(), &records.concat()].concat();
+        let (mut instance, mut batch) = (Instance::new(), Batch::default());
+        let pushed = instance.push(&Part { instance: 1, number: 0, bytes }, 7, &mut batch);
+        (pushed, instance, batch)
+    }
+
+    /// The time of a call of the host is the host's, and the time between two calls of the guest is nobody's.
+    #[test]
+    fn times_are_those_of_guest_and_host() {
+        let [enter, exit] = [Kind::Enter, Kind::Exit].map(|kind| word(ProbeId(3), kind));
+        let (pushed, instance, batch) = read(&[
+            record(cause::ENTER, 0, 10, &[]),
+            record(cause::CALL, 1, 100, &[enter]),
+            record(cause::BACK, 1, 5_000, &[]),
+            record(cause::RETURN, 1, 50, &[exit]),
+            record(cause::ENTER, 1, 1_000_000, &[]),
+            record(cause::FULL, 1, 7, &[enter]),
+        ]);
+        assert_eq!(pushed, Ok(()));
+        let stamp = |mark: &crate::batch::Mark| match mark.kind {
+            MarkKind::Stamp(Stamp { over, called, returned, host, .. }) => (mark.at, over, called, returned, host),
+            ref other => panic!("{other:?}"),
+        };
+        let stamps: Vec<_> = batch.marks.iter().map(stamp).collect();
+        let expected = [
+            (0, 0, 10, 10, 0),
+            (1, 111, 111, 111, 0),
+            (1, 112, 112, 5_112, 5_000),
+            (2, 5_163, 5_163, 5_163, 0),
+            (2, 5_164, 1_005_164, 1_005_164, 0),
+            (3, 1_005_172, 1_005_172, 1_005_172, 0),
+        ];
+        assert_eq!(stamps, expected);
+        assert_eq!(instance.end(), (RunOutcome::Unknown, 1_005_172));
+    }
+
+    #[test]
+    fn impossible_records_are_damage() {
+        assert_eq!(read(&[record(cause::FULL, 0, 1 << 57, &[])]).0, Err(Damage::Contents));
+        assert_eq!(read(&[record(cause::FULL, 1 << 57, 0, &[])]).0, Err(Damage::Contents));
+        let mut huge = record(cause::FULL, 0, 0, &[]);
+        huge[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(read(&[huge]).0, Err(Damage::Contents));
+    }
 }

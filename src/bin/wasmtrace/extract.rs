@@ -1,7 +1,8 @@
 //! `wasmtrace extract`
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, IsTerminal, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,8 +10,9 @@ use serde_json::{Value, json};
 use wasmtrace::component;
 use wasmtrace::export::{Recording, RunInfo};
 use wasmtrace::hook::{HookSet, Probes};
+use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::Batch;
-use wasmtrace::trace::log::{Damage, Instance, MARKER, Part, part};
+use wasmtrace::trace::log::{Damage, Instance, MARKER, Part, parts};
 use wasmtrace::trace::recording::Footer;
 
 use crate::files;
@@ -22,7 +24,9 @@ use crate::terminal::Global;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A component that was instrumented with --hooks wasi writes lines to its standard error. The log may contain any other text, \
-and a prefix before each line. If it has lines of several instances, each gets a recording: NAME.wtrace, NAME.2.wtrace, …
+a prefix before each line, and the same line twice; lines may be in another order. If it has lines of several instances, each \
+gets a recording: NAME.wtrace, NAME.2.wtrace, … Existing recordings are replaced. The exit code is 1 if a line is missing; \
+what comes before it is written.
 
 Examples:
   wasmtrace instrument --hooks wasi app.wasm -o app.hooked.wasm
@@ -30,13 +34,13 @@ Examples:
   wasmtrace extract app.hooked.wasm app.log -o app.wtrace
   wasmtrace report app.wtrace")]
 pub(crate) struct Args {
-    /// The instrumented component that ran: the names of its functions are not in the log
+    /// The instrumented file that ran, not the original: the names of functions are in it, and not in the log
     #[arg(value_name = "COMPONENT")]
     component: PathBuf,
     /// Log to read [default: standard input]
     #[arg(value_name = "LOG")]
     log: Option<PathBuf>,
-    /// Recording to write [default: the component's name with .wtrace, in the current directory]
+    /// Recording to write [default: `app.hooked.wtrace` for `app.hooked.wasm`, in the current directory]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print the recordings as JSON (docs/schemas/extract.schema.json)
@@ -44,64 +48,76 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Maximum number of recordings that are written at the same time. If there are more instances, the one is ended that wrote
-/// nothing for the longest time.
-const MOST_AT_ONCE: usize = 200;
-
-/// Maximum length of a line that is searched, in bytes. Lines of a recorder have about 4,100.
+/// Maximum length of a line that is searched, in bytes. Lines of a recorder have at most 4,048.
 const LONGEST: u64 = 1 << 20;
 
-/// An instance whose lines are read.
-struct Open {
-    instance: Instance,
-    recorder: Option<Recorder>,
-    path: PathBuf,
-    /// The line of the log with its last part.
-    seen: u64,
-    error: Option<anyhow::Error>,
-}
-
-/// What is known of an instance whose recording was written.
-struct Done {
-    row: Value,
-    said: String,
-    error: Option<anyhow::Error>,
-}
-
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
+    if args.output.as_deref() == Some(Path::new("-")) {
+        bail!("a recording cannot go to standard output: give a file");
+    }
     let name = files::name(Some(&args.component));
     let wasm = files::read(Some(&args.component))?;
     let (build, probes) = self_recording(&wasm).with_context(|| name.clone())?;
-    let program = args.component.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut log =
-        Log { program, probes, build, output: output(args), open: HashMap::new(), ended: Vec::new(), files: 0 };
     let of_log = files::name(args.log.as_deref());
-    let damaged = log.read(input(args.log.as_deref())?).with_context(|| of_log.clone())?;
-    let recordings = log.finish();
-    if recordings.is_empty() && damaged == 0 {
+    let mut log = Log::open(args.log.as_deref()).with_context(|| of_log.clone())?;
+    let Index { instances, damaged } = log.index().with_context(|| of_log.clone())?;
+    if instances.is_empty() && damaged == 0 {
         bail!("{of_log}: there is no line of a recorder in this text (`{MARKER}…`)");
     }
-    if damaged > 0 {
-        let lines = match damaged {
-            1 => "1 line of a recorder is cut or was changed".to_owned(),
-            _ => format!("{damaged} lines of a recorder are cut or were changed"),
-        };
-        global.warn(&of_log, &[lines]);
+    let program = args.component.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut extraction = Extraction { program, probes, build, output: output(args), files: 0 };
+    let (mut others, mut without_events, mut recordings) = (0, 0, Vec::new());
+    for (number, lines) in instances {
+        match extraction.instance(number, lines, &mut log).with_context(|| of_log.clone())? {
+            Extracted::OtherBuild => others += 1,
+            Extracted::NoEvents => without_events += 1,
+            Extracted::Recording(done) => recordings.push(*done),
+        }
+    }
+    tell(&of_log, [damaged, others, without_events], &recordings, global);
+    if args.json {
+        let rows: Vec<&Value> = recordings.iter().map(|done| &done.row).collect();
+        files::print_json(&json!({ "schema": "wasmtrace.extract/1", "damaged_lines": damaged, "recordings": rows }))?;
+    }
+    if recordings.is_empty() && damaged == 0 {
+        match others {
+            0 => bail!("{of_log}: the recording has no events"),
+            _ => bail!("{of_log}: the recordings belong to another build of the component, or to another component"),
+        }
+    }
+    match recordings.into_iter().find_map(|done| done.error) {
+        Some(error) => Err(error),
+        None if damaged > 0 => bail!("{of_log}: the recordings are not complete"),
+        None => Ok(0),
+    }
+}
+
+fn tell(log: &str, [damaged, others, without_events]: [u64; 3], recordings: &[Done], global: &Global) {
+    let count = |count: u64, one: &str, many: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{count} {many}")),
+    };
+    let damaged =
+        count(damaged, "line of a recorder is cut or was changed", "lines of a recorder are cut or were changed");
+    let warnings: Vec<String> = damaged.into_iter().collect();
+    global.warn(&format!("{log}: "), &warnings);
+    let instances = [
+        count(
+            others,
+            "instance of another component or build is left out",
+            "instances of another component or build are left out",
+        ),
+        count(without_events, "instance has no events", "instances have no events"),
+    ];
+    for said in instances.into_iter().flatten().filter(|_| !recordings.is_empty()) {
+        global.note(&format!("{log}: {said}"));
     }
     for done in recordings.iter().take(20) {
         global.note(&done.said);
     }
     if let Some(more) = recordings.len().checked_sub(20).filter(|more| *more > 0) {
         global.note(&format!("… and {more} more recordings"));
-    }
-    if args.json {
-        let rows: Vec<&Value> = recordings.iter().map(|done| &done.row).collect();
-        files::print_json(&json!({ "schema": "wasmtrace.extract/1", "damaged_lines": damaged, "recordings": rows }))?;
-    }
-    match recordings.into_iter().find_map(|done| done.error) {
-        Some(error) => Err(error),
-        None if damaged > 0 => bail!("{of_log}: the recordings are not complete"),
-        None => Ok(0),
     }
 }
 
@@ -124,126 +140,214 @@ fn output(args: &Args) -> PathBuf {
     args.output.clone().unwrap_or_else(|| Path::new(stem).with_added_extension(EXTENSION))
 }
 
-fn input(path: Option<&Path>) -> Result<Box<dyn BufRead>> {
-    match path.filter(|path| *path != Path::new("-")) {
-        None if std::io::stdin().is_terminal() => bail!("no input: give a log, or pipe one to standard input"),
-        None => Ok(Box::new(std::io::stdin().lock())),
-        Some(path) => {
-            let file = std::fs::File::open(path).with_context(|| files::name(Some(path)))?;
-            Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
+/// A line with a part of a recording.
+struct Line {
+    /// The number of the part.
+    number: u32,
+    /// The offset of the line in the log.
+    at: u64,
+    /// The position of the part in the line.
+    position: u16,
+}
+
+/// The lines of a log with parts of recordings. It has 16 bytes for each line.
+struct Index {
+    /// The lines of each instance, in the order of their numbers. The instances are in the order of the log.
+    instances: Vec<(u64, Vec<Line>)>,
+    /// Number of parts that are cut or were changed.
+    damaged: u64,
+}
+
+/// A log that is read several times.
+struct Log {
+    file: BufReader<File>,
+}
+
+impl Log {
+    fn open(path: Option<&Path>) -> Result<Log> {
+        let path = path.filter(|path| *path != Path::new("-"));
+        if path.is_none() && std::io::stdin().is_terminal() {
+            bail!("no input: give a log, or pipe one to standard input");
         }
+        let mut file = match path {
+            Some(path) => {
+                let file = File::open(path)?;
+                if file.metadata()?.is_file() { file } else { copied(file)? }
+            }
+            None => copied(std::io::stdin().lock())?,
+        };
+        let mut begin = Vec::new();
+        (&mut file).take(2).read_to_end(&mut begin)?;
+        if matches!(begin[..], [0xff, 0xfe] | [0xfe, 0xff]) {
+            bail!("the log is UTF-16: convert it to UTF-8");
+        }
+        Ok(Log { file: BufReader::with_capacity(1 << 16, file) })
+    }
+
+    /// Reads the line at an offset.
+    fn line(&mut self, at: u64, line: &mut Vec<u8>) -> Result<()> {
+        let now = self.file.stream_position()?;
+        self.file.seek_relative(at as i64 - now as i64)?;
+        self.next(line)
+    }
+
+    /// Reads the next line, or a part of a very long one; nothing at the end.
+    fn next(&mut self, line: &mut Vec<u8>) -> Result<()> {
+        line.clear();
+        self.file.by_ref().take(LONGEST).read_until(b'\n', line)?;
+        Ok(())
+    }
+
+    fn index(&mut self) -> Result<Index> {
+        let (mut line, mut at, mut damaged) = (Vec::new(), 0, 0);
+        let mut instances: Vec<(u64, Vec<Line>)> = Vec::new();
+        let mut places: HashMap<u64, usize> = HashMap::new();
+        self.file.seek(SeekFrom::Start(0))?;
+        loop {
+            self.next(&mut line)?;
+            if line.is_empty() {
+                break;
+            }
+            for (position, part) in (0..).zip(parts(&line)) {
+                let Ok(Part { instance, number, .. }) = part else {
+                    damaged += 1;
+                    continue;
+                };
+                let place = *places.entry(instance).or_insert_with(|| {
+                    instances.push((instance, Vec::new()));
+                    instances.len() - 1
+                });
+                instances[place].1.push(Line { number, at, position });
+            }
+            at += line.len() as u64;
+        }
+        instances.iter_mut().for_each(|(_, lines)| lines.sort_by_key(|line| line.number));
+        Ok(Index { instances, damaged })
     }
 }
 
-/// A log that is read.
-struct Log {
+/// A copy of what cannot be read twice.
+fn copied(mut input: impl Read) -> Result<File> {
+    let mut file = tempfile::tempfile()?;
+    std::io::copy(&mut input, &mut file)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// What became of an instance.
+enum Extracted {
+    OtherBuild,
+    NoEvents,
+    Recording(Box<Done>),
+}
+
+/// A recording that was written.
+struct Done {
+    row: Value,
+    said: String,
+    error: Option<anyhow::Error>,
+}
+
+struct Extraction {
     program: String,
     probes: Probes,
     build: u64,
     output: PathBuf,
-    open: HashMap<u64, Open>,
-    ended: Vec<(u64, Done)>,
-    /// Number of recordings that were begun.
+    /// Number of recordings so far.
     files: usize,
 }
 
-impl Log {
-    /// Reads the log to its end. Returns the number of damaged lines.
-    fn read(&mut self, mut input: Box<dyn BufRead>) -> Result<u64> {
-        let (mut line, mut at, mut damaged) = (Vec::new(), 0, 0);
-        loop {
-            line.clear();
-            if input.by_ref().take(LONGEST).read_until(b'\n', &mut line)? == 0 {
-                return Ok(damaged);
-            }
-            at += 1;
-            match part(&line) {
-                Some(Ok(part)) => self.part(&part, at)?,
-                Some(Err(_)) => damaged += 1,
-                None => {}
-            }
-        }
-    }
-
-    fn part(&mut self, part: &Part, at: u64) -> Result<()> {
-        if !self.open.contains_key(&part.instance) {
-            if self.open.len() >= MOST_AT_ONCE
-                && let Some(oldest) = self.open.iter().min_by_key(|(_, open)| open.seen).map(|(number, _)| *number)
-            {
-                self.end(oldest);
-            }
-            self.files += 1;
-            let path = numbered(&self.output, self.files);
-            let open = Open { instance: Instance::new(), recorder: None, path, seen: at, error: None };
-            self.open.insert(part.instance, open);
-        }
-        let open = self.open.get_mut(&part.instance).expect("it was added");
-        open.seen = at;
-        if open.error.is_some() {
-            return Ok(());
-        }
+impl Extraction {
+    /// Writes the recording of an instance. The outer error is one of the log.
+    fn instance(&mut self, number: u64, lines: Vec<Line>, log: &mut Log) -> Result<Extracted> {
+        let (mut instance, mut recorder, mut error) = (Instance::new(), None::<Recorder>, None);
+        let path = numbered(&self.output, self.files + 1);
+        let (mut text, mut last): (_, Option<Part>) = (Vec::new(), None);
         let mut batch = Batch::default();
-        let pushed = open.instance.push(part, self.build, &mut batch);
-        if open.recorder.is_none() && !batch.is_empty() {
-            let name = || open.path.display().to_string();
-            let recording = Recording {
-                clock: "coarse".to_owned(),
-                stamped: true,
-                not_sampled: Some("the component recorded itself".to_owned()),
-                ..Default::default()
+        for Line { at, position, .. } in lines {
+            log.line(at, &mut text)?;
+            let Some(Ok(part)) = parts(&text).into_iter().nth(position.into()) else {
+                bail!("the log was changed while it was read");
             };
-            let run_info = RunInfo { recording, ..RunInfo::of(&self.program, self.probes.clone()) };
-            let run_info = RunInfo { began: open.instance.began, ..run_info };
-            let file = create(&open.path).with_context(name)?;
-            open.recorder = Some(Recorder::new(file, &run_info).with_context(name)?);
-        }
-        if let Some(recorder) = &mut open.recorder {
-            recorder.batch(&batch);
-        }
-        if let Err(damage) = pushed {
-            open.error = Some(match damage {
-                Damage::OtherBuild => anyhow::Error::new(damage),
-                _ => anyhow::Error::new(damage).context(open.path.display().to_string()),
-            });
-        }
-        Ok(())
-    }
-
-    /// Ends the recording of an instance.
-    fn end(&mut self, number: u64) {
-        let Some(Open { instance, recorder, path, seen, mut error }) = self.open.remove(&number) else { return };
-        let (ending, duration) = instance.end();
-        let file = path.display().to_string();
-        let described = ending.describe();
-        let written = recorder.map(|recorder| recorder.finish(Footer { ending, duration })).transpose();
-        let Written { events, bytes } = match written {
-            Ok(written) => written.unwrap_or(Written { events: 0, bytes: 0 }),
-            Err(e) => {
-                error.get_or_insert(anyhow::Error::new(e).context(file.clone()));
-                Written { events: 0, bytes: 0 }
+            if last.as_ref().is_some_and(|last| last.number == part.number) {
+                if last != Some(part) {
+                    error =
+                        Some(anyhow::Error::msg("two instances have the same number, since their clocks say the same"));
+                    break;
+                }
+                continue; // the same line twice
             }
-        };
-        let said = format!("{file}: {events} events in {bytes} bytes");
-        let row = json!({
-            "file": file,
-            "instance": format!("{number:016x}"),
-            "began_unix_nanos": instance.began,
-            "duration_nanos": duration,
-            "events": events,
-            "bytes": bytes,
-            "ending": described,
-            "error": error.as_ref().map(|error| format!("{error:#}")),
-        });
-        self.ended.push((seen, Done { row, said, error }));
+            match instance.push(&part, self.build, &mut batch) {
+                Err(Damage::OtherBuild) => return Ok(Extracted::OtherBuild),
+                Err(damage) => error = Some(anyhow::Error::new(damage)),
+                Ok(()) => {}
+            }
+            if recorder.is_none() && (!batch.words.is_empty() || batch.events() > 0) {
+                match self.recorder(&path, instance.began) {
+                    Ok(begun) => recorder = Some(begun),
+                    Err(e) => error = Some(e),
+                }
+            }
+            if let Some(recorder) = &mut recorder {
+                recorder.batch(&batch);
+                batch.clear();
+            }
+            last = Some(part);
+            if error.is_some() {
+                break;
+            }
+        }
+        if recorder.is_none() && error.is_none() {
+            return Ok(Extracted::NoEvents);
+        }
+        self.files += 1;
+        Ok(Extracted::Recording(Box::new(done(number, &path, &instance, recorder, error))))
     }
 
-    /// Ends all recordings. They are returned in the order in which the instances ended.
-    fn finish(mut self) -> Vec<Done> {
-        let open: Vec<u64> = self.open.keys().copied().collect();
-        open.into_iter().for_each(|number| self.end(number));
-        self.ended.sort_by_key(|(seen, _)| *seen);
-        self.ended.into_iter().map(|(_, done)| done).collect()
+    fn recorder(&self, path: &Path, began: u64) -> Result<Recorder> {
+        let recording = Recording {
+            clock: "coarse".to_owned(),
+            stamped: true,
+            not_sampled: Some("the component recorded itself".to_owned()),
+            ..Default::default()
+        };
+        let run_info = RunInfo { recording, began, ..RunInfo::of(&self.program, self.probes.clone()) };
+        Ok(Recorder::new(create(path)?, &run_info)?)
     }
+}
+
+/// Ends a recording.
+fn done(
+    number: u64,
+    path: &Path,
+    instance: &Instance,
+    recorder: Option<Recorder>,
+    mut error: Option<anyhow::Error>,
+) -> Done {
+    // What comes after an error is not known.
+    let (ending, duration) = instance.end();
+    let ending = if error.is_some() { RunOutcome::Unknown } else { ending };
+    let described = ending.describe();
+    let written = recorder.map(|recorder| recorder.finish(Footer { ending, duration })).transpose();
+    let Written { events, bytes } = written
+        .unwrap_or_else(|e| {
+            error.get_or_insert(e.into());
+            None
+        })
+        .unwrap_or(Written { events: 0, bytes: 0 });
+    let file = path.display().to_string();
+    let error = error.map(|error| error.context(format!("{file} has {events} events")));
+    let row = json!({
+        "file": file,
+        "instance": format!("{number:016x}"),
+        "began_unix_nanos": instance.began,
+        "duration_nanos": duration,
+        "events": events,
+        "bytes": bytes,
+        "ending": described,
+        "error": error.as_ref().map(|error| format!("{error:#}")),
+    });
+    Done { row, said: format!("{file}: {events} events in {bytes} bytes"), error }
 }
 
 /// The path of the recording with this number: the first has none.

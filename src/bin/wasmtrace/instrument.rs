@@ -96,8 +96,8 @@ pub(crate) enum Hooks {
     Buffer,
     /// Like `buffer`, with a timestamp for each event: the guest can drop short calls and only count them (--min-duration)
     Threshold,
-    /// The component records itself, and writes its recording to standard error: for any host, see `extract`; only for
-    /// components
+    /// The component writes its own recording to standard error, as lines of text. For any host of WASI 0.2; afterwards,
+    /// `wasmtrace extract` reads the log. Only for components
     Wasi,
     /// No hooks: the module stays unchanged
     None,

@@ -15,6 +15,7 @@
 //!   (if (i32.ne (local.get $id) NOBODY) (then (call $enter (local.get $id)))))
 //! (func $quiet-exit …)                                    ;; in the opposite order
 //! (func $lifted-enter (param $id i32)
+//!   (call $flush ENTER)
 //!   (if (i32.ne (local.get $id) NOBODY) (then (call $enter (local.get $id)))))
 //! (func $lifted-exit (param $id i32) … (call $flush RETURN))
 //! ```
@@ -162,7 +163,7 @@ pub(super) fn hook_module(hooks: HookSet, first_probes: &[u32]) -> Vec<u8> {
         });
         add("quiet-enter", &quiet_enter(enter, has_buffer));
         add("quiet-exit", &quiet_exit(exit, has_buffer));
-        add("lifted-enter", &function(0, |code| report(enter, code)));
+        add("lifted-enter", &lifted_enter(enter, flush));
         add("lifted-exit", &lifted_exit(exit, flush));
         exports.export(&export_name(position, "flush"), ExportKind::Func, flush);
     }
@@ -237,6 +238,14 @@ fn count_quiet(by: i32, has_buffer: bool, code: &mut InstructionSink<'_>) {
 /// Calls `enter` or `exit`, if the function is hooked.
 fn report(func: u32, code: &mut InstructionSink<'_>) {
     code.local_get(0).i32_const(NOBODY.0 as i32).i32_ne().if_(BlockType::Empty).local_get(0).call(func).end();
+}
+
+/// The time until now is not the guest's. Events of a `post-return` come before those of this call.
+fn lifted_enter(enter: u32, flush: u32) -> Function {
+    function(0, |code| {
+        code.i32_const(cause::ENTER).call(flush);
+        report(enter, code);
+    })
 }
 
 fn lifted_exit(exit: u32, flush: u32) -> Function {

@@ -37,6 +37,7 @@ use crate::injected::is_hooked;
 use crate::module::all_features;
 use wasmtrace_abi::component::RECORDER_INTERFACE;
 use wasmtrace_abi::error::{Error, ErrorKind, Result};
+use wasmtrace_abi::hook::HookSet;
 
 /// The recorder: `recorder/recorder.wat` in binary form.
 const RECORDER: &[u8] = include_bytes!("recorder/recorder.wasm");
@@ -111,7 +112,10 @@ pub(super) fn wrap(hooked: &[u8]) -> Result<Vec<u8>> {
     match wasmparser::Validator::new_with_features(all_features()).validate_all(&out) {
         Ok(_) => Ok(out),
         Err(e) => {
-            let message = format!("a component with these imports and exports cannot record itself: {}", e.message());
+            let message = format!(
+                "a component with these imports and exports cannot record itself (see docs/components.md): {}",
+                e.message()
+            );
             Err(Error::new(ErrorKind::Unsupported, message))
         }
     }
@@ -127,13 +131,15 @@ pub(super) fn unwrapped(bytes: &[u8]) -> Result<Option<&[u8]>> {
         return Ok(None);
     }
     let changed = |at: usize| {
-        let message = "this component recorded itself, but another tool has changed it: instrument the original again";
+        let message = "this component records itself, but is not as wasmtrace wrote it (it was changed, or converted to text): instrument \
+             the original again";
         Error::at(ErrorKind::Restore, at, message)
     };
     let hooked = second_component(bytes).ok_or_else(|| changed(bytes.len() - mark.len()))?;
     let start = hooked.start;
     let hooked = &bytes[hooked];
-    match wrap(hooked)? == bytes {
+    let records_itself = scan(hooked)?.manifest()?.is_some_and(|manifest| manifest.hooks == HookSet::Wasi);
+    match records_itself && wrap(hooked)? == bytes {
         true => Ok(Some(hooked)),
         false => Err(changed(start)),
     }

@@ -46,6 +46,7 @@ use super::scan::{Scanned, scan};
 use crate::verify::failure::fail;
 use wasmtrace_abi::component::ComponentManifest;
 use wasmtrace_abi::error::Result;
+use wasmtrace_abi::hook::HookSet;
 
 mod groups;
 mod modules;
@@ -74,11 +75,21 @@ pub struct VerifiedComponent {
 /// [`Restore`](wasmtrace_abi::error::ErrorKind::Restore) if the Manifest of the component or of a module is damaged.
 /// [`Malformed`](wasmtrace_abi::error::ErrorKind::Malformed) if one of the two is not a valid component.
 pub fn verify(original: &[u8], hooked: &[u8]) -> Result<VerifiedComponent> {
+    match recorder::unwrapped(hooked)? {
+        Some(within) => compare(original, within),
+        None if scan(hooked)?.manifest()?.is_some_and(|manifest| manifest.hooks == HookSet::Wasi) => {
+            Err(fail(8, "the component is to record itself, but has no recorder"))
+        }
+        None => compare(original, hooked),
+    }
+}
+
+/// Proves the same of a component without a recorder, whatever its hook set is.
+pub(super) fn compare(original: &[u8], hooked: &[u8]) -> Result<VerifiedComponent> {
     let old = scan(original)?;
     if original == hooked {
         return Ok(summary(&modules::unchanged(&old)?));
     }
-    let hooked = recorder::unwrapped(hooked)?.unwrap_or(hooked);
     let new = scan(hooked)?;
     let manifest = manifest(&old, &new)?;
     let pairs = pair(&old, &new, manifest.hooks)?;

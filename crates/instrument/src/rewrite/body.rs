@@ -206,7 +206,11 @@ fn write(
         report_catches(at, &mut splice, &mut labels);
         match (site, exit) {
             (Site::TailCall(opened) | Site::IndirectTailCall(opened), Some(exit)) if !exit.is_empty() => {
-                splice.insert(at, &frame.map_or_else(Vec::new, |frame| code.leave(frame)));
+                let leave = frame.map_or_else(Vec::new, |frame| code.leave(frame));
+                // A lifted function that is not hooked reports nothing here.
+                if !leave.is_empty() {
+                    splice.insert(at, &leave);
+                }
                 labels.extend(std::iter::repeat_n(opened, exit_labels));
             }
             (Site::Return(depth), Some(_)) => {

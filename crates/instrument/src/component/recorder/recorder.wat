@@ -78,6 +78,9 @@
     ;; the time of the last record, and the time when the guest continued after it
     (global $until (mut i64) (i64.const 0))
     (global $continued (mut i64) (i64.const 0))
+    ;; the end of a short call of the host, or of a short pause, that has no record yet; or 0
+    (global $short (mut i64) (i64.const 0))
+    (global $short-cause (mut i32) (i32.const 0))
     ;; the times when the recorder began, and when it last wrote a line
     (global $began (mut i64) (i64.const 0))
     (global $written (mut i64) (i64.const 0))
@@ -167,6 +170,15 @@
       (call $append (i32.const 16) (i32.const 16))
       (call $append (i32.const 280) (i32.const 8)))
 
+    ;; Appends a record up to its words.
+    (func $record (param $words i32) (param $cause i32) (param $now i64)
+      (i32.store (i32.const 288) (local.get $words))
+      (i32.store (i32.const 292) (local.get $cause))
+      (i64.store (i32.const 296) (i64.sub (global.get $continued) (global.get $until)))
+      (i64.store (i32.const 304) (i64.sub (local.get $now) (global.get $continued)))
+      (global.set $until (local.get $now))
+      (call $append (i32.const 288) (i32.const 24)))
+
     (func (export "attach") (param i32 i32))
 
     ;; A record: the number of words, the cause, the times since the last record for which the recorder and the guest ran,
@@ -176,16 +188,21 @@
       (if (i32.eq (global.get $state) (i32.const 2)) (then return))
       (if (i32.eqz (global.get $state)) (then (call $begin)))
       (local.set $now (call $now))
-      ;; A short call of the host needs no record.
-      (if (i32.and (i32.and (i32.eqz (local.get $size)) (i32.eq (local.get $cause) (i32.const 2)))
+      ;; A short call of the host needs no record, and a short pause between two calls of the guest neither, unless the
+      ;; guest then runs for long: its time is not that of the events before.
+      (if (i32.and (i32.and (i32.eqz (local.get $size))
+            (i32.or (i32.eq (local.get $cause) (i32.const 2)) (i32.eq (local.get $cause) (i32.const 6))))
           (i64.lt_u (i64.sub (local.get $now) (global.get $continued)) (i64.const 5000)))
-        (then return))
-      (i32.store (i32.const 288) (i32.shr_u (local.get $size) (i32.const 2)))
-      (i32.store (i32.const 292) (local.get $cause))
-      (i64.store (i32.const 296) (i64.sub (global.get $continued) (global.get $until)))
-      (i64.store (i32.const 304) (i64.sub (local.get $now) (global.get $continued)))
-      (global.set $until (local.get $now))
-      (call $append (i32.const 288) (i32.const 24))
+        (then
+          (global.set $short (local.get $now))
+          (global.set $short-cause (local.get $cause))
+          (return)))
+      (if (i64.ne (global.get $short) (i64.const 0)) (then
+        (if (i64.ge_u (i64.sub (local.get $now) (global.get $short)) (i64.const 5000)) (then
+          (call $record (i32.const 0) (global.get $short-cause) (global.get $short))
+          (global.set $continued (global.get $short))))
+        (global.set $short (i64.const 0))))
+      (call $record (i32.shr_u (local.get $size) (i32.const 2)) (local.get $cause) (local.get $now))
       (local.set $at (local.get $events))
       (local.set $end (i32.add (local.get $events) (i32.and (local.get $size) (i32.const -4))))
       (block $done (loop $next
@@ -198,7 +215,7 @@
       (if (local.get $size) (then (call $append (local.get $events) (i32.sub (local.get $end) (local.get $events)))))
       ;; The outermost call has returned, or the guest ends: there may be no other chance to write. Otherwise a line is
       ;; written before it is full after 10 ms, or after half of the time so far: a trap does not lose more.
-      (local.set $line (i32.or (i32.ge_u (local.get $cause) (i32.const 4))
+      (local.set $line (i32.or (i32.and (i32.ge_u (local.get $cause) (i32.const 4)) (i32.ne (local.get $cause) (i32.const 6)))
         (i32.and (i32.eq (local.get $cause) (i32.const 3)) (i32.le_s (global.get $depth) (i32.const 0)))))
       (local.set $line (i32.or (local.get $line)
         (i64.gt_u (i64.sub (local.get $now) (global.get $written)) (i64.const 10000000))))
