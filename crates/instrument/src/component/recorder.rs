@@ -250,7 +250,7 @@ fn import_interfaces(at: Spaces, patch: u32, out: &mut Vec<u8>) {
     };
     let types = |all: &[InstanceType]| {
         let mut section = ComponentTypeSection::new();
-        all.iter().for_each(|ty| _ = section.ty().instance(ty));
+        all.iter().for_each(|ty| section.ty().instance(ty));
         section
     };
     let first = at.types;
