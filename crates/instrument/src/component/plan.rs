@@ -221,7 +221,7 @@ pub(super) fn named_modules<'a>(scanned: &Scanned<'a>, validate: bool) -> Result
             continue;
         }
         let name = names::module_name(&module).or(core.name).map(|name| name.strip_suffix(".wasm").unwrap_or(name));
-        let name = name.filter(|name| !name.is_empty()).map_or_else(|| format!("module{at}"), str::to_owned);
+        let name = name.filter(|name| !name.is_empty()).map_or_else(|| format!("module{}", all.len()), str::to_owned);
         all.push((at, unused(name, &mut taken), module));
     }
     Ok(all)
