@@ -86,6 +86,9 @@ fn label_from(module: &Module<'_>, sidecars: &Sidecars<'_>, debug_info: bool) ->
     for (name, func) in module.exports() {
         exports.entry(*func).or_insert(name);
     }
+    // What others call such a function tells more than its own name, which is often `_start`.
+    let of_interfaces: HashMap<FuncIdx, &str> =
+        module.exports().iter().filter(|(name, _)| is_of_interface(name)).map(|(name, func)| (*func, *name)).collect();
     let manifest = read_manifest(module, &mut warnings);
     #[cfg(not(feature = "dwarf-labels"))]
     let _ = debug_info;
@@ -123,6 +126,8 @@ fn label_from(module: &Module<'_>, sidecars: &Sidecars<'_>, debug_info: bool) ->
             let (name, source): (Arc<str>, Source) = if let Some(import) = module.imported_funcs().get(func.0 as usize)
             {
                 (format!("{}.{}", import.module, import.name).into(), Source::Import)
+            } else if let Some(name) = of_interfaces.get(&func) {
+                ((*name).into(), Source::Export)
             } else if let Some(name) = from_names {
                 (name.into(), Source::NameSection)
             } else if let Some(name) = from_export {
@@ -147,6 +152,12 @@ fn label_from(module: &Module<'_>, sidecars: &Sidecars<'_>, debug_info: bool) ->
         }
     }
     labels
+}
+
+/// Whether the name of an export is that of a function in an interface, as core modules of components have them:
+/// `namespace:package/interface@version#function`.
+fn is_of_interface(name: &str) -> bool {
+    name.split_once('#').is_some_and(|(interface, _)| interface.contains(':') && interface.contains('/'))
 }
 
 /// Gives each function without a file that of the first row of the line table in its body.

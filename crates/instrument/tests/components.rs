@@ -407,3 +407,21 @@ fn what_cannot_record_itself_is_refused() {
     assert_eq!(component::instrument(&hooked, &options(true)).unwrap().wasm, hooked);
     assert_eq!(component::check_hooks(&hooked).unwrap_err().kind(), ErrorKind::AlreadyHooked);
 }
+
+/// A function that is exported for an interface has the name that others call it by.
+#[test]
+fn exports_of_interfaces_name_functions() {
+    let wasm = parse(
+        r#"(component
+            (core module $m (func $_start (export "wasi:cli/run@0.2.0#run") (result i32) call $inner) (func $inner (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func (export "go") (result u32) (canon lift (core func $i "wasi:cli/run@0.2.0#run"))))"#,
+    );
+    for hooks in HOOKS {
+        let hooked = instrument(&wasm, hooks, &[]).wasm;
+        component::verify(&wasm, &hooked).unwrap();
+        let probes = component::probes(&hooked).unwrap().unwrap().1;
+        let names: Vec<String> = probes.labels.values().map(|label| label.name.to_string()).collect();
+        assert_eq!(names, ["wasi:cli/run@0.2.0#run", "inner"]);
+    }
+}
