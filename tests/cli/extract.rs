@@ -105,3 +105,44 @@ fn faults_are_said() {
     assert_eq!(out.status.code(), Some(125));
     assert!(said(&out).contains("this component records itself"), "{}", said(&out));
 }
+
+/// Lines may come twice and in any order, from hundreds of instances at once, and from other builds of the component.
+#[test]
+fn lines_come_in_any_order() {
+    let (folder, logs) = logs(&[40]);
+    let folder = folder.path();
+    let lines: Vec<&str> = logs[0].lines().collect();
+    let number = lines[0].split(':').nth(2).unwrap();
+    let twice: Vec<&str> = lines.iter().rev().chain(&lines).copied().collect();
+    std::fs::write(folder.join("twice.log"), twice.join("\n")).unwrap();
+    let out = wasmtrace(folder, &["extract", "two.wasm", "twice.log", "-o", "twice.wtrace"]);
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(calls_in(folder, "twice.wtrace"), 1 + 4 * 40 + 39);
+
+    // The lines of 300 instances in turn, behind those of another build.
+    let two = testing::corpus::corpus().join("components/two.wat");
+    let options = ["instrument", "--hooks", "wasi", "--select", "module:m", two.to_str().unwrap(), "-o", "other.wasm"];
+    assert!(wasmtrace(folder, &options).status.success());
+    let other = ran(&std::fs::read(folder.join("other.wasm")).unwrap(), &[], &[Val::U32(3)]).stderr;
+    let mut mixed = String::from_utf8(other).unwrap();
+    for line in &lines {
+        mixed.extend((0..300).map(|instance| format!("{}\n", line.replace(number, &format!("{instance:016x}")))));
+    }
+    std::fs::write(folder.join("mixed.log"), mixed).unwrap();
+    let out = wasmtrace(folder, &["extract", "two.wasm", "mixed.log", "-o", "mixed.wtrace"]);
+    assert!(out.status.success(), "{}", said(&out));
+    assert!(said(&out).contains("1 instance of another component or build is left out"), "{}", said(&out));
+    assert!(said(&out).contains("and 280 more recordings"), "{}", said(&out));
+    for recording in ["mixed.wtrace", "mixed.300.wtrace"] {
+        assert_eq!(calls_in(folder, recording), 1 + 4 * 40 + 39);
+    }
+
+    // The same number with other contents: the clocks of two instances say the same.
+    let hooked = std::fs::read(folder.join("two.wasm")).unwrap();
+    let second = String::from_utf8(ran(&hooked, &[], &[Val::U32(7)]).stderr).unwrap();
+    let of_second = second.split(':').nth(2).unwrap().to_owned();
+    std::fs::write(folder.join("same.log"), format!("{}{}", logs[0], second.replace(&of_second, number))).unwrap();
+    let out = wasmtrace(folder, &["extract", "two.wasm", "same.log", "-o", "same.wtrace"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(said(&out).contains("two instances have the same number"), "{}", said(&out));
+}

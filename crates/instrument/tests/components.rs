@@ -376,6 +376,17 @@ fn each_byte_of_a_recorder_counts() {
     }
     assert!(inner.len() > 1000);
     assert!(component::verify(&wasm, &hooked[inner.clone()]).is_err(), "there is no recorder");
+    // A component for another host, with the same modules and imports, in the same wrapper.
+    let other = instrument(&wasm, HookSet::Buffer, &[]).wasm;
+    let section = |contents: &[u8]| {
+        let mut section = vec![4];
+        wasm_encoder::Encode::encode(contents, &mut section);
+        section
+    };
+    let header = section(&hooked[inner.clone()]).len() - inner.len();
+    let wrapped = [&hooked[..inner.start - header], &section(&other), &hooked[inner.end..]].concat();
+    Validator::new_with_features(WasmFeatures::all()).validate_all(&wrapped).unwrap();
+    assert!(component::verify(&wasm, &wrapped).is_err(), "its hooks are for another host");
     let outside = (0..inner.start).chain(inner.end..hooked.len());
     for at in outside {
         let mut changed = hooked.clone();
