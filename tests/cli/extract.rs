@@ -137,7 +137,7 @@ fn lines_come_in_any_order() {
         assert_eq!(calls_in(folder, recording), 1 + 4 * 40 + 39);
     }
 
-    // The same number with other contents: the clocks of two instances say the same.
+    // The same number with other contents: two instances began at the same time.
     let hooked = std::fs::read(folder.join("two.wasm")).unwrap();
     let second = String::from_utf8(ran(&hooked, &[], &[Val::U32(7)]).stderr).unwrap();
     let of_second = second.split(':').nth(2).unwrap().to_owned();

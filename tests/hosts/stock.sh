@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Components that record themselves, on hosts of other makes: wasmtime's library for Python, and jco on Node.js.
+# Runs components that record themselves on hosts without wasmtrace: wasmtime's library for Python, and jco on Node.js.
 # usage: stock.sh [WASMTRACE]      a binary; without it, target/release/wasmtrace
 # Compares output, exit code and the number of calls of each function with a run in wasmtrace itself.
 # Needs python3 with venv, node and npm, and the registries of both. Installs into a temporary folder.

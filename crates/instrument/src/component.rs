@@ -34,8 +34,10 @@ use crate::sidecar::Sidecars;
 use crate::warning::Warning;
 
 mod attribution;
+mod definitions;
 mod group;
 mod hook_module;
+mod named;
 mod plan;
 mod recorder;
 mod restore;
@@ -271,7 +273,7 @@ pub fn read<'a>(bytes: &'a [u8], options: &Options) -> Result<Contents<'a>> {
         });
         return Ok(Contents { manifest, modules: modules.collect(), components, warnings });
     }
-    let modules = plan::named_modules(&scanned, !options.no_validate)?.into_iter();
+    let modules = named::named_modules(&scanned, !options.no_validate)?.into_iter();
     let modules = modules.map(|(at, name, module)| ComponentModule {
         name,
         offset: scanned.modules[at].range.start,
@@ -293,7 +295,7 @@ pub fn probes(bytes: &[u8]) -> Result<Option<(ComponentManifest, Probes)>> {
     let Some(manifest) = scanned.manifest()? else { return Ok(None) };
     let mut hooked = Vec::new();
     for at in 0..scanned.modules.len() {
-        let module = plan::parse_module(&scanned, at, false)?;
+        let module = named::parse_module(&scanned, at, false)?;
         if module.manifest().is_some() && injected::is_hooked(&module) {
             hooked.push(crate::label::probes(&module));
         }

@@ -269,7 +269,7 @@ mod tests {
         (pushed, instance, batch)
     }
 
-    /// The time of a call of the host is the host's, and the time between two calls of the guest is nobody's.
+    /// A call of the host counts as time in the host. A pause between two calls of the guest counts for no function.
     #[test]
     fn times_are_those_of_guest_and_host() {
         let [enter, exit] = [Kind::Enter, Kind::Exit].map(|kind| word(ProbeId(3), kind));

@@ -271,8 +271,9 @@ impl Extraction {
             };
             if last.as_ref().is_some_and(|last| last.number == part.number) {
                 if last != Some(part) {
-                    error =
-                        Some(anyhow::Error::msg("two instances have the same number, since their clocks say the same"));
+                    error = Some(anyhow::Error::msg(
+                        "two instances have the same number because they began at the same time",
+                    ));
                     break;
                 }
                 continue; // the same line twice

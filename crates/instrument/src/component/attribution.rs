@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::injected;
-use super::plan::{added_modules, parse_module};
+use super::named::{added_modules, parse_module};
 use super::scan::scan;
 use crate::module::Module;
 use wasmtrace_abi::component::{ComponentManifest, HookedInstance};

@@ -4,15 +4,16 @@
 //! A hooked module has more imports, and a component that instantiates it imports the recorder. So neither may be visible
 //! as a value outside of the component that defines it: it is then left as it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use wasmparser::{ExternalKind, Operator};
+use wasmparser::Operator;
 
-use super::group;
-use super::scan::{CoreFunc, CoreInstance, Nested, Scanned, Scope};
+use super::definitions::{Definition, defined, defined_in, definitions};
+use super::named::named_modules;
+use super::scan::{CoreInstance, Nested, Scanned, Scope};
 use super::spaces::Spaces;
 use crate::label::{Labels, label};
-use crate::module::{FuncIdx, Module, ParseOptions, names, parse_with};
+use crate::module::{FuncIdx, Module};
 use crate::options::Options;
 use crate::rewrite::Crossings;
 use crate::select::{self, Plan, select_in};
@@ -103,7 +104,7 @@ pub(super) struct Insertion {
 /// Decides what happens to each module and component.
 ///
 /// # Errors
-/// Those of [`parse_with`] for a core module. [`ErrorKind::AlreadyHooked`] if a core module has hooks.
+/// Those of [`parse_with`](crate::module::parse_with) for a core module. [`ErrorKind::AlreadyHooked`] if a core module has hooks.
 /// [`ErrorKind::Limit`] if there are more functions than ids.
 pub(super) fn plan<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<ComponentPlan<'a>> {
     let fixed = fixed(scanned);
@@ -206,43 +207,6 @@ fn fixed(scanned: &Scanned<'_>) -> Vec<Nested> {
     fixed
 }
 
-/// Parses each module and finds its name, without the modules that instrumentation added. The first value is the position
-/// in the file.
-///
-/// # Errors
-/// Those of [`parse_with`].
-pub(super) fn named_modules<'a>(scanned: &Scanned<'a>, validate: bool) -> Result<Vec<(usize, String, Module<'a>)>> {
-    let mut taken = BTreeMap::new();
-    let added = added_modules(scanned)?;
-    let mut all = Vec::with_capacity(scanned.modules.len());
-    for (at, core) in scanned.modules.iter().enumerate() {
-        let module = parse_module(scanned, at, validate)?;
-        if added.contains(&at) {
-            continue;
-        }
-        let name = names::module_name(&module).or(core.name).map(|name| name.strip_suffix(".wasm").unwrap_or(name));
-        let name = name.filter(|name| !name.is_empty()).map_or_else(|| format!("module{}", all.len()), str::to_owned);
-        all.push((at, unused(name, &mut taken), module));
-    }
-    Ok(all)
-}
-
-/// The positions of the modules that instrumentation added.
-///
-/// # Errors
-/// Those of [`parse_with`].
-pub(super) fn added_modules(scanned: &Scanned<'_>) -> Result<BTreeSet<usize>> {
-    let mut added = BTreeSet::new();
-    if scanned.manifest.is_some() {
-        for (at, name) in scanned.scopes.iter().flat_map(group::modules) {
-            if names::module_name(&parse_module(scanned, at, false)?) == Some(name) {
-                added.insert(at);
-            }
-        }
-    }
-    Ok(added)
-}
-
 /// Parses, labels and selects in each module.
 fn modules<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Vec<PlannedModule<'a>>> {
     let all = named_modules(scanned, !options.no_validate)?.into_iter().map(|(at, name, module)| {
@@ -269,29 +233,6 @@ fn modules<'a>(scanned: &Scanned<'a>, options: &Options) -> Result<Vec<PlannedMo
     all.collect()
 }
 
-/// Parses a core module. Offsets in errors are those of the component.
-pub(super) fn parse_module<'a>(scanned: &Scanned<'a>, module: usize, validate: bool) -> Result<Module<'a>> {
-    let start = scanned.modules[module].range.start;
-    parse_with(scanned.module_bytes(module), &ParseOptions { validate, ..Default::default() }).map_err(|e| {
-        match e.offset() {
-            Some(offset) => Error::at(e.kind(), start + offset, e.message()),
-            None => e,
-        }
-    })
-}
-
-/// The name, or the name with a number if it is taken. `taken` has the last number of each name.
-fn unused(name: String, taken: &mut BTreeMap<String, u32>) -> String {
-    let mut free = name.clone();
-    while taken.contains_key(&free) {
-        let last = taken.entry(name.clone()).or_insert(1);
-        *last += 1;
-        free = format!("{name}#{last}");
-    }
-    taken.insert(free.clone(), 1);
-    free
-}
-
 /// One warning for each rule that matches no function of any module.
 fn unmatched_rules(modules: &[PlannedModule<'_>], options: &Options) -> Vec<Warning> {
     let mut all = modules.iter().filter(|module| !is_connector(&module.name));
@@ -308,15 +249,6 @@ fn instantiated_modules(scope: &Scope<'_>) -> Vec<usize> {
         CoreInstance::Exports(_) => None,
     };
     scope.core_instances.iter().filter_map(module).collect()
-}
-
-/// The core functions of a component that are defined in this file: their module, by position, and their index.
-pub(super) fn definitions(scope: &Scope<'_>, modules: &[&Module<'_>], funcs: &[u32]) -> Vec<(usize, FuncIdx)> {
-    let defined = |func: &u32| match defined(scope, modules, *func) {
-        Definition::Here(module, func) => Some((module, func)),
-        Definition::Host { .. } | Definition::Unknown => None,
-    };
-    funcs.iter().filter_map(defined).collect()
 }
 
 /// For each module, the imported functions that leave an instance: all but those that lead to a hooked module, which
@@ -343,56 +275,6 @@ fn calls(scanned: &Scanned<'_>, modules: &[PlannedModule<'_>]) -> Vec<BTreeSet<F
         }
     }
     calls
-}
-
-/// Where a core function of a component is defined.
-enum Definition {
-    /// In this module, by position, with this index.
-    Here(usize, FuncIdx),
-    /// It is a lowered function, or one of the component model; whether a call of it may leave the instance.
-    Host { leaves: bool },
-    /// In a module that is not in this file.
-    Unknown,
-}
-
-/// The module that defines a core function of a component, and the function in it.
-fn defined(scope: &Scope<'_>, modules: &[&Module<'_>], core_func: u32) -> Definition {
-    match scope.core_funcs.get(core_func as usize) {
-        Some(CoreFunc::Export { instance, name }) => defined_in(scope, modules, (*instance, name)),
-        Some(CoreFunc::Canonical { leaves }) => Definition::Host { leaves: *leaves },
-        None => Definition::Unknown,
-    }
-}
-
-/// The module that defines an exported function of a core instance, and the function in it.
-fn defined_in(scope: &Scope<'_>, modules: &[&Module<'_>], (mut instance, mut name): (u32, &str)) -> Definition {
-    // Each step goes to an earlier definition, so this ends.
-    loop {
-        match &scope.core_instances[instance as usize] {
-            CoreInstance::Exports(exports) => {
-                let is_func =
-                    |(export, kind, _): &&(&str, ExternalKind, u32)| *export == name && *kind == ExternalKind::Func;
-                let Some((_, _, index)) = exports.iter().find(is_func) else { return Definition::Unknown };
-                match scope.core_funcs.get(*index as usize) {
-                    Some(CoreFunc::Export { instance: next, name: next_name }) => (instance, name) = (*next, next_name),
-                    Some(CoreFunc::Canonical { leaves }) => return Definition::Host { leaves: *leaves },
-                    None => return Definition::Unknown,
-                }
-            }
-            CoreInstance::Of { module, args } => {
-                let Some(at) = scope.modules[*module as usize] else { return Definition::Unknown };
-                let module = modules[at];
-                let exported = module.exports().iter().find(|(export, _)| *export == name);
-                let Some((_, func)) = exported else { return Definition::Unknown };
-                let Some(import) = module.imported_funcs().get(func.0 as usize) else {
-                    return Definition::Here(at, *func);
-                };
-                let argument = args.iter().find(|(arg, _)| *arg == import.module);
-                let Some((_, next)) = argument else { return Definition::Unknown };
-                (instance, name) = (*next, import.name);
-            }
-        }
-    }
 }
 
 /// Whether an instance of the component calls a function, while it must not be left, that cannot be quiet: it is not in

@@ -28,7 +28,7 @@ use wasm_encoder::{
 };
 use wasmparser::{BinaryReader, ComponentExportSectionReader, ComponentImportSectionReader};
 
-use super::plan::parse_module;
+use super::named::parse_module;
 use super::scan::{Scanned, Section, is_component, scan};
 use super::spaces::{Spaces, kind_of};
 use super::write::id;

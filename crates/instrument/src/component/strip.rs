@@ -1,6 +1,6 @@
 //! Removes the hooks from a component, by the restoring data in its Manifest.
 
-use super::plan::parse_module;
+use super::named::parse_module;
 use super::restore::{Change, decode};
 use super::scan::{MAX_DEPTH, Nested, Scanned, scan};
 use super::verify;
@@ -36,7 +36,7 @@ pub(super) fn strip(hooked: &[u8]) -> Result<Vec<u8>> {
         return Err(changed());
     }
     // The Manifest is untrusted input: a forged one could hold another program and the hash of that program.
-    verify::compare(&original, hooked)
+    verify::compare(&original, &scanned)
         .map_err(|e| Error::new(ErrorKind::Restore, "the Manifest does not belong to this component").caused_by(e))?;
     Ok(original)
 }

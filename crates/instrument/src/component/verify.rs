@@ -75,24 +75,22 @@ pub struct VerifiedComponent {
 /// [`Restore`](wasmtrace_abi::error::ErrorKind::Restore) if the Manifest of the component or of a module is damaged.
 /// [`Malformed`](wasmtrace_abi::error::ErrorKind::Malformed) if one of the two is not a valid component.
 pub fn verify(original: &[u8], hooked: &[u8]) -> Result<VerifiedComponent> {
-    match recorder::unwrapped(hooked)? {
-        Some(within) => compare(original, within),
-        None if scan(hooked)?.manifest()?.is_some_and(|manifest| manifest.hooks == HookSet::Wasi) => {
-            Err(fail(8, "the component is to record itself, but has no recorder"))
-        }
-        None => compare(original, hooked),
+    let within = recorder::unwrapped(hooked)?;
+    let new = scan(within.unwrap_or(hooked))?;
+    if within.is_none() && new.manifest()?.is_some_and(|manifest| manifest.hooks == HookSet::Wasi) {
+        return Err(fail(8, "the component is to record itself, but has no recorder"));
     }
+    compare(original, &new)
 }
 
 /// Proves the same of a component without a recorder, whatever its hook set is.
-pub(super) fn compare(original: &[u8], hooked: &[u8]) -> Result<VerifiedComponent> {
+pub(super) fn compare(original: &[u8], new: &Scanned<'_>) -> Result<VerifiedComponent> {
     let old = scan(original)?;
-    if original == hooked {
+    if original == new.bytes {
         return Ok(summary(&modules::unchanged(&old)?));
     }
-    let new = scan(hooked)?;
-    let manifest = manifest(&old, &new)?;
-    let pairs = pair(&old, &new, manifest.hooks)?;
+    let manifest = manifest(&old, new)?;
+    let pairs = pair(&old, new, manifest.hooks)?;
     let modules = modules::compare(&pairs)?;
     let groups = groups::compare(&pairs, &modules, &manifest)?;
     groups::exports(&pairs, &modules)?;

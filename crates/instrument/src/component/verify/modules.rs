@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::pairs::Pairs;
-use crate::component::plan::{definitions, parse_module};
+use crate::component::definitions::definitions;
+use crate::component::named::parse_module;
 use crate::component::scan::{CoreInstance, Scanned, Scope};
 use crate::injected::is_hooked;
 use crate::module::{FuncIdx, Module};
