@@ -17,11 +17,7 @@ use mangled::{LONGEST, cpp_text, rust_text};
 ///
 /// In a component, the name of a core module and `!` may precede the name of its function.
 pub fn demangle(name: &str) -> Cow<'_, str> {
-    // After the `!` of an operator or a type there is no name.
-    if let Some((module, function)) = name.rsplit_once('!')
-        && function.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '<'))
-        && !module.is_empty()
-    {
+    if let Some((module, function)) = core_module(name) {
         return match demangle(function) {
             Cow::Borrowed(_) => Cow::Borrowed(name),
             Cow::Owned(function) => Cow::Owned(format!("{module}!{function}")),
@@ -61,6 +57,15 @@ pub fn demangle(name: &str) -> Cow<'_, str> {
     };
     let signature = half::lambdas(&format!("{path}{parameters}")).into_owned();
     Cow::Owned(format!("{purpose}{signature}{clone}"))
+}
+
+/// Splits the name of a function in a component into the name of its core module and its name in that module.
+#[doc(hidden)]
+pub fn core_module(name: &str) -> Option<(&str, &str)> {
+    let (module, function) = name.rsplit_once('!')?;
+    // After the `!` of an operator or a type there is no name.
+    let is_name = function.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '<'));
+    (is_name && !module.is_empty()).then_some((module, function))
 }
 
 /// Whether a name is mangled by one of Rust's two schemes, legacy or v0, or was before a linker demangled it halfway.

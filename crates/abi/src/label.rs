@@ -39,6 +39,39 @@ impl Source {
     }
 }
 
+/// Where the code of a function comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Category {
+    /// The program itself.
+    #[default]
+    Program,
+    /// A package that the program depends on.
+    Dependency,
+    /// The language's standard library and runtime, and the C library.
+    Std,
+    /// The memory allocator.
+    Alloc,
+    /// An imported function: the host.
+    Host,
+}
+
+impl Category {
+    /// All categories, in the order of their numbers (`category as usize`).
+    pub const ALL: [Category; 5] =
+        [Category::Program, Category::Dependency, Category::Std, Category::Alloc, Category::Host];
+
+    /// The category as one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Category::Program => "program",
+            Category::Dependency => "dependency",
+            Category::Std => "std",
+            Category::Alloc => "alloc",
+            Category::Host => "host",
+        }
+    }
+}
+
 /// The name of a function and its source location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {

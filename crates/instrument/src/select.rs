@@ -28,7 +28,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::label::{Labels, is_manual_api};
-use crate::module::{FuncIdx, FuncImport, Module, names};
+use crate::module::{FuncIdx, Module, names};
 use wasmtrace_abi::demangle::{qualified, without_arguments};
 use wasmtrace_abi::hook::is_hook_import;
 use wasmtrace_abi::label::Label;
@@ -37,10 +37,12 @@ mod groups;
 mod libraries;
 mod origin;
 mod package;
+mod recorded;
 mod rules;
 mod size;
 
 pub use groups::Group;
+pub use recorded::{categories, select_recorded};
 pub use rules::{Preset, Rule, Rules};
 pub use size::{Size, sizes};
 
@@ -171,7 +173,8 @@ struct Candidate<'s> {
     label: &'s Label,
     demangled: OnceCell<Cow<'s, str>>,
     exports: &'s [&'s str],
-    import: Option<&'s FuncImport<'s>>,
+    /// The field name of an imported function.
+    import: Option<&'s str>,
     size: Option<Size>,
     origins: &'s Origins,
     /// The name of the module.
@@ -193,7 +196,7 @@ impl Candidate<'_> {
             Test::Raw(p) => p.matches(&self.label.name),
             Test::File(p) => self.label.file.as_deref().is_some_and(|f| p.matches(f)),
             Test::Crate(p) => package::package(self.demangled()).is_some_and(|c| p.matches(c)),
-            Test::Import(p) => self.import.is_some_and(|i| p.matches(i.name) || p.matches(&self.label.name)),
+            Test::Import(p) => self.import.is_some_and(|name| p.matches(name) || p.matches(&self.label.name)),
             Test::Export(p) => self.exports.iter().any(|e| p.matches(e)),
             Test::Module(p) => p.matches(self.module),
             Test::Index(range) => range.contains(&self.func.0),
@@ -231,7 +234,7 @@ pub(crate) fn select_in(module: &Module<'_>, labels: &Labels, rules: &Rules, nam
         true => Origins::of(module, labels),
         false => Origins::default(),
     };
-    let start = rules.rules.first().is_none_or(|r| !r.include);
+    let start = rules.selects_initially();
 
     let mut plan = Plan { first_defined: module.imported_funcs().len() as u32, ..Default::default() };
     let mut matched = vec![false; rules.rules.len()];
@@ -252,12 +255,16 @@ pub(crate) fn select_in(module: &Module<'_>, labels: &Labels, rules: &Rules, nam
             label,
             demangled: OnceCell::new(),
             exports: &exports[func.0 as usize],
-            import,
+            import: import.map(|import| import.name),
             size: (func.0 as usize).checked_sub(first).and_then(|position| sizes.get(position).copied()),
             origins: &origins,
             module: name,
         };
-        let (hooked, reason) = decide(&candidate, rules, start, &mut matched);
+        let begin = match is_manual_api(label) {
+            true => (false, Reason::Helper),
+            false => (start, Reason::Default),
+        };
+        let (hooked, reason) = decide(&candidate, rules, begin, &mut matched);
         match import {
             None => plan.reasons.push(reason),
             Some(_) => drop(plan.import_reasons.insert(func, reason)),
@@ -271,12 +278,10 @@ pub(crate) fn select_in(module: &Module<'_>, labels: &Labels, rules: &Rules, nam
     plan
 }
 
-/// Decides whether a function is hooked, and why. `matched` collects the rules that match.
-fn decide(candidate: &Candidate<'_>, rules: &Rules, start: bool, matched: &mut [bool]) -> (bool, Reason) {
-    let (mut hooked, mut reason) = match is_manual_api(candidate.label) {
-        true => (false, Reason::Helper),
-        false => (start, Reason::Default),
-    };
+/// Decides whether a function is selected, and why. `begin` is the decision before the first rule; `matched` collects the
+/// rules that match.
+fn decide(candidate: &Candidate<'_>, rules: &Rules, begin: (bool, Reason), matched: &mut [bool]) -> (bool, Reason) {
+    let (mut hooked, mut reason) = begin;
     for (place, rule) in rules.rules.iter().enumerate() {
         if candidate.passes(&rule.test) {
             matched[place] = true;

@@ -35,9 +35,20 @@ impl Origins {
     /// Reads the paths of source files, and what compilers leave in the data: Rust the paths of files that may panic, Go
     /// the list of modules.
     pub(super) fn of(module: &Module<'_>, labels: &Labels) -> Self {
+        let defined = labels.iter().filter(|(func, _)| module.is_defined(*func)).map(|(_, label)| label);
+        let mut origins = Origins::of_labels(defined);
+        if let Some(data) = module.section(id::DATA) {
+            let data = &module.bytes()[data.contents.clone()];
+            origins.dependencies.extend(rust_crates(data).chain(go_modules(data)));
+        }
+        origins
+    }
+
+    /// Reads the paths of source files only.
+    pub(super) fn of_labels<'l>(labels: impl Iterator<Item = &'l Label>) -> Self {
         let mut origins = Origins::default();
         let mut own = HashSet::new();
-        for (_, label) in labels.iter().filter(|(func, _)| module.is_defined(*func)) {
+        for label in labels {
             origins.is_zig |= label.language == Some("zig") || is_zig_name(&label.name);
             let Some(file) = label.file.as_deref() else { continue };
             let name = label.demangled();
@@ -50,10 +61,6 @@ impl Origins {
         }
         // A namespace may have files in both.
         origins.dependencies.retain(|package| !own.contains(package));
-        if let Some(data) = module.section(id::DATA) {
-            let data = &module.bytes()[data.contents.clone()];
-            origins.dependencies.extend(rust_crates(data).chain(go_modules(data)));
-        }
         origins
     }
 

@@ -117,6 +117,11 @@ impl Rules {
         self.rules.get(place).map(|r| r.text.as_str())
     }
 
+    /// Whether functions are selected before the first rule.
+    pub(super) fn selects_initially(&self) -> bool {
+        self.rules.first().is_none_or(|rule| !rule.include)
+    }
+
     /// Whether there are neither rules nor a minimum size.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty() && self.min_size.is_none() && !self.imports
