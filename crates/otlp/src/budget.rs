@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::sent_spans::SentSpans;
-use wasmtrace_trace::context::mix;
+use wasmtrace_trace::context::merged_number;
 use wasmtrace_trace::span_builder::{Change, Span, SpanEnd, What};
 
 /// The order in which spans are kept: duration, depth, number.
@@ -115,7 +115,7 @@ impl Sum {
     pub(super) fn number(&self) -> u64 {
         match self.count {
             1 => self.first,
-            _ => 1 << 63 | mix(mix(mix(self.first) ^ self.count) ^ self.total) >> 2,
+            _ => merged_number(self.first, self.count, self.total),
         }
     }
 }

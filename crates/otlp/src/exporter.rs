@@ -253,7 +253,7 @@ impl<'d> Delivery<'d> {
             let Sum { what, start, end, how, tags, .. } = sum;
             let (number, start, end, how, self_time) = (sum.number(), *start, *end, *how, 0);
             let several = vec![attribute("wasm.call.count", sum.count), attribute("wasm.call.total_ns", sum.total)];
-            let span = Span { number, parent: *inside, what, start, end, self_time, how, tags };
+            let span = Span { number, parent: *inside, what, start, end, self_time, how, tags, calls: sum.count };
             self.span(run_info, &span, *inside, if sum.count > 1 { several } else { Vec::new() });
         }
         let mut more = vec![attribute("wasm.call.count", step.calls)];

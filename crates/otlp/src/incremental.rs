@@ -283,7 +283,7 @@ impl Sending {
         // Published before the first of them can arrive.
         self.progress.lock().already.chosen.clone_from(&self.chosen);
         for (number, Candidate { parent, what, start, end, how, tags, closed }) in told {
-            let span = Span { number, parent, what: &what, start, end, self_time: 0, how, tags: &tags };
+            let span = Span { number, parent, what: &what, start, end, self_time: 0, how, tags: &tags, calls: 1 };
             self.tell(&span, parent, closed);
         }
     }

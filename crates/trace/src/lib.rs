@@ -8,6 +8,7 @@
 //! This crate depends neither on the runtime that records events nor on the network.
 
 pub mod batch;
+pub mod budget;
 pub mod calltree;
 pub mod context;
 pub mod event;
@@ -15,7 +16,9 @@ pub mod export;
 pub mod filter;
 pub mod lines;
 pub mod log;
+pub mod merger;
 pub mod profile;
 pub mod recording;
 pub mod span_builder;
+pub mod thresholds;
 pub mod time_model;

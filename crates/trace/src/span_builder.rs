@@ -56,6 +56,8 @@ pub struct Span<'s> {
     pub how: SpanEnd,
     /// The tags set by the guest's own code, in order.
     pub tags: &'s [(String, String)],
+    /// Number of calls: 1, or more if short calls were merged into this span ([`super::merger`]).
+    pub calls: u64,
 }
 
 /// How a span ended.
@@ -425,7 +427,8 @@ fn closed(
     });
     let Open { number, start, .. } = *open;
     let what = &open.what();
-    tell(&Change::Closed { span: Span { number, parent, what, start, end, self_time, how, tags: open.tags() }, depth });
+    let span = Span { number, parent, what, start, end, self_time, how, tags: open.tags(), calls: 1 };
+    tell(&Change::Closed { span, depth });
 }
 
 /// Splits `key:value`; a tag without a colon is a key.

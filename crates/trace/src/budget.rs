@@ -1,0 +1,34 @@
+//! How much of a trace goes into a file.
+
+use std::collections::BTreeSet;
+
+use wasmtrace_abi::hook::ProbeId;
+
+/// Which spans a file has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Calls shorter than so many nanoseconds are merged.
+    pub min_duration: u64,
+    /// Calls nested in at least so many others are left out.
+    pub max_depth: Option<u32>,
+    /// Maximum number of spans; shorter ones are merged.
+    pub max_spans: Option<u64>,
+    /// The functions whose calls are written. The calls of others are left out: what they call is nested in their callers.
+    pub selected: Option<BTreeSet<ProbeId>>,
+}
+
+/// Durations in nanoseconds from which spans are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Thresholds {
+    /// For a single call.
+    pub alone: u64,
+    /// For several calls that were merged into one span.
+    pub merged: u64,
+}
+
+impl Budget {
+    /// Whether all spans are written.
+    pub fn is_open(&self) -> bool {
+        *self == Budget::default()
+    }
+}

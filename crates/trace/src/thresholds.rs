@@ -1,0 +1,123 @@
+//! The thresholds that keep a file within its budget.
+//!
+//! A run of a second has some hundred million calls, and no viewer opens as many. So a file has a number of spans, the
+//! longest ones, and shorter calls are merged ([`super::merger`]). The thresholds follow from the durations of all spans:
+//! a first pass counts them, and only if there are too many, a second one counts the merged spans.
+
+use super::budget::{Budget, Thresholds};
+use super::merger::Merger;
+use super::span_builder::Change;
+
+/// The share of the spans that are single calls; the others are merged ones.
+const ALONE: f64 = 0.75;
+
+/// Finds the thresholds for a run. `replay` calls its argument with each change of the run; it is called up to two
+/// times.
+///
+/// # Errors
+/// Those of `replay`.
+pub fn thresholds<E>(
+    budget: &Budget,
+    mut replay: impl FnMut(&mut dyn FnMut(&Change<'_>)) -> Result<(), E>,
+) -> Result<Thresholds, E> {
+    let mut thresholds = Thresholds { alone: budget.min_duration, merged: budget.min_duration };
+    let Some(most) = budget.max_spans else { return Ok(thresholds) };
+    let mut count = |thresholds| -> Result<[Durations; 2], E> {
+        let mut durations = [Durations::default(), Durations::default()];
+        let mut merger = Merger::new(budget, thresholds);
+        let mut tell = |change: &Change<'_>| {
+            if let Change::Closed { span, .. } = change {
+                durations[usize::from(span.calls > 1)].add(span.end - span.start);
+            }
+        };
+        replay(&mut |change| merger.change(change, &mut tell))?;
+        merger.finish(&mut tell);
+        Ok(durations)
+    };
+    let [alone, merged] = count(thresholds)?;
+    if alone.count + merged.count <= most {
+        return Ok(thresholds);
+    }
+    thresholds.alone = alone.threshold((most as f64 * ALONE) as u64).max(budget.min_duration);
+    thresholds.merged = thresholds.alone;
+    let [alone, merged] = count(thresholds)?;
+    thresholds.merged = merged.threshold(most.saturating_sub(alone.count)).max(thresholds.merged);
+    Ok(thresholds)
+}
+
+/// Steps within a power of two.
+const STEPS: u32 = 16;
+
+/// A histogram of durations. Each power of two has [`STEPS`] buckets, so a threshold is at most 6 % above the best one.
+#[derive(Debug)]
+struct Durations {
+    count: u64,
+    buckets: Vec<u64>,
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        Durations { count: 0, buckets: vec![0; 64 * STEPS as usize] }
+    }
+}
+
+impl Durations {
+    fn add(&mut self, nanos: u64) {
+        self.count += 1;
+        self.buckets[bucket(nanos)] += 1;
+    }
+
+    /// The least threshold at which at most `most` durations reach it.
+    fn threshold(&self, most: u64) -> u64 {
+        let mut reach = 0;
+        let full = (0..self.buckets.len()).rev().find(|at| {
+            reach += self.buckets[*at];
+            reach > most
+        });
+        full.map_or(0, |full| (full + 1..).map(lower_bound).find(|bound| *bound > lower_bound(full)).unwrap_or(u64::MAX))
+    }
+}
+
+fn bucket(nanos: u64) -> usize {
+    if nanos < u64::from(STEPS) {
+        return nanos as usize;
+    }
+    let power = nanos.ilog2() - STEPS.ilog2();
+    // 1 to 60 powers above the first bucket of each nanosecond.
+    ((power * STEPS) as u64 + (nanos >> power)) as usize
+}
+
+fn lower_bound(bucket: usize) -> u64 {
+    let (bucket, steps) = (bucket as u64, u64::from(STEPS));
+    if bucket < 2 * steps {
+        return bucket;
+    }
+    let power = bucket / steps - 1;
+    (bucket % steps + steps).checked_shl(power as u32).filter(|bound| bound >> power >= steps).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_follow_each_other_and_begin_at_their_lower_bound() {
+        for nanos in (0..5_000).chain([1 << 40, u64::MAX]) {
+            let bucket = bucket(nanos);
+            assert!(lower_bound(bucket) <= nanos && nanos - lower_bound(bucket) <= nanos / 16, "{nanos}");
+            assert_eq!(super::bucket(lower_bound(bucket)), bucket, "{nanos}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_admits_at_most_as_many() {
+        let mut durations = Durations::default();
+        (1..=1_000).for_each(|nanos| durations.add(nanos));
+        for most in [0, 1, 10, 500, 999, 1_000] {
+            let threshold = durations.threshold(most);
+            let reach = (1..=1_000).filter(|nanos| *nanos >= threshold).count() as u64;
+            assert!(reach <= most && reach + most / 8 + 1_000 / 16 >= most, "{most}: {threshold}, {reach}");
+        }
+        assert_eq!(durations.threshold(1_000), 0);
+    }
+}
