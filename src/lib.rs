@@ -58,7 +58,7 @@ pub mod hook {
 /// Names of functions and their source locations.
 pub mod label {
     pub use wasmtrace_abi::demangle;
-    pub use wasmtrace_abi::label::{Label, Source};
+    pub use wasmtrace_abi::label::{Category, Label, Source};
     pub use wasmtrace_abi::resumption::Resumption;
     pub use wasmtrace_abi::text::{hex, printable};
     pub use wasmtrace_instrument::label::*;
@@ -69,6 +69,7 @@ pub mod label {
 pub mod trace {
     pub use wasmtrace_trace::event::*;
     pub use wasmtrace_trace::{
-        batch, calltree, context, filter, lines, log, profile, recording, span_builder, time_model,
+        batch, budget, calltree, context, filter, lines, log, merger, profile, recording, span_builder, thresholds,
+        time_model,
     };
 }

@@ -31,17 +31,17 @@ export async function withBrowser(use) {
   }
 }
 
-/** Serves a folder on a free port of 127.0.0.1; `extra` maps further URL paths to functions that return the body. */
-export async function withServer(folder, extra, use) {
+/** Serves a folder on a free port of 127.0.0.1. */
+export async function withServer(folder, use) {
   const server = createServer((request, response) => {
     const url = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     const file = path.join(folder, url === "/" ? "index.html" : url);
-    if (!(url in extra) && !(file.startsWith(folder + path.sep) && existsSync(file))) {
+    if (!file.startsWith(folder + path.sep) || !existsSync(file)) {
       response.writeHead(404).end();
       return;
     }
-    response.writeHead(200, { "Content-Type": TYPES[path.extname(file)] ?? "application/octet-stream", "Cache-Control": "no-store" });
-    response.end(url in extra ? extra[url]() : readFileSync(file));
+    response.writeHead(200, { "Content-Type": TYPES[path.extname(file)] ?? "application/octet-stream", });
+    response.end(readFileSync(file));
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {
@@ -52,16 +52,19 @@ export async function withServer(folder, extra, use) {
   }
 }
 
-/** Opens a page that reaches no network but the loopback interface; `heard(kind, words)` gets what the page says. */
-export async function withPage(browser, heard, use) {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+/**
+ * Opens a page that reaches no server but the one at `origin`; `heard(kind, words)` gets what the page says.
+ * A page that makes no picture is small, since software draws it.
+ */
+export async function withPage(browser, { origin, heard, picture }, use) {
+  const page = await browser.newPage({ viewport: picture ? { width: 1280, height: 800 } : { width: 320, height: 200 } });
   page.on("console", (message) => heard(message.type(), message.text()));
   page.on("pageerror", (error) => heard("pageerror", String(error.stack ?? error)));
   page.on("dialog", (dialog) => {
     heard("dialog", dialog.message());
     dialog.dismiss().catch(() => {});
   });
-  await page.route(/^https?:\/\/(?!127\.0\.0\.1[:/])/, (route) => route.abort());
+  await page.route(/^https?:/, (route) => (route.request().url().startsWith(`${origin}/`) ? route.continue() : route.abort()));
   try {
     return await use(page);
   } finally {

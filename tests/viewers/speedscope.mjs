@@ -27,9 +27,20 @@ function schemaErrors(file) {
   return validate.errors.slice(0, 20).map((error) => `schema: ${error.instancePath || "/"} ${error.message}`);
 }
 
+/** Runs in the page before the app: keeps the roots that Preact renders, which it sets as a property of a DOM node. */
+function keepRoots() {
+  window.roots = [];
+  Object.defineProperty(Node.prototype, "__k", {
+    set(root) {
+      window.roots.push(root);
+      Object.defineProperty(this, "__k", { value: root, writable: true });
+    },
+  });
+}
+
 /** Runs in the page: finds the app's profile group among the props of its Preact components. */
 function findGroup() {
-  const nodes = [document.body.__k];
+  const nodes = [...window.roots];
   while (nodes.length > 0) {
     const node = nodes.pop();
     if (!node || typeof node !== "object") continue;
@@ -86,13 +97,14 @@ async function open(browser, file, entry) {
   const refusals = [];
   const heard = (kind, words) => {
     if (words.startsWith("Importing as ")) entry.importer = words.slice("Importing as ".length);
-    else if (kind === "dialog" || kind === "pageerror" || words.startsWith("Failed to load format")) refusals.push(words);
+    else if (kind === "dialog" || kind === "pageerror" || words.startsWith("Failed to load format")) refusals.push(words.split("\n")[0]);
     else if (kind === "error") entry.errors.push(words);
     // Chromium warns about its own software WebGL, and the app about nothing but the profile.
     else if (kind === "warning" && !/GPU stall|GL Driver|WebGL/.test(words)) entry.warnings.push(words);
     else if (/^(Ignoring|Tried to leave)/.test(words)) entry.warnings.push(words);
   };
-  await withPage(browser, heard, async (page) => {
+  await withPage(browser, { origin: "file:", heard, picture: shot !== "" }, async (page) => {
+    await page.addInitScript(keepRoots);
     await page.goto(`${app}#view=${view}`);
     await page.locator("input[type=file]").first().setInputFiles(file);
     const limit = Date.now() + 120_000;

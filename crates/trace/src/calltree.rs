@@ -383,7 +383,7 @@ fn stamped(
 }
 
 fn sampled(profile: &mut Profile, part: &mut Part, accuracy: &mut Accuracy, sample: &Sample, number: usize) {
-    let function = match sample.place {
+    let (function, offset) = match sample.place {
         place @ (Place::Hook | Place::HookModule) => {
             part.took(sample);
             part.has_hook_module |= place == Place::HookModule;
@@ -396,11 +396,11 @@ fn sampled(profile: &mut Profile, part: &mut Part, accuracy: &mut Accuracy, samp
             profile.measure_path(path, false, sample.weight, |m| &mut m.host);
             return;
         }
-        Place::Function { id, .. } => Some(id),
-        Place::Engine => None,
+        Place::Function { id, offset } => (Some(id), offset),
+        Place::Engine => (None, None),
         Place::Seen => {
             accuracy.seen += 1;
-            None
+            (None, None)
         }
     };
     part.took(sample);
@@ -410,7 +410,10 @@ fn sampled(profile: &mut Profile, part: &mut Part, accuracy: &mut Accuracy, samp
     };
     // Outside of every hooked function: the time counts, but belongs to no node.
     part.weight = part.weight.saturating_add(sample.weight);
-    part.samples += u64::from(placed);
+    part.samples += u64::from(placed.is_some());
+    if let (Some(node), Some(function), Some(offset)) = (placed, function, offset) {
+        profile.sampled_at(node, function, offset);
+    }
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::calltree::Accuracy;
 use crate::context::{Context, Parent};
 use crate::event::RunOutcome;
+use crate::lines::Lines;
+use crate::merger::LeftOut;
 use crate::profile::Profile;
 use crate::recording::Header;
 use crate::span_builder::{Anomalies, Change, What};
 use wasmtrace_abi::hook::{HookSet, ProbeId};
-use wasmtrace_abi::label::Label;
+use wasmtrace_abi::label::{Category, Label};
 use wasmtrace_abi::manifest::{Manifest, Probe, Probes};
 use wasmtrace_abi::resumption::Resumption;
 
@@ -27,23 +29,38 @@ pub mod url;
 #[doc(hidden)]
 pub mod zipkin;
 
+mod callgrind;
 mod chrome;
+mod firefox;
 mod flat;
 mod folded;
 mod formats;
+mod html;
 mod json;
+mod left_out;
+mod manual;
 mod otlp_json;
+mod perfetto;
+mod pprof;
+mod speedscope;
 mod text;
 mod tree;
 
+pub use callgrind::Callgrind;
 pub use chrome::Chrome;
+pub use firefox::Firefox;
 pub use flat::Flat;
 pub use folded::Folded;
-pub use formats::{Destination, FORMATS, Format, Open, SINKS, UnknownSink};
+pub use formats::{Destination, FORMATS, FileEncoding, Format, Open, SINKS, UnknownSink};
+pub use html::Html;
 pub use json::{json_line, json_text};
+pub use left_out::left_out_text;
 pub use otlp::{Encoding, Signal};
 pub use otlp_json::OtlpJson;
+pub use perfetto::Perfetto;
+pub use pprof::Pprof;
 pub use spans::Limits;
+pub use speedscope::Speedscope;
 pub use text::{Look, Sort, duration};
 pub use tree::Tree;
 pub use wasmtrace_abi::text::hex;
@@ -59,6 +76,8 @@ pub struct RunInfo {
     pub began: u64,
     /// The label of each probe.
     pub labels: std::collections::BTreeMap<ProbeId, Label>,
+    /// The category of each function. A function without one is the program's own.
+    pub categories: std::collections::BTreeMap<ProbeId, Category>,
     /// How the run is recorded.
     pub recording: Recording,
     /// The place of the run in a distributed trace.
@@ -159,6 +178,19 @@ impl RunInfo {
         Some(json::cut(Cow::Borrowed(file), LONGEST_NAME))
     }
 
+    /// The category of a function; `None` for a manual span.
+    pub fn category(&self, what: &What) -> Option<Category> {
+        match what {
+            What::Call(probe) => Some(self.categories.get(probe).copied().unwrap_or_default()),
+            What::Manual(_) => None,
+        }
+    }
+
+    /// The line of a function's declaration.
+    pub fn line(&self, what: &What) -> Option<u32> {
+        self.label(what)?.line
+    }
+
     /// The header of a recording of this run.
     pub fn header(&self) -> Header {
         let probes = self.labels.iter().map(|(id, label)| Probe { id: *id, label: label.clone() }).collect();
@@ -218,6 +250,7 @@ impl From<&Header> for RunInfo {
             hash: Some(manifest.input_sha256).filter(|hash| *hash != [0; 32]),
             began: *began,
             labels: manifest.probes.iter().map(|probe| (probe.id, probe.label.clone())).collect(),
+            categories: std::collections::BTreeMap::new(),
             recording: Recording {
                 clock: clock.clone(),
                 resolution: *resolution,
@@ -246,6 +279,10 @@ pub struct Summary<'s> {
     pub anomalies: &'s Anomalies,
     /// The accuracy of the times in the call tree.
     pub accuracy: Accuracy,
+    /// The source lines of sampled instructions; empty if they are not known.
+    pub lines: &'s Lines,
+    /// Which calls the sink did not get as changes.
+    pub left_out: LeftOut,
 }
 
 /// A writer of traces in one format.

@@ -27,7 +27,9 @@ mod sums;
 /// What a file does not show as single spans.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Number of merged spans, and of the calls in them.
+    /// Calls shorter than so many nanoseconds are merged.
+    pub shorter_than: u64,
+    /// Number of merged spans.
     pub merged: u64,
     /// Number of calls in merged spans.
     pub merged_calls: u64,
@@ -43,8 +45,8 @@ pub struct LeftOut {
 
 /// A stage that merges short calls in a stream of changes.
 #[derive(Debug)]
-pub struct Merger<'b> {
-    budget: &'b Budget,
+pub struct Merger {
+    budget: Budget,
     thresholds: Thresholds,
     open: Vec<Open>,
     /// Number of open spans, from the outermost on, of which it is known whether they are passed on.
@@ -112,23 +114,23 @@ const MOST_WAITING: usize = 16 << 20;
 /// Depth up to which a span is passed on whatever its duration because the program trapped in it.
 const MOST_TRAPPED: usize = 1_000;
 
-impl<'b> Merger<'b> {
+impl Merger {
     /// Creates a stage with these thresholds ([`super::thresholds::thresholds`]).
-    pub fn new(budget: &'b Budget, thresholds: Thresholds) -> Self {
+    pub fn new(budget: Budget, thresholds: Thresholds) -> Self {
         Merger {
+            is_open: thresholds.alone == 0 && budget.max_depth.is_none() && budget.selected.is_none(),
             budget,
             thresholds,
             open: Vec::new(),
             decided: 0,
             passed: Vec::new(),
-            is_open: thresholds.alone == 0 && budget.max_depth.is_none() && budget.selected.is_none(),
             depth: 0,
             sums: Sums::default(),
             outside: None,
             notes: VecDeque::new(),
             notes_text: 0,
             noted: 0,
-            left_out: LeftOut::default(),
+            left_out: LeftOut { shorter_than: thresholds.alone, ..LeftOut::default() },
         }
     }
 

@@ -14,13 +14,16 @@ use super::span_builder::{Change, Note, Span, SpanEnd, What};
 use wasmtrace_abi::hook::ProbeId;
 
 mod callees;
+mod collapse;
 mod hoist;
+mod lines;
 mod measured;
 mod node;
 mod totals;
 mod words;
 
 use callees::Callees;
+pub use lines::NodeLine;
 pub(crate) use node::{Measured, Times};
 use node::{NO_FUNCTION, ROOT};
 pub use node::{Node, NodeId};
@@ -42,6 +45,8 @@ pub struct Profile {
     path: Vec<NodeId>,
     /// Samples and host calls of each node; may be shorter than the list of nodes.
     measured: Vec<Measured>,
+    /// Number of samples at each instruction of a node.
+    sampled: HashMap<(NodeId, u32), u64, FxBuildHasher>,
     /// Number of `memory.grow` calls, and of pages requested.
     grows: (u64, u64),
     /// Number of calls that were only counted, by function.
@@ -71,6 +76,7 @@ impl Default for Profile {
             known: HashSet::new(),
             path: Vec::new(),
             measured: Vec::new(),
+            sampled: HashMap::default(),
             grows: (0, 0),
             elided: HashMap::new(),
             clock_gaps: (0, 0, 0),
@@ -301,6 +307,11 @@ impl Profile {
     /// All nodes except the root, parents before children.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes[1..].iter()
+    }
+
+    /// All nodes except the root with their ids, parents before children.
+    pub fn nodes_with_ids(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        (1..).map(NodeId).zip(&self.nodes[1..])
     }
 
     /// The functions and spans on the path from the root to this node.

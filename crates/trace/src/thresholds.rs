@@ -11,6 +11,15 @@ use super::span_builder::Change;
 /// The share of the spans that are single calls; the others are merged ones.
 const ALONE: f64 = 0.75;
 
+/// Thresholds, and the number of spans that reach them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fitted {
+    /// The thresholds.
+    pub thresholds: Thresholds,
+    /// Number of spans of the output.
+    pub spans: u64,
+}
+
 /// Finds the thresholds for a run. `replay` calls its argument with each change of the run; it is called up to two
 /// times.
 ///
@@ -19,12 +28,11 @@ const ALONE: f64 = 0.75;
 pub fn thresholds<E>(
     budget: &Budget,
     mut replay: impl FnMut(&mut dyn FnMut(&Change<'_>)) -> Result<(), E>,
-) -> Result<Thresholds, E> {
+) -> Result<Fitted, E> {
     let mut thresholds = Thresholds { alone: budget.min_duration, merged: budget.min_duration };
-    let Some(most) = budget.max_spans else { return Ok(thresholds) };
     let mut count = |thresholds| -> Result<[Durations; 2], E> {
         let mut durations = [Durations::default(), Durations::default()];
-        let mut merger = Merger::new(budget, thresholds);
+        let mut merger = Merger::new(budget.clone(), thresholds);
         let mut tell = |change: &Change<'_>| {
             if let Change::Closed { span, .. } = change {
                 durations[usize::from(span.calls > 1)].add(span.end - span.start);
@@ -35,14 +43,15 @@ pub fn thresholds<E>(
         Ok(durations)
     };
     let [alone, merged] = count(thresholds)?;
+    let most = budget.max_spans.unwrap_or(u64::MAX);
     if alone.count + merged.count <= most {
-        return Ok(thresholds);
+        return Ok(Fitted { thresholds, spans: alone.count + merged.count });
     }
     thresholds.alone = alone.threshold((most as f64 * ALONE) as u64).max(budget.min_duration);
     thresholds.merged = thresholds.alone;
     let [alone, merged] = count(thresholds)?;
     thresholds.merged = merged.threshold(most.saturating_sub(alone.count)).max(thresholds.merged);
-    Ok(thresholds)
+    Ok(Fitted { thresholds, spans: alone.count + merged.reaching(thresholds.merged) })
 }
 
 /// Steps within a power of two.
@@ -67,6 +76,11 @@ impl Durations {
         self.buckets[bucket(nanos)] += 1;
     }
 
+    /// Number of durations in the buckets from this threshold on.
+    fn reaching(&self, threshold: u64) -> u64 {
+        self.buckets[bucket(threshold)..].iter().sum()
+    }
+
     /// The least threshold at which at most `most` durations reach it.
     fn threshold(&self, most: u64) -> u64 {
         let mut reach = 0;
@@ -74,7 +88,9 @@ impl Durations {
             reach += self.buckets[*at];
             reach > most
         });
-        full.map_or(0, |full| (full + 1..).map(lower_bound).find(|bound| *bound > lower_bound(full)).unwrap_or(u64::MAX))
+        full.map_or(0, |full| {
+            (full + 1..).map(lower_bound).find(|bound| *bound > lower_bound(full)).unwrap_or(u64::MAX)
+        })
     }
 }
 

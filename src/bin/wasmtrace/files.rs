@@ -99,6 +99,11 @@ impl Output {
         }
     }
 
+    /// Whether this is standard output and a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self.place, Place::Stdout) && std::io::stdout().is_terminal()
+    }
+
     /// Calls `write` with a writer to this output.
     ///
     /// # Errors
@@ -108,7 +113,7 @@ impl Output {
         is_binary: bool,
         write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
     ) -> Result<()> {
-        if matches!(self.place, Place::Stdout) && std::io::stdout().is_terminal() && is_binary {
+        if self.is_terminal() && is_binary {
             bail!("refusing to write binary data to a terminal: give -o FILE, or -t for text");
         }
         let mut out = self.writer()?;

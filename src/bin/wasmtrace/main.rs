@@ -17,13 +17,16 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod checked;
 mod completions;
 mod convert;
+mod counted;
 mod extract;
+mod file_sinks;
 mod files;
 mod info;
 mod instrument;
 mod lines;
 mod ls;
 mod memory;
+mod progress;
 #[cfg_attr(not(feature = "full"), allow(dead_code, reason = "only subcommands that run programs use the rest"))]
 mod recorder;
 mod recordings;
@@ -56,8 +59,6 @@ mod hooked_modules;
 mod hooking;
 #[cfg(feature = "full")]
 mod incremental;
-#[cfg(feature = "full")]
-mod progress;
 #[cfg(feature = "full")]
 mod push;
 #[cfg(feature = "full")]

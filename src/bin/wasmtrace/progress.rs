@@ -24,7 +24,13 @@ struct Shown {
 
 impl Progress {
     /// Starts to show `what`, if standard error is a terminal.
+    #[cfg_attr(not(feature = "full"), allow(dead_code, reason = "only subcommands that run programs use it"))]
     pub(crate) fn begin(what: &str, quiet: bool) -> Progress {
+        Progress::of(what, quiet, String::new)
+    }
+
+    /// Starts to show `what` with what `detail` returns, if standard error is a terminal.
+    pub(crate) fn of(what: &str, quiet: bool, detail: impl Fn() -> String + Send + 'static) -> Progress {
         let shows = !quiet && std::io::stderr().is_terminal();
         let what = printable(what).into_owned();
         let shown = shows.then(|| {
@@ -34,7 +40,9 @@ impl Progress {
                 let mut wait = SILENT;
                 let mut shown = false;
                 while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-                    let _ = write!(std::io::stderr(), "\r\x1b[Kwasmtrace: {what} … {} s", began.elapsed().as_secs());
+                    let (seconds, detail) = (began.elapsed().as_secs(), detail());
+                    let separator = if detail.is_empty() { "" } else { ", " };
+                    let _ = write!(std::io::stderr(), "\r\x1b[Kwasmtrace: {what} … {detail}{separator}{seconds} s");
                     (wait, shown) = (EACH, true);
                 }
                 if shown {

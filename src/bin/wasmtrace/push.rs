@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use wasmtrace::export::Destination;
 use wasmtrace::otlp::settings::Target;
 
@@ -49,8 +49,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     // The exporter may read the recording twice.
     let copy;
     let path = if path == Path::new("-") {
-        copy = tempfile::NamedTempFile::new()?;
-        std::io::copy(&mut std::io::stdin().lock(), &mut copy.as_file()).context("standard input")?;
+        copy = recordings::copied(&path)?;
         copy.path()
     } else if path.metadata().is_ok_and(|data| !data.is_file()) {
         bail!("{} is not a regular file and cannot be read twice: pipe it to `wasmtrace push -`", path.display());

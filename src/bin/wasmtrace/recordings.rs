@@ -3,11 +3,15 @@
 use std::fs::File;
 use std::io::{BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
+use tempfile::NamedTempFile;
 use wasmtrace::export::RunInfo;
 use wasmtrace::label::printable;
+use wasmtrace::select::categories;
 use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::Batch;
 use wasmtrace::trace::calltree::CallTree;
@@ -15,6 +19,7 @@ use wasmtrace::trace::lines::{Lines, Sampled};
 use wasmtrace::trace::recording::{Block, Footer, Reader};
 use wasmtrace::trace::span_builder::What;
 
+use crate::counted::Counted;
 use crate::files;
 use crate::sinks::Pipeline;
 use crate::terminal::Global;
@@ -44,6 +49,16 @@ impl Recording {
     /// Opens a recording and reads its header. `-` is standard input, `None` the newest recording in the current directory.
     pub(crate) fn open(path: Option<&Path>, global: &Global) -> Result<Recording> {
         let path = &find(path, global)?;
+        Recording::open_with(path, Arc::default())
+    }
+
+    /// Opens a recording at a path, and counts the bytes that are read.
+    pub(crate) fn open_counted(path: &Path) -> Result<(Recording, Arc<AtomicU64>)> {
+        let read = Arc::default();
+        Ok((Recording::open_with(path, Arc::clone(&read))?, read))
+    }
+
+    fn open_with(path: &Path, count: Arc<AtomicU64>) -> Result<Recording> {
         let name = files::name(Some(path));
         let input: Box<dyn Read> = if path == Path::new("-") {
             if std::io::stdin().is_terminal() {
@@ -51,10 +66,12 @@ impl Recording {
             }
             Box::new(std::io::stdin())
         } else {
-            Box::new(BufReader::with_capacity(1 << 16, File::open(path).with_context(|| name.clone())?))
+            let inner = File::open(path).with_context(|| name.clone())?;
+            Box::new(BufReader::with_capacity(1 << 16, Counted { inner, count }))
         };
         let reader = Reader::open(input).with_context(|| name.clone())?;
-        let run_info = RunInfo::from(reader.header());
+        let mut run_info = RunInfo::from(reader.header());
+        run_info.categories = categories(&run_info.labels);
         let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path }.to_owned();
         Ok(Recording { name, path, reader, run_info })
     }
@@ -90,7 +107,7 @@ impl Recording {
                 Err(e) => break stops(Some(anyhow::Error::new(e).context(self.name.clone())), last),
             }
         };
-        pipeline.finish(&self.run_info, &replayed.end.ending, replayed.end.duration);
+        pipeline.finish(&self.run_info, &replayed.end.ending, replayed.end.duration, self.reader.lines());
         Replayed { lines: self.reader.lines().clone(), sampled, ..replayed }
     }
 }
@@ -126,6 +143,22 @@ pub(crate) fn hottest(path: &Path) -> Result<Vec<String>> {
         goes_on
     });
     Ok(hot.map(|(_, name)| name.to_owned()).collect())
+}
+
+/// Copies a recording that can be read only once, such as standard input, to a temporary file.
+pub(crate) fn copied(path: &Path) -> Result<NamedTempFile> {
+    let name = || files::name(Some(path));
+    let copy = NamedTempFile::new()?;
+    let mut input: Box<dyn Read> = if path == Path::new("-") {
+        if std::io::stdin().is_terminal() {
+            bail!("no input: give a file, or pipe a recording to standard input");
+        }
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(File::open(path).with_context(name)?)
+    };
+    std::io::copy(&mut input, &mut copy.as_file()).with_context(name)?;
+    Ok(copy)
 }
 
 /// The given path, or that of the newest recording in the current directory.

@@ -2,10 +2,12 @@
 
 use anyhow::{Result, bail};
 use wasmtrace::export::Destination;
+use wasmtrace::trace::lines::Lines;
 use wasmtrace::trace::recording::Footer;
 
 use crate::brief;
 use crate::ending::{leave, show};
+use crate::file_sinks;
 use crate::guest::{Guest, Times};
 use crate::guest_args::GuestArgs;
 use crate::sending::{self, ContextArgs, Place, ResourceArgs, Spool, SpoolArgs, Told};
@@ -69,7 +71,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
             Destination::Otlp(_) | Destination::Zipkin(_) => true,
         };
         if args.sinks.iter().any(has_spans) {
-            bail!("--hooks none records samples but no calls: use --sink tree or --sink folded:FILE");
+            bail!(
+                "--hooks none records samples but no calls: use --sink tree, or a format such as html, pprof or folded"
+            );
         }
     }
     let is_brief =
@@ -77,7 +81,8 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let targets = if unhooked || !args.guest.has_calls() { Vec::new() } else { sending::targets(&args.sinks, global) };
     let default = [if unhooked || is_brief || !targets.is_empty() { Destination::None } else { Destination::Tree }];
     let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
-    let mut pipeline = Pipeline::new(Sinks::open(destinations, args.min_share)?);
+    let files = file_sinks::create(destinations)?;
+    let mut pipeline = Pipeline::new(Sinks::open(destinations, args.min_share));
     if is_brief {
         pipeline.add(Box::new(brief::Line));
     }
@@ -91,9 +96,9 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let place = Place::find(&args.context, told, global)?;
     let sampled = place.sampled;
     guest.belongs_to(place, &args.resource);
-    let mut spool = match Spool::begin(targets, sampled, &args.spool, &guest.run_info, global) {
+    let mut spool = match Spool::begin(targets, files, sampled, &args.spool, &guest.run_info, global) {
         Err(e) if !args.require_export => {
-            global.complain(&format!("the trace cannot be spooled and is not sent: {}", one_line(&e)));
+            global.complain(&format!("the trace cannot be spooled, so no sink gets it: {}", one_line(&e)));
             None
         }
         spool => spool?,
@@ -124,14 +129,20 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         pipeline.lost(outcome.samples_lost);
         let not_sampled = &mut guest.run_info.recording.not_sampled;
         *not_sampled = not_sampled.take().or(outcome.not_sampled.clone());
-        pipeline.finish(&guest.run_info, &outcome.ending, outcome.duration);
+        pipeline.finish(&guest.run_info, &outcome.ending, outcome.duration, &Lines::default());
         failed = pipeline.sinks().report();
     }
     if let Some(recording) = recording {
         let end = Footer { ending: outcome.ending.clone(), duration: outcome.duration };
         failed |= recording.finish(end, global);
     }
-    if let Some(spool) = spool {
+    if let Some(mut spool) = spool {
+        if spool.has_lines() {
+            match guest.lines(spool.recorder().sampled()) {
+                Ok(lines) => spool.recorder().lines(&lines),
+                Err(e) => global.warn("", &[format!("the files contain no source lines: {}", one_line(&e))]),
+            }
+        }
         let end = Footer { ending: outcome.ending.clone(), duration: outcome.duration };
         failed |= !spool.send(end, &interrupt, global);
     }

@@ -12,14 +12,16 @@ use anyhow::{Context as _, Result};
 use tempfile::NamedTempFile;
 use wasmtrace::export::{Destination, RunInfo, new_context};
 use wasmtrace::otlp::settings::{Setting, SettingWarning, Settings, Target, without_secrets};
+use wasmtrace::trace::budget::Budget;
 use wasmtrace::trace::context::{self, Context, Parent};
 use wasmtrace::trace::recording::Footer;
 
 use crate::export_job::{Endpoint, ExportJob, say};
+use crate::file_sinks::{self, FileSink};
 use crate::incremental::{Pace, Sending};
 use crate::recorder::Recorder;
 use crate::recordings::EXTENSION;
-use crate::terminal::Global;
+use crate::terminal::{Global, one_line};
 use crate::variables::{duration, number, typed_or};
 
 /// Heading of these options in the help.
@@ -27,8 +29,8 @@ pub(crate) const HEADING: &str = "Sending over the network";
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct SendArgs {
-    /// Send at most N spans: the longest ones, with the others merged; 0 sends all [env: WASMTRACE_MAX_SPANS] [default:
-    /// 10000]
+    /// Send or write at most N spans: the longest ones, with the others merged; 0 is no limit [env: WASMTRACE_MAX_SPANS]
+    /// [default: 10000 to a server, 250000 to a file]
     #[arg(help_heading = HEADING, long, value_name = "N")]
     max_spans: Option<usize>,
     /// Time limit for sending to all sinks [env: WASMTRACE_FLUSH_TIMEOUT] [default: 10s for `run`, no limit for `push`]
@@ -89,6 +91,12 @@ impl SendArgs {
     pub(crate) fn max_spans(&self, warnings: &mut Vec<SettingWarning>) -> Setting<usize> {
         let set = typed_or(self.max_spans, "WASMTRACE_MAX_SPANS", ("a number", number), warnings);
         set.unwrap_or(Setting::default(MAX_SPANS))
+    }
+
+    /// The given number of spans of a file, or `None` for no limit.
+    pub(crate) fn max_spans_of_file(&self, warnings: &mut Vec<SettingWarning>) -> Option<u64> {
+        let set = typed_or(self.max_spans, "WASMTRACE_MAX_SPANS", ("a number", number), warnings);
+        Some(set.map_or(file_sinks::MAX_SPANS, |set| set.value as u64)).filter(|most| *most > 0)
     }
 
     /// The given time limit, or `None` if neither the option nor the variable is set.
@@ -229,28 +237,33 @@ impl Place {
     }
 }
 
-/// The spool file of a run, from which its network sinks are served.
+/// The spool file of a run, from which its files and its network sinks are served.
 pub(crate) struct Spool {
     file: NamedTempFile,
     recorder: Recorder,
+    files: Vec<FileSink>,
+    /// Maximum number of spans in a file.
+    max_spans: Option<u64>,
     endpoints: Vec<Endpoint>,
     pace: Pace,
 }
 
 impl Spool {
-    /// Creates the spool file and starts sending. `None` if there are no targets or the trace is not sampled.
+    /// Creates the spool file and starts sending. `None` if there are neither files nor targets. A trace that is not sampled
+    /// is written to files only.
     pub(crate) fn begin(
-        targets: Vec<Target>,
+        mut targets: Vec<Target>,
+        files: Vec<FileSink>,
         sampled: bool,
         args: &SpoolArgs,
         run_info: &RunInfo,
         global: &Global,
     ) -> Result<Option<Spool>> {
-        if targets.is_empty() {
-            return Ok(None);
-        }
-        if !sampled {
+        if !sampled && !targets.is_empty() {
             global.say("nothing is sent: the sampler did not select this trace");
+            targets.clear();
+        }
+        if targets.is_empty() && files.is_empty() {
             return Ok(None);
         }
         let mut warnings = Vec::new();
@@ -258,6 +271,7 @@ impl Spool {
         let within = args.send.flush_timeout_of_run(&mut warnings).value;
         let (every, max_spans) = (args.send_every(&mut warnings).value, args.send.max_spans(&mut warnings).value);
         let pace = Pace { every, within, max_spans };
+        let max_spans = args.send.max_spans_of_file(&mut Vec::new());
         global.warn("", &warnings);
         let mut builder = tempfile::Builder::new();
         let suffix = format!(".{EXTENSION}");
@@ -271,20 +285,37 @@ impl Spool {
             Endpoint { target, settings, incremental }
         };
         let endpoints = targets.into_iter().map(begin).collect();
-        Ok(Some(Spool { file, recorder, endpoints, pace }))
+        Ok(Some(Spool { file, recorder, files, max_spans, endpoints, pace }))
     }
 
     pub(crate) fn recorder(&mut self) -> &mut Recorder {
         &mut self.recorder
     }
 
-    /// Sends the recorded trace to all sinks. Returns whether all of it arrived; otherwise the spool file is kept.
+    /// Whether one of the files shows source lines.
+    pub(crate) fn has_lines(&self) -> bool {
+        self.files.iter().any(|file| file.format().has_lines)
+    }
+
+    /// Writes the recorded trace to all files and sends it to all network sinks. Returns whether all of it arrived. If it
+    /// could not be sent, the spool file is kept.
     pub(crate) fn send(self, end: Footer, interrupt: &AtomicI32, global: &Global) -> bool {
-        let Spool { file, recorder, endpoints, pace } = self;
+        let Spool { file, recorder, files, max_spans, endpoints, pace } = self;
         let mut whole = true;
         if let Err(e) = recorder.finish(end.clone()) {
             whole = false;
             global.complain(&format!("the trace is incomplete: {}: {e}", file.path().display()));
+        }
+        let budget = Budget { max_spans, ..Budget::default() };
+        for sink in files {
+            let name = sink.name();
+            if let Err(e) = sink.write(file.path(), &budget, global) {
+                whole = false;
+                global.complain(&format!("the trace is incomplete: {name}: {}", one_line(&e)));
+            }
+        }
+        if endpoints.is_empty() {
+            return whole;
         }
         warn_of(&endpoints, global);
         // Only a new signal stops the sending, not the one that ended the guest.

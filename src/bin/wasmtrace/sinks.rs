@@ -1,15 +1,17 @@
 //! The sinks of a trace, as given on the command line.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
 
-use anyhow::{Context, Result};
-use wasmtrace::export::{Destination, FORMATS, Format, Look, RunInfo, SINKS, Sink, Summary, Tree};
+use anyhow::Result;
+use wasmtrace::export::{Destination, FORMATS, Look, RunInfo, SINKS, Sink, Summary, Tree};
 use wasmtrace::label;
 use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::Batch;
+use wasmtrace::trace::budget::{Budget, Thresholds};
 use wasmtrace::trace::calltree::CallTree;
+use wasmtrace::trace::lines::Lines;
+use wasmtrace::trace::merger::{LeftOut, Merger};
+use wasmtrace::trace::span_builder::{Change, What};
 
 pub(crate) fn help() -> String {
     let sinks = SINKS.into_iter().chain(FORMATS.map(|format| (format.name, format.about)));
@@ -37,16 +39,25 @@ pub(crate) fn colored(stream: &impl anstream::stream::RawStream) -> bool {
 pub(crate) struct Pipeline {
     tree: CallTree,
     sinks: Sinks,
+    budget: Budget,
+    /// Merges short calls.
+    merger: Merger,
 }
 
 impl Pipeline {
     pub(crate) fn new(sinks: Sinks) -> Self {
-        Pipeline { tree: CallTree::new(), sinks }
+        Pipeline::within(sinks, Budget::default(), Thresholds::default())
+    }
+
+    /// A pipeline that passes only spans within a budget to its sinks.
+    pub(crate) fn within(sinks: Sinks, budget: Budget, thresholds: Thresholds) -> Self {
+        let merger = Merger::new(budget.clone(), thresholds);
+        Pipeline { tree: CallTree::new(), sinks, budget, merger }
     }
 
     /// A pipeline for events without times: calls are counted only.
     pub(crate) fn counting(sinks: Sinks) -> Self {
-        Pipeline { tree: CallTree::counting(), sinks }
+        Pipeline { tree: CallTree::counting(), ..Pipeline::new(sinks) }
     }
 
     /// Adds a sink that is not given on the command line.
@@ -60,9 +71,12 @@ impl Pipeline {
     }
 
     pub(crate) fn batch(&mut self, run_info: &RunInfo, batch: &Batch) {
-        let Pipeline { tree, sinks } = self;
+        let Pipeline { tree, sinks, merger, .. } = self;
         match sinks.want_changes() {
-            true => tree.spans(batch, |change| sinks.each(|sink| sink.change(run_info, change))),
+            true => {
+                let mut tell = |change: &Change<'_>| sinks.each(|sink| sink.change(run_info, change));
+                tree.spans(batch, |change| merger.change(change, &mut tell));
+            }
             false => tree.batch(batch),
         }
     }
@@ -73,13 +87,27 @@ impl Pipeline {
     }
 
     /// Ends the run after `duration`, or with its last event.
-    pub(crate) fn finish(&mut self, run_info: &RunInfo, ending: &RunOutcome, duration: u64) {
-        let Pipeline { tree, sinks } = self;
-        tree.finish(ending, duration, |change| sinks.each(|sink| sink.change(run_info, change)));
+    pub(crate) fn finish(&mut self, run_info: &RunInfo, ending: &RunOutcome, duration: u64, lines: &Lines) {
+        let Pipeline { tree, sinks, budget, merger } = self;
+        let mut tell = |change: &Change<'_>| sinks.each(|sink| sink.change(run_info, change));
+        tree.finish(ending, duration, |change| merger.change(change, &mut tell));
+        merger.finish(&mut tell);
         let duration = duration.max(tree.elapsed());
-        let (profile, anomalies, accuracy) = (tree.profile(), tree.anomalies(), tree.accuracy());
-        let summary = Summary { ending, duration, profile, anomalies, accuracy };
+        let (anomalies, accuracy, left_out) = (tree.anomalies(), tree.accuracy(), merger.left_out());
+        let keeps = |what: &What| match (what, &budget.selected) {
+            (What::Call(function), Some(selected)) => selected.contains(function),
+            _ => true,
+        };
+        let collapsed = (budget.selected.is_some() || budget.max_depth.is_some())
+            .then(|| tree.profile().collapsed(keeps, budget.max_depth));
+        let profile = collapsed.as_ref().unwrap_or(tree.profile());
+        let summary = Summary { ending, duration, profile, anomalies, accuracy, lines, left_out };
         sinks.each(|sink| sink.finish(run_info, &summary));
+    }
+
+    /// What the sinks did not get as spans.
+    pub(crate) fn left_out(&self) -> LeftOut {
+        self.merger.left_out()
     }
 
     pub(crate) fn tree(&self) -> &CallTree {
@@ -114,30 +142,16 @@ impl Sinks {
         Sinks { open: Vec::new(), failed: Vec::new(), shows_ending: false }
     }
 
-    /// Opens all sinks. Files are created now, so that an invalid path is an error before the program runs.
-    pub(crate) fn open(destinations: &[Destination], min_share: f64) -> Result<Self> {
+    /// Opens the sinks that are shown during a run or at its end. Files and servers get their data from a recording.
+    pub(crate) fn open(destinations: &[Destination], min_share: f64) -> Self {
         let mut sinks = Sinks::none();
-        for destination in destinations {
-            match destination {
-                // Network sinks are served from a recording, not from here.
-                Destination::None | Destination::Otlp(_) | Destination::Zipkin(_) => {}
-                Destination::Tree => {
-                    sinks.shows_ending = true;
-                    let err = std::io::stderr();
-                    let look = Look { min_share: min_share / 100.0, color: colored(&err), ..Default::default() };
-                    let tree = Tree::new(BufWriter::new(err), look);
-                    sinks.add("the tree", Box::new(tree));
-                }
-                Destination::File(format, path) if path == Path::new("-") => {
-                    sinks.add("standard output", format_sink(*format, std::io::stdout())?);
-                }
-                Destination::File(format, path) => {
-                    let file = File::create(path).with_context(|| path.display().to_string())?;
-                    sinks.add(&path.display().to_string(), format_sink(*format, file)?);
-                }
-            }
+        if destinations.contains(&Destination::Tree) {
+            sinks.shows_ending = true;
+            let err = std::io::stderr();
+            let look = Look { min_share: min_share / 100.0, color: colored(&err), ..Default::default() };
+            sinks.add("the tree", Box::new(Tree::new(BufWriter::new(err), look)));
         }
-        Ok(sinks)
+        sinks
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -172,9 +186,4 @@ impl Sinks {
         }
         !self.failed.is_empty()
     }
-}
-
-/// A sink that writes `format` to `out` through a buffer.
-pub(crate) fn format_sink(format: Format, out: impl Write + 'static) -> Result<Box<dyn Sink>> {
-    Ok((format.open)(Box::new(BufWriter::with_capacity(1 << 16, out)))?)
 }

@@ -68,6 +68,11 @@ impl Global {
         let _ = writeln!(anstream::stderr(), "wasmtrace: {}", wasmtrace::label::printable(&text));
     }
 
+    /// Whether to print neither warnings nor notes.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Prints a note if `--verbose` was given.
     pub(crate) fn say(&self, text: &str) {
         if self.verbose {

@@ -8,8 +8,10 @@ use wasmtrace::hook::ProbeId;
 use wasmtrace::runtime::RunResult;
 use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::{Batch, Mark, MarkKind, Place, Sample};
+use wasmtrace::trace::lines::Lines;
 
 use crate::ending::{leave, show};
+use crate::file_sinks::{self, FileSink};
 use crate::guest::{Guest, Times};
 use crate::guest_args::GuestArgs;
 use crate::sending;
@@ -37,13 +39,18 @@ pub(crate) fn run(
     }
     // Checked before any file is created.
     let needs_spans =
-        |destination: &Destination| matches!(destination, Destination::File(format, _) if format.needs_spans);
+        |destination: &Destination| matches!(destination, Destination::File(format, _) if format.has_spans);
     if destinations.iter().any(needs_spans) {
         bail!(
-            "--twice measures how long functions take but not when they are called: use --sink tree or --sink folded:FILE"
+            "--twice measures how long functions take but not when they are called: use --sink tree, or one of the formats \
+             pprof, callgrind, folded"
         );
     }
-    let sinks = Sinks::open(destinations, min_share)?;
+    let mut sinks = Sinks::open(destinations, min_share);
+    let files = file_sinks::create(destinations)?;
+    for file in &files {
+        sinks.add(&file.name(), file.sink()?);
+    }
     // Both runs read the same input.
     let stdin = std::io::stdin();
     let mut input = None;
@@ -87,8 +94,11 @@ pub(crate) fn run(
     }
     hooked.run_info.recording.not_sampled.clone_from(&timed.not_sampled);
     pipeline.lost(timed.samples_lost);
-    pipeline.finish(&hooked.run_info, &timed.ending, timed.duration);
+    pipeline.finish(&hooked.run_info, &timed.ending, timed.duration, &Lines::default());
     let failed = pipeline.sinks().report();
+    if !failed {
+        files.into_iter().try_for_each(FileSink::keep)?;
+    }
     Ok(leave(&timed, failed && require_export))
 }
 

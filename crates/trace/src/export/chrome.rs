@@ -4,7 +4,7 @@
 //! Begin and end events stream as they happen; times are microseconds with three decimals, so nanoseconds. Calls are
 //! duration events (`B`, `E`), which nest. An end has the name and the arguments of its beginning, because speedscope and
 //! the Firefox Profiler match them by both. speedscope also sorts beginnings and ends by time, each alone. So
-//! a beginning and an end are at least 1 ns apart. Tags, and ends other than returns, are instant events (`i`) before the end.
+//! a beginning and an end are at least 1 ns apart. Tags, the number of calls that were merged into a span, and ends other than returns, are instant events (`i`) before the end.
 //! Manual spans need not nest with calls (one that a helper opens outlives it),
 //! so they are asynchronous events (`b`, `e`) with an id, which viewers show in a row of their own.
 
@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::json::{Encoded, json_line, string};
+use super::left_out::sentences;
 use super::{RunInfo, Sink, Summary};
 use crate::span_builder::{Change, Note, SpanEnd, What};
 
@@ -123,6 +124,9 @@ impl<W: Write> Sink for Chrome<W> {
                 };
                 let mut more = serde_json::Map::new();
                 more.extend(ended.map(|ended| ("ended".to_owned(), ended.into())));
+                if span.calls > 1 {
+                    more.insert("calls".to_owned(), span.calls.into());
+                }
                 if !span.tags.is_empty() {
                     let tags = span.tags.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
                     more.insert("tags".to_owned(), serde_json::Value::Object(tags.collect()));
@@ -132,7 +136,11 @@ impl<W: Write> Sink for Chrome<W> {
                         if !more.is_empty() {
                             let args = json_line(&more.into());
                             self.separator()?;
-                            let name = string(ended.unwrap_or("tags"));
+                            let name = match (ended, span.calls) {
+                                (Some(ended), _) => string(ended),
+                                (None, 1) => string("tags"),
+                                (None, _) => string("merged calls"),
+                            };
                             write!(self.out, "{{\"ph\":\"i\",\"s\":\"t\",\"pid\":1,\"tid\":1,\"ts\":{at},")?;
                             write!(self.out, "\"name\":{name},\"args\":{args}}}")?;
                         }
@@ -174,7 +182,8 @@ impl<W: Write> Sink for Chrome<W> {
         }))?;
         self.event(json!({
             "ph": "i", "s": "p", "pid": 1, "tid": 1, "ts": summary.duration.max(self.now) as f64 / 1000.0,
-            "name": summary.ending.describe(), "args": { "exit_code": summary.ending.exit_code() },
+            "name": summary.ending.describe(),
+            "args": { "exit_code": summary.ending.exit_code(), "accuracy": sentences(run_info, summary).join("; ") },
         }))?;
         self.out.write_all(b"\n]\n")?;
         self.out.flush()

@@ -4,9 +4,15 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use super::callgrind::Callgrind;
 use super::chrome::Chrome;
+use super::firefox::Firefox;
 use super::folded::Folded;
+use super::html::Html;
 use super::otlp_json::OtlpJson;
+use super::perfetto::Perfetto;
+use super::pprof::Pprof;
+use super::speedscope::Speedscope;
 use super::{Sink, url};
 
 /// A format that is written to a file: a row of [`FORMATS`].
@@ -18,34 +24,121 @@ pub struct Format {
     pub about: &'static str,
     /// The usual ending of a file's name, without the first dot.
     pub extension: &'static str,
-    /// Whether the format needs spans: the beginning and the end of each call. Other formats only need a call tree.
+    /// Whether the format shows single calls, each with its beginning and its end. Other formats only need a call tree.
+    pub has_spans: bool,
+    /// Whether the format has nothing to show for a run that was only sampled.
     pub needs_spans: bool,
+    /// Whether the format shows source lines of samples.
+    pub has_lines: bool,
     /// Whether the format contains the ids of the trace that the run belongs to.
     pub has_trace_ids: bool,
+    /// Whether the contents are not text, or gzipped already.
+    pub encoding: FileEncoding,
+    /// About how many bytes a span takes in a file.
+    pub span_bytes: u64,
     /// Creates a sink that writes the format.
     pub open: Open,
+}
+
+/// How the contents of a file are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileEncoding {
+    /// Text, such as JSON.
+    Text,
+    /// Bytes that a terminal cannot show.
+    Binary,
+    /// Bytes that are gzipped already.
+    Gzip,
 }
 
 /// Creates a sink that writes a trace to the given writer, which should be buffered.
 pub type Open = fn(Box<dyn Write>) -> io::Result<Box<dyn Sink>>;
 
+/// Text with spans and without lines. The rows below differ from it.
+const SPANS: Format = Format {
+    name: "",
+    about: "",
+    extension: "json",
+    has_spans: true,
+    needs_spans: false,
+    has_lines: false,
+    has_trace_ids: false,
+    encoding: FileEncoding::Text,
+    span_bytes: 100,
+    open: |_| unreachable!("each row has its own"),
+};
+
+/// Text that is made of the call tree.
+const TREE: Format = Format { has_spans: false, span_bytes: 0, ..SPANS };
+
 /// Every format that is written to a file.
-pub const FORMATS: [Format; 3] = [
+pub const FORMATS: [Format; 9] = [
+    Format {
+        name: "html",
+        about: "page with flame graphs, call tree and functions, for any browser, without a network",
+        extension: "html",
+        has_lines: true,
+        span_bytes: 12,
+        open: |out| Ok(Box::new(Html::new(out))),
+        ..SPANS
+    },
+    Format {
+        name: "speedscope",
+        about: "speedscope JSON, for https://www.speedscope.app",
+        extension: "speedscope.json",
+        span_bytes: 75,
+        open: |out| Ok(Box::new(Speedscope::new(out))),
+        ..SPANS
+    },
+    Format {
+        name: "firefox",
+        about: "Firefox Profiler JSON, for https://profiler.firefox.com",
+        has_lines: true,
+        span_bytes: 60,
+        open: |out| Ok(Box::new(Firefox::new(out))),
+        ..SPANS
+    },
+    Format {
+        name: "perfetto",
+        about: "Perfetto trace, for https://ui.perfetto.dev",
+        extension: "pftrace",
+        needs_spans: true,
+        encoding: FileEncoding::Binary,
+        span_bytes: 50,
+        open: |out| Ok(Box::new(Perfetto::new(out))),
+        ..SPANS
+    },
     Format {
         name: "chrome",
-        about: "Chrome Trace Event JSON, for chrome://tracing and Perfetto",
-        extension: "json",
+        about: "Chrome Trace Event JSON, for chrome://tracing and many viewers",
         needs_spans: true,
-        has_trace_ids: false,
+        span_bytes: 250,
         open: |out| Ok(Box::new(Chrome::new(out))),
+        ..SPANS
+    },
+    Format {
+        name: "pprof",
+        about: "pprof profile, for `go tool pprof`: calls, and self time in nanoseconds, with source lines",
+        extension: "pb.gz",
+        has_lines: true,
+        encoding: FileEncoding::Gzip,
+        open: |out| Ok(Box::new(Pprof::new(out))),
+        ..TREE
+    },
+    Format {
+        name: "callgrind",
+        about: "callgrind profile, for KCachegrind and callgrind_annotate: calls, and nanoseconds by source line",
+        extension: "callgrind",
+        has_lines: true,
+        open: |out| Ok(Box::new(Callgrind::new(out))),
+        ..TREE
     },
     Format {
         name: "folded",
         about: "folded stacks with self time in nanoseconds, for flame graphs",
         extension: "folded",
-        needs_spans: false,
-        has_trace_ids: false,
         open: |out| Ok(Box::new(Folded::new(out))),
+        ..TREE
     },
     Format {
         name: "otlp-json",
@@ -53,7 +146,9 @@ pub const FORMATS: [Format; 3] = [
         extension: "jsonl",
         needs_spans: true,
         has_trace_ids: true,
+        span_bytes: 600,
         open: |out| Ok(Box::new(OtlpJson::new(out)?)),
+        ..SPANS
     },
 ];
 

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::event::Level;
 use wasmtrace_abi::hook::ProbeId;
 
-mod wire;
+pub(super) mod wire;
 
 use wire::{Field, Json, Proto, Wire};
 

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::otlp::{Encoding, Request, Signal};
 use super::spans::{Limits, Spans, attribute};
 use super::{RunInfo, Sink, Summary};
+use crate::merger::LeftOut;
 use crate::span_builder::Change;
 
 /// Number of spans in a line.
@@ -48,7 +49,15 @@ impl<W: Write> OtlpJson<W> {
 impl<W: Write> Sink for OtlpJson<W> {
     fn change(&mut self, run_info: &RunInfo, change: &Change<'_>) -> io::Result<()> {
         let OtlpJson { spans, line, .. } = self;
-        if spans.change(run_info, change, |span| line.span(run_info, &span)).is_none() {
+        let written = match change {
+            Change::Closed { span, .. } if span.calls > 1 => {
+                let total = attribute("wasm.call.total_ns", span.end - span.start);
+                let more = vec![attribute("wasm.call.count", span.calls), total];
+                Some(spans.closed(run_info, span, span.parent, more, |span| line.span(run_info, &span)))
+            }
+            _ => spans.change(run_info, change, |span| line.span(run_info, &span)),
+        };
+        if written.is_none() {
             return Ok(());
         }
         let (count, bytes) = self.line.size();
@@ -57,8 +66,13 @@ impl<W: Write> Sink for OtlpJson<W> {
 
     fn finish(&mut self, run_info: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
         let OtlpJson { spans, line, .. } = self;
-        let calls = vec![attribute("wasm.call.count", summary.profile.calls())];
-        spans.finish(run_info, summary.ending, summary.duration, calls, |span| line.span(run_info, &span));
+        let LeftOut { merged_calls, short, not_selected, .. } = summary.left_out;
+        let mut more = vec![attribute("wasm.call.count", summary.profile.calls())];
+        if merged_calls + short + not_selected > 0 {
+            more.push(attribute("wasm.spans.merged", merged_calls));
+            more.push(attribute("wasm.spans.left_out", short + not_selected));
+        }
+        spans.finish(run_info, summary.ending, summary.duration, more, |span| line.span(run_info, &span));
         self.write_line(run_info)?;
         self.out.flush()
     }

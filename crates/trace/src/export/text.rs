@@ -234,7 +234,7 @@ pub(super) fn footnotes(
 const FEW: u64 = 30;
 
 /// The footnote on the source and precision of the times.
-fn times(run_info: &RunInfo, summary: &Summary<'_>) -> String {
+pub(super) fn times(run_info: &RunInfo, summary: &Summary<'_>) -> String {
     let Accuracy { samples, seen, in_hooks, host, .. } = summary.accuracy;
     let Recording { clock, resolution, not_sampled, stamped, .. } = &run_info.recording;
     let host = if host > 0 { format!("; {} in host calls, exact", duration(host)) } else { String::new() };
@@ -263,7 +263,7 @@ fn times(run_info: &RunInfo, summary: &Summary<'_>) -> String {
 }
 
 /// The footnote on calls dropped by `--min-duration` and `--max-depth`.
-fn counted_only(run_info: &RunInfo, profile: &Profile) -> Option<String> {
+pub(super) fn counted_only(run_info: &RunInfo, profile: &Profile) -> Option<String> {
     let mut elided: Vec<_> = profile.elided().iter().map(|(probe, calls)| (*calls, *probe)).collect();
     if elided.is_empty() {
         return None;

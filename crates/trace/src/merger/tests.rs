@@ -23,7 +23,7 @@ fn call(id: u32, from: u64, to: u64, inner: Vec<Event>) -> Vec<Event> {
 /// One line for each span of the output, in the order of their ends.
 fn merged(budget: &Budget, thresholds: Thresholds, events: &[Event]) -> (Vec<String>, LeftOut) {
     let mut lines = Vec::new();
-    let mut merger = Merger::new(budget, thresholds);
+    let mut merger = Merger::new(budget.clone(), thresholds);
     let mut tell = |change: &Change<'_>| {
         if let Change::Closed { span, depth } = change {
             let Span { start, end, calls, self_time, .. } = *span;
@@ -66,8 +66,7 @@ fn functions_that_are_not_selected_and_deep_calls_are_left_out_and_their_callees
     let (lines, left_out) = merged(&budget, Thresholds::default(), &events);
     assert_eq!(lines, ["2 f4 30-70 self 40 ×1", "1 f3 20-80 self 20 ×1", "0 f1 0-100 self 40 ×1"]);
     assert_eq!(left_out.not_selected, 1);
-    let (lines, left_out) =
-        merged(&Budget { max_depth: Some(2), ..Budget::default() }, Thresholds::default(), &events);
+    let (lines, left_out) = merged(&Budget { max_depth: Some(2), ..Budget::default() }, Thresholds::default(), &events);
     assert_eq!(lines, ["1 f2 10-90 self 80 ×1", "0 f1 0-100 self 20 ×1"]);
     assert_eq!(left_out.not_selected, 2);
 }
@@ -116,11 +115,12 @@ fn any_output_nests_goes_forward_and_counts_every_call() {
             replay(&events, tell);
             Ok::<(), ()>(())
         })
-        .unwrap();
+        .unwrap()
+        .thresholds;
         let mut all = 0;
         replay(&events, &mut |change| all += u64::from(matches!(change, Change::Closed { .. })));
 
-        let mut merger = Merger::new(&budget, thresholds);
+        let mut merger = Merger::new(budget.clone(), thresholds);
         let (mut open, mut calls, mut spans, mut notes): (Vec<(u64, u64)>, _, _, u64) = (Vec::new(), 0, 0, 0);
         let mut last = 0;
         let mut check = |change: &Change<'_>| match change {

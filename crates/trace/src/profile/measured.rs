@@ -42,25 +42,25 @@ impl Profile {
         }
     }
 
-    /// Adds nanoseconds to the innermost open node, or to that of a function below it. Returns false if nothing is
-    /// open.
+    /// Adds nanoseconds to the innermost open node, or to that of a function below it. Returns that node, or `None` if
+    /// nothing is open.
     pub(crate) fn measure(
         &mut self,
         function: Option<ProbeId>,
         is_sample: bool,
         nanos: u64,
         part: impl Fn(&mut Measured) -> &mut Times,
-    ) -> bool {
+    ) -> Option<NodeId> {
         let node = self.sampled_in(function);
         if node == ROOT {
-            return false;
+            return None;
         }
         let mut open = self.open_nodes();
         if self.nodes[node.0 as usize].active == 0 {
             open.push(node);
         }
         self.add(node, open.into_iter(), is_sample, nanos, part);
-        true
+        Some(node)
     }
 
     /// The open nodes, each once.
@@ -105,7 +105,7 @@ impl Profile {
         is_sample: bool,
         nanos: u64,
         part: impl Fn(&mut Measured) -> &mut Times,
-    ) -> bool {
+    ) -> Option<NodeId> {
         let (mut node, mut open) = (ROOT, HashSet::new());
         for function in path {
             node = self.step(node, &What::Call(function));
@@ -114,10 +114,10 @@ impl Profile {
             }
         }
         if node == ROOT {
-            return false;
+            return None;
         }
         self.add(node, open.into_iter(), is_sample, nanos, part);
-        true
+        Some(node)
     }
 
     /// Sets the times of all nodes except the root from their measurements.

@@ -197,7 +197,7 @@ function buildModel({ header, column }) {
     self: flat.sides.map(s => sum(s.self)),
     /** The name of a function with invisible characters made visible. */
     label(f) {
-      if (labels[f] === undefined) labels[f] = functions[f] ? visible(functions[f].name) : `function ${f}`;
+      if (labels[f] === undefined) labels[f] = functions[f] ? visible(functions[f].name) || '(no name)' : `function ${f}`;
       return labels[f];
     },
     /** `file:line` of a function, or null. */
@@ -232,18 +232,22 @@ function nodesOf(model, f) {
   return nodes.subarray(start[f], start[f + 1]);
 }
 
-/** The functions that match a query, and the share of time below them. Null for an empty query. */
-function searchModel(model, query) {
-  if (!query) return null;
+/** The functions whose name contains a text, upper and lower case alike: a byte for each, and how many of them were called. */
+function matchFunctions(model, query) {
   const pattern = new RegExp(query.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'), 'i');
   const fns = new Uint8Array(model.functions.length);
   let found = 0;
   for (let f = 0; f < fns.length; f++) {
-    if (pattern.test(model.label(f))) {
-      fns[f] = 1;
-      if (model.flat.seen[f] || model.kind(f) === 'manual') found++;
-    }
+    if (!pattern.test(model.label(f))) continue;
+    fns[f] = 1;
+    if (model.flat.seen[f] || model.kind(f) === 'manual') found++;
   }
+  return { query, fns, found };
+}
+
+/** The functions that match a query, the topmost nodes of them, and the time below these on each side. */
+function searchModel(model, query) {
+  const { fns, found } = matchFunctions(model, query);
   // A match below another match is in that one's time already.
   const { tree } = model;
   const inside = new Uint8Array(tree.count);

@@ -42,6 +42,7 @@ class Flame {
     this.view = { x0: 0, x1: this.extent };
     this.marks = this.id === 'time' ? this.app.model.marks : [];
     this.top = AXIS + (this.marks.length ? MARKS : 0);
+    this.showPath();
   }
 
   /** Forgets the layout, for another choice of widths. The selection stays if it is still drawn. */
@@ -228,7 +229,10 @@ class Flame {
   showPath() {
     this.path.replaceChildren();
     this.said.textContent = '';
-    if (!this.selected) return;
+    if (!this.selected) {
+      this.path.append('Click a call to zoom. The wheel zooms around the pointer, a drag moves, Esc shows everything.');
+      return;
+    }
     const { lane } = this.selected;
     const all = [];
     for (let p = this.selected.p; p >= 0; p = lane.rows.parent(p)) all.unshift(p);

@@ -30,7 +30,10 @@ class Grid {
     });
   }
 
-  setColumns(columns) {
+  /** Columns with a `least` are left out of a table that is narrower than that. */
+  setColumns(all) {
+    this.all = all;
+    const columns = all.filter(c => !(c.least > (this.element.clientWidth || Infinity)));
     this.columns = columns;
     this.template = columns.map(c => c.width).join(' ');
     this.head.style.gridTemplateColumns = this.template;
@@ -44,6 +47,7 @@ class Grid {
   }
 
   showSort(key, down) {
+    this.sort = [key, down];
     for (const cell of this.head.children) {
       if (cell.dataset.key === key) cell.setAttribute('aria-sort', down ? 'descending' : 'ascending');
       else cell.removeAttribute('aria-sort');
@@ -80,6 +84,10 @@ class Grid {
 
   draw() {
     if (!this.element.clientHeight) return;
+    if (this.all.some(c => (c.least > this.element.clientWidth) === this.columns.includes(c))) {
+      this.setColumns(this.all);
+      this.showSort(...this.sort);
+    }
     const { room, factor } = this.scale();
     const top = this.element.scrollTop * factor;
     const first = Math.floor(top / LINE);

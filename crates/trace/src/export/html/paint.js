@@ -227,7 +227,10 @@ function paintAxis(ctx, scene, palette) {
   for (let k = Math.ceil(x0 / step); k * step <= x1 && ticks.length < 100; k++) ticks.push(k * step);
   for (const at of ticks) ctx.fillRect(Math.round((at - x0) / (x1 - x0) * pixels), 0, 1, top + height);
   ctx.fillStyle = palette.quiet;
-  for (const at of ticks) ctx.fillText(tick(at, step), (at - x0) / (x1 - x0) * pixels + 4, AXIS / 2);
+  for (const at of ticks) {
+    const [x, text] = [(at - x0) / (x1 - x0) * pixels + 4, tick(at, step)];
+    if (x + ctx.measureText(text).width < pixels) ctx.fillText(text, x, AXIS / 2);
+  }
 }
 
 /** Moments on the time line. Several in one pixel are one tick. */

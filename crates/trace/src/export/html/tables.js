@@ -5,14 +5,17 @@ const WIDE = { name: 'minmax(180px, 1fr)', time: '84px', part: '92px', calls: '9
 /** A name with its colour, twist and indentation. Parts are made once a row and then changed. */
 function fillName(app, cell, f, { depth = -1, twist = '', flags = 0 } = {}) {
   if (!cell.parts) {
-    const parts = { deep: make('span.deep'), twist: make('span.twist', { 'aria-hidden': 'true' }), dot: make('span.dot'), name: make('span.name'), badge: make('span.badge') };
+    const parts = { deep: make('span.deep'), twist: make('span.twist', { 'aria-hidden': 'true' }), dot: make('span.dot'), name: make('span.name', {}, make('span.front'), make('span.tail')), badge: make('span.badge') };
     cell.classList.add('function');
     cell.append(parts.deep, parts.twist, parts.dot, parts.name, parts.badge);
     cell.parts = parts;
   }
   const { parts } = cell;
   const name = app.model.label(f);
-  parts.name.textContent = name;
+  // If the room is short the path of modules is cut first: the last segment says most.
+  const tail = lastSegment(name.length > 400 ? name.slice(0, 400) : name);
+  parts.name.firstChild.textContent = name.slice(0, tail);
+  parts.name.lastChild.textContent = name.slice(tail);
   parts.name.classList.toggle('hit', Boolean(app.match && app.match.fns[f]));
   cell.title = cut(name, 1200);
   parts.dot.hidden = app.model.diff;
@@ -61,7 +64,7 @@ function figureColumns(app, from, flagsOf, order, metric) {
     return [
       { key: 'before', label: 'Before', number: true, width: WIDE.time, fill: (cell, id) => text('', cell, show(a[metric][id])) },
       { key: 'after', label: 'After', number: true, width: WIDE.time, fill: (cell, id) => text('', cell, show(b[metric][id])) },
-      { key: 'change', label: 'Difference', title: 'Sort by the size of the difference', number: true, width: WIDE.part, fill: (cell, id) => { shade(cell, id); cell.textContent = change(b[metric][id] - a[metric][id]); } },
+      { key: 'change', label: 'Difference', title: 'Sort by the size of the difference', number: true, width: '112px', fill: (cell, id) => { shade(cell, id); cell.textContent = change(b[metric][id] - a[metric][id]); } },
       { key: 'ratio', label: 'Change', title: 'Sort by the relative change', number: true, width: WIDE.time, fill: (cell, id) => { shade(cell, id); cell.textContent = ratio(a[metric][id], b[metric][id]); } },
     ];
   }
@@ -353,7 +356,7 @@ class FunctionsView extends TableView {
   moreColumns() {
     const { model } = this.app;
     if (!model.functions.some(f => f.file)) return [];
-    return [{ key: 'place', label: 'Source', width: WIDE.place, fill: (cell, f) => {
+    return [{ key: 'place', label: 'Source', width: WIDE.place, least: 860, fill: (cell, f) => {
       cell.textContent = model.place(f) || '';
       cell.title = cut(cell.textContent, 600);
       cell.classList.add('source');
@@ -386,7 +389,7 @@ class FunctionsView extends TableView {
       this.sortedFor = key;
     }
     const words = this.filter ? this.filter.value.trim() : '';
-    const filter = searchModel({ ...model, tree: { count: 0, parent: [], sides: [] } }, words);
+    const filter = words ? matchFunctions(model, words) : null;
     let ids = this.all;
     if (match) ids = ids.filter(f => match.fns[f]);
     if (filter) ids = ids.filter(f => filter.fns[f]);

@@ -90,7 +90,7 @@ function fit(name, room) {
   if (name.length <= room) return name;
   const tail = lastSegment(name.length > 400 ? name.slice(0, 400) : name);
   if (tail > 0 && name.length - tail + 1 <= room) return `…${name.slice(tail)}`;
-  const start = tail > 0 && room > 8 ? `…${name.slice(tail, tail + room - 2)}` : name.slice(0, room - 1);
+  const start = tail === 0 ? name.slice(0, room - 1) : room > 8 ? `…${name.slice(tail, tail + room - 2)}` : name.slice(tail, tail + room - 1);
   // A pair of surrogates must not be cut apart.
   return `${/[\ud800-\udbff]$/.test(start) ? start.slice(0, -1) : start}…`;
 }

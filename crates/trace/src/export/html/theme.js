@@ -4,18 +4,18 @@ const KINDS = ['program', 'std', 'alloc', 'host', 'manual'];
 const KIND_NAMES = { program: 'program', std: 'standard library', alloc: 'allocator', host: 'host', manual: 'manual spans' };
 /** For each kind: first hue, last hue, saturation and lightness in the light and the dark theme. */
 const SCALES = {
-  program: [14, 48, [84, 74], [46, 32]],
-  std: [200, 228, [70, 78], [36, 37]],
-  alloc: [312, 340, [60, 80], [32, 36]],
-  host: [140, 172, [44, 72], [36, 29]],
-  manual: [254, 278, [62, 80], [36, 41]],
+  program: [14, 48, [84, 74], [66, 63]],
+  std: [200, 228, [70, 78], [58, 66]],
+  alloc: [312, 340, [60, 80], [50, 68]],
+  host: [140, 172, [44, 72], [36, 56]],
+  manual: [254, 278, [62, 80], [56, 73]],
 };
 const SHADES = 12;
 
 /** Steps of change, from much faster to much slower. Step 3 is no change; then noise, new and gone. */
 const CHANGE = {
-  light: ['#6ea8f0', '#9cc4f5', '#c9dff8', '#dfe1e6', '#fad3cd', '#f6aaa0', '#ef8377', '#e9eaed', '#f06a8d', '#6f8df0'],
-  dark: ['#1f62b5', '#2c5687', '#35495f', '#43464e', '#634340', '#8a423c', '#ad3a33', '#383a41', '#a82a56', '#3c4fb0'],
+  light: ['#6ea8f0', '#9cc4f5', '#c9dff8', '#dfe1e6', '#fad3cd', '#f6aaa0', '#ef8377', '#c9cdd6', '#f06a8d', '#6f8df0'],
+  dark: ['#5b9bec', '#86b4ee', '#aac4e6', '#b4b8c1', '#e3b5ae', '#ea958b', '#ee7468', '#8d9199', '#ee6c93', '#7d97f2'],
 };
 const STEP = { same: 3, noise: 7, added: 8, gone: 9 };
 
@@ -52,15 +52,15 @@ class Palette {
   set(theme) {
     const dark = theme === 'dark';
     this.theme = theme;
-    this.text = dark ? '#f6f6f8' : '#17181c';
+    this.text = dark ? '#0f1013' : '#17181c';
     this.dimText = dark ? '#a3a6ad' : '#5d6169';
     this.page = dark ? '#17181b' : '#ffffff';
     this.line = dark ? '#34373e' : '#e3e5ea';
     this.quiet = dark ? '#a3a6ad' : '#5d6169';
     this.select = dark ? '#ffffff' : '#0b0c0e';
     this.hover = dark ? '#c9ccd3' : '#4a4d55';
-    this.broken = dark ? '#ff6b5e' : '#c81e1e';
-    this.hatch = dark ? 'rgba(0,0,0,.28)' : 'rgba(255,255,255,.55)';
+    this.broken = dark ? '#b3120a' : '#c81e1e';
+    this.hatch = dark ? 'rgba(23,24,27,.4)' : 'rgba(255,255,255,.55)';
     this.shadow = dark ? 'rgba(23,24,27,.68)' : 'rgba(225,228,234,.72)';
     this.marks = dark
       ? { log: '#7fb2ff', metric: '#6fd09a', 'memory.grow': '#d59bf6', trap: '#ff6b5e', other: '#b9bcc4' }

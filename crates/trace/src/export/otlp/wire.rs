@@ -9,11 +9,11 @@ use crate::export::json;
 
 /// A field: its protobuf number and its JSON name.
 #[derive(Clone, Copy)]
-pub(super) struct Field(pub(super) u32, pub(super) &'static str);
+pub(in crate::export) struct Field(pub(in crate::export) u32, pub(in crate::export) &'static str);
 
 /// An encoding of messages. Fields are written in the order of calls. A field with its default value is omitted by not
 /// writing it.
-pub(super) trait Wire {
+pub(in crate::export) trait Wire {
     fn empty() -> Self;
     fn bytes(&self) -> &[u8];
     fn bytes_mut(&mut self) -> &mut Vec<u8>;
@@ -41,7 +41,7 @@ pub(super) trait Wire {
 }
 
 /// The protobuf encoding.
-pub(super) struct Proto(Vec<u8>);
+pub(in crate::export) struct Proto(Vec<u8>);
 
 const VARINT: u32 = 0;
 const EIGHT_BYTES: u32 = 1;
@@ -163,7 +163,7 @@ impl Wire for Proto {
 }
 
 /// The JSON encoding.
-pub(super) struct Json(Vec<u8>);
+pub(in crate::export) struct Json(Vec<u8>);
 
 impl Json {
     /// Writes a comma, except before the first field or item.
