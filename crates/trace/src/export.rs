@@ -28,15 +28,23 @@ pub mod url;
 pub mod zipkin;
 
 mod chrome;
+mod fit;
 mod flat;
 mod folded;
+mod footnotes;
 mod formats;
+mod functions;
 mod json;
 mod otlp_json;
+mod source_path;
+mod table;
 mod text;
 mod tree;
+mod visible;
 
 pub use chrome::Chrome;
+#[doc(hidden)]
+pub use fit::{columns, cut_name, cut_path};
 pub use flat::Flat;
 pub use folded::Folded;
 pub use formats::{Destination, FORMATS, Format, Open, SINKS, UnknownSink};
@@ -44,6 +52,8 @@ pub use json::{json_line, json_text};
 pub use otlp::{Encoding, Signal};
 pub use otlp_json::OtlpJson;
 pub use spans::Limits;
+#[doc(hidden)]
+pub use table::{table_name, table_place};
 pub use text::{Look, Sort, duration};
 pub use tree::Tree;
 pub use wasmtrace_abi::text::hex;

@@ -5,11 +5,13 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use wasmtrace::export::{Destination, FORMATS, Format, Look, RunInfo, SINKS, Sink, Summary, Tree};
+use wasmtrace::export::{Destination, FORMATS, Format, RunInfo, SINKS, Sink, Sort, Summary, Tree};
 use wasmtrace::label;
 use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::Batch;
 use wasmtrace::trace::calltree::CallTree;
+
+use crate::table_args::TableArgs;
 
 pub(crate) fn help() -> String {
     let sinks = SINKS.into_iter().chain(FORMATS.map(|format| (format.name, format.about)));
@@ -18,19 +20,6 @@ pub(crate) fn help() -> String {
         "Destination of the trace, repeatable: NAME, NAME:FILE for a file (`-` is standard output), or NAME:URL for a server.\n\n{}",
         lines.join("\n")
     )
-}
-
-pub(crate) fn percent(text: &str) -> Result<f64, String> {
-    match text.trim_end_matches('%').parse::<f64>() {
-        Ok(p) if (0.0..=100.0).contains(&p) => Ok(p),
-        _ => Err("expected a number from 0 to 100".to_owned()),
-    }
-}
-
-/// Whether to write colours to this stream.
-pub(crate) fn colored(stream: &impl anstream::stream::RawStream) -> bool {
-    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
-        && (stream.is_terminal() || anstream::ColorChoice::global() == anstream::ColorChoice::Always)
 }
 
 /// Feeds batches into the call tree, and its changes into the sinks.
@@ -115,7 +104,7 @@ impl Sinks {
     }
 
     /// Opens all sinks. Files are created now, so that an invalid path is an error before the program runs.
-    pub(crate) fn open(destinations: &[Destination], min_share: f64) -> Result<Self> {
+    pub(crate) fn open(destinations: &[Destination], table: &TableArgs) -> Result<Self> {
         let mut sinks = Sinks::none();
         for destination in destinations {
             match destination {
@@ -124,7 +113,7 @@ impl Sinks {
                 Destination::Tree => {
                     sinks.shows_ending = true;
                     let err = std::io::stderr();
-                    let look = Look { min_share: min_share / 100.0, color: colored(&err), ..Default::default() };
+                    let look = table.look(&err, Sort::Total);
                     let tree = Tree::new(BufWriter::new(err), look);
                     sinks.add("the tree", Box::new(tree));
                 }

@@ -14,6 +14,7 @@ use crate::guest::{Guest, Times};
 use crate::guest_args::GuestArgs;
 use crate::sending;
 use crate::sinks::{Pipeline, Sinks};
+use crate::table_args::TableArgs;
 use crate::terminal::Global;
 
 /// Maximum size of standard input in bytes: it is kept in memory for both runs.
@@ -22,7 +23,7 @@ const MOST_INPUT: u64 = 256 << 20;
 pub(crate) fn run(
     args: &GuestArgs,
     sinks: &[Destination],
-    min_share: f64,
+    table: &TableArgs,
     require_export: bool,
     global: &Global,
 ) -> Result<u8> {
@@ -43,7 +44,7 @@ pub(crate) fn run(
             "--twice measures how long functions take but not when they are called: use --sink tree or --sink folded:FILE"
         );
     }
-    let sinks = Sinks::open(destinations, min_share)?;
+    let sinks = Sinks::open(destinations, table)?;
     // Both runs read the same input.
     let stdin = std::io::stdin();
     let mut input = None;
