@@ -21,8 +21,14 @@ use wasmtrace_abi::text::printable;
 /// Number of columns of numbers.
 pub(super) const NUMBERS: usize = 4;
 
-/// Minimum width of each column, so that tables of one report are aligned.
-const LEAST_WIDTHS: [usize; NUMBERS] = [8, 8, 7, 6];
+/// Minimum width of a column with this name, so that most tables have the same columns.
+fn least_width(head: &str) -> usize {
+    match head {
+        "calls" => 6,
+        _ if head.ends_with('%') => 7,
+        _ => "≈12.3 µs".chars().count(),
+    }
+}
 
 /// Width of a name that stays if the row is too wide, before the path is left out.
 const NAME: usize = 24;
@@ -114,7 +120,7 @@ impl Subject {
 
 impl<'l> Table<'l> {
     pub(super) fn new(look: &'l Look, heads: [&'static str; NUMBERS]) -> Self {
-        let mut table = Table { look, style: look.style(), heads, widths: LEAST_WIDTHS, deepest: 0 };
+        let mut table = Table { look, style: look.style(), heads, widths: heads.map(least_width), deepest: 0 };
         table.measure(&heads.map(str::to_owned));
         table
     }
