@@ -27,16 +27,22 @@ fn print(args: &[&str]) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    // A recording that is cut fails, after its table.
+    assert!(!output.stdout.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 fn record(module: &Path, to: &Path, options: &[&str]) -> String {
+    record_with(module, to, options, &[])
+}
+
+fn record_with(module: &Path, to: &Path, options: &[&str], args: &[&str]) -> String {
     let to = to.to_str().unwrap().to_owned();
     let output = Command::new(WASMTRACE)
         .args(["record", "-q", "-o", &to])
         .args(options)
         .arg(module)
+        .args(args)
         .env_remove("WASMTRACE_SELECT")
         .stdin(Stdio::null())
         .output()
@@ -63,7 +69,7 @@ fn hostile() -> String {
     format!("(module (memory (export \"memory\") 1)\n{functions}(export \"_start\" (func 0)))")
 }
 
-/// Recordings of programs in several languages, and of hostile names.
+/// Recordings of programs in several languages, of hostile names, of a deep trap, and of calls open at the end.
 fn recordings(folder: &Path) -> Vec<String> {
     let mut go = Vec::new();
     let gz = std::fs::File::open(program("go_hello.wasm.gz")).unwrap();
@@ -73,9 +79,14 @@ fn recordings(folder: &Path) -> Vec<String> {
     let programs = ["cpp_classes.wasm", "rust_serde.wasm", "zig_demo.wasm", "c_lua.wasm"].map(program);
     let own = ["go_hello.wasm", "hostile.wat"].map(|name| folder.join(name));
     let modules = programs.into_iter().chain(own);
-    modules
+    let mut traces: Vec<String> = modules
         .map(|module| record(&module, &folder.join(module.with_extension("wtrace").file_name().unwrap()), &[]))
-        .collect()
+        .collect();
+    let trap = record_with(&program("rust_panic.wasm"), &folder.join("trap.wtrace"), &[], &["panic"]);
+    let cut = std::fs::read(&trap).unwrap();
+    std::fs::write(folder.join("cut.wtrace"), &cut[..cut.len() - 60]).unwrap();
+    traces.extend([trap, folder.join("cut.wtrace").to_str().unwrap().to_owned()]);
+    traces
 }
 
 #[test]
@@ -96,8 +107,17 @@ fn no_line_is_wider_than_the_width_and_each_row_is_one_line() {
                 assert_eq!(wide, None, "{trace} {table:?} at {width}");
                 assert_eq!(rows(&text), all, "{trace} {table:?} at {width}: other rows\n{text}");
             }
-            if table == ["--tree"] && !trace.contains("zig") {
+            if table == ["--tree"] {
                 let narrow = print(&["--width", "60"]);
+                // What went wrong is said at any width.
+                for remark in ["(trapped here)", "(open at the end)"] {
+                    assert_eq!(narrow.matches(remark).count(), whole.matches(remark).count(), "{narrow}");
+                }
+                assert!(!trace.ends_with("trap.wtrace") || whole.contains("(trapped here)"), "{whole}");
+                assert!(!trace.ends_with("cut.wtrace") || whole.contains("(open at the end)"), "{whole}");
+                if trace.contains("zig") {
+                    continue;
+                }
                 assert!(narrow.contains("…") && narrow.contains(" +1 "), "nothing was cut\n{narrow}");
             }
         }

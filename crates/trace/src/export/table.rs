@@ -33,6 +33,12 @@ fn least_width(head: &str) -> usize {
 /// Width of a name that stays if the row is too wide, before the path is left out.
 const NAME: usize = 24;
 
+/// Width of a name that stays if the row has an important remark.
+const SHORT_NAME: usize = 8;
+
+/// Spaces before a path or a remark.
+const SPACE: usize = 2;
+
 /// Maximum width of a name where the width of rows is not limited, and of a tag's key or value.
 const LONGEST_NAME: usize = 100;
 const LONGEST_TAG: usize = 40;
@@ -164,7 +170,7 @@ impl<'l> Table<'l> {
     ) -> io::Result<bool> {
         let Style { dim, red, hot, reset, .. } = self.style;
         let room = self.look.widest().map(|width| width.saturating_sub(self.before()));
-        let (indent, deeper) = self.indent(subject.depth, room);
+        let (indent, deeper) = self.indent(subject, room);
         let fitted = fit(subject, room.map(|room| room - indent - columns(&deeper)), self.look.full_names);
         self.write_numbers(out, numbers)?;
         match subject.hot {
@@ -182,10 +188,15 @@ impl<'l> Table<'l> {
     }
 
     /// The indentation of a row. Levels that it has no room for are shown as a number.
-    fn indent(&self, depth: usize, room: Option<usize>) -> (usize, String) {
+    fn indent(&self, subject: &Subject, room: Option<usize>) -> (usize, String) {
+        let depth = subject.depth;
         // A level takes two columns, or one in a deep tree.
         let most = room.map_or(DEEPEST_INDENT, |room| room * 2 / 5);
         let step = if self.deepest * 2 > most { 1 } else { 2 };
+        // An important remark and some of the name have room.
+        let important = subject.remarks.iter().find(|remark| remark.important);
+        let needs = important.map_or(0, |remark| SPACE + columns(&remark.text) + SHORT_NAME + "+1000 ".len());
+        let most = room.map_or(most, |room| most.min(room.saturating_sub(needs)));
         let levels = most / step;
         match depth > levels {
             true => (levels * step, format!("+{} ", depth - levels)),
@@ -208,22 +219,21 @@ fn fit(subject: &Subject, room: Option<usize>, full_names: bool) -> Fitted<'_> {
         let name = if full_names { Cow::Borrowed(&**name) } else { cut_name(name, LONGEST_NAME) };
         return Fitted { name, place: place.as_deref().map(Cow::Borrowed), remarks: remarks.iter().collect() };
     };
-    const SPACE: usize = 2;
-    let least_name = columns(name).min(NAME).min(room);
-    let mut left = room - least_name;
-    // Important remarks have their room first.
+    // Important remarks have their room first, even if little is left of the name.
     let mut shown = vec![false; remarks.len()];
-    for important in [true, false] {
+    let mut used = 0;
+    for (important, least_name) in [(true, 1), (false, NAME)] {
+        let most = room.saturating_sub(columns(name).min(least_name));
         for (remark, shown) in remarks.iter().zip(&mut shown).filter(|(remark, _)| remark.important == important) {
             let needs = SPACE + columns(&remark.text);
-            *shown = needs <= left || important;
-            left = left.saturating_sub(if *shown { needs } else { 0 });
+            *shown = used + needs <= most;
+            used += if *shown { needs } else { 0 };
         }
     }
+    let left = room.saturating_sub(columns(name).min(NAME) + used);
     let remarks: Vec<&Remark> =
         remarks.iter().zip(shown).filter(|(_, shown)| *shown).map(|(remark, _)| remark).collect();
-    let remarks_width: usize = remarks.iter().map(|remark| SPACE + columns(&remark.text)).sum();
-    let room = room.saturating_sub(remarks_width);
+    let room = room.saturating_sub(used);
     // The path has what the whole name leaves, and at least the name of its file if the name can be cut for it.
     let place = place.as_deref().and_then(|place| {
         let least_place = columns(file_name(place)) + SPACE;
@@ -279,6 +289,8 @@ mod tests {
         let subject = subject(&[("(recursive)", false), ("(trapped here)", true)]);
         assert_eq!(shown(&subject, 60), "serde_json::…er<R>::parse_value  (recursive)  (trapped here)");
         assert_eq!(shown(&subject, 40), "serde_jso…>::parse_value  (trapped here)");
+        assert_eq!(shown(&subject, 17), "…  (trapped here)");
+        assert_eq!(shown(&subject, 16), "serde_…rse_value");
         assert_eq!(shown(&subject, 26), "ser…_value  (trapped here)");
     }
 }

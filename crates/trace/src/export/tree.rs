@@ -95,10 +95,10 @@ fn remarks(node: &Node, marks_open: bool) -> Vec<Remark> {
     let mut remarks: Vec<Remark> = Vec::new();
     let mut add = |text: String, important: bool| remarks.push(Remark { text, important });
     for (is_so, important, remark) in [
-        (node.forgotten > 0, true, "(never closed)"),
-        (node.recursive, false, "(recursive)"),
         (node.trapped, true, "(trapped here)"),
         (marks_open && node.cut_off > 0, true, "(open at the end)"),
+        (node.forgotten > 0, true, "(never closed)"),
+        (node.recursive, false, "(recursive)"),
     ] {
         if is_so {
             add(remark.to_owned(), important);
