@@ -5,3 +5,4 @@ mod extract;
 mod manners;
 mod readme;
 mod schemas;
+mod tables;

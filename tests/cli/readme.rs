@@ -79,8 +79,9 @@ fn comparable(line: &str) -> String {
     let share = Regex::new(r"\b\d+(\.\d+)? ?%").unwrap();
     let line = duration.replace_all(line, "TIME");
     let line = share.replace_all(&line, "SHARE");
-    // What differs from run to run: which rows are estimates, and whether there are samples enough to say more.
-    let line = line.replace('≈', "").replace(" (about TIME without hooks)", "");
+    // What differs from run to run: which rows are estimates and which are on the hot path, and whether there are samples
+    // enough to say more.
+    let line = line.replace(['≈', '→'], "").replace(" (TIME without hooks)", "");
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -198,12 +199,12 @@ RUNNER="wasmtrace run" cargo test
 ```console
 $ wasmtrace run --min-share 0 tests/cli/modules/app.wat
 …
-app.wat: 4 calls of 3 functions in 12.3 ms, exit code 0
-
- total self share calls function
-  1.0 s   2 µs   100.0%   1  app::main
+ total self total % calls function (→ hot path)
+  1.0 s   2 µs   100.0%   1 → app::main
 …
  7 ns 7 ns  3 % 2   core::id
+
+app.wat: 4 calls of 3 functions in 12.3 ms, exit code 0
 …
 $ echo one; echo two >&2
 one
@@ -239,7 +240,7 @@ two
             ("# exit code 3", "# exit code 4"),
             ("# exit code 1", ""),
             ("app.wat: 4 calls", "app.wat: 5 calls"),
-            ("100.0%   1  app::main", "100.0%   1  app::mian"),
+            ("100.0%   1 → app::main", "100.0%   1 → app::mian"),
             ("one\ntwo", "one"),
             ("one\ntwo", "two\none"),
             ("…\n 7 ns", " 7 ns"),

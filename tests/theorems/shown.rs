@@ -70,7 +70,7 @@ pub fn anything_is_shown_as_what_it_is(u: &mut Unstructured<'_>) -> arbitrary::R
 pub fn assert_shown(run_info: &RunInfo, events: &[Event], ending: &RunOutcome) {
     let mut written = [const { Vec::new() }; 5];
     let [chrome, folded, otlp, tree, flat] = &mut written;
-    let look = Look { min_share: 0.0, sort: Sort::Total, color: false };
+    let look = Look { min_share: 0.0, sort: Sort::Total, width: Some(60), ..Default::default() };
     let mut sinks: [Box<dyn Sink + '_>; 5] = [
         Box::new(Chrome::new(chrome)),
         Box::new(Folded::new(folded)),

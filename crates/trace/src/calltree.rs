@@ -324,6 +324,7 @@ impl CallTree {
             let (own, _) = time(node.self_time, |times| times.self_time);
             let (total, estimated) = time(node.total, |times| times.total);
             (node.self_time, node.total, node.estimated) = (own, total, estimated);
+            node.host = (measured.host.self_time, measured.host.total);
         });
     }
 

@@ -13,7 +13,7 @@ use wasmtrace::{Options, component, features, injected, links};
 use crate::files;
 use crate::terminal::Global;
 
-/// Show properties of a module or component: features, names, debug information, hooks
+/// Show properties of a module or component: features, names, debug information, hooks; with -v, also its sections
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Module or component to read, binary or text [default: standard input]
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let wasm = files::read(args.input.as_deref())?;
     let name = files::name(args.input.as_deref());
     if component::is_component(&wasm) {
-        return of_component(args, &name, &wasm);
+        return of_component(args, &name, &wasm, global.verbose);
     }
     let module = parse(&wasm).with_context(|| name.clone())?;
     // Features are named after their proposals.
@@ -90,10 +90,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     )?;
     let features: Vec<&str> = features.iter().map(String::as_str).collect();
     writeln!(out, "features   {}", list(&features, "none beyond the MVP"))?;
-    let versions: Vec<String> = dwarf.iter().map(|v| format!("DWARF {v}")).collect();
-    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
-    write!(out, "debug      {}", printable(&list(&debug, "none")))?;
-    writeln!(out, "{}", if versions.is_empty() { String::new() } else { format!(" ({})", versions.join(", ")) })?;
+    writeln!(out, "debug      {}", debug_summary(&module, &dwarf))?;
     for (what, name) in [("source map", source_map), ("debug file", debug_file), ("build id", build_id)] {
         if let Some(name) = name {
             writeln!(out, "{what:<10} {}", printable(&name))?;
@@ -120,7 +117,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
             }
         }
     }
-    for section in module.sections() {
+    let sections = module.sections();
+    if !global.verbose {
+        writeln!(out, "sections   {} (-v shows them)", sections.len())?;
+    }
+    for section in sections.iter().filter(|_| global.verbose) {
         let what =
             section.name.map_or_else(|| section_name(section.id).to_owned(), |n| format!("\"{}\"", printable(n)));
         writeln!(out, "section    {:>#10x} {:>10} bytes  {what}", section.whole.start, section.whole.len())?;
@@ -129,8 +130,11 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     Ok(0)
 }
 
+/// Maximum number of core modules in a summary.
+const MODULES: usize = 16;
+
 /// Shows properties of a component: its core modules, and its hooks.
-fn of_component(args: &Args, name: &str, wasm: &[u8]) -> Result<u8> {
+fn of_component(args: &Args, name: &str, wasm: &[u8], is_verbose: bool) -> Result<u8> {
     let contents = component::read(wasm, &Options::default()).with_context(|| name.to_owned())?;
     let hooks = contents.manifest.as_ref().map(|manifest| {
         json!({
@@ -186,7 +190,8 @@ fn of_component(args: &Args, name: &str, wasm: &[u8]) -> Result<u8> {
             writeln!(out, "hooks      {} by wasmtrace, {restore}", hooks["set"].as_str().unwrap_or("?"))?;
         }
     }
-    for core in &core_modules {
+    let shown = if is_verbose { core_modules.len() } else { core_modules.len().min(MODULES) };
+    for core in &core_modules[..shown] {
         let count = |of: &Value| of.as_u64().unwrap_or_default();
         let functions = &core["functions"];
         write!(
@@ -206,6 +211,9 @@ fn of_component(args: &Args, name: &str, wasm: &[u8]) -> Result<u8> {
         }
         writeln!(out)?;
     }
+    if core_modules.len() > shown {
+        writeln!(out, "           {} more (-v shows them)", of(core_modules.len() - shown, "core module"))?;
+    }
     out.flush()?;
     Ok(0)
 }
@@ -219,6 +227,18 @@ fn kind(module: &Module<'_>) -> &'static str {
     } else {
         "library"
     }
+}
+
+/// The versions of DWARF in the module, and the number and the size of its sections.
+fn debug_summary(module: &Module<'_>, dwarf: &[u16]) -> String {
+    let sections = module.sections().iter().filter(|s| s.name.is_some_and(|name| name.starts_with(".debug_")));
+    let sizes: Vec<usize> = sections.map(|section| section.whole.len()).collect();
+    if sizes.is_empty() {
+        return "none".to_owned();
+    }
+    let versions: String = dwarf.iter().map(|version| format!("DWARF {version}, ")).collect();
+    let plural = if sizes.len() == 1 { "" } else { "s" };
+    format!("{versions}{} section{plural}, {} bytes", sizes.len(), sizes.iter().sum::<usize>())
 }
 
 fn debug_sections<'a>(module: &Module<'a>) -> Vec<&'a str> {

@@ -36,6 +36,7 @@ mod sidecar;
 #[cfg_attr(not(feature = "full"), allow(dead_code, reason = "only subcommands that run programs use the rest"))]
 mod sinks;
 mod strip;
+mod table_args;
 #[cfg_attr(not(feature = "full"), allow(dead_code, reason = "only subcommands that run programs use the rest"))]
 mod terminal;
 mod verify;

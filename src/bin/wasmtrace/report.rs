@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
-use wasmtrace::export::{Flat, Look, RunInfo, Sink, Sort, Tree, hex};
+use wasmtrace::export::{Flat, RunInfo, Sink, Sort, Tree, hex};
 use wasmtrace::label::Resumption;
 use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::profile::{Node, Totals};
@@ -14,7 +14,8 @@ use wasmtrace::trace::span_builder::{Anomalies, What};
 
 use crate::lines::HotLines;
 use crate::recordings::Recording;
-use crate::sinks::{self, Pipeline, Sinks};
+use crate::sinks::{Pipeline, Sinks};
+use crate::table_args::TableArgs;
 use crate::terminal::Global;
 
 /// Show where the time of a recording went
@@ -37,17 +38,16 @@ pub(crate) struct Args {
     /// Show one line for each function
     #[arg(long)]
     flat: bool,
-    /// Show the source lines with the most samples, first of the whole program, then of each function
+    /// Show the source lines with the most samples, first of each function, then of the whole program
     #[arg(long, conflicts_with_all = ["tree", "flat", "sort"])]
     lines: bool,
     /// Sort by this column, largest first [default: total; self with --flat]
     #[arg(long, value_name = "BY", value_enum)]
     sort: Option<SortArg>,
-    /// Summarize rows below this share of the time, in percent; 0 shows all rows
-    #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = sinks::percent)]
-    min_share: f64,
+    #[command(flatten)]
+    table: TableArgs,
     /// Print the whole report as JSON
-    #[arg(long, conflicts_with_all = ["tree", "flat", "sort", "min_share"])]
+    #[arg(long, conflicts_with_all = ["tree", "flat", "sort", "min_share", "width", "full_names"])]
     json: bool,
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         None => Sort::Total,
     };
     let out = std::io::stdout();
-    let look = Look { min_share: args.min_share / 100.0, sort, color: sinks::colored(&out) };
+    let look = args.table.look(&out, sort);
     let out = BufWriter::new(out);
     let table: Box<dyn Sink> = if args.flat { Box::new(Flat::new(out, look)) } else { Box::new(Tree::new(out, look)) };
     let mut sinks = Sinks::none();
@@ -87,10 +87,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         write_json(&run_info, &replayed.end, &pipeline, lines.as_ref()).context("standard output")?;
     } else if let Some(lines) = &lines {
         let mut out = BufWriter::new(std::io::stdout());
-        lines
-            .write(&mut out, &run_info, args.min_share / 100.0)
-            .and_then(|()| out.flush())
-            .context("standard output")?;
+        lines.write(&mut out, &run_info, &look).and_then(|()| out.flush()).context("standard output")?;
     }
     pipeline.worked()?;
     replayed.damage.map_or(Ok(0), Err)

@@ -12,6 +12,7 @@ use crate::guest::{Guest, Times};
 use crate::guest_args::GuestArgs;
 use crate::sending::{self, ContextArgs, Place, ResourceArgs, Spool, SpoolArgs, Told};
 use crate::sinks::{self, Pipeline, Sinks};
+use crate::table_args::TableArgs;
 use crate::terminal::{Global, one_line};
 use crate::twice;
 
@@ -41,9 +42,8 @@ pub(crate) struct Args {
     /// standard input, which is read to its end first; the output of the second run is discarded
     #[arg(long)]
     twice: bool,
-    /// In the tree, summarize calls below this share of the time, in percent; 0 shows all calls
-    #[arg(long, value_name = "PERCENT", default_value = "0.5", value_parser = sinks::percent)]
-    min_share: f64,
+    #[command(flatten)]
+    table: TableArgs,
     /// Exit with 125 if a sink fails, regardless of the guest's exit code
     #[arg(long)]
     require_export: bool,
@@ -59,7 +59,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     if args.twice {
-        return twice::run(&args.guest, &args.sinks, args.min_share, args.require_export, global);
+        return twice::run(&args.guest, &args.sinks, &args.table, args.require_export, global);
     }
     let mut guest = Guest::prepare(&args.guest, false, global)?;
     // `--hooks none` without `--sample` is the baseline for measurements: it records nothing to show.
@@ -82,7 +82,7 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
     let default = [if unhooked || is_brief || !targets.is_empty() { Destination::None } else { Destination::Tree }];
     let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
     let files = file_sinks::create(destinations)?;
-    let mut pipeline = Pipeline::new(Sinks::open(destinations, args.min_share));
+    let mut pipeline = Pipeline::new(Sinks::open(destinations, &args.table));
     if is_brief {
         pipeline.add(Box::new(brief::Line));
     }

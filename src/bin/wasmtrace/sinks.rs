@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 
 use anyhow::Result;
-use wasmtrace::export::{Destination, FORMATS, Look, RunInfo, SINKS, Sink, Summary, Tree};
+use wasmtrace::export::{Destination, FORMATS, RunInfo, SINKS, Sink, Sort, Summary, Tree};
 use wasmtrace::label;
 use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::Batch;
@@ -13,6 +13,8 @@ use wasmtrace::trace::lines::Lines;
 use wasmtrace::trace::merger::{LeftOut, Merger};
 use wasmtrace::trace::span_builder::{Change, What};
 
+use crate::table_args::TableArgs;
+
 pub(crate) fn help() -> String {
     let sinks = SINKS.into_iter().chain(FORMATS.map(|format| (format.name, format.about)));
     let lines: Vec<String> = sinks.map(|(name, about)| format!("  {name:<10} {about}")).collect();
@@ -20,19 +22,6 @@ pub(crate) fn help() -> String {
         "Destination of the trace, repeatable: NAME, NAME:FILE for a file (`-` is standard output), or NAME:URL for a server.\n\n{}",
         lines.join("\n")
     )
-}
-
-pub(crate) fn percent(text: &str) -> Result<f64, String> {
-    match text.trim_end_matches('%').parse::<f64>() {
-        Ok(p) if (0.0..=100.0).contains(&p) => Ok(p),
-        _ => Err("expected a number from 0 to 100".to_owned()),
-    }
-}
-
-/// Whether to write colours to this stream.
-pub(crate) fn colored(stream: &impl anstream::stream::RawStream) -> bool {
-    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
-        && (stream.is_terminal() || anstream::ColorChoice::global() == anstream::ColorChoice::Always)
 }
 
 /// Feeds batches into the call tree, and its changes into the sinks.
@@ -143,12 +132,12 @@ impl Sinks {
     }
 
     /// Opens the sinks that are shown during a run or at its end. Files and servers get their data from a recording.
-    pub(crate) fn open(destinations: &[Destination], min_share: f64) -> Self {
+    pub(crate) fn open(destinations: &[Destination], table: &TableArgs) -> Self {
         let mut sinks = Sinks::none();
         if destinations.contains(&Destination::Tree) {
             sinks.shows_ending = true;
             let err = std::io::stderr();
-            let look = Look { min_share: min_share / 100.0, color: colored(&err), ..Default::default() };
+            let look = table.look(&err, Sort::Total);
             sinks.add("the tree", Box::new(Tree::new(BufWriter::new(err), look)));
         }
         sinks

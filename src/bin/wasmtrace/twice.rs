@@ -16,6 +16,7 @@ use crate::guest::{Guest, Times};
 use crate::guest_args::GuestArgs;
 use crate::sending;
 use crate::sinks::{Pipeline, Sinks};
+use crate::table_args::TableArgs;
 use crate::terminal::Global;
 
 /// Maximum size of standard input in bytes: it is kept in memory for both runs.
@@ -24,7 +25,7 @@ const MOST_INPUT: u64 = 256 << 20;
 pub(crate) fn run(
     args: &GuestArgs,
     sinks: &[Destination],
-    min_share: f64,
+    table: &TableArgs,
     require_export: bool,
     global: &Global,
 ) -> Result<u8> {
@@ -46,7 +47,7 @@ pub(crate) fn run(
              pprof, callgrind, folded"
         );
     }
-    let mut sinks = Sinks::open(destinations, min_share);
+    let mut sinks = Sinks::open(destinations, table);
     let files = file_sinks::create(destinations)?;
     for file in &files {
         sinks.add(&file.name(), file.sink()?);

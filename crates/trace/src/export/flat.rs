@@ -1,9 +1,10 @@
 //! The flat profile as text: one line for each function, over all of its callers.
 
-use std::cmp::Reverse;
 use std::io::{self, Write};
 
-use super::text::{Look, Numbers, Sort, footnotes, heading, row};
+use super::footnotes::footnotes;
+use super::functions::{sorted, write_functions};
+use super::text::{Look, Sort};
 use super::{RunInfo, Sink, Summary};
 use crate::profile::Totals;
 use crate::span_builder::Change;
@@ -19,6 +20,13 @@ impl<W: Write> std::fmt::Debug for Flat<W> {
         f.debug_struct("Flat").finish_non_exhaustive()
     }
 }
+
+/// Minimum number of rows, in windows of any height.
+const LEAST_ROWS: usize = 10;
+
+/// Lines of the window that are neither rows nor below them: the empty line and the head above, the line on hidden
+/// functions, and the prompt.
+const OTHER_LINES: usize = 4;
 
 impl<W: Write> Flat<W> {
     /// Creates a sink that writes to `out` at the end of the run.
@@ -37,35 +45,36 @@ impl<W: Write> Sink for Flat<W> {
     }
 
     fn finish(&mut self, run_info: &RunInfo, summary: &Summary<'_>) -> io::Result<()> {
-        let Look { min_share, sort, .. } = self.look;
-        let style = self.look.style();
-        heading(&mut self.out, style, run_info, summary)?;
-        let mut functions = summary.profile.by_function();
-        functions.sort_by_key(|f| Reverse(sort.key(f.total, f.self_time, f.calls)));
-        let whole = summary.profile.total().max(1);
-        let least = (whole as f64 * min_share) as u64;
-        let (mut hidden, mut hidden_calls) = (0, 0);
-        for f in &functions {
-            if f.total < least {
-                hidden += 1;
-                hidden_calls += f.calls;
-                continue;
-            }
-            let time = if sort == Sort::Own { f.self_time } else { f.total };
-            let share = time as f64 / whole as f64;
-            let Totals { total, self_time, calls, estimated, .. } = *f;
-            row(&mut self.out, style, run_info, &f.what, Numbers { total, self_time, calls, estimated, share }, 0)?;
-            writeln!(self.out)?;
+        let Flat { out, look } = self;
+        let mut below = Vec::new();
+        writeln!(below)?;
+        look.write_totals(&mut below, run_info, summary)?;
+        footnotes(&mut below, look, run_info, summary)?;
+
+        let functions = sorted(summary, look.sort);
+        let key = |f: &Totals| look.sort.key(f.total, f.self_time, f.calls);
+        let whole = match look.sort {
+            Sort::Total | Sort::Own => summary.profile.total(),
+            Sort::Calls => summary.profile.calls(),
+        };
+        let least = look.least(whole);
+        let mut shown = functions.partition_point(|f| key(f) >= least);
+        if let Some(height) = look.height {
+            let lines = below.iter().filter(|byte| **byte == b'\n').count();
+            shown = shown.min(height.saturating_sub(lines + OTHER_LINES).max(LEAST_ROWS));
         }
-        if hidden > 0 {
-            writeln!(
-                self.out,
-                "{}not shown: {hidden_calls} calls of {hidden} functions below {} % of the time each (--min-share 0 shows them){}",
-                style.dim,
-                min_share * 100.0,
-                style.reset,
-            )?;
+        let (shown, hidden) = functions.split_at(shown);
+        if !functions.is_empty() {
+            writeln!(out)?;
+            write_functions(out, look, run_info, summary, shown, "function")?;
         }
-        footnotes(&mut self.out, style, run_info, summary)
+        if !hidden.is_empty() {
+            let calls: u64 = hidden.iter().map(|f| f.calls).sum();
+            let functions = if hidden.len() == 1 { "function" } else { "functions" };
+            let note = format!("not shown: {} {functions}, {calls} calls (--min-share 0 shows all)", hidden.len());
+            look.write_text(out, look.style().dim, &note)?;
+        }
+        out.write_all(&below)?;
+        out.flush()
     }
 }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::left_out::sentences;
 use super::manual::ManualSpans;
-use super::text::duration;
+use super::text::{TimeSource, duration};
 use super::{RunInfo, Sink, Summary, json::json_line};
 use crate::lines::Lines;
 use crate::profile::Profile;
@@ -158,7 +158,7 @@ impl<W: Write> Html<W> {
         texts
     }
 
-    fn tree(&mut self, profile: &Profile, columns: &mut Columns) {
+    fn tree(&mut self, profile: &Profile, source: TimeSource, columns: &mut Columns) {
         let nodes: Vec<_> = profile.nodes().collect();
         // Nodes whose calls were moved elsewhere stay, since others refer to them by number.
         let parent = |parent: Option<crate::profile::NodeId>| match parent.map(|id| id.index()) {
@@ -166,7 +166,7 @@ impl<W: Write> Html<W> {
             Some(index) => index as u32 - 1,
         };
         let flags = |node: &crate::profile::Node| {
-            u8::from(node.estimated)
+            u8::from(source.is_estimate(node.estimated, node.total, node.host.1))
                 | u8::from(node.recursive) << 1
                 | u8::from(node.trapped) << 2
                 | u8::from(node.cut_off > 0) << 3
@@ -222,7 +222,7 @@ impl<W: Write> Sink for Html<W> {
         let mut columns = Columns::default();
         self.time(&mut columns);
         let texts = self.manual(&mut columns);
-        self.tree(summary.profile, &mut columns);
+        self.tree(summary.profile, TimeSource::of(run_info, summary), &mut columns);
         let header = json!({
             "schema": "wasmtrace.page/1",
             "kind": "run",

@@ -1,6 +1,7 @@
 //! What a file does not show as single spans, in sentences.
 
-use super::text::{counted_only, duration, times};
+use super::footnotes::{counted_only, times};
+use super::text::duration;
 use super::{RunInfo, Summary};
 use crate::merger::LeftOut;
 

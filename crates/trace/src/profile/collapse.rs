@@ -51,6 +51,7 @@ impl Profile {
         }
         let caller = &mut self.nodes[around.index()];
         caller.self_time += node.self_time;
+        caller.host.0 += node.host.0;
         caller.samples.0 += node.samples.0;
         caller.logs += node.logs;
         caller.metrics += node.metrics;
@@ -68,6 +69,8 @@ impl Profile {
         own.calls += node.calls;
         own.total += node.total;
         own.self_time += node.self_time;
+        own.host.0 += node.host.0;
+        own.host.1 += node.host.1;
         own.estimated = estimated * 2 > own.total;
         own.samples.0 += node.samples.0;
         own.samples.1 += node.samples.1;

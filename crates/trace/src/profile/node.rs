@@ -36,6 +36,8 @@ pub struct Node {
     pub self_time: u64,
     /// Number of samples in the node itself, and in it and its callees.
     pub samples: (u64, u64),
+    /// Measured nanoseconds in the host, of the self time and of the total.
+    pub host: (u64, u64),
     /// The function or span; `None` for the root, which stands for the run.
     pub what: Option<What>,
     /// The caller's node.
@@ -72,6 +74,7 @@ impl Default for Node {
             total: 0,
             self_time: 0,
             samples: (0, 0),
+            host: (0, 0),
             what: None,
             parent: None,
             children: Vec::new(),

@@ -21,6 +21,8 @@ pub struct Totals {
     pub self_time: u64,
     /// Number of samples in the function itself, and in it and its callees.
     pub samples: (u64, u64),
+    /// Measured nanoseconds in the host, of the self time and of the total.
+    pub host: (u64, u64),
     /// Whether more than half of the self time is an estimate ([`Node::estimated`](super::Node::estimated)).
     pub estimated: bool,
 }
@@ -37,6 +39,7 @@ impl Profile {
             total: 0,
             self_time: 0,
             samples: (0, 0),
+            host: (0, 0),
             estimated: false,
         };
         let mut estimated: Vec<u64> = Vec::new();
@@ -50,6 +53,8 @@ impl Profile {
             estimated[at] += if node.estimated { node.self_time } else { 0 };
             all[at].samples.0 += node.samples.0;
             all[at].samples.1 += node.samples.1;
+            all[at].host.0 += node.host.0;
+            all[at].host.1 += node.host.1;
             // No node is below a node of the same function, so nothing is counted twice.
             all[at].calls += node.calls;
             all[at].total += node.total;
