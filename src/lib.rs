@@ -69,6 +69,6 @@ pub mod label {
 pub mod trace {
     pub use wasmtrace_trace::event::*;
     pub use wasmtrace_trace::{
-        batch, calltree, context, filter, lines, log, profile, recording, span_builder, time_model,
+        batch, calltree, context, diff, filter, lines, log, profile, recording, span_builder, time_model,
     };
 }

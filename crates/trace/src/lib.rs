@@ -10,6 +10,7 @@
 pub mod batch;
 pub mod calltree;
 pub mod context;
+pub mod diff;
 pub mod event;
 pub mod export;
 pub mod filter;
