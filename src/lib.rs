@@ -69,7 +69,7 @@ pub mod label {
 pub mod trace {
     pub use wasmtrace_trace::event::*;
     pub use wasmtrace_trace::{
-        batch, budget, calltree, context, filter, lines, log, merger, profile, recording, span_builder, thresholds,
-        time_model,
+        batch, budget, calltree, context, diff, filter, lines, log, merger, profile, recording, span_builder,
+        thresholds, time_model,
     };
 }

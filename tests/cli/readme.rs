@@ -145,8 +145,15 @@ fn read(file: &str) -> String {
 }
 
 /// The documents that show commands.
-const SHOWN: [&str; 6] =
-    ["README.md", "docs/bacalhau.md", "docs/json.md", "docs/pipelines.md", "docs/running.md", "docs/selecting.md"];
+const SHOWN: [&str; 7] = [
+    "README.md",
+    "docs/bacalhau.md",
+    "docs/diff.md",
+    "docs/json.md",
+    "docs/pipelines.md",
+    "docs/running.md",
+    "docs/selecting.md",
+];
 
 #[test]
 fn the_readme_is_true() {

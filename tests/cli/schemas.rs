@@ -25,6 +25,8 @@ use wasmtrace::trace::lines::Lines;
 use wasmtrace::trace::recording::{Footer, Writer};
 use wasmtrace::trace::{Event, EventKind, Manual, Misuse, RunOutcome, Trap};
 
+use crate::written::Written;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The schemas by their `$id`.
@@ -322,6 +324,8 @@ impl Outputs {
             Recording { clock, resolution, stamped: true, resumption: Some(resumption), ..Recording::default() }
         };
         self.report(stamped(Resumption::Go), RunOutcome::Interrupted(15), &batch);
+        let written = self.folder.path().join("written.wtrace");
+        std::fs::copy(written, self.folder.path().join("stamped.wtrace")).unwrap();
         batch.mark(sample(Place::Seen));
         self.report(stamped(Resumption::Asyncify), RunOutcome::Returned, &batch);
 
@@ -337,6 +341,40 @@ impl Outputs {
     }
 }
 
+impl Outputs {
+    /// Compares recordings that are written here: each kind of change, for times and for calls.
+    fn of_diffs(&mut self) {
+        let write = |name: &str, written: Written<'_>| written.write(&self.folder.path().join(name));
+        let ms = 1_000_000;
+        let calls: [(&str, &[(&str, u64)]); 3] = [
+            ("nothing", &[]),
+            ("less", &[("app::main/f", 100 * ms), ("app::main/gone/f", ms), ("app::main/«span»", ms)]),
+            ("more", &[("app::main/f", 300 * ms), ("app::main/f", ms), ("new", 50 * ms)]),
+        ];
+        for (name, calls) in calls {
+            write(&format!("{name}.wtrace"), Written::of(calls));
+        }
+        let recording = Recording { clock: "samples".to_owned(), ..Recording::default() };
+        write("samples.wtrace", Written { recording, hash: None, ..Written::of(calls[1].1) });
+        let fail_on =
+            |expressions: &[&str]| expressions.iter().map(|one| format!(" --fail-on {one}")).collect::<String>();
+        let gates = ["self>+0%", "self:f>+1000%", "calls>+1", "duration<1s"];
+        self.run_with(&[], 1, &format!("diff --json less.wtrace more.wtrace{}", fail_on(&gates)));
+        self.run_with(&[], 1, &format!("diff --json nothing.wtrace more.wtrace{}", fail_on(&gates[..1])));
+        self.run(&format!("diff --json more.wtrace less.wtrace{}", fail_on(&gates[..1])));
+        self.run(&format!("diff --json less.wtrace --to more.wtrace less.wtrace{}", fail_on(&gates[..1])));
+        self.run("diff --json samples.wtrace less.wtrace");
+        self.run("diff --json less.wtrace samples.wtrace");
+        let five = |name: &str| vec![format!("{name}.wtrace"); 5].join(" ");
+        self.run(&format!("diff --json {} --to {}", five("less"), five("more")));
+        let whole = std::fs::read(self.folder.path().join("less.wtrace")).unwrap();
+        std::fs::write(self.folder.path().join("part.wtrace"), &whole[..whole.len() - 9]).unwrap();
+        self.run("diff --json part.wtrace part.wtrace");
+        // The recording with samples and estimates.
+        self.run("diff --json stamped.wtrace stamped.wtrace");
+    }
+}
+
 /// The JSON of all commands.
 fn outputs() -> Vec<(String, Value)> {
     let mut outputs = Outputs { folder: tempfile::tempdir().unwrap(), all: Vec::new() };
@@ -344,6 +382,7 @@ fn outputs() -> Vec<(String, Value)> {
     outputs.of_settings();
     outputs.of_runs();
     outputs.of_written_recordings();
+    outputs.of_diffs();
     outputs.all
 }
 

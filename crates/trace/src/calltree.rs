@@ -45,7 +45,7 @@ const PRIOR: f64 = 100.0;
 /// at later instructions, and the registers that hooks displace. Measured on three programs as the time with hooks
 /// minus the time without (`docs/times.md`). The cost by function is not known, and compensating for it made shares
 /// worse.
-const HOOKS_TAKE: f64 = 2.7;
+pub(crate) const HOOKS_TAKE: f64 = 2.7;
 
 /// The same ratio if hooks call a hook module: samples find most of their time there. Five components gave 1.1 to 2.2.
 const HOOK_MODULES_TAKE: f64 = 1.7;
@@ -54,7 +54,7 @@ const HOOK_MODULES_TAKE: f64 = 1.7;
 const MOST_TOLD: f64 = 0.6;
 
 /// Maximum share of the time that is deducted for hooks.
-const MOST_IN_HOOKS: f64 = 0.9;
+pub(crate) const MOST_IN_HOOKS: f64 = 0.9;
 
 /// Builds a call tree from batches.
 #[derive(Debug, Default)]

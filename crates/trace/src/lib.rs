@@ -11,6 +11,7 @@ pub mod batch;
 pub mod budget;
 pub mod calltree;
 pub mod context;
+pub mod diff;
 pub mod event;
 pub mod export;
 pub mod filter;

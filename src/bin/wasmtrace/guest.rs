@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use anyhow::{Context, Result, bail};
 use wasmtrace::component;
@@ -14,7 +14,7 @@ use wasmtrace::label::lines::{Described, SourceLine, source_lines};
 use wasmtrace::mapping::OffsetMap;
 use wasmtrace::module::{Module, ParseOptions, parse, parse_with};
 use wasmtrace::otlp::settings::Target;
-use wasmtrace::runtime::{ClockMode, Config, OnCompiled, Preload, RunResult, Stdio};
+use wasmtrace::runtime::{ClockMode, CodeCache, Config, OnCompiled, Preload, RunResult, Stdio};
 use wasmtrace::sidecar::SidecarFiles;
 use wasmtrace::trace::EventKind;
 use wasmtrace::trace::batch::{Batch, MarkKind};
@@ -46,9 +46,12 @@ pub(crate) struct Guest {
     input: Option<Input>,
     /// Whether progress is not shown.
     quiet: bool,
+    /// Whether signals are handled. Clones share this, like the flag that a signal sets.
+    listens: Arc<AtomicBool>,
 }
 
 /// The module before it was hooked: debug information describes this one.
+#[derive(Clone)]
 struct Input {
     wasm: Vec<u8>,
     sidecar: SidecarFiles,
@@ -135,6 +138,7 @@ impl Guest {
             time_model: TimeModel::new(),
             input,
             quiet: global.quiet,
+            listens: Arc::default(),
         })
     }
 
@@ -180,6 +184,7 @@ impl Guest {
             time_model: TimeModel::new(),
             input: None,
             quiet: global.quiet,
+            listens: Arc::default(),
         })
     }
 
@@ -224,6 +229,33 @@ impl Guest {
         }
     }
 
+    /// Another run of the same module, which begins now. A signal ends both.
+    pub(crate) fn again(&self) -> Guest {
+        let run_info = self.run_info.clone().beginning_now();
+        Guest {
+            name: self.name.clone(),
+            main: self.main.clone(),
+            config: self.config.clone(),
+            silent: self.silent.clone(),
+            filter: Filter::new(run_info.recording.min_duration, run_info.recording.max_depth),
+            run_info,
+            time_model: TimeModel::new(),
+            input: self.input.clone(),
+            quiet: self.quiet,
+            listens: self.listens.clone(),
+        }
+    }
+
+    /// Whether machine code is not kept between runs.
+    pub(crate) fn is_without_cache(&self) -> bool {
+        self.config.cache.is_none()
+    }
+
+    /// Keeps machine code between runs in that cache.
+    pub(crate) fn keep_machine_code(&mut self, cache: CodeCache) {
+        self.config.cache = Some(cache);
+    }
+
     /// The number of imported functions of the main module, and of all of its functions.
     pub(crate) fn functions(&self) -> Result<(u32, u32)> {
         let module = parse_again(&self.main)?;
@@ -243,7 +275,9 @@ impl Guest {
     /// Runs the module. `consume` gets the recorded events that pass the filter; it is also called with empty batches from time
     /// to time.
     pub(crate) fn run(&mut self, times: Times, mut consume: impl FnMut(&RunInfo, &Batch)) -> Result<RunResult> {
-        on_signals(self.config.interrupt.clone())?;
+        if !self.listens.swap(true, Ordering::Relaxed) {
+            on_signals(self.config.interrupt.clone())?;
+        }
         let Guest { silent, filter, run_info, time_model, .. } = self;
         let passes = silent.is_empty() && filter.is_open();
         self.config.times = times == Times::OfEachEvent || !passes;

@@ -5,6 +5,9 @@
 //! | 0 | success |
 //! | 1 | the operation failed; no output file was written |
 //! | 2 | the command line is invalid |
+//! | `diff`: 0 | no expression of `--fail-on` was breached |
+//! | `diff`: 1 | at least one was breached |
+//! | `diff`: 2 | any error, so that a failed comparison is not taken for a breach |
 //! | `run`, `record`: 0 to 255 | the exit code of the guest |
 //! | `run`, `record`: 125 | wasmtrace failed, or its input is invalid |
 //! | `run`, `record`: 134 | the guest trapped |
@@ -18,7 +21,11 @@ mod checked;
 mod completions;
 mod convert;
 mod counted;
+mod diff;
+mod diff_json;
+mod diff_table;
 mod extract;
+mod fail_on;
 mod file_sinks;
 mod files;
 mod info;
@@ -65,9 +72,13 @@ mod push;
 #[cfg(feature = "full")]
 mod record;
 #[cfg(feature = "full")]
+mod repeat;
+#[cfg(feature = "full")]
 mod run;
 #[cfg(feature = "full")]
 mod sending;
+#[cfg(feature = "full")]
+mod stdin;
 #[cfg(feature = "full")]
 mod twice;
 #[cfg(feature = "full")]
@@ -92,6 +103,7 @@ enum Command {
     #[cfg(feature = "full")]
     Record(record::Args),
     Report(report::Args),
+    Diff(diff::Args),
     Convert(convert::Args),
     Extract(extract::Args),
     #[cfg(feature = "full")]
@@ -120,7 +132,11 @@ fn main() -> ExitCode {
     let runs_guests = matches!(cli.command, Command::Run(_) | Command::Record(_));
     #[cfg(not(feature = "full"))]
     let runs_guests = false;
-    let failure = if runs_guests { 125 } else { 1 };
+    let failure = match cli.command {
+        _ if runs_guests => 125,
+        Command::Diff(_) => 2,
+        _ => 1,
+    };
     if !runs_guests {
         memory::give_back();
     }
@@ -130,6 +146,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "full")]
         Command::Record(args) => record::run(args, &cli.global),
         Command::Report(args) => report::run(&args, &cli.global),
+        Command::Diff(args) => diff::run(&args, &cli.global),
         Command::Convert(args) => convert::run(&args, &cli.global),
         Command::Extract(args) => extract::run(&args, &cli.global),
         #[cfg(feature = "full")]

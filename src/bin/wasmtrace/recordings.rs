@@ -112,6 +112,14 @@ impl Recording {
     }
 }
 
+/// The path of one of several recordings of a program: `app.wtrace` becomes `app.1.wtrace`.
+pub(crate) fn repetition(path: &Path, number: usize) -> PathBuf {
+    match path.extension() {
+        Some(extension) => path.with_extension(number.to_string()).with_added_extension(extension),
+        None => path.with_added_extension(number.to_string()),
+    }
+}
+
 /// The hottest functions are named until they make up this share of all calls. Functions below [`LEAST_HOT`] are not hot.
 const HOT: f64 = 0.9;
 const LEAST_HOT: f64 = 0.01;

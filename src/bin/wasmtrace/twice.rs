@@ -1,8 +1,6 @@
 //! `wasmtrace run --twice`: measures times in a run without hooks and counts calls in a run with hooks.
 
-use std::io::{IsTerminal, Read};
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use wasmtrace::export::{Destination, RunInfo};
 use wasmtrace::hook::ProbeId;
 use wasmtrace::runtime::RunResult;
@@ -16,11 +14,9 @@ use crate::guest::{Guest, Times};
 use crate::guest_args::GuestArgs;
 use crate::sending;
 use crate::sinks::{Pipeline, Sinks};
+use crate::stdin;
 use crate::table_args::TableArgs;
 use crate::terminal::Global;
-
-/// Maximum size of standard input in bytes: it is kept in memory for both runs.
-const MOST_INPUT: u64 = 256 << 20;
 
 pub(crate) fn run(
     args: &GuestArgs,
@@ -53,15 +49,7 @@ pub(crate) fn run(
         sinks.add(&file.name(), file.sink()?);
     }
     // Both runs read the same input.
-    let stdin = std::io::stdin();
-    let mut input = None;
-    if !stdin.is_terminal() {
-        let mut bounded = stdin.lock().take(MOST_INPUT + 1);
-        let read = bounded.read_to_end(input.insert(Vec::new())).context("standard input")?;
-        if read as u64 > MOST_INPUT {
-            bail!("--twice keeps standard input in memory, at most {} MiB: the input is longer", MOST_INPUT >> 20);
-        }
-    }
+    let input = stdin::read("--twice")?;
 
     let mut plain = Guest::prepare(&args.for_one_of_two(false), false, global)?;
     let mut hooked = Guest::prepare(&args.for_one_of_two(true), false, global)?;

@@ -53,11 +53,12 @@ impl<W: Write> Sink for OtlpJson<W> {
             Change::Closed { span, .. } if span.calls > 1 => {
                 let total = attribute("wasm.call.total_ns", span.end - span.start);
                 let more = vec![attribute("wasm.call.count", span.calls), total];
-                Some(spans.closed(run_info, span, span.parent, more, |span| line.span(run_info, &span)))
+                spans.closed(run_info, span, span.parent, more, |span| line.span(run_info, &span));
+                true
             }
-            _ => spans.change(run_info, change, |span| line.span(run_info, &span)),
+            _ => spans.change(run_info, change, |span| line.span(run_info, &span)).is_some(),
         };
-        if written.is_none() {
+        if !written {
             return Ok(());
         }
         let (count, bytes) = self.line.size();

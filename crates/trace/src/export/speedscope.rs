@@ -55,10 +55,10 @@ impl<W: Write> Speedscope<W> {
 
     /// Writes what comes before the first event.
     fn begin(&mut self, run_info: &RunInfo) -> io::Result<()> {
-        write!(
+        writeln!(
             self.out,
             "{{\"$schema\":\"https://www.speedscope.app/file-format-schema.json\",\"exporter\":\"wasmtrace {}\",\
-             \"name\":{},\"activeProfileIndex\":0,\"profiles\":[\n",
+             \"name\":{},\"activeProfileIndex\":0,\"profiles\":[",
             env!("CARGO_PKG_VERSION"),
             string(&run_info.program)
         )
