@@ -67,14 +67,15 @@ const TRACKS = `
 const COUNTERS = `
   SELECT track.name, count(*) AS count, min(value) AS min, max(value) AS max
   FROM counter JOIN track ON track.id = counter.track_id GROUP BY track.id ORDER BY track.id`;
-const FAULTS = `SELECT name, idx, severity, value, description FROM stats
-  WHERE severity IN ('error', 'data_loss') AND value > 0`;
+// The trace processor gives severity info to packets and events that it cannot parse, so their names count too.
+const FAULTS = `SELECT name, severity, value, description FROM stats WHERE value > 0 AND (
+  severity IN ('error', 'data_loss') OR name GLOB '*error*' OR name GLOB '*skipped*' OR name GLOB '*invalid*' OR name GLOB '*failure*')`;
 
 async function read(page, file, entry) {
   const ask = (sql) => page.evaluate(rows, sql);
   await openTrace(page, file);
   for (const { name, severity, value, description } of await ask(FAULTS)) {
-    entry.warnings.push(`stats: ${severity} ${name} = ${value}: ${description}`);
+    entry.warnings.push(`stats: ${severity} ${name} = ${value} ${description}`.trim());
   }
   entry.type = (await ask("SELECT str_value AS type FROM metadata WHERE name = 'trace_type'"))[0]?.type ?? null;
   entry.slices = (await ask(SLICES))[0];

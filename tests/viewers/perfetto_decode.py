@@ -28,12 +28,14 @@ def unknown_fields(message, path):
             yield from unknown_fields(each, f"{path}.{field.name}")
 
 
-def clear(sequences, packet):
-    """A packet that says its sequence's state is cleared starts the interned data anew."""
+def state(sequences, packet, warnings):
+    """The interned data of a packet's sequence; a packet that says that its state is cleared starts it anew."""
     key = packet.trusted_packet_sequence_id
-    if packet.sequence_flags & protos.TracePacket.SEQ_INCREMENTAL_STATE_CLEARED or key not in sequences:
+    if packet.sequence_flags & protos.TracePacket.SEQ_NEEDS_INCREMENTAL_STATE and key not in sequences:
+        warnings.append(f"a packet of sequence {key} needs state that no packet before it starts")
+    if packet.sequence_flags & protos.TracePacket.SEQ_INCREMENTAL_STATE_CLEARED:
         sequences[key] = collections.defaultdict(dict)
-    return sequences[key]
+    return sequences.get(key, collections.defaultdict(dict))
 
 
 def resolve(interned, event, field, warnings):
@@ -55,7 +57,7 @@ def describe(trace, entry):
     locations, tracks, sequences, open_slices, arguments = {}, {}, {}, collections.Counter(), collections.Counter()
     for packet in trace.packet:
         kinds[packet.WhichOneof("data") or "interned_data"] += 1
-        interned = clear(sequences, packet)
+        interned = state(sequences, packet, warnings)
         for field, values in packet.interned_data.ListFields():
             for value in values:
                 interned[field.name][value.iid] = value

@@ -30,12 +30,14 @@ pub fn thresholds<E>(
     mut replay: impl FnMut(&mut dyn FnMut(&Change<'_>)) -> Result<(), E>,
 ) -> Result<Fitted, E> {
     let mut thresholds = Thresholds { alone: budget.min_duration, merged: budget.min_duration };
-    let mut count = |thresholds| -> Result<[Durations; 2], E> {
+    let mut count = |thresholds: Thresholds| -> Result<[Durations; 2], E> {
         let mut durations = [Durations::default(), Durations::default()];
         let mut merger = Merger::new(budget.clone(), thresholds);
         let mut tell = |change: &Change<'_>| {
             if let Change::Closed { span, .. } = change {
-                durations[usize::from(span.calls > 1)].add(span.end - span.start);
+                let nanos = span.end - span.start;
+                let is_merged = span.calls > 1 || nanos < thresholds.alone;
+                durations[usize::from(is_merged)].add(nanos);
             }
         };
         replay(&mut |change| merger.change(change, &mut tell))?;
@@ -48,9 +50,8 @@ pub fn thresholds<E>(
         return Ok(Fitted { thresholds, spans: alone.count + merged.count });
     }
     thresholds.alone = alone.threshold((most as f64 * ALONE) as u64).max(budget.min_duration);
-    thresholds.merged = thresholds.alone;
     let [alone, merged] = count(thresholds)?;
-    thresholds.merged = merged.threshold(most.saturating_sub(alone.count)).max(thresholds.merged);
+    thresholds.merged = merged.threshold(most.saturating_sub(alone.count)).max(budget.min_duration);
     Ok(Fitted { thresholds, spans: alone.count + merged.reaching(thresholds.merged) })
 }
 

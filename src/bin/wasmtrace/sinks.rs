@@ -11,7 +11,8 @@ use wasmtrace::trace::budget::{Budget, Thresholds};
 use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::lines::Lines;
 use wasmtrace::trace::merger::{LeftOut, Merger};
-use wasmtrace::trace::span_builder::{Change, What};
+use wasmtrace::trace::span_builder::{Change, SpanBuilder, What};
+use wasmtrace::trace::time_model::{Step, TimeModel};
 
 use crate::table_args::TableArgs;
 
@@ -29,6 +30,13 @@ pub(crate) struct Pipeline {
     tree: CallTree,
     sinks: Sinks,
     budget: Budget,
+    spans: Spans,
+}
+
+/// Single calls with their times. The call tree has other times: it needs no single calls, so it relies on samples.
+struct Spans {
+    time_model: TimeModel,
+    builder: SpanBuilder,
     /// Merges short calls.
     merger: Merger,
 }
@@ -41,7 +49,8 @@ impl Pipeline {
     /// A pipeline that passes only spans within a budget to its sinks.
     pub(crate) fn within(sinks: Sinks, budget: Budget, thresholds: Thresholds) -> Self {
         let merger = Merger::new(budget.clone(), thresholds);
-        Pipeline { tree: CallTree::new(), sinks, budget, merger }
+        let spans = Spans { time_model: TimeModel::new(), builder: SpanBuilder::new(), merger };
+        Pipeline { tree: CallTree::new(), sinks, budget, spans }
     }
 
     /// A pipeline for events without times: calls are counted only.
@@ -60,13 +69,16 @@ impl Pipeline {
     }
 
     pub(crate) fn batch(&mut self, run_info: &RunInfo, batch: &Batch) {
-        let Pipeline { tree, sinks, merger, .. } = self;
-        match sinks.want_changes() {
-            true => {
-                let mut tell = |change: &Change<'_>| sinks.each(|sink| sink.change(run_info, change));
-                tree.spans(batch, |change| merger.change(change, &mut tell));
-            }
-            false => tree.batch(batch),
+        let Pipeline { tree, sinks, spans, .. } = self;
+        tree.batch(batch);
+        if sinks.want_changes() {
+            let Spans { time_model, builder, merger } = spans;
+            let mut tell = |change: &Change<'_>| sinks.each(|sink| sink.change(run_info, change));
+            time_model.batch(batch, |step| {
+                if let Step::Event(event) = step {
+                    builder.event(event, &mut |change| merger.change(change, &mut tell));
+                }
+            });
         }
     }
 
@@ -77,10 +89,15 @@ impl Pipeline {
 
     /// Ends the run after `duration`, or with its last event.
     pub(crate) fn finish(&mut self, run_info: &RunInfo, ending: &RunOutcome, duration: u64, lines: &Lines) {
-        let Pipeline { tree, sinks, budget, merger } = self;
-        let mut tell = |change: &Change<'_>| sinks.each(|sink| sink.change(run_info, change));
-        tree.finish(ending, duration, |change| merger.change(change, &mut tell));
-        merger.finish(&mut tell);
+        let Pipeline { tree, sinks, budget, spans } = self;
+        let Spans { builder, merger, .. } = spans;
+        tree.finish(ending, duration, |_| {});
+        if sinks.want_changes() {
+            let mut tell = |change: &Change<'_>| sinks.each(|sink| sink.change(run_info, change));
+            let end = duration.max(builder.last());
+            builder.finish(end, ending, &mut |change| merger.change(change, &mut tell));
+            merger.finish(&mut tell);
+        }
         let duration = duration.max(tree.elapsed());
         let (anomalies, accuracy, left_out) = (tree.anomalies(), tree.accuracy(), merger.left_out());
         let keeps = |what: &What| match (what, &budget.selected) {
@@ -96,7 +113,7 @@ impl Pipeline {
 
     /// What the sinks did not get as spans.
     pub(crate) fn left_out(&self) -> LeftOut {
-        self.merger.left_out()
+        self.spans.merger.left_out()
     }
 
     pub(crate) fn tree(&self) -> &CallTree {

@@ -144,7 +144,7 @@ impl<W: Write> Sink for Callgrind<W> {
             writeln!(out, "desc: {}", printable(&sentence))?;
         }
         let total: u64 = functions.all.iter().flat_map(|(_, costs)| costs.own.values()).sum();
-        writeln!(out, "positions: line\nevents: ns\nevent: ns : Nanoseconds\nsummary: {total}")?;
+        writeln!(out, "positions: line\nevents: Nanoseconds\nsummary: {total}")?;
         let (mut files, mut names) = (Names::default(), Names::default());
         for (what, Costs { own, callees }) in &functions.all {
             let file = run_info.label(what).and_then(|label| label.file.as_deref());
