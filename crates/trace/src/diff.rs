@@ -21,10 +21,12 @@
 
 mod compare;
 mod noise;
+mod page;
 mod run;
 mod values;
 
 pub use compare::{Diff, Function, Node, Row, compare};
+pub use page::write_diff_page;
 pub use run::{Amounts, Run, Time};
 pub use values::{Change, Presence, Spread, Values};
 

@@ -38,7 +38,7 @@ mod folded;
 mod footnotes;
 mod formats;
 mod functions;
-mod html;
+pub(crate) mod html;
 mod json;
 mod left_out;
 mod manual;

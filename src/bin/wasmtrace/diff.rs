@@ -9,11 +9,12 @@ use wasmtrace::export::{self, RunInfo, SAMPLES, duration};
 use wasmtrace::hook::ProbeId;
 use wasmtrace::select::select_recorded;
 use wasmtrace::trace::RunOutcome;
-use wasmtrace::trace::diff::{Change, Diff, Run, compare};
+use wasmtrace::trace::diff::{Change, Diff, Run, compare, write_diff_page};
 
 use crate::diff_json::{self, Source};
 use crate::diff_table::{self, Order, Sort};
 use crate::fail_on::{Condition, Metric, Outcome};
+use crate::files::Output;
 use crate::recordings::{Recording, repetition};
 use crate::sinks::{Pipeline, Sinks};
 use crate::table_args::TableArgs;
@@ -33,6 +34,7 @@ Exit codes: 0, 1 if an expression of --fail-on was breached, 2 for any error.
 Examples:
   wasmtrace diff before.wtrace after.wtrace
   wasmtrace diff --tree --sort calls before.wtrace after.wtrace
+  wasmtrace diff --html diff.html before.wtrace after.wtrace
   wasmtrace diff a.wtrace b.wtrace --to c.wtrace d.wtrace
   wasmtrace diff --fail-on 'calls>+5%' --fail-on 'self:crate:app>+20%' before.wtrace after.wtrace")]
 pub(crate) struct Args {
@@ -53,6 +55,9 @@ pub(crate) struct Args {
     /// Print the whole comparison as JSON
     #[arg(long, conflicts_with_all = ["tree", "sort", "min_share", "width", "full_names"])]
     json: bool,
+    /// Write an HTML page instead: a differential flame graph, the call tree and the functions in one file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tree", "sort", "min_share", "width", "full_names", "json"])]
+    html: Option<PathBuf>,
     /// Exit with 1 if METRIC[:RULE](>|<)AMOUNT holds; repeatable
     #[arg(long, value_name = "EXPR", value_parser = Condition::parse)]
     #[arg(long_help = "\
@@ -102,11 +107,14 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         .zip(&changes)
         .map(|(condition, change)| (condition, change, condition.judge(change)))
         .collect();
-    // Each output gets the whole comparison: `Diff` has the matched tree and the flat rows.
     if args.json {
         let fail_on: Vec<Value> =
             judged.iter().map(|(condition, change, outcome)| condition.json(change, *outcome)).collect();
         diff_json::write(&diff, &loaded.runs, &loaded.sources, fail_on).context("standard output")?;
+    } else if let Some(page) = &args.html {
+        let output = Output::create(Some(page))?;
+        output.write(false, |mut out| write_diff_page(&mut out, &diff, before, after))?;
+        output.keep()?;
     } else {
         let look = args.table.look(&std::io::stdout(), export::Sort::default());
         diff_table::write(&diff, before, after, Order { is_tree: args.tree, sort: args.sort }, look)

@@ -33,6 +33,7 @@ mod instrument;
 mod lines;
 mod ls;
 mod memory;
+mod page;
 mod progress;
 #[cfg_attr(not(feature = "full"), allow(dead_code, reason = "only subcommands that run programs use the rest"))]
 mod recorder;

@@ -3,17 +3,20 @@
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 use wasmtrace::export::{Flat, RunInfo, Sink, Sort, Tree, hex};
 use wasmtrace::label::Resumption;
 use wasmtrace::trace::RunOutcome;
+use wasmtrace::trace::budget::Budget;
 use wasmtrace::trace::profile::{Node, Totals};
 use wasmtrace::trace::recording::Footer;
 use wasmtrace::trace::span_builder::{Anomalies, What};
 
+use crate::file_sinks::{FileSink, MAX_SPANS};
 use crate::lines::HotLines;
-use crate::recordings::Recording;
+use crate::page;
+use crate::recordings::{self, Recording};
 use crate::sinks::{Pipeline, Sinks};
 use crate::table_args::TableArgs;
 use crate::terminal::Global;
@@ -27,6 +30,7 @@ Examples:
   wasmtrace report
   wasmtrace report --flat --sort self app.wtrace
   wasmtrace report --lines app.wtrace
+  wasmtrace report --html app.html app.wtrace
   wasmtrace report --json app.wtrace | jq '.functions[0]'")]
 pub(crate) struct Args {
     /// Recording to read, `-` for standard input [default: the newest *.wtrace file in the current directory]
@@ -46,6 +50,12 @@ pub(crate) struct Args {
     sort: Option<SortArg>,
     #[command(flatten)]
     table: TableArgs,
+    /// Write an HTML page instead: flame graphs, call tree, functions and source lines in one file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tree", "flat", "lines", "sort", "min_share", "width", "json"])]
+    html: Option<PathBuf>,
+    /// Open the HTML page in the browser; without --html it is a temporary file
+    #[arg(long, conflicts_with_all = ["tree", "flat", "lines", "sort", "min_share", "width", "json"])]
+    open: bool,
     /// Print the whole report as JSON
     #[arg(long, conflicts_with_all = ["tree", "flat", "sort", "min_share", "width", "full_names"])]
     json: bool,
@@ -63,6 +73,9 @@ enum SortArg {
 }
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
+    if args.html.is_some() || args.open {
+        return write_html(args, global);
+    }
     let recording = Recording::open(args.trace.as_deref(), global)?;
     let sort = match args.sort {
         Some(SortArg::Total) => Sort::Total,
@@ -90,6 +103,34 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         lines.write(&mut out, &run_info, &look).and_then(|()| out.flush()).context("standard output")?;
     }
     pipeline.worked()?;
+    replayed.damage.map_or(Ok(0), Err)
+}
+
+/// Writes the HTML page, and opens it if that was asked for.
+fn write_html(args: &Args, global: &Global) -> Result<u8> {
+    let trace = recordings::find(args.trace.as_deref(), global)?;
+    let copy;
+    let trace = match trace.metadata().is_ok_and(|data| data.is_file()) {
+        true => &*trace,
+        false => {
+            copy = recordings::copied(&trace)?;
+            copy.path()
+        }
+    };
+    let recording = Recording::open(Some(trace), global)?;
+    let page = match &args.html {
+        Some(page) if recording.is_at(page) => {
+            bail!("{}: the output is the recording itself: give another file to --html", page.display())
+        }
+        Some(page) => page.clone(),
+        None => page::temporary(&recording.run_info.program)?,
+    };
+    drop(recording);
+    let budget = Budget { max_spans: Some(MAX_SPANS), ..Budget::default() };
+    let replayed = FileSink::create(page::format(), Some(&page))?.write(trace, &budget, global)?;
+    if args.open {
+        page::open(&page, global);
+    }
     replayed.damage.map_or(Ok(0), Err)
 }
 

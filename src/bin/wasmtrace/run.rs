@@ -1,5 +1,7 @@
 //! `wasmtrace run`
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use wasmtrace::export::Destination;
 use wasmtrace::trace::lines::Lines;
@@ -10,6 +12,7 @@ use crate::ending::{leave, show};
 use crate::file_sinks;
 use crate::guest::{Guest, Times};
 use crate::guest_args::GuestArgs;
+use crate::page;
 use crate::sending::{self, ContextArgs, Place, ResourceArgs, Spool, SpoolArgs, Told};
 use crate::sinks::{self, Pipeline, Sinks};
 use crate::table_args::TableArgs;
@@ -25,7 +28,8 @@ The exit code is the guest's (0 to 255); 134 after a trap, 125 if wasmtrace fail
 Examples:
   wasmtrace run app.wasm --flag of-the-app
   wasmtrace run --dir . --env HOME app.wasm input.txt
-  wasmtrace run --select '-@std' --sink chrome:trace.json app.wasm
+  wasmtrace run --open app.wasm
+  wasmtrace run --select '-@std' --sink html:app.html --sink pprof:app.pb.gz app.wasm
   wasmtrace run --sink otlp:http://localhost:4318 app.wasm
   wasmtrace run --hooks none --sample app.wasm
   wasmtrace run --invoke fib lib.wasm 30
@@ -38,6 +42,9 @@ pub(crate) struct Args {
     /// Destination of the trace, repeatable: NAME[:FILE or URL]
     #[arg(long = "sink", value_name = "SINK", long_help = sinks::help())]
     sinks: Vec<Destination>,
+    /// Show the run in the browser instead, as an HTML page in a temporary file
+    #[arg(long, conflicts_with = "twice")]
+    open: bool,
     /// Run the program twice: without hooks to measure times, then with hooks to count calls. Both runs get the same
     /// standard input, which is read to its end first; the output of the second run is discarded
     #[arg(long)]
@@ -57,7 +64,12 @@ pub(crate) struct Args {
     guest: GuestArgs,
 }
 
-pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
+pub(crate) fn run(mut args: Args, global: &Global) -> Result<u8> {
+    let page = match args.open {
+        true => Some(page::temporary(&guest_name(args.guest.module()))?),
+        false => None,
+    };
+    args.sinks.extend(page.iter().map(|page| Destination::File(page::format(), page.clone())));
     if args.twice {
         return twice::run(&args.guest, &args.sinks, &args.table, args.require_export, global);
     }
@@ -146,5 +158,13 @@ pub(crate) fn run(args: Args, global: &Global) -> Result<u8> {
         let end = Footer { ending: outcome.ending.clone(), duration: outcome.duration };
         failed |= !spool.send(end, &interrupt, global);
     }
+    if let Some(page) = page {
+        page::open(&page, global);
+    }
     Ok(leave(&outcome, failed && args.require_export))
+}
+
+/// The name of the program's file.
+fn guest_name(module: &Path) -> String {
+    module.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -26,7 +26,7 @@ use wasmtrace_abi::label::Category;
 
 mod columns;
 
-use columns::Columns;
+pub(crate) use columns::Columns;
 
 /// Writes an HTML page. It keeps 32 bytes for each span until the end of the run.
 pub struct Html<W: Write> {
@@ -294,7 +294,7 @@ const SCRIPT: [&str; 11] = [
 ];
 
 /// Writes a page with this header and these columns.
-pub(super) fn write_page(out: &mut impl Write, mut header: Value, columns: &Columns) -> io::Result<()> {
+pub(crate) fn write_page(out: &mut impl Write, mut header: Value, columns: &Columns) -> io::Result<()> {
     let script = SCRIPT.concat();
     header["columns"] = columns.index();
     let mut data = json_line(&header).into_bytes();

@@ -4,21 +4,21 @@ use serde_json::{Map, Value, json};
 
 /// Columns of numbers, and where each begins.
 #[derive(Default)]
-pub(in crate::export) struct Columns {
+pub(crate) struct Columns {
     bytes: Vec<u8>,
     index: Map<String, Value>,
 }
 
 impl Columns {
-    pub(in crate::export) fn u8(&mut self, name: &str, values: &[u8]) {
+    pub(crate) fn u8(&mut self, name: &str, values: &[u8]) {
         self.column(name, "u8", values.len(), values.iter().copied());
     }
 
-    pub(in crate::export) fn u32(&mut self, name: &str, values: &[u32]) {
+    pub(crate) fn u32(&mut self, name: &str, values: &[u32]) {
         self.column(name, "u32", values.len(), values.iter().flat_map(|value| value.to_le_bytes()));
     }
 
-    pub(in crate::export) fn f64(&mut self, name: &str, values: &[f64]) {
+    pub(crate) fn f64(&mut self, name: &str, values: &[f64]) {
         self.column(name, "f64", values.len(), values.iter().flat_map(|value| value.to_le_bytes()));
     }
 
@@ -29,11 +29,11 @@ impl Columns {
     }
 
     /// The type, the offset in bytes and the number of values of each column.
-    pub(in crate::export) fn index(&self) -> Value {
+    pub(crate) fn index(&self) -> Value {
         Value::Object(self.index.clone())
     }
 
-    pub(in crate::export) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }

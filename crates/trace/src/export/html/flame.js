@@ -39,7 +39,9 @@ class Flame {
     }
     this.contentHeight = top + 20;
     this.extent = Math.max(this.wanted ? this.wanted() : 0, ...this.lanes.map(lane => lane.extent), 1e-3);
-    this.view = { x0: 0, x1: this.extent };
+    // What comes before the first call is the start of the engine.
+    this.begin = Math.min(this.extent, ...this.lanes.filter(lane => lane.rows.start.length).map(lane => lane.rows.start[0]));
+    this.view = { x0: this.begin, x1: this.extent };
     this.marks = this.id === 'time' ? this.app.model.marks : [];
     this.top = AXIS + (this.marks.length ? MARKS : 0);
     this.showPath();
@@ -122,7 +124,7 @@ class Flame {
   }
 
   reset() {
-    this.move(0, this.extent, 0);
+    this.move(this.begin, this.extent, 0);
   }
 
   /** The box at a point of the canvas, as `{ lane, p, item }`, or null. */

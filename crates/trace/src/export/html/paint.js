@@ -75,7 +75,10 @@ function paintRow(batch, lane, row, y, scene, wide) {
     const right = left + width[p] * scale;
     if (right - left < 1) {
       const pixel = Math.max(0, Math.floor(left));
-      const next = rows.startingAt(x0 + (pixel + 1) / scale, p + 1, end);
+      const border = x0 + (pixel + 1) / scale;
+      let next = rows.startingAt(border, p + 1, end);
+      // The last box that begins in this pixel may be a wide one.
+      if (next - 1 > p && rows.end(next - 1) > border) next--;
       let shown = p;
       if (matched) {
         // A match must not vanish among its neighbours in the same pixel.
