@@ -6,7 +6,7 @@
 //   node page.mjs shot FILE OUT.png [light|dark] [view] [width height]
 //
 // All commands fail if the page logs an error or asks any network for anything.
-// playwright-core comes from NODE_PATH or $READERS/node_modules, the browser from $CHROMIUM or /usr/bin/chromium.
+// install.sh installs playwright-core; the browser is that of $CHROMIUM or /usr/bin/chromium.
 
 import process from 'node:process';
 import { Failed, clean, open, rows, show } from './page_session.mjs';

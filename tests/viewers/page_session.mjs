@@ -1,28 +1,13 @@
 // A session of `page.mjs`: the HTML page in a headless Chromium, and how one reads it.
-// playwright-core comes from NODE_PATH or $READERS/node_modules, the browser from $CHROMIUM or /usr/bin/chromium.
+// install.sh installs playwright-core; the browser is that of $CHROMIUM or /usr/bin/chromium.
 
-import { createRequire } from 'node:module';
 import { existsSync } from 'node:fs';
-import { resolve, join } from 'node:path';
+import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import process from 'node:process';
+import { load } from './report.mjs';
 
 const ARGUMENTS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
-
-/** playwright-core from where it is installed. An ES module does not look at NODE_PATH itself. */
-function playwright() {
-  const places = [process.env.READERS, ...(process.env.NODE_PATH || '').split(':')].filter(Boolean);
-  for (const place of [...places, process.cwd()]) {
-    for (const root of [join(place, 'package.json'), join(place, '..', 'package.json')]) {
-      try {
-        return createRequire(resolve(root))('playwright-core');
-      } catch (error) {
-        if (error.code !== 'MODULE_NOT_FOUND') throw error;
-      }
-    }
-  }
-  throw new Error('playwright-core is not installed. Set READERS to a directory whose node_modules has it.');
-}
 
 export class Failed extends Error {}
 
@@ -33,7 +18,7 @@ export function assert(condition, message, ...values) {
 /** The page in a browser of its own. `faults` collects errors and requests. */
 export async function open(file, { width = 1280, height = 800, theme = 'light' } = {}) {
   assert(file && existsSync(file), 'There is no file', file);
-  const browser = await playwright().chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ARGUMENTS });
+  const browser = await load('playwright-core').chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ARGUMENTS });
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme });
   const tab = await context.newPage();
   const address = pathToFileURL(resolve(file)).href;
@@ -93,6 +78,6 @@ export function picture(tab, selector) {
 export function flame(tab, id) {
   return tab.evaluate(id => {
     const f = page.byId(id);
-    return { x0: f.view.x0, x1: f.view.x1, scroll: f.scroll, extent: f.extent, top: f.top, selected: f.selected ? f.selected.p : -1, name: f.selected ? page.model.label(f.selected.lane.fn(f.selected.item)) : null };
+    return { x0: f.view.x0, x1: f.view.x1, scroll: f.scroll, extent: f.extent, begin: f.begin, top: f.top, selected: f.selected ? f.selected.p : -1, name: f.selected ? page.model.label(f.selected.lane.fn(f.selected.item)) : null };
   }, id);
 }

@@ -49,16 +49,16 @@ pub fn thresholds<E>(
     if alone.count + merged.count <= most {
         return Ok(Fitted { thresholds, spans: alone.count + merged.count });
     }
-    thresholds.alone = alone.threshold((most as f64 * ALONE) as u64).max(budget.min_duration);
+    thresholds.alone = alone.threshold((most as f64 * ALONE).ceil() as u64).max(budget.min_duration);
     let [alone, merged] = count(thresholds)?;
     thresholds.merged = merged.threshold(most.saturating_sub(alone.count)).max(budget.min_duration);
     Ok(Fitted { thresholds, spans: alone.count + merged.reaching(thresholds.merged) })
 }
 
 /// Steps within a power of two.
-const STEPS: u32 = 16;
+const STEPS: u32 = 256;
 
-/// A histogram of durations. Each power of two has [`STEPS`] buckets, so a threshold is at most 6 % above the best one.
+/// A histogram of durations. Each power of two has [`STEPS`] buckets, so a threshold is at most 0.4 % above the best one.
 #[derive(Debug)]
 struct Durations {
     count: u64,
@@ -100,7 +100,6 @@ fn bucket(nanos: u64) -> usize {
         return nanos as usize;
     }
     let power = nanos.ilog2() - STEPS.ilog2();
-    // 1 to 60 powers above the first bucket of each nanosecond.
     ((power * STEPS) as u64 + (nanos >> power)) as usize
 }
 
@@ -121,7 +120,7 @@ mod tests {
     fn buckets_follow_each_other_and_begin_at_their_lower_bound() {
         for nanos in (0..5_000).chain([1 << 40, u64::MAX]) {
             let bucket = bucket(nanos);
-            assert!(lower_bound(bucket) <= nanos && nanos - lower_bound(bucket) <= nanos / 16, "{nanos}");
+            assert!(lower_bound(bucket) <= nanos && nanos - lower_bound(bucket) <= nanos / 256, "{nanos}");
             assert_eq!(super::bucket(lower_bound(bucket)), bucket, "{nanos}");
         }
     }
@@ -133,7 +132,7 @@ mod tests {
         for most in [0, 1, 10, 500, 999, 1_000] {
             let threshold = durations.threshold(most);
             let reach = (1..=1_000).filter(|nanos| *nanos >= threshold).count() as u64;
-            assert!(reach <= most && reach + most / 8 + 1_000 / 16 >= most, "{most}: {threshold}, {reach}");
+            assert!(reach <= most && reach + most / 128 + 1_000 / 256 >= most, "{most}: {threshold}, {reach}");
         }
         assert_eq!(durations.threshold(1_000), 0);
     }

@@ -166,6 +166,8 @@ impl<W: Write> Sink for Callgrind<W> {
                 let (what, _) = &functions.all[*callee];
                 let file = run_info.label(what).and_then(|label| label.file.as_deref());
                 writeln!(out, "cfi={}\ncfn={}", files.of_file(file), names.of(&name(run_info, what)))?;
+                // Readers take the cost of no call for a cost of the caller. A run that was only sampled counts no calls.
+                let calls = (*calls).max(1);
                 writeln!(out, "calls={calls} {}\n{declared} {nanos}", run_info.line(what).unwrap_or(0))?;
             }
         }
