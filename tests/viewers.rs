@@ -21,7 +21,8 @@ const WASMTRACE: &str = env!("CARGO_BIN_EXE_wasmtrace");
 fn readers() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let find = || {
-        let folder = std::env::var_os("VIEWERS_DIR").map_or_else(|| Path::new(ROOT).join("target/readers"), PathBuf::from);
+        let folder =
+            std::env::var_os("VIEWERS_DIR").map_or_else(|| Path::new(ROOT).join("target/readers"), PathBuf::from);
         if folder.join("bin/node").exists() && folder.join("node_modules").exists() {
             return Some(folder);
         }
@@ -91,7 +92,8 @@ fn recordings() -> &'static Recordings {
 fn read(script: &str, format: &str, ending: &str, names: &[&'static str]) -> Option<Vec<(&'static str, Value)>> {
     let readers = readers()?;
     let Recordings { folder, .. } = recordings();
-    let files: Vec<PathBuf> = names.iter().map(|name| folder.path().join(format!("{name}.{script}.{ending}"))).collect();
+    let files: Vec<PathBuf> =
+        names.iter().map(|name| folder.path().join(format!("{name}.{script}.{ending}"))).collect();
     for (name, file) in names.iter().zip(&files) {
         let trace = folder.path().join(format!("{name}.wtrace"));
         let output = run(&["convert", trace.to_str().unwrap(), "-f", format, "-o", file.to_str().unwrap()]);

@@ -223,8 +223,21 @@ async function driveDetails(tab, done) {
     const lined = f => (model.functions[f].lines || []).length > 0;
     const f = best(f => linked(f) && lined(f)) ?? best(linked) ?? best(() => true);
     page.byId('functions').showMatch(f);
-    const n = neighbours(model, f);
-    return { name: model.label(f), callers: n.callers.length, callees: n.callees.length, lines: model.functions[f].lines.length };
+    // By another way than the page's: over all nodes, not over the nodes of the function.
+    const { tree } = model;
+    const [callers, callees] = [new Map(), new Map()];
+    const last = tree.sides[tree.sides.length - 1].total;
+    const add = (map, g, node) => map.set(g, (map.get(g) || 0) + last[node]);
+    for (let i = 0; i < tree.count; i++) {
+      const up = tree.parent[i];
+      if (tree.fn[i] === f) add(callers, up < tree.count ? tree.fn[up] : null, i);
+      if (up < tree.count && tree.fn[up] === f) add(callees, tree.fn[i], i);
+    }
+    const shown = neighbours(model, f);
+    const wrong = [[shown.callers, callers], [shown.callees, callees]].flatMap(([list, map]) => list
+      .filter(entry => !(Math.abs((map.get(entry.f) ?? NaN) - entry.total[entry.total.length - 1]) < 1e-9 * model.grand[model.grand.length - 1] + 1e-6))
+      .map(entry => entry.f));
+    return { name: model.label(f), callers: callers.size, callees: callees.size, wrong, lines: model.functions[f].lines.length };
   });
   await tab.waitForTimeout(60);
   const panel = await tab.evaluate(() => {
@@ -234,6 +247,7 @@ async function driveDetails(tab, done) {
   });
   assert(!panel.hidden && panel.name === wanted.name, 'the panel shows another function', panel.name, wanted.name);
   const size = title => (panel.tables.find(([t]) => t === title) || [0, 0])[1];
+  assert(wanted.wrong.length === 0, 'times of callers or callees are wrong', wanted);
   assert(size('Callers') === Math.min(40, wanted.callers), 'callers differ', panel.tables, wanted);
   assert(size('Callees') === Math.min(40, wanted.callees), 'callees differ', panel.tables, wanted);
   assert(size('Hot source lines') === Math.min(40, wanted.lines), 'source lines differ', panel.tables, wanted);

@@ -56,6 +56,7 @@ fn help() -> String {
 
 pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
     let path = recordings::find(args.trace.as_deref(), global)?;
+    recordings::refuse_output(&path, args.output.as_deref())?;
     // The recording may be read several times.
     let copy;
     let path = if path.metadata().is_ok_and(|data| data.is_file()) {
@@ -65,9 +66,6 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         copy.path()
     };
     let recording = Recording::open(Some(path), global)?;
-    if let Some(output) = args.output.as_ref().filter(|output| recording.is_at(output)) {
-        bail!("{}: the output is the recording itself: give another file to -o", output.display());
-    }
     let format = match args.format {
         Some(format) => format,
         None => format_of(args.output.as_deref())?,

@@ -28,7 +28,7 @@ Examples:
   wasmtrace record -o app.wtrace app.wasm --flag of-the-app
   wasmtrace report app.wtrace
   wasmtrace record --repeat 5 -o before.wtrace app.wasm
-  wasmtrace convert app.wtrace -f chrome -o app.json")]
+  wasmtrace report --html app.html app.wtrace")]
 pub(crate) struct Args {
     /// File to write [default: the module's name with .wtrace, in the current directory]
     #[arg(short, long, value_name = "FILE")]

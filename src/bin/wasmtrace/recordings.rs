@@ -30,7 +30,6 @@ pub(crate) const EXTENSION: &str = "wtrace";
 /// A recording whose header has been read.
 pub(crate) struct Recording {
     name: String,
-    path: PathBuf,
     reader: Reader<Box<dyn Read>>,
     pub(crate) run_info: RunInfo,
 }
@@ -72,13 +71,7 @@ impl Recording {
         let reader = Reader::open(input).with_context(|| name.clone())?;
         let mut run_info = RunInfo::from(reader.header());
         run_info.categories = categories(&run_info.labels);
-        let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path }.to_owned();
-        Ok(Recording { name, path, reader, run_info })
-    }
-
-    /// Whether it was read from the file at `path`.
-    pub(crate) fn is_at(&self, path: &Path) -> bool {
-        matches!((self.path.canonicalize(), path.canonicalize()), (Ok(own), Ok(other)) if own == other)
+        Ok(Recording { name, reader, run_info })
     }
 
     /// Replays the recording into the pipeline, up to its end or the first damage.
@@ -151,6 +144,17 @@ pub(crate) fn hottest(path: &Path) -> Result<Vec<String>> {
         goes_on
     });
     Ok(hot.map(|(_, name)| name.to_owned()).collect())
+}
+
+/// Fails if an output is the recording itself, which `-` may be too.
+pub(crate) fn refuse_output(recording: &Path, output: Option<&Path>) -> Result<()> {
+    let recording = if recording == Path::new("-") { Path::new("/dev/stdin") } else { recording };
+    match output {
+        Some(output) if output != Path::new("-") && files::is_same(recording, output) => {
+            bail!("{}: the output is the recording itself: give another file", output.display())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Copies a recording that can be read only once, such as standard input, to a temporary file.

@@ -3,7 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use wasmtrace::export::{Flat, RunInfo, Sink, Sort, Tree, hex};
 use wasmtrace::label::Resumption;
@@ -109,6 +109,7 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
 /// Writes the HTML page, and opens it if that was asked for.
 fn write_html(args: &Args, global: &Global) -> Result<u8> {
     let trace = recordings::find(args.trace.as_deref(), global)?;
+    recordings::refuse_output(&trace, args.html.as_deref())?;
     let copy;
     let trace = match trace.metadata().is_ok_and(|data| data.is_file()) {
         true => &*trace,
@@ -119,9 +120,6 @@ fn write_html(args: &Args, global: &Global) -> Result<u8> {
     };
     let recording = Recording::open(Some(trace), global)?;
     let page = match &args.html {
-        Some(page) if recording.is_at(page) => {
-            bail!("{}: the output is the recording itself: give another file to --html", page.display())
-        }
         Some(page) => page.clone(),
         None => page::temporary(&recording.run_info.program)?,
     };

@@ -308,10 +308,9 @@ impl Spool {
         }
         let budget = Budget { max_spans, ..Budget::default() };
         for sink in files {
-            let name = sink.name();
             if let Err(e) = sink.write(file.path(), &budget, global) {
                 whole = false;
-                global.complain(&format!("the trace is incomplete: {name}: {}", one_line(&e)));
+                global.complain(&format!("the trace is incomplete: {}", one_line(&e)));
             }
         }
         if endpoints.is_empty() {

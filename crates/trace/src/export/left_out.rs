@@ -16,7 +16,9 @@ pub fn left_out_text(left_out: &LeftOut) -> Vec<String> {
     }
     if short > 0 {
         let calls = many(short, "call is", "calls are");
-        sentences.push(format!("{calls} too short to be shown ({} in all)", duration(short_nanos)));
+        // The time model gives most calls no time if its clock is coarser than they are.
+        let time = if short_nanos > 0 { format!(" ({} in all)", duration(short_nanos)) } else { String::new() };
+        sentences.push(format!("{calls} too short to be shown{time}"));
     }
     if not_selected > 0 {
         let calls = many(not_selected, "call is", "calls are");
