@@ -176,6 +176,8 @@ fn sink(subject: &RunInfo, events: &[Event], mut sink: impl Sink) {
         profile: &profile,
         anomalies: fold.anomalies(),
         accuracy: Default::default(),
+        lines: &Default::default(),
+        left_out: Default::default(),
     };
     sink.finish(subject, &summary).expect("nothing is written");
 }

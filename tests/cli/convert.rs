@@ -144,6 +144,8 @@ fn a_name_with_gz_is_compressed_and_says_the_format() {
         GzDecoder::new(file).read_to_end(&mut text).unwrap();
         assert_eq!(text, std::fs::read(folder.join(name)).unwrap(), "{name}");
     }
+    good(folder, &["convert", "app.wtrace", "-o", "APP.FOLDED.GZ"]);
+    assert!(std::fs::read(folder.join("APP.FOLDED.GZ")).unwrap().starts_with(&[0x1f, 0x8b]));
     // A pprof profile is compressed once.
     good(folder, &["convert", "app.wtrace", "-o", "app.pb.gz"]);
     let profile = std::fs::read(folder.join("app.pb.gz")).unwrap();
@@ -205,6 +207,43 @@ fn an_output_that_fails_leaves_no_file_and_does_not_change_the_guest() {
     let (plain, full) = (run(&["--sink", "none"]), run(&["--sink", "html:/dev/full"]));
     assert_eq!((plain.status.code(), plain.stdout), (full.status.code(), full.stdout));
     assert!(String::from_utf8_lossy(&full.stderr).contains("incomplete"), "{}", String::from_utf8_lossy(&full.stderr));
+}
+
+/// What is read is never written to.
+#[test]
+fn no_output_is_an_input() {
+    let folder = recorded("zig_demo");
+    let folder = folder.path();
+    let recording = std::fs::read(folder.join("app.wtrace")).unwrap();
+    std::os::unix::fs::symlink("app.wtrace", folder.join("link.wtrace")).unwrap();
+    std::fs::copy(folder.join("app.wtrace"), folder.join("other.wtrace")).unwrap();
+    let status = |args: &[&str], stdin: Stdio| {
+        let output = wasmtrace(folder, args).stdin(stdin).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let from_stdin = || Stdio::from(std::fs::File::open(folder.join("app.wtrace")).unwrap());
+    for (args, stdin, code) in [
+        (&["convert", "app.wtrace", "-f", "html", "-o", "link.wtrace"][..], Stdio::null(), 1),
+        (&["convert", "-", "-f", "html", "-o", "app.wtrace"], from_stdin(), 1),
+        (&["report", "-", "--html", "app.wtrace"], from_stdin(), 1),
+        (&["diff", "--html", "app.wtrace", "app.wtrace", "other.wtrace"], Stdio::null(), 2),
+        (&["diff", "--html", "link.wtrace", "other.wtrace", "app.wtrace"], Stdio::null(), 2),
+    ] {
+        let (failed, text) = status(args, stdin);
+        assert!(failed == code && text.contains("the recording itself"), "{args:?}: {text}");
+        assert_eq!(std::fs::read(folder.join("app.wtrace")).unwrap(), recording, "{args:?}");
+    }
+    let module = std::fs::read(format!("{ROOT}/corpus/real/zig_demo.wasm")).unwrap();
+    std::fs::write(folder.join("app.wasm"), &module).unwrap();
+    for sinks in [&["--sink", "html:app.wasm"][..], &["--sink", "html:out", "--sink", "chrome:./out"]] {
+        let (failed, text) = status(&[&["run"], sinks, &["app.wasm"]].concat(), Stdio::null());
+        assert!(
+            failed == 125 && (text.contains("the module itself") || text.contains("two sinks")),
+            "{sinks:?}: {text}"
+        );
+        assert_eq!(std::fs::read(folder.join("app.wasm")).unwrap(), module);
+        assert!(!folder.join("out").exists(), "the run did not begin");
+    }
 }
 
 /// No text of a module becomes markup: the page has the elements that its template has.

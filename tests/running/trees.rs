@@ -42,6 +42,8 @@ fn tree(program: &str, config: Config, min_share: f64) -> String {
         profile: &profile,
         anomalies: fold.anomalies(),
         accuracy: Default::default(),
+        lines: &Default::default(),
+        left_out: Default::default(),
     };
     Tree::new(&mut text, Look { min_share, ..Default::default() }).finish(&run_info, &summary).unwrap();
     String::from_utf8(text).unwrap()

@@ -94,6 +94,8 @@ pub fn assert_shown(run_info: &RunInfo, events: &[Event], ending: &RunOutcome) {
         profile: &profile,
         anomalies: fold.anomalies(),
         accuracy: Default::default(),
+        lines: &Default::default(),
+        left_out: Default::default(),
     };
     sinks.iter_mut().for_each(|sink| sink.finish(run_info, &summary).unwrap());
     drop(sinks);

@@ -32,3 +32,22 @@ impl Budget {
         *self == Budget::default()
     }
 }
+
+/// What a file does not show as single spans.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Calls shorter than so many nanoseconds are merged.
+    pub shorter_than: u64,
+    /// Number of merged spans.
+    pub merged: u64,
+    /// Number of calls in merged spans.
+    pub merged_calls: u64,
+    /// Number of calls in no span, because they were too short even after merging.
+    pub short: u64,
+    /// Nanoseconds in such calls.
+    pub short_nanos: u64,
+    /// Number of calls in no span, because of their function or their depth.
+    pub not_selected: u64,
+    /// Number of log lines, metrics and other moments beyond the limit.
+    pub notes: u64,
+}

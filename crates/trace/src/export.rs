@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::budget::LeftOut;
 use crate::calltree::Accuracy;
 use crate::context::{Context, Parent};
 use crate::event::RunOutcome;
 use crate::lines::Lines;
-use crate::merger::LeftOut;
 use crate::profile::Profile;
 use crate::recording::Header;
 use crate::span_builder::{Anomalies, Change, What};

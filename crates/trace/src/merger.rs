@@ -17,31 +17,12 @@
 
 use std::collections::VecDeque;
 
-use super::budget::{Budget, Thresholds};
+use super::budget::{Budget, LeftOut, Thresholds};
 use super::event::Level;
 use super::span_builder::{Change, Note, Span, SpanEnd, What};
-use sums::Sums;
+use sums::{Gap, Sums};
 
 mod sums;
-
-/// What a file does not show as single spans.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Calls shorter than so many nanoseconds are merged.
-    pub shorter_than: u64,
-    /// Number of merged spans.
-    pub merged: u64,
-    /// Number of calls in merged spans.
-    pub merged_calls: u64,
-    /// Number of calls in no span, because they were too short even after merging.
-    pub short: u64,
-    /// Nanoseconds in such calls.
-    pub short_nanos: u64,
-    /// Number of calls in no span, because of their function or their depth.
-    pub not_selected: u64,
-    /// Number of log lines, metrics and other moments beyond the limit.
-    pub notes: u64,
-}
 
 /// A stage that merges short calls in a stream of changes.
 #[derive(Debug)]
@@ -87,9 +68,6 @@ enum State {
     /// Its function is not selected, or it is too deep.
     LeftOut,
 }
-
-/// The short calls in a span since the last span within it that was passed on: the first of its sums.
-type Gap = Option<u32>;
 
 /// A moment that has not been passed on.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::diff_json::{self, Source};
 use crate::diff_table::{self, Order, Sort};
 use crate::fail_on::{Condition, Metric, Outcome};
 use crate::files::Output;
-use crate::recordings::{Recording, repetition};
+use crate::recordings::{self, Recording, repetition};
 use crate::sinks::{Pipeline, Sinks};
 use crate::table_args::TableArgs;
 use crate::terminal::{Global, one_line};
@@ -88,6 +88,12 @@ pub(crate) fn run(args: &Args, global: &Global) -> Result<u8> {
         (before, after) => (before, after),
     };
     let conditions = &args.fail_on;
+    for recording in before.iter().chain(after) {
+        let repetitions = (1..).map(|number| repetition(recording, number)).take_while(|path| path.exists());
+        for path in repetitions.chain([recording.clone()]) {
+            recordings::refuse_output(&path, args.html.as_deref())?;
+        }
+    }
     let mut loaded = Loaded { matched: vec![false; conditions.len()], ..Loaded::default() };
     loaded.side(before, conditions, global)?;
     let first_after = loaded.runs.len();

@@ -17,7 +17,7 @@ use wasmtrace::trace::thresholds::{Fitted, thresholds};
 use wasmtrace::trace::{RunOutcome, recording::Footer};
 
 use crate::counted::Counted;
-use crate::files::Output;
+use crate::files::{Output, is_device, is_same};
 use crate::progress::Progress;
 use crate::recordings::{Recording, Replayed};
 use crate::sinks::{Pipeline, Sinks};
@@ -29,14 +29,26 @@ pub(crate) const MAX_SPANS: u64 = 250_000;
 /// Files that will be larger than this get a warning.
 const LARGE: u64 = 100_000_000;
 
-/// Opens the files among the destinations.
+/// Opens the files among the destinations of a run.
+///
+/// # Errors
+/// If a file cannot be opened, is the module, or belongs to two sinks.
 #[cfg_attr(not(feature = "full"), allow(dead_code, reason = "only subcommands that run programs use it"))]
-pub(crate) fn create(destinations: &[Destination]) -> Result<Vec<FileSink>> {
-    let file = |destination: &Destination| match destination {
-        Destination::File(format, path) => Some(FileSink::create(*format, Some(path))),
-        _ => None,
-    };
-    destinations.iter().filter_map(file).collect()
+pub(crate) fn create(destinations: &[Destination], module: &Path) -> Result<Vec<FileSink>> {
+    let mut files: Vec<FileSink> = Vec::new();
+    let mut paths: Vec<&Path> = Vec::new();
+    for destination in destinations {
+        let Destination::File(format, path) = destination else { continue };
+        if path != Path::new("-") && is_same(path, module) {
+            bail!("{}: the file of a sink is the module itself: give another file", path.display());
+        }
+        files.push(FileSink::create(*format, Some(path))?);
+        if !is_device(path) && paths.iter().any(|other| is_same(other, path)) {
+            bail!("{}: two sinks have the same file", path.display());
+        }
+        paths.push(path);
+    }
+    Ok(files)
 }
 
 /// A file that a trace is written to in a format. It appears when it is complete.
@@ -51,7 +63,7 @@ impl FileSink {
     /// Opens the file, before there is anything to write. The path `-` and `None` are standard output. A name that ends with
     /// `.gz` asks for gzip.
     pub(crate) fn create(format: Format, path: Option<&Path>) -> Result<FileSink> {
-        let ends_gz = path.is_some_and(|path| path.extension().is_some_and(|end| end == "gz"));
+        let ends_gz = path.is_some_and(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gz")));
         let is_gzip = ends_gz && format.encoding != FileEncoding::Gzip;
         let output = Output::create(path)?;
         if output.is_terminal() && (is_gzip || format.encoding != FileEncoding::Text) {

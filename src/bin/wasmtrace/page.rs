@@ -23,10 +23,10 @@ pub(crate) fn temporary(program: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Opens a page in the browser. If there is none, says where the page is.
+/// Asks the system to open a page in the browser, and says where the page is. The system does not say if it did.
 pub(crate) fn open(path: &Path, global: &Global) {
     match opener::open(path) {
-        Ok(()) => global.note(&format!("{} is open in the browser", path.display())),
+        Ok(()) => global.note(&format!("opening {} in the browser", path.display())),
         Err(e) => global.warn("", &[format!("no browser could be opened ({e}); the page is {}", path.display())]),
     }
 }

@@ -93,7 +93,7 @@ pub(crate) fn run(mut args: Args, global: &Global) -> Result<u8> {
     let targets = if unhooked || !args.guest.has_calls() { Vec::new() } else { sending::targets(&args.sinks, global) };
     let default = [if unhooked || is_brief || !targets.is_empty() { Destination::None } else { Destination::Tree }];
     let destinations = if args.sinks.is_empty() { &default[..] } else { &args.sinks };
-    let files = file_sinks::create(destinations)?;
+    let files = file_sinks::create(destinations, args.guest.module())?;
     let mut pipeline = Pipeline::new(Sinks::open(destinations, &args.table));
     if is_brief {
         pipeline.add(Box::new(brief::Line));

@@ -7,10 +7,10 @@ use wasmtrace::export::{Destination, FORMATS, RunInfo, SINKS, Sink, Sort, Summar
 use wasmtrace::label;
 use wasmtrace::trace::RunOutcome;
 use wasmtrace::trace::batch::Batch;
-use wasmtrace::trace::budget::{Budget, Thresholds};
+use wasmtrace::trace::budget::{Budget, LeftOut, Thresholds};
 use wasmtrace::trace::calltree::CallTree;
 use wasmtrace::trace::lines::Lines;
-use wasmtrace::trace::merger::{LeftOut, Merger};
+use wasmtrace::trace::merger::Merger;
 use wasmtrace::trace::span_builder::{Change, SpanBuilder, What};
 use wasmtrace::trace::time_model::{Step, TimeModel};
 

@@ -44,7 +44,7 @@ pub(crate) fn run(
         );
     }
     let mut sinks = Sinks::open(destinations, table);
-    let files = file_sinks::create(destinations)?;
+    let files = file_sinks::create(destinations, args.module())?;
     for file in &files {
         sinks.add(&file.name(), file.sink()?);
     }

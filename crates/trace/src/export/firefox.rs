@@ -28,7 +28,7 @@ use wasmtrace_abi::label::Category;
 
 mod tables;
 
-use tables::{Columns, Frame, Tables};
+use tables::{Columns, Frame, NO_STACK, Tables};
 
 /// Writes profiles for the Firefox Profiler. It keeps 16 bytes for each event until the end of the run.
 pub struct Firefox<W: Write> {
@@ -55,9 +55,6 @@ struct Sample {
     /// Its stack, or [`NO_STACK`].
     stack: u32,
 }
-
-/// The stack of a sample outside of all calls.
-const NO_STACK: u32 = u32::MAX;
 
 /// A moment.
 struct Marker {
@@ -285,11 +282,6 @@ impl<W: Write> Sink for Firefox<W> {
         out.write_all(b"}]}\n")?;
         out.flush()
     }
-}
-
-/// Categories of the profile: the first one is for what has none.
-pub(super) fn category(run_info: &RunInfo, what: &What) -> usize {
-    run_info.category(what).map_or(0, |category| category as usize + 1)
 }
 
 fn meta(run_info: &RunInfo, summary: &Summary<'_>) -> Value {

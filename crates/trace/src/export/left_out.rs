@@ -3,7 +3,7 @@
 use super::footnotes::{counted_only, times};
 use super::text::duration;
 use super::{RunInfo, Summary};
-use crate::merger::LeftOut;
+use crate::budget::LeftOut;
 
 /// Says what was merged and what was left out: one sentence for each kind, none if the file has everything.
 pub fn left_out_text(left_out: &LeftOut) -> Vec<String> {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::otlp::{Encoding, Request, Signal};
 use super::spans::{Limits, Spans, attribute};
 use super::{RunInfo, Sink, Summary};
-use crate::merger::LeftOut;
+use crate::budget::LeftOut;
 use crate::span_builder::Change;
 
 /// Number of spans in a line.

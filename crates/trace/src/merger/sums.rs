@@ -1,6 +1,6 @@
 //! Short calls, summed up by path.
 
-use super::{Gap, LeftOut};
+use crate::budget::LeftOut;
 use crate::context::merged_number;
 use crate::span_builder::{Change, Span, SpanEnd, What};
 
@@ -9,6 +9,9 @@ const MANY: usize = 1 << 20;
 
 /// Maximum number of functions that one span sums up. Calls of further ones are only counted.
 const WIDEST: usize = 256;
+
+/// The short calls in a span since the last span within it that was passed on: the first of its sums.
+pub(super) type Gap = Option<u32>;
 
 /// All sums that wait. The calls in a gap are a list of sums; the calls within each of them are a list again.
 #[derive(Debug, Default)]

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
-use super::{NO_STACK, category};
 use crate::export::json::{cut, string};
 use crate::export::{LONGEST_NAME, RunInfo};
 use crate::span_builder::What;
+
+/// The stack of a sample outside of all calls.
+pub(super) const NO_STACK: u32 = u32::MAX;
 
 /// A function, or a source line in it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -136,6 +138,11 @@ impl Tables {
         }
         (frames, functions)
     }
+}
+
+/// Categories of the profile: the first one is for what has none.
+fn category(run_info: &RunInfo, what: &What) -> usize {
+    run_info.category(what).map_or(0, |category| category as usize + 1)
 }
 
 /// A table of JSON values, written column by column.

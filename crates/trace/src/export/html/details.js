@@ -67,7 +67,9 @@ function neighbourTable(app, title, list, none) {
   const head = make('tr', {}, ...heads.map((text, i) => make(i ? 'th.number' : 'th', { scope: 'col' }, text)));
   const rows = list.slice(0, LONGEST_LIST).map(({ f, total, calls }) => {
     const name = f === null ? 'top of the run' : model.label(f);
-    const button = make('button.link', { type: 'button', title: cut(name, 600) }, cut(name, 300));
+    // The path of modules gives way first, as in the tables.
+    const tail = lastSegment(cut(name, 300));
+    const button = make('button.link.name', { type: 'button', title: cut(name, 600) }, make('span.front', {}, name.slice(0, tail)), make('span.tail', {}, cut(name.slice(tail), 300)));
     if (f === null) button.disabled = true;
     else button.addEventListener('click', () => app.select(f));
     const figures = model.diff

@@ -108,7 +108,7 @@ function listenToFlame(flame) {
     overview.setPointerCapture(event.pointerId);
     const at = along(event);
     const { x0, x1 } = flame.view;
-    const whole = x1 - x0 > flame.extent * 0.999;
+    const whole = x1 - x0 > (flame.extent - flame.begin) * 0.999;
     grip = at > x0 && at < x1 && !whole ? { shift: at - x0, span: x1 - x0 } : { from: at };
   });
   overview.addEventListener('pointermove', event => {
