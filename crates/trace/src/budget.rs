@@ -24,6 +24,11 @@ pub struct Thresholds {
     pub alone: u64,
     /// For several calls that were merged into one span.
     pub merged: u64,
+    /// Nanoseconds from which a single call may be written although it is shorter than `alone`: many calls last as long,
+    /// more than there is room for.
+    pub tie: u64,
+    /// How many of those are written, the first ones.
+    pub ties: u64,
 }
 
 impl Budget {

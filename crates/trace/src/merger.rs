@@ -41,6 +41,8 @@ pub struct Merger {
     sums: Sums,
     /// Calls outside of every span that is passed on.
     outside: Gap,
+    /// Number of spans that were passed on although they are shorter than the threshold.
+    ties: u64,
     notes: VecDeque<Waiting>,
     /// Bytes of text in them.
     notes_text: usize,
@@ -105,6 +107,7 @@ impl Merger {
             depth: 0,
             sums: Sums::default(),
             outside: None,
+            ties: 0,
             notes: VecDeque::new(),
             notes_text: 0,
             noted: 0,
@@ -115,6 +118,11 @@ impl Merger {
     /// What was not passed on so far. Complete when the run has ended and all spans are closed.
     pub fn left_out(&self) -> LeftOut {
         self.left_out
+    }
+
+    /// Number of spans that were passed on as one of the [`Thresholds::ties`].
+    pub(crate) fn ties(&self) -> u64 {
+        self.ties
     }
 
     /// Handles a change and calls `tell` with each change that is passed on.
@@ -147,8 +155,14 @@ impl Merger {
     /// Passes on the waiting spans that have lasted long enough, outermost first.
     fn decide(&mut self, now: u64, tell: &mut impl FnMut(&Change<'_>)) {
         while let Some(open) = self.open.get(self.decided) {
-            if open.state == State::Waiting && now - open.start < self.thresholds.alone {
-                return;
+            let lasted = now - open.start;
+            if open.state == State::Waiting && lasted < self.thresholds.alone {
+                let Thresholds { tie, ties, .. } = &mut self.thresholds;
+                if lasted < *tie || *ties == 0 {
+                    return;
+                }
+                *ties -= 1;
+                self.ties += 1;
             }
             self.pass_next(tell);
         }

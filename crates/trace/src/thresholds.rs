@@ -29,7 +29,8 @@ pub fn thresholds<E>(
     budget: &Budget,
     mut replay: impl FnMut(&mut dyn FnMut(&Change<'_>)) -> Result<(), E>,
 ) -> Result<Fitted, E> {
-    let mut thresholds = Thresholds { alone: budget.min_duration, merged: budget.min_duration };
+    let least = budget.min_duration;
+    let mut thresholds = Thresholds { alone: least, merged: least, ..Thresholds::default() };
     let mut count = |thresholds: Thresholds| -> Result<[Durations; 2], E> {
         let mut durations = [Durations::default(), Durations::default()];
         let mut merger = Merger::new(budget.clone(), thresholds);
@@ -42,6 +43,13 @@ pub fn thresholds<E>(
         };
         replay(&mut |change| merger.change(change, &mut tell))?;
         merger.finish(&mut tell);
+        // Those that were written although they are shorter are all in one bucket.
+        let [alone, merged] = &mut durations;
+        let ties = merger.ties();
+        alone.count += ties;
+        merged.count = merged.count.saturating_sub(ties);
+        let bucket = &mut merged.buckets[bucket(thresholds.tie)];
+        *bucket = bucket.saturating_sub(ties);
         Ok(durations)
     };
     let [alone, merged] = count(thresholds)?;
@@ -49,9 +57,12 @@ pub fn thresholds<E>(
     if alone.count + merged.count <= most {
         return Ok(Fitted { thresholds, spans: alone.count + merged.count });
     }
-    thresholds.alone = alone.threshold((most as f64 * ALONE).ceil() as u64).max(budget.min_duration);
+    let most_alone = (most as f64 * ALONE).ceil() as u64;
+    thresholds.alone = alone.threshold(most_alone).max(least);
+    thresholds.tie = alone.tie(most_alone).max(least);
+    thresholds.ties = most_alone.saturating_sub(alone.reaching(thresholds.alone));
     let [alone, merged] = count(thresholds)?;
-    thresholds.merged = merged.threshold(most.saturating_sub(alone.count)).max(budget.min_duration);
+    thresholds.merged = merged.threshold(most.saturating_sub(alone.count)).max(least);
     Ok(Fitted { thresholds, spans: alone.count + merged.reaching(thresholds.merged) })
 }
 
@@ -82,14 +93,23 @@ impl Durations {
         self.buckets[bucket(threshold)..].iter().sum()
     }
 
-    /// The least threshold at which at most `most` durations reach it.
-    fn threshold(&self, most: u64) -> u64 {
+    /// The last bucket, from the longest durations on, that does not fit into `most` as a whole.
+    fn full(&self, most: u64) -> Option<usize> {
         let mut reach = 0;
-        let full = (0..self.buckets.len()).rev().find(|at| {
+        (0..self.buckets.len()).rev().find(|at| {
             reach += self.buckets[*at];
             reach > most
-        });
-        full.map_or(0, |full| {
+        })
+    }
+
+    /// The least duration in that bucket.
+    fn tie(&self, most: u64) -> u64 {
+        self.full(most).map_or(0, lower_bound)
+    }
+
+    /// The least threshold at which at most `most` durations reach it.
+    fn threshold(&self, most: u64) -> u64 {
+        self.full(most).map_or(0, |full| {
             (full + 1..).map(lower_bound).find(|bound| *bound > lower_bound(full)).unwrap_or(u64::MAX)
         })
     }

@@ -10,7 +10,8 @@ pub fn left_out_text(left_out: &LeftOut) -> Vec<String> {
     let LeftOut { shorter_than, merged, merged_calls, short, short_nanos, not_selected, notes } = *left_out;
     let many = |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
     let mut sentences = Vec::new();
-    if merged > 0 {
+    // Single calls among the merged ones are shown as they are.
+    if merged_calls > merged {
         let (calls, spans) = (many(merged_calls, "call", "calls"), many(merged, "span", "spans"));
         sentences.push(format!("{calls} shorter than {} are merged into {spans}", duration(shorter_than)));
     }

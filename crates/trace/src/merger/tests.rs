@@ -42,7 +42,7 @@ fn short_calls_become_one_span_for_each_path_between_long_ones() {
     let nested = call(2, 20, 26, [short(3, 21), short(3, 23)].concat());
     let inner = [short(2, 10), short(3, 13), nested, call(4, 30, 80, Vec::new()), short(3, 90)].concat();
     let budget = Budget { min_duration: 10, ..Budget::default() };
-    let at = Thresholds { alone: 10, merged: 3 };
+    let at = Thresholds { alone: 10, merged: 3, ..Thresholds::default() };
     let (lines, left_out) = merged(&budget, at, &call(1, 0, 100, inner));
     assert_eq!(
         lines,
@@ -171,7 +171,23 @@ fn deep_recursion_of_short_calls_is_merged_without_recursion() {
         events.extend((0..depth).map(|_| event(at + 5, EventKind::Exit(ProbeId(1)))));
     }
     let budget = Budget { min_duration: 100, ..Budget::default() };
-    let thresholds = Thresholds { alone: 100, merged: 15 };
+    let thresholds = Thresholds { alone: 100, merged: 15, ..Thresholds::default() };
     let (lines, left_out) = merged(&budget, thresholds, &call(0, 0, 1_000, events));
     assert_eq!((lines.len(), left_out.merged_calls), (depth + 1, 3 * depth as u64));
+}
+
+#[test]
+fn of_calls_that_last_as_long_the_outermost_are_written() {
+    let (depth, at) = (10_000, |at, kind| Event { at, kind });
+    let enters = (0..depth).map(|id| at(0, EventKind::Enter(ProbeId(id))));
+    let exits = (0..depth).rev().map(|id| at(1_000, EventKind::Exit(ProbeId(id))));
+    let events: Vec<Event> = enters.chain(exits).collect();
+    let budget = Budget { max_spans: Some(1_000), ..Budget::default() };
+    let fitted = thresholds(&budget, |tell| {
+        replay(&events, tell);
+        Ok::<(), ()>(())
+    });
+    let (lines, _) = merged(&budget, fitted.unwrap().thresholds, &events);
+    assert!(lines.len() >= 750 && lines.len() <= 1_000, "{}", lines.len());
+    assert_eq!(lines.last().unwrap(), "0 f0 0-1000 self 0 ×1");
 }

@@ -237,12 +237,18 @@ class TreeView extends TableView {
       this.openHeavyPath();
     }
     const { match } = this.app;
-    if (this.matchFor !== match) {
+    const changed = this.matchFor !== match;
+    if (changed) {
       this.matchFor = match;
       this.kept = match ? this.keep(match) : null;
     }
     this.opened = match ? this.kept.open : this.open;
     this.list();
+    // A match can be far below the top of a deep tree.
+    if (changed && match) {
+      const first = this.grid.ids.findIndex(i => match.fns[this.tree.fn[i]]);
+      if (first >= 0) this.grid.moveTo(first, false);
+    }
   }
 
   /** Nodes to show for a search: matches, all below them, and the paths to them, which are opened. */
@@ -255,7 +261,7 @@ class TreeView extends TableView {
       if (match.fns[tree.fn[i]] || (up < i && shown[up])) shown[i] = 1;
     }
     let opened = 0;
-    for (const i of match.topmost) {
+    for (const i of this.matchList(match)) {
       for (let up = tree.parent[i]; up < tree.count && shown[up] === 0; up = tree.parent[up]) {
         shown[up] = 2;
         // Opening thousands of paths would hide the heavy ones.
