@@ -41,10 +41,10 @@ struct Recordings {
     reports: BTreeMap<&'static str, Value>,
 }
 
-/// Names that try to be markup, script, separators, and what terminals obey.
+/// Names that try to be markup, script, separators, what terminals obey, and what is no character.
 const HOSTILE: &str = r#"(module
   (func $a (export "</script><img src=x onerror=alert(1)>"))
-  (func $b (export "a;b c (1) \"q\" \\ '\1b[31m\u{202e}\0a\u{2028}")
+  (func $b (export "a;b c (1) \"q\" \\ '\1b[31m\u{202e}\0a\u{2028}\u{ffff}\u{10ffff}")
     call $a call $a)
   (func (export "_start") (local i32)
     (loop

@@ -169,7 +169,8 @@ pub(crate) fn is_device(path: &Path) -> bool {
 pub(crate) fn is_same(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
-        _ => a == b,
+        // One does not exist yet.
+        _ => std::path::absolute(a).ok() == std::path::absolute(b).ok(),
     }
 }
 

@@ -16,7 +16,7 @@ pub fn left_out_text(left_out: &LeftOut) -> Vec<String> {
         sentences.push(format!("{calls} shorter than {} are merged into {spans}", duration(shorter_than)));
     }
     if short > 0 {
-        let calls = many(short, "call is", "calls are");
+        let calls = many(short, "call or span is", "calls and spans are");
         // The time model gives most calls no time if its clock is coarser than they are.
         let time = if short_nanos > 0 { format!(" ({} in all)", duration(short_nanos)) } else { String::new() };
         sentences.push(format!("{calls} too short to be shown{time}"));
@@ -36,6 +36,10 @@ pub fn left_out_text(left_out: &LeftOut) -> Vec<String> {
 pub(super) fn sentences(run_info: &RunInfo, summary: &Summary<'_>) -> Vec<String> {
     let mut sentences = vec![times(run_info, summary)];
     sentences.extend(counted_only(run_info, summary.profile));
+    let refused = summary.anomalies.refused_calls;
+    if refused > 0 {
+        sentences.push(format!("{refused} calls were not tracked: too many were open"));
+    }
     sentences.extend(left_out_text(&summary.left_out));
     sentences
 }

@@ -71,11 +71,21 @@ enum Value<'v> {
     Number(u64),
 }
 
+/// Writes a text. Noncharacters such as U+FFFF are escaped, since the viewer of version 52 crashes on them.
+fn text(message: &mut Proto, field: Field, text: &str) {
+    let is_noncharacter = |c: char| c as u32 & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c);
+    if !text.contains(is_noncharacter) {
+        return message.string(field, text);
+    }
+    let escape = |c: char| if is_noncharacter(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    message.string(field, &text.chars().map(escape).collect::<String>());
+}
+
 fn annotation(event: &mut Proto, name: &str, value: &Value<'_>) {
     event.message(Field(4, "debug_annotations"), |annotation| {
-        annotation.string(Field(10, "name"), name);
+        text(annotation, Field(10, "name"), name);
         match value {
-            Value::Text(text) => annotation.string(Field(6, "string_value"), text),
+            Value::Text(value) => text(annotation, Field(6, "string_value"), value),
             Value::Number(number) => annotation.int64(Field(3, "uint_value"), *number as i64),
         }
     });
@@ -119,7 +129,7 @@ impl<W: Write> Perfetto<W> {
                 track.int64(Field(1, "uuid"), PROCESS);
                 track.message(Field(3, "process"), |process| {
                     process.int32(Field(1, "pid"), 1);
-                    process.string(Field(6, "process_name"), program);
+                    text(process, Field(6, "process_name"), program);
                 });
             });
         })?;
@@ -166,10 +176,10 @@ impl<W: Write> Perfetto<W> {
                 return;
             }
             packet.message(INTERNED_DATA, |data| {
-                let mut entry = |field: u32, number: u64, text: &str| {
+                let mut entry = |field: u32, number: u64, name: &str| {
                     data.message(Field(field, "entry"), |entry| {
                         entry.int64(Field(1, "iid"), number as i64);
-                        entry.string(Field(2, "name"), text);
+                        text(entry, Field(2, "name"), name);
                     });
                 };
                 if is_new_kind {
@@ -181,8 +191,8 @@ impl<W: Write> Perfetto<W> {
                 if is_new_place {
                     data.message(Field(4, "source_locations"), |location| {
                         location.int64(Field(1, "iid"), place as i64);
-                        location.string(Field(2, "file_name"), file.as_deref().unwrap_or_default());
-                        location.string(Field(3, "function_name"), &run_info.name(what));
+                        text(location, Field(2, "file_name"), file.as_deref().unwrap_or_default());
+                        text(location, Field(3, "function_name"), &run_info.name(what));
                         location.int32(Field(4, "line_number"), run_info.line(what).unwrap_or(0));
                     });
                 }
@@ -239,7 +249,7 @@ impl<W: Write> Perfetto<W> {
             |_| {},
             |event| {
                 event.int32(Field(9, "type"), INSTANT);
-                event.string(Field(23, "name"), name);
+                text(event, Field(23, "name"), name);
                 annotations.iter().for_each(|(name, value)| annotation(event, name, value));
             },
         )

@@ -4,10 +4,13 @@ use super::node::{NodeId, ROOT};
 use super::{Node, Profile};
 use crate::span_builder::What;
 
+/// The name of the node with the time of functions that are not kept and have no caller that is.
+const LEFT_OUT: &str = "[left out]";
+
 impl Profile {
     /// The tree without the functions that `keeps` refuses, and without calls nested in `max_depth` others or more. Their
     /// calls are counted ([`Profile::elided`]), and their self time is added to their callers, as if they had not been
-    /// hooked. Times have to be settled already.
+    /// hooked. Without such a caller, it is added to a node `[left out]`. Times have to be settled already.
     #[must_use]
     pub fn collapsed(&self, keeps: impl Fn(&What) -> bool, max_depth: Option<u32>) -> Profile {
         let mut kept = Profile {
@@ -25,7 +28,14 @@ impl Profile {
             let is_deep = max_depth.is_some_and(|most| kept[around].depth >= most);
             to.push(match what {
                 What::Call(_) if is_deep || !keeps(what) => {
-                    kept.take_in(around, node);
+                    match around {
+                        ROOT if node.self_time > 0 => {
+                            let left_out = kept.left_out_node();
+                            kept.take_in(left_out, node);
+                            kept.nodes[left_out.index()].total += node.self_time;
+                        }
+                        _ => kept.take_in(around, node),
+                    }
                     around
                 }
                 _ => {
@@ -56,9 +66,11 @@ impl Profile {
         caller.logs += node.logs;
         caller.metrics += node.metrics;
         caller.trapped |= node.trapped;
-        if around == ROOT {
-            caller.total += node.self_time;
-        }
+    }
+
+    /// The node for the time of functions that are not kept and have no caller that is.
+    fn left_out_node(&mut self) -> NodeId {
+        self.step(ROOT, &What::Manual(LEFT_OUT.into()))
     }
 
     /// Adds a node to one that stands for it.

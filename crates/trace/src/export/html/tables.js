@@ -162,7 +162,9 @@ class TableView {
       this.shown = true;
       this.refresh();
     }
-    this.grid.draw();
+    // A hidden element cannot scroll, so what was chosen meanwhile is shown now.
+    if (this.grid.current >= 0) this.grid.moveTo(this.grid.current, false);
+    else this.grid.draw();
   }
 
   focus() {
