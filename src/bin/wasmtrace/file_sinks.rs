@@ -72,6 +72,7 @@ impl FileSink {
         Ok(FileSink { format, output, is_gzip, written: Arc::default() })
     }
 
+    #[cfg_attr(not(feature = "full"), allow(dead_code, reason = "only subcommands that run programs use it"))]
     pub(crate) fn format(&self) -> Format {
         self.format
     }
