@@ -790,7 +790,7 @@ fn one_core_and_no_timers() {
     std::fs::write(&wat, SPINS).unwrap();
     let tool = env!("CARGO_BIN_EXE_wasmtrace");
     for (around, said) in [
-        (&["taskset", "-c", "0"][..], " samples ("),
+        (&["taskset", "-c", "0"][..], " samples"),
         (&["prlimit", "--sigpending=0"][..], "the system provides no timer"),
     ] {
         let mut command = std::process::Command::new(around[0]);
